@@ -1,0 +1,1 @@
+"""Data formats, validation, splits, and the bundled real data sets."""

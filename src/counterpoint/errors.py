@@ -1,0 +1,30 @@
+"""Errors that teach: what was given, what was expected, the call that works. Knows nothing of torch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CounterpointError(Exception):
+    """Something the person can mend. The command line prints its text as one message and exits with 2."""
+
+
+class MissingExtra(CounterpointError):
+    """A dependency that only some methods need is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"this needs the package '{package}': pip install 'counterpoint[{extra}]'")
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """Return a hint with the known name closest to the given one, or the list of all known names.
+
+    >>> nearest("temprature", ["temperature", "weighted"])
+    "did you mean 'temperature'?"
+    >>> nearest("zzz", ["b", "a"])
+    'known: a, b'
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(names)

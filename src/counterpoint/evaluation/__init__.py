@@ -1,0 +1,1 @@
+"""How good a model is: one module per kind of measurement."""

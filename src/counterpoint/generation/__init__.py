@@ -1,0 +1,1 @@
+"""Sampling from a model, on the model itself or through a server."""

@@ -1,0 +1,1 @@
+"""Who says which answer is better: verifiers, self-judging, agreement."""

@@ -1,0 +1,1 @@
+"""Streaming primitives: statistics and their gradients in bounded memory."""

@@ -1,0 +1,1 @@
+"""One readable file per published method; catalog.toml lists them."""

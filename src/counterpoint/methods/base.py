@@ -1,0 +1,58 @@
+"""What every method is: a dataclass of settings that default to the paper's, and a fit that reads from top to bottom."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from counterpoint.errors import CounterpointError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from counterpoint.training import Run
+
+
+@dataclass(kw_only=True)
+class Method(ABC):
+    """Settings and a fit. Subclasses are dataclasses; none inherits from another method.
+
+    Class attributes:
+        key: the catalog's key.
+        search: for tuning, a setting's name and the paper's range: ``(low, high)`` for floats on a log scale,
+            or a list of choices.
+    """
+
+    key: ClassVar[str]
+    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {}
+
+    @abstractmethod
+    def fit(self, model: nn.Module, data: Any, run: Run) -> nn.Module:
+        """Train ``model`` on ``data`` inside ``run`` and return the model to keep."""
+
+    @classmethod
+    def settings(cls, **given: Any) -> Method:
+        """Build the method from loosely typed settings (strings from a command line or a file), strictly.
+
+        Raises:
+            CounterpointError: an unknown setting (with the nearest name), or a value of the wrong type.
+        """
+        known = {field.name for field in fields(cls)}
+        for name in given:
+            if name not in known:
+                raise CounterpointError(f"{cls.key} has no setting '{name}'; {nearest(name, known)}")
+        try:
+            return TypeAdapter(cls).validate_python(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else "settings"
+            raise CounterpointError(f"{cls.key}: {name}={given.get(name)!r}: {first['msg'].lower()}") from None
+
+    def changed(self) -> dict[str, tuple[Any, Any]]:
+        """Settings that differ from the paper's: name -> (paper's value, this value)."""
+        paper = type(self)()
+        pairs = {field.name: (getattr(paper, field.name), getattr(self, field.name)) for field in fields(self)}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -1,0 +1,1 @@
+"""Model loaders and the small reference models."""

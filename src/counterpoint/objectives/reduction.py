@@ -1,0 +1,38 @@
+"""Reduction, apart from every objective: objectives return one loss per item, and this says how items become a number.
+
+A loss is ``sum(values) / sum(counts)`` over *all* items of the global batch, on every rank. Micro-batches and ranks
+add their sums and counts before the division, so neither can change a result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A named term's per-item losses together with its reduction.
+
+    Attributes:
+        values: [N], one loss per item of this rank's batch (a sum over the item's tokens when ``counts`` is given).
+        counts: [N], how many units (tokens, pairs) each value stands for; None means one each. Never carries gradient.
+        weight: factor of this term in the total loss.
+        stats: detached per-item statistics to log, each [N] (or a scalar).
+
+    >>> import torch
+    >>> float(Loss(torch.tensor([6.0, 2.0]), counts=torch.tensor([3.0, 1.0])).mean())   # token mean
+    2.0
+    """
+
+    values: Tensor
+    counts: Tensor | None = None
+    weight: float = 1.0
+    stats: dict[str, Tensor] = field(default_factory=dict)
+
+    def mean(self) -> Tensor:
+        """Reduce on one process: ``sum(values) / max(sum(counts), 1)``; 0 with a valid graph when nothing counts."""
+        if self.counts is None:
+            return self.values.sum() / max(self.values.numel(), 1)
+        return self.values.sum() / self.counts.sum().clamp(min=1)

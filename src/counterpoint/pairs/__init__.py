@@ -1,0 +1,1 @@
+"""What is set against what: views, noise, negatives, chosen and rejected."""

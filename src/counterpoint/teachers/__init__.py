@@ -1,0 +1,1 @@
+"""Whose voice is learnt from: nouns with one verb."""

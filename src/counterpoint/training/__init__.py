@@ -1,0 +1,1 @@
+"""The Run: batches, steps, rounds, durable stages, checkpoints, budget, events."""
