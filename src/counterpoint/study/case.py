@@ -1,0 +1,97 @@
+"""A reproduction case: a paper's effect against the paper's baseline, small enough to run here. Only data, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Range = tuple[float, float] | list[Any]
+"""A setting's tuning range: ``(low, high)``, drawn on a log scale, or a list of choices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One side of a comparison: a method with its settings, and what differs from the case's data, model or budget.
+
+    Attributes:
+        method: the catalog's key.
+        settings: settings that differ from the method's defaults.
+        tune: tuning ranges on the validation split; None means the method's own ``search``, ``{}`` means nothing.
+        data, data_options, model, budget: replace the case's when given.
+    """
+
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    tune: Mapping[str, Range] | None = None
+    data: str | None = None
+    data_options: Mapping[str, Any] | None = None
+    model: str | None = None
+    budget: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Something the paper says, as a contrast over arms whose mean over seeds should exceed ``above``.
+
+    ``contrast`` maps arms to coefficients: ``{"dcl": 1, "simclr": -1}`` says that dcl is better than simclr;
+    four arms say that one gain is larger than another; one arm alone makes a statement about its own figure.
+    For a metric of which less is better, turn the signs. The claim is shown when the whole 95 % interval of the
+    contrast, computed seed by seed, lies above ``above``.
+
+    >>> Claim.better("decoupled wins at a small batch", "dcl", "simclr", metric="knn").contrast
+    {'dcl': 1.0, 'simclr': -1.0}
+    """
+
+    text: str
+    contrast: Mapping[str, float]
+    metric: str | None = None
+    above: float = 0.0
+
+    @classmethod
+    def better(
+        cls, text: str, winner: str, loser: str, *, metric: str | None = None, above: float = 0.0
+    ) -> Claim:
+        """Say that one arm's metric (the task's primary one if None) is higher than another's by ``above``."""
+        return cls(text=text, contrast={winner: 1.0, loser: -1.0}, metric=metric, above=above)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A paper's effect on small real data.
+
+    Attributes:
+        key: the method's key in the catalog.
+        data: bundled name of the data, and ``data_options`` for its loader.
+        arms: name -> ``Arm``, or the short form ``(method key, settings)``.
+        claims: what the paper says, each checked against the seeds' figures.
+        baseline: the arm that differences are taken against.
+        budget: one of steps, examples, tokens, seconds; the same for every arm that does not name its own.
+        seeds: how many; the same seeds for every arm, so that differences are paired.
+        trials: tuning trials on validation, the same number for every arm that has something to tune.
+        kind: kind of data; None means the kind in the catalog.
+        model: None means the task's default.
+        metrics: which metrics the evidence table shows, the primary one first; empty means all.
+        measure: extra metrics of a finished model: ``measure(model, data, split, seed) -> dict``; a function of a module.
+        notes: sentences for the evidence, such as what was scaled down from the paper.
+    """
+
+    key: str
+    data: str
+    arms: Mapping[str, Arm | tuple[str, Mapping[str, Any]]]
+    claims: tuple[Claim, ...]
+    baseline: str
+    budget: Mapping[str, float]
+    data_options: Mapping[str, Any] = field(default_factory=dict)
+    seeds: int = 5
+    trials: int = 0
+    kind: str | None = None
+    model: str | None = None
+    metrics: tuple[str, ...] = ()
+    measure: Callable[..., dict[str, float]] | None = None
+    notes: tuple[str, ...] = ()
+
+    def arm(self, name: str) -> Arm:
+        """Return an arm in its long form."""
+        given = self.arms[name]
+        return given if isinstance(given, Arm) else Arm(method=given[0], settings=given[1])
