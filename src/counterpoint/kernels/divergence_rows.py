@@ -1,0 +1,191 @@
+"""Divergences between two rows of log-probabilities, and which ones there are.
+
+S student, T teacher (constant), M their mixture, ``0 log 0 = 0``. References: forward KL, reverse KL and generalised
+JSD arXiv 2306.13649 (section 3); skewed KLs arXiv 2402.03898 (section 3); total variation and f-divergences
+arXiv 2307.15190; Amari's alpha family with limits KL(T|S) at 1 and KL(S|T) at 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from counterpoint.errors import CounterpointError, nearest
+
+NAMES = (
+    "forward",
+    "reverse",
+    "jsd",
+    "skewed_forward",
+    "skewed_reverse",
+    "tv",
+    "jeffreys",
+    "alpha",
+    "hellinger",
+)
+PARAMETRIC = {
+    "jsd": "jsd(beta)",
+    "skewed_forward": "skewed_forward(lam)",
+    "skewed_reverse": "skewed_reverse(lam)",
+    "alpha": "amari(alpha)",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Which divergence: a name, and its parameter where it has one. Make it with the functions below."""
+
+    name: str
+    parameter: float = 0.0
+
+
+FORWARD = Kind("forward")
+REVERSE = Kind("reverse")
+TOTAL_VARIATION = Kind("tv")
+JEFFREYS = Kind("jeffreys")
+HELLINGER = Kind("hellinger")
+
+
+def jsd(beta: float) -> Kind:
+    """``beta KL(T|M) + (1 - beta) KL(S|M)``, ``M = (1 - beta) S + beta T``; exactly 0 and 1 are the full forward and reverse KL.
+
+    >>> jsd(0.0).name, jsd(1.0).name, jsd(0.5)
+    ('forward', 'reverse', Kind(name='jsd', parameter=0.5))
+    """
+    _between(beta, "jsd(beta)", 0.5)
+    return FORWARD if beta == 0 else REVERSE if beta == 1 else Kind("jsd", beta)
+
+
+def skewed_forward(lam: float) -> Kind:
+    """``KL(T|M)`` with ``M = lam T + (1 - lam) S``; lam = 0 is the forward KL."""
+    _between(lam, "skewed_forward(lam)", 0.1)
+    return FORWARD if lam == 0 else Kind("skewed_forward", lam)
+
+
+def skewed_reverse(lam: float) -> Kind:
+    """``KL(S|M)`` with ``M = (1 - lam) T + lam S``; lam = 0 is the reverse KL."""
+    _between(lam, "skewed_reverse(lam)", 0.1)
+    return REVERSE if lam == 0 else Kind("skewed_reverse", lam)
+
+
+def amari(alpha: float) -> Kind:
+    """``(sum T^alpha S^(1 - alpha) - 1) / (alpha (alpha - 1))``; 1 is the forward, 0 the reverse KL."""
+    return FORWARD if alpha == 1 else REVERSE if alpha == 0 else Kind("alpha", alpha)
+
+
+def as_kind(kind: Kind | str) -> Kind:
+    """Accept a name where the divergence has no parameter."""
+    if isinstance(kind, Kind):
+        return kind
+    if kind in PARAMETRIC:
+        raise CounterpointError(
+            f"the divergence '{kind}' was given by name; it has a parameter; the call that works: kind={PARAMETRIC[kind]}"
+        )
+    if kind not in NAMES:
+        raise CounterpointError(
+            f"unknown divergence '{kind}'; {nearest(kind, NAMES)}; for example kind=\"reverse\" or kind=jsd(0.5)"
+        )
+    return Kind(kind)
+
+
+def _between(value: float, call: str, example: float) -> None:
+    if not 0 <= value <= 1:
+        raise CounterpointError(
+            f"{call} was given {value}; expected a number from 0 to 1; for example {call.split('(')[0]}({example})"
+        )
+
+
+def row_divergence(log_s: Tensor, log_t: Tensor, kind: Kind) -> Tensor:
+    """Return the divergence [...] of two tables of log-probabilities [..., V]; gradient reaches ``log_s``.
+
+    >>> half = torch.tensor([0.5, 0.5]).log()
+    >>> row_divergence(half, half, FORWARD).item()
+    0.0
+    """
+    return _FORMULAS[kind.name](log_s, log_t, kind.parameter).sum(-1)
+
+
+def _expect(log_p: Tensor, ratio: Tensor) -> Tensor:
+    """``p * ratio`` with 0 where p is 0, also in the gradient."""
+    empty = log_p == -math.inf
+    return torch.where(empty, 0.0, log_p.exp() * torch.where(empty, 0.0, ratio))
+
+
+def _log_ratio(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """``log p - log q`` with 0 where p is 0 (whatever q), +inf where only q is 0."""
+    return torch.where(log_p == -math.inf, 0.0, log_p - torch.where(log_p == -math.inf, 0.0, log_q))
+
+
+def _forward(log_s: Tensor, log_t: Tensor, _: float) -> Tensor:
+    return _expect(log_t, _log_ratio(log_t, log_s))
+
+
+def _reverse(log_s: Tensor, log_t: Tensor, _: float) -> Tensor:
+    safe_s = torch.where(log_s == -math.inf, log_s.detach(), log_s)
+    return _expect(safe_s, _log_ratio(safe_s, log_t))
+
+
+def _mixture(log_s: Tensor, log_t: Tensor, share_t: float) -> Tensor:
+    """``log((1 - share_t) S + share_t T)``, finite gradient where both are 0."""
+    both = (log_s == -math.inf) & (log_t == -math.inf)
+    mix = torch.logaddexp(
+        torch.where(both, 0.0, log_s) + _log(1 - share_t), torch.where(both, 0.0, log_t) + _log(share_t)
+    )
+    return torch.where(both, -math.inf, mix)
+
+
+def _log(share: float) -> float:
+    return math.log(share) if share > 0 else -math.inf
+
+
+def _jsd(log_s: Tensor, log_t: Tensor, beta: float) -> Tensor:
+    log_m = _mixture(log_s, log_t, beta)
+    return beta * _expect(log_t, _log_ratio(log_t, log_m)) + (1 - beta) * _expect(
+        log_s, _log_ratio(log_s, log_m)
+    )
+
+
+def _skewed_forward(log_s: Tensor, log_t: Tensor, lam: float) -> Tensor:
+    return _expect(log_t, _log_ratio(log_t, _mixture(log_s, log_t, lam)))
+
+
+def _skewed_reverse(log_s: Tensor, log_t: Tensor, lam: float) -> Tensor:
+    return _expect(log_s, _log_ratio(log_s, _mixture(log_s, log_t, 1 - lam)))
+
+
+def _tv(log_s: Tensor, log_t: Tensor, _: float) -> Tensor:
+    return 0.5 * (log_s.exp() - log_t.exp()).abs()
+
+
+def _jeffreys(log_s: Tensor, log_t: Tensor, _: float) -> Tensor:
+    return _forward(log_s, log_t, 0.0) + _reverse(log_s, log_t, 0.0)
+
+
+def _alpha(log_s: Tensor, log_t: Tensor, alpha: float) -> Tensor:
+    # T^a S^(1-a) = S (T/S)^a; the constant -1 enters as -S, whose sum is 1, so that near-equal rows do not cancel.
+    power = _alpha_power(log_s, log_t, alpha)
+    return (power - log_s.exp()) / (alpha * (alpha - 1))
+
+
+def _alpha_power(log_s: Tensor, log_t: Tensor, alpha: float) -> Tensor:
+    exponent = _times(log_t, alpha) + _times(log_s, 1 - alpha)
+    both = (log_s == -math.inf) & (log_t == -math.inf)
+    return torch.where(both, 0.0, torch.where(both, 0.0, exponent).exp())
+
+
+def _times(log_p: Tensor, factor: float) -> Tensor:
+    return log_p * factor if factor else torch.zeros_like(log_p)
+
+
+def _hellinger(log_s: Tensor, log_t: Tensor, _: float) -> Tensor:
+    return 0.5 * ((0.5 * log_s).exp() - (0.5 * log_t).exp()).square()
+
+
+_FORMULAS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "forward": _forward, "reverse": _reverse, "jsd": _jsd, "skewed_forward": _skewed_forward,
+    "skewed_reverse": _skewed_reverse, "tv": _tv, "jeffreys": _jeffreys, "alpha": _alpha, "hellinger": _hellinger,
+}  # fmt: skip

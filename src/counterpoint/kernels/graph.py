@@ -1,0 +1,122 @@
+"""Propagation over a bipartite interaction graph, ``D^-1/2 A D^-1/2 x``, with a symmetric backward.
+
+Nodes are numbered users first, then items. The matrix is symmetric, so the same CSR table serves both directions.
+LightGCN: arXiv 2002.02126, equation 8.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from counterpoint.errors import CounterpointError
+
+
+@dataclass(frozen=True)
+class Adjacency:
+    """A normalised bipartite adjacency; make it with ``bipartite_adjacency``.
+
+    Attributes:
+        matrix: CSR [num_users + num_items, the same], symmetric.
+        num_users: users come first.
+        num_items: items follow.
+    """
+
+    matrix: Tensor
+    num_users: int
+    num_items: int
+
+    @property
+    def num_nodes(self) -> int:
+        """Users and items together."""
+        return self.num_users + self.num_items
+
+    def to(self, device: torch.device | str) -> Adjacency:
+        """Return the adjacency on another device."""
+        return Adjacency(self.matrix.to(device), self.num_users, self.num_items)
+
+
+def bipartite_adjacency(
+    users: Tensor, items: Tensor, num_users: int, num_items: int, dtype: torch.dtype = torch.float32
+) -> Adjacency:
+    """Build ``D^-1/2 A D^-1/2`` from interactions; a repeated pair counts once, an isolated node has an empty row.
+
+    Args:
+        users: [E] user ids.
+        items: [E] item ids.
+        num_users: number of users.
+        num_items: number of items.
+        dtype: of the entries.
+
+    >>> g = bipartite_adjacency(torch.tensor([0, 0]), torch.tensor([0, 1]), 1, 2)
+    >>> [round(v, 4) for v in g.matrix.values().tolist()]
+    [0.7071, 0.7071, 0.7071, 0.7071]
+    """
+    _check_ids("user", users, num_users)
+    _check_ids("item", items, num_items)
+    keys = torch.unique(users.long() * num_items + items.long())
+    left, right = keys // num_items, keys % num_items + num_users
+    nodes = num_users + num_items
+    row, column = torch.cat([left, right]), torch.cat([right, left])
+    order = torch.argsort(row * nodes + column)
+    row, column = row[order], column[order]
+    degree = torch.bincount(row, minlength=nodes)
+    inverse_root = degree.to(torch.float64).clamp(min=1).rsqrt()
+    values = (inverse_root[row] * inverse_root[column]).to(dtype)
+    start = torch.cat([degree.new_zeros(1), degree.cumsum(0)])
+    return Adjacency(_csr(start, column, values, (nodes, nodes)), num_users, num_items)
+
+
+def propagate(adjacency: Adjacency, x: Tensor) -> Tensor:
+    """Return ``A x`` for all nodes; the backward is the same product.
+
+    Args:
+        adjacency: over N nodes.
+        x: [N, D].
+    """
+    if x.dim() != 2 or len(x) != adjacency.num_nodes:
+        raise CounterpointError(
+            f"embeddings {tuple(x.shape)} were given for {adjacency.num_nodes} nodes ({adjacency.num_users} users, then "
+            f"{adjacency.num_items} items); expected [{adjacency.num_nodes}, D]; for example propagate(graph, torch.cat([users, items]))"
+        )
+    return _Propagate.apply(adjacency.matrix, x)
+
+
+def propagate_rows(adjacency: Adjacency, x: Tensor, nodes: Tensor) -> Tensor:
+    """Return rows ``nodes`` of ``A x``, [len(nodes), D], touching those rows' edges alone: the last layer of a batch."""
+    return propagate(adjacency, x)[nodes]
+
+
+class _Propagate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, x: Tensor) -> Tensor:
+        ctx.matrix = matrix
+        return matrix @ x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor]:
+        return None, ctx.matrix @ upstream.contiguous()
+
+
+def _csr(start: Tensor, column: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    small = shape[1] < 2**31 and len(column) < 2**31
+    index = torch.int32 if small else torch.int64
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*CSR.*")
+        return torch.sparse_csr_tensor(
+            start.to(index), column.to(index), values, shape, check_invariants=False
+        )
+
+
+def _check_ids(what: str, ids: Tensor, count: int) -> None:
+    if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= count):
+        raise CounterpointError(
+            f"{what} ids run from {int(ids.min())} to {int(ids.max())}; expected 0 to {count - 1} for {count} {what}s; "
+            f"map them first, or give the true number of {what}s"
+        )
