@@ -1,0 +1,72 @@
+"""Where a run is: its round, its loop and position, what is done, what is spent. Plain data, saved with every checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+def _nothing_spent() -> dict[str, float]:
+    return {"steps": 0.0, "examples": 0.0, "tokens": 0.0, "seconds": 0.0}
+
+
+@dataclass
+class Loop:
+    """A loop at hand.
+
+    Attributes:
+        position: batches done. total: batches to do, or None when only ``limits`` end it.
+        start: what was spent when it began. limits: counters at which the budget's share is used up.
+    """
+
+    key: str
+    position: int
+    total: int | None
+    start: dict[str, float]
+    limits: dict[str, float]
+
+    def finished(self, spent: dict[str, float]) -> bool:
+        """Whether its batches are done or its share of the budget is spent."""
+        if self.total is not None and self.position >= self.total:
+            return True
+        # Half a unit of slack: shares among rounds need not be whole numbers of steps.
+        return any(spent[name] >= limit - 0.5 * (name != "seconds") for name, limit in self.limits.items())
+
+    def fraction(self, spent: dict[str, float]) -> tuple[float, float]:
+        """(done, of how much), in the unit that will end the loop first."""
+        parts = [(self.position, self.total)] if self.total is not None else []
+        parts += [(spent[n] - self.start[n], limit - self.start[n]) for n, limit in self.limits.items()]
+        done, whole = max(parts, key=lambda part: part[0] / part[1] if part[1] else 1.0)
+        return float(done), float(whole or 1)
+
+    def progress(self, spent: dict[str, float]) -> float:
+        """Share of the loop that is done, in [0, 1]."""
+        done, whole = self.fraction(spent)
+        return min(done / whole, 1.0)
+
+
+@dataclass
+class Cursor:
+    """The position of a run."""
+
+    rounds: dict[str, int] = field(default_factory=dict)
+    rounds_left: int = 1
+    done: list[str] = field(default_factory=list)
+    loop: Loop | None = None
+    spent: dict[str, float] = field(default_factory=_nothing_spent)
+
+    def finish(self, loop: Loop) -> None:
+        """Mark a loop as done."""
+        if loop.key not in self.done:
+            self.done.append(loop.key)
+        if self.loop is loop:
+            self.loop = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From plain data."""
+        for name, value in state.items():
+            setattr(self, name, Loop(**value) if name == "loop" and value is not None else value)

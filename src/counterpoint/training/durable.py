@@ -1,0 +1,84 @@
+"""Folders that exist whole or not at all: written aside, checksummed, synced, then renamed into place."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from counterpoint.errors import CounterpointError
+
+MANIFEST = "manifest.json"
+
+
+def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
+    """Let ``fill`` write files into a fresh folder, then publish it atomically as ``target``.
+
+    Raises:
+        CounterpointError: the disk is full. Nothing half-written stays behind.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.parent / f".writing-{target.name}-{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir()
+        fill(aside)
+        sums = {str(p.relative_to(aside)): checksum(p) for p in sorted(aside.rglob("*")) if p.is_file()}
+        (aside / MANIFEST).write_text(json.dumps(sums, indent=1), encoding="utf-8")
+        for path in aside.rglob("*"):
+            _sync(path)
+        _sync(aside)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(aside, target)
+        _sync(target.parent)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise CounterpointError(
+                f"no space left to write {target}; what was saved before is whole: free some space and run the same command"
+            ) from error
+        raise
+    except BaseException as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        if "No space left" in str(error) or "File too large" in str(error):  # safetensors wraps the OSError
+            raise CounterpointError(
+                f"no space left to write {target}; what was saved before is whole: free some space and run the same command"
+            ) from error
+        raise
+
+
+def damage(folder: Path) -> str | None:
+    """Say what is wrong with a folder written by ``write_folder``, or None when every file is as it was written."""
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        return "it has no manifest"
+    try:
+        sums: dict[str, str] = json.loads(manifest.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError):
+        return "its manifest is torn"
+    for name, expected in sums.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if checksum(path) != expected:
+            return f"{name} was altered or torn"
+    return None
+
+
+def checksum(path: Path) -> str:
+    """Hex sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

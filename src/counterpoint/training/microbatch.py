@@ -1,0 +1,70 @@
+"""A forward pass in pieces that cannot change the loss: outputs are whole, activations are recomputed in the backward.
+
+A batch's embeddings are small; its activations are not. So each piece runs under activation checkpointing, and the
+objective sees all rows at once, contrast included. This replaces gradient accumulation, which changes every loss whose
+items interact and every mean over ragged counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from counterpoint.errors import CounterpointError
+
+
+def forward_in_pieces(model: Callable[..., Any], size: int, *args: Any, **kwargs: Any) -> Any:
+    """``model(*args, **kwargs)`` over pieces of ``size`` rows along axis 0 of every tensor with the batch's row count.
+
+    Raises:
+        CounterpointError: the model normalises over the batch, so that pieces would change its output.
+    """
+    rows = next(v.shape[0] for v in (*args, *kwargs.values()) if isinstance(v, Tensor) and v.ndim > 0)
+    if rows <= size:
+        return model(*args, **kwargs)
+    if isinstance(model, nn.Module):
+        refuse_batch_norm(model, "micro_batch_size")
+
+    def cut(value: Any, start: int) -> Any:
+        whole = isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == rows
+        return value[start : start + size] if whole else value
+
+    outputs = []
+    for start in range(0, rows, size):
+        piece = [cut(v, start) for v in args], {k: cut(v, start) for k, v in kwargs.items()}
+        # The last piece keeps its activations: its backward comes first and needs no second forward.
+        keep = start + size >= rows or not torch.is_grad_enabled()
+        outputs.append(
+            model(*piece[0], **piece[1])
+            if keep
+            else checkpoint(model, *piece[0], use_reentrant=False, **piece[1])
+        )
+    return _join(outputs)
+
+
+def refuse_batch_norm(model: nn.Module, why: str) -> None:
+    """Raise when a training-mode batch normalisation would see only a part of the batch."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+            raise CounterpointError(
+                f"{why}: the model's '{name}' ({type(module).__name__}) averages over the batch, so a part of the batch "
+                "gives other values; use a model with group or layer normalisation (norm='group'), or the whole batch"
+            )
+
+
+def _join(outputs: list[Any]) -> Any:
+    first = outputs[0]
+    if isinstance(first, Tensor):
+        return torch.cat(outputs)
+    if isinstance(first, Mapping):
+        joined = {k: _join([o[k] for o in outputs]) for k in first if isinstance(first[k], Tensor | tuple)}
+        return type(first)(**joined)
+    if isinstance(first, tuple):
+        return tuple(_join(list(part)) for part in zip(*outputs, strict=True))
+    raise CounterpointError(
+        f"a model that returns {type(first).__name__} cannot run in micro-batches; return tensors, tuples or mappings"
+    )

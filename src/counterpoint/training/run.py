@@ -1,0 +1,547 @@
+"""The Run: who is updated, when, and what survives a crash.
+
+``fit`` reads from top to bottom; the Run makes it resumable. The same command executes ``fit`` again: deterministic
+initialisation is repeated, finished loops, stages and ``once`` bodies are passed over, the loop at hand goes on at its
+next batch, with bit-identical state. Everything that changes must therefore be registered with ``state``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import send_to_device
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from counterpoint.errors import CounterpointError
+from counterpoint.objectives.reduction import Loss
+from counterpoint.training import distributed
+from counterpoint.training.audit import Audit
+from counterpoint.training.batches import Batch, ItemRandom, Order, Plan, fetch, share
+from counterpoint.training.budget import Budget
+from counterpoint.training.checkpoint import Checkpoints
+from counterpoint.training.cursor import Cursor, Loop
+from counterpoint.training.events import Bar, Events
+from counterpoint.training.microbatch import forward_in_pieces, refuse_batch_norm
+from counterpoint.training.optimizer import Optimizer
+from counterpoint.training.seeds import derive, generator, seed_everything
+from counterpoint.training.stages import Stages
+from counterpoint.training.state import Stateful, capture, restore
+
+T = TypeVar("T")
+logger = logging.getLogger("counterpoint")
+
+
+class Interrupted(SystemExit):
+    """Raised after a signal, once everything is saved. Exits with status 0; the same command goes on."""
+
+    def __init__(self, out: Path) -> None:
+        super().__init__(0)
+        self.message = f"stopped and saved in {out}; the same command goes on from here"
+
+
+class Run:
+    """One training run in one folder.
+
+    Args:
+        out: the run's folder; checkpoints, stages and events live in it.
+        seed: every random number of the run derives from it.
+        budget: when given, it replaces the methods' own number of epochs, shared evenly among remaining rounds.
+        micro_batch_size: rows whose activations are held at once; the loss is the whole batch's, whatever it is.
+        precision: "no" (fp32), "bf16" or "fp16" autocast.
+        checkpoint_seconds, checkpoint_steps: save when either has passed since the last save.
+        keep: whole checkpoints kept on disk.
+        progress: None shows a bar on a terminal, False none; a rich Progress is shared.
+        trackers: names Accelerate knows ("tensorboard", "wandb", ...).
+        audit: check after every step that all changing tensors are registered (slow; for tests).
+    """
+
+    def __init__(
+        self,
+        out: str | Path,
+        *,
+        seed: int = 0,
+        budget: Budget | None = None,
+        micro_batch_size: int | None = None,
+        precision: Literal["no", "bf16", "fp16"] = "no",
+        checkpoint_seconds: float = 120.0,
+        checkpoint_steps: int | None = None,
+        keep: int = 2,
+        progress: Progress | bool | None = None,
+        trackers: Sequence[str] = (),
+        audit: bool = False,
+    ) -> None:
+        self.out, self.seed, self.budget = Path(out), seed, budget or Budget()
+        self.micro_batch_size, self.keep = micro_batch_size, keep
+        self.checkpoint_seconds, self.checkpoint_steps = checkpoint_seconds, checkpoint_steps
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.accelerator = _accelerator(precision, trackers, self.out)
+        self.device: torch.device = self.accelerator.device
+        self.rank, self.world = distributed.world()
+        self._lock = _lock(self.out) if self.rank == 0 else None
+        self.events = Events(self.out / "events.jsonl", write=self.rank == 0)
+        self.checkpoints = Checkpoints(self.out / "checkpoints", keep, self.say)
+        self.stages = Stages(
+            self.out / "stages",
+            seed,
+            self.say,
+            self._pause_between,
+            lambda name, done, n: self._bar.show(name, done, n),
+        )
+        self.cursor = Cursor()
+        self.row_offset = 0
+        self.rng = generator(derive(seed, "start"))
+        self._states: dict[str, Stateful] = {}
+        self._optimizers: dict[str, tuple[Any, Optimizer, list[nn.Parameter]]] = {}
+        self._pending: dict[str, Any] | None = None
+        self._calls: dict[str, int] = {}
+        self._scope = ""
+        self._bar = Bar(progress if self.rank == 0 else False)
+        self._audit = Audit() if audit else None
+        self._walking: Loop | None = None
+        self._signal: int | None = None
+        self._handlers: dict[int, Any] = {}
+        self._saved_at, self._saved_step = time.monotonic(), 0
+        self._clock = time.monotonic()
+        self._metrics: dict[str, float] = {}
+        if trackers:
+            self.accelerator.init_trackers("counterpoint")
+        self._listen()
+        seed_everything(derive(seed, "start"))
+
+    def state(self, **named: Any) -> Any:
+        """Register what must survive: modules, teachers, memories. Returns them, on the device; a tuple if several.
+
+        Registered objects are restored when the run opens (its first batch, round, stage or ``once``), so that the code
+        at the top of ``fit`` always sees the initial state. What is registered later is restored at once.
+
+        Raises:
+            CounterpointError: an object without ``state_dict`` and ``load_state_dict``.
+        """
+        for name, thing in named.items():
+            if not isinstance(thing, Stateful):
+                raise CounterpointError(
+                    f"run.state({name}={type(thing).__name__}): it has no state_dict/load_state_dict; register a module, "
+                    "an optimiser, a PerSample memory or an object with these two methods"
+                )
+            if isinstance(thing, nn.Module):
+                thing = self._prepare(thing)
+                named[name] = thing
+            self._register(name, thing)
+        values = tuple(named.values())
+        return values[0] if len(values) == 1 else values
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """Move a module that never changes to the device: evaluation mode, no gradient, not saved."""
+        return module.to(self.device).eval().requires_grad_(False)
+
+    def optimize(self, model: nn.Module, optimizer: Optimizer, name: str = "optimizer") -> None:
+        """Build and register the optimiser that ``step`` uses for ``model``'s trainable parameters."""
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        built = self.accelerator.prepare_optimizer(optimizer.build(parameters), device_placement=False)
+        self._optimizers[name] = (built, optimizer, parameters)
+        self._register(name, built)
+        if self.accelerator.scaler is not None:
+            self._register("scaler", self.accelerator.scaler)
+
+    def rounds(self, count: int) -> Iterator[int]:
+        """Rounds of generate, judge, train. A resumed run starts in the round it was in."""
+        self._open()
+        key = self._key("rounds")
+        outer = self._calls
+        for number in range(self.cursor.rounds.get(key, 0), count):
+            self.cursor.rounds[key] = number
+            self.cursor.rounds_left = count - number
+            self._scope, self._calls = f"{key}-{number}/", {}
+            seed_everything(derive(self.seed, self._scope))
+            yield number
+            self._forget(self._scope)
+        self.cursor.rounds[key] = count
+        self.cursor.rounds_left = 1
+        self._scope, self._calls = "", outer
+
+    def batches(
+        self,
+        source: Any,
+        size: int,
+        *,
+        epochs: float | None = None,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        order: Order | None = None,
+        collate: Callable[[list[Any]], Any] | None = None,
+        name: str = "train",
+    ) -> Iterator[Batch]:
+        """Seeded, resumable batches over ``source`` until ``epochs``, or the budget when one is given, is used up.
+
+        Args:
+            source: has a length and gives rows for a [N] index tensor; a plain sequence is read item by item.
+            size: rows of the global batch, over all ranks.
+            order: ``(epoch, generator) -> positions`` for a sampler of one's own (class-balanced, curriculum).
+            collate: turns a list of items into a batch, for sources that are read item by item.
+        """
+        self._open()
+        if self._walking is not None:
+            raise CounterpointError(
+                f"loop '{name}' inside loop '{self._walking.key}': loops do not nest; use run.rounds around them"
+            )
+        key = self._key(name)
+        plan = Plan(len(source), size, self.seed, key, shuffle, drop_last, order)
+        loop = self._loop(key, plan, epochs)
+        if loop is not None:
+            self._walking = loop
+            try:
+                yield from self._walk(loop, plan, source, collate)
+            finally:
+                self._walking = None
+        seed_everything(derive(self.seed, key, "end"))
+        self.rng = generator(derive(self.seed, key, "end"))
+
+    def _walk(self, loop: Loop, plan: Plan, source: Any, collate: Any) -> Iterator[Batch]:
+        epoch, order = -1, torch.empty(0)
+        while not loop.finished(self.cursor.spent):
+            position = loop.position
+            if position // plan.steps_per_epoch != epoch:
+                epoch = position // plan.steps_per_epoch
+                order = plan.epoch_order(epoch)
+            rows = plan.rows(position, order)
+            mine = share(len(rows), self.rank, self.world)
+            seed_everything(derive(self.seed, plan.loop, "step", position, self.rank))
+            self.rng = generator(derive(self.seed, plan.loop, "shared", position))
+            self.row_offset = mine.start
+            draws = ItemRandom(derive(self.seed, plan.loop, "rows", position), len(rows), mine, self.device)
+            items = send_to_device(fetch(source, rows[mine], collate), self.device)
+            try:
+                yield Batch(items, rows[mine], len(rows), mine.start, draws, position, epoch)
+            except GeneratorExit:  # the method left the loop on its own
+                self._advance(loop, len(rows))
+                self.cursor.finish(loop)
+                raise
+            self._advance(loop, len(rows))
+            self._after_step(loop, plan)
+        self.cursor.finish(loop)
+
+    @property
+    def progress(self) -> float:
+        """How far the loop at hand has come, in [0, 1]."""
+        return self.cursor.loop.progress(self.cursor.spent) if self.cursor.loop else 0.0
+
+    def forward(self, model: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """``model(*args, **kwargs)`` under the run's precision and in its micro-batches; the outputs are the whole batch's."""
+        with self.accelerator.autocast():
+            if self.micro_batch_size is None:
+                return model(*args, **kwargs)
+            return forward_in_pieces(model, self.micro_batch_size, *args, **kwargs)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """[n, ...] -> [N, ...] over ranks, differentiable; this rank's rows start at ``run.row_offset``."""
+        return distributed.gather(rows)
+
+    @torch.no_grad()
+    def gather_constant(self, rows: Tensor) -> Tensor:
+        """As ``gather``, without gradient."""
+        return distributed.gather(rows.detach())
+
+    def step(
+        self,
+        losses: Tensor | Loss | Mapping[str, Tensor | Loss],
+        *,
+        tokens: int = 0,
+        optimizer: str = "optimizer",
+    ) -> float:
+        """Reduce per-item losses over the global batch, back-propagate, clip, update. Returns the total loss.
+
+        Raises:
+            CounterpointError: the loss is not finite, or nothing was given to optimise.
+        """
+        if optimizer not in self._optimizers:
+            raise CounterpointError(
+                f"run.step before run.optimize(model, Optimizer(...), name='{optimizer}')"
+            )
+        built, settings, parameters = self._optimizers[optimizer]
+        terms = losses if isinstance(losses, Mapping) else {"loss": losses}
+        local, report = self._reduce({k: v if isinstance(v, Loss) else Loss(v) for k, v in terms.items()})
+        for group in built.param_groups:
+            group["lr"] = settings.rate(self.progress)
+        if local.requires_grad or self.world == 1:  # a rank may hold no row of a small last batch
+            self.accelerator.backward(local * self._sharding_factor)
+        if not self._sharded:
+            distributed.sum_gradients(parameters)
+        if settings.max_grad_norm is not None:
+            norm = self.accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
+            report["grad_norm"] = float(norm)
+        built.step()
+        built.zero_grad(set_to_none=True)
+        self.cursor.spent["tokens"] += (
+            float(distributed.total(torch.tensor(float(tokens)))) if tokens else 0.0
+        )
+        self._metrics |= {**report, "learning_rate": settings.rate(self.progress)}
+        return report["loss"]
+
+    def stage(
+        self, name: str, fn: Callable[..., T], *, over: Sequence[Any] | None = None, size: int = 64
+    ) -> T:
+        """Durable work: ``fn()`` once, or ``fn(shard)`` per durable shard of ``over``. Its result is read back from disk.
+
+        Results are plain data with tensors. ``fn`` must not train, register or call collectives: across processes the
+        shards are divided, and a result without shards is made by the first one.
+        """
+        self._open()
+        return self.stages.run(self._key(name), fn, over, size)
+
+    def once(self, name: str, fn: Callable[[], Any]) -> None:
+        """Run code that changes registered state between loops (refresh a reference), exactly once in the run's history."""
+        self._open()
+        key = self._key(name)
+        if key not in self.cursor.done:
+            seed_everything(derive(self.seed, key))
+            fn()
+            self.cursor.done.append(key)
+        seed_everything(derive(self.seed, key, "after"))
+
+    def log(self, **scalars: float) -> None:
+        """Add figures to the event of the step at hand, or write an event of their own outside a loop."""
+        values = {k: float(v) for k, v in scalars.items()}
+        if self.cursor.loop is not None:
+            self._metrics |= values
+        else:
+            self.events.emit(step=int(self.cursor.spent["steps"]), **values)
+
+    def say(self, line: str) -> None:
+        """Tell the person one line, and keep it in the events."""
+        logger.warning(line)
+        if self.rank == 0:
+            with (self.out / "messages.log").open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+
+    def save(self) -> None:
+        """Write a checkpoint of everything registered, now."""
+        self._tick()
+        states = {**(self._pending or {}), **{name: capture(thing) for name, thing in self._states.items()}}
+        state = {"cursor": self.cursor.state_dict(), "events": self.events.lines, "states": states}
+        if self.rank == 0:
+            self.checkpoints.save(int(self.cursor.spent["steps"]), state)
+        self._saved_at, self._saved_step = time.monotonic(), int(self.cursor.spent["steps"])
+
+    def close(self) -> None:
+        """Release the folder, the signals and the bar."""
+        self._bar.close()
+        self.events.close()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+        if self.accelerator.trackers:
+            self.accelerator.end_training()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        if self._pending is not None:
+            return
+        found = self.checkpoints.newest()
+        self._pending = {} if found is None else found["states"]
+        self.events.cut(0 if found is None else found["events"])
+        if found is not None:
+            self.cursor.load_state_dict(found["cursor"])
+            self._saved_step = int(self.cursor.spent["steps"])
+        for key in self._states:
+            self._restore(key)
+        self._clock = time.monotonic()
+
+    def _register(self, name: str, thing: Stateful) -> None:
+        # By scope: what is registered inside a round belongs to it, so the next round's starts fresh, resumed or not.
+        self._states[self._scope + name] = thing
+        self._restore(self._scope + name)
+
+    def _restore(self, key: str) -> None:
+        if self._pending and key in self._pending:
+            restore(key, self._states[key], self._pending.pop(key))
+
+    def _forget(self, scope: str) -> None:
+        self.cursor.done = [key for key in self.cursor.done if not key.startswith(scope)]
+        self._states = {key: thing for key, thing in self._states.items() if not key.startswith(scope)}
+        self._pending = {
+            key: state for key, state in (self._pending or {}).items() if not key.startswith(scope)
+        }
+
+    def _prepare(self, module: nn.Module) -> nn.Module:
+        if self._sharded and any(p.requires_grad for p in module.parameters()):
+            return self.accelerator.prepare_model(module)
+        module = module.to(self.device)
+        if self.world > 1:
+            if self.device.type == "cuda":
+                module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+            else:
+                refuse_batch_norm(module, f"{self.world} processes")
+            distributed.broadcast(module)
+        return module
+
+    @property
+    def _sharded(self) -> bool:
+        return self.accelerator.distributed_type.value in ("FSDP", "DEEPSPEED", "MEGATRON_LM")
+
+    @property
+    def _sharding_factor(self) -> float:
+        # Sharded engines average gradients over ranks; our losses are already divided by the global count.
+        return float(self.world) if self._sharded else 1.0
+
+    def _key(self, name: str) -> str:
+        # Inside a loop's body a name belongs to the step, elsewhere to the round; a name used again gets a number.
+        if self._walking is not None:
+            return f"{self._walking.key}@{self._walking.position}/{name}"
+        number = self._calls.get(name, 0)
+        self._calls[name] = number + 1
+        return f"{self._scope}{name}" + (f"#{number}" if number else "")
+
+    def _loop(self, key: str, plan: Plan, epochs: float | None) -> Loop | None:
+        if key in self.cursor.done:
+            return None
+        if self.cursor.loop is None or self.cursor.loop.key != key:
+            total = None
+            if not self.budget.given:
+                if epochs is None:
+                    raise CounterpointError(
+                        f"loop '{key}' has no end: give the run a budget (steps=..., seconds=...) or epochs"
+                    )
+                total = max(round(plan.steps_per_epoch * epochs), 1)
+            limits = self.budget.share(self.cursor.spent, self.cursor.rounds_left)
+            self.cursor.loop = Loop(key, 0, total, dict(self.cursor.spent), limits)
+        return self.cursor.loop
+
+    def _reduce(self, terms: dict[str, Loss]) -> tuple[Tensor, dict[str, float]]:
+        sums, counts = [], []
+        for loss in terms.values():
+            sums.append(loss.values.sum(dtype=torch.promote_types(loss.values.dtype, torch.float32)))
+            counts.append(
+                loss.counts.sum().to(sums[-1])
+                if loss.counts is not None
+                else sums[-1].new_tensor(loss.values.numel())
+            )
+        whole = distributed.total(
+            torch.stack(
+                [torch.stack([s.detach().to(sums[0]), c.detach().to(sums[0])]) for s, c in zip(sums, counts)]
+            )
+        )
+        scale = whole[:, 1].clamp(min=1)
+        local = sum(
+            loss.weight * value / scale[i].to(value)
+            for i, (loss, value) in enumerate(zip(terms.values(), sums))
+        )
+        figures = dict(zip(terms, (whole[:, 0] / scale).tolist(), strict=True))
+        report = {"loss": sum(loss.weight * figures[name] for name, loss in terms.items())}
+        if not torch.isfinite(whole).all():
+            bad = ", ".join(f"{k}={v}" for k, v in figures.items())
+            raise CounterpointError(
+                f"the loss is not finite at step {int(self.cursor.spent['steps'])} ({bad}); lower the learning rate, raise the "
+                "temperature, or look for NaN in the data; the last checkpoint is whole"
+            )
+        report |= {f"loss/{k}": v for k, v in figures.items() if k != "loss"}
+        for name, loss in terms.items():
+            for stat, value in loss.stats.items():
+                report[f"{name}/{stat}" if len(terms) > 1 else stat] = float(value.detach().float().mean())
+        return torch.as_tensor(local), report
+
+    def _advance(self, loop: Loop, size: int) -> None:
+        loop.position += 1
+        self.cursor.spent["steps"] += 1
+        self.cursor.spent["examples"] += size
+        self._tick()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.cursor.spent["seconds"] += now - self._clock
+        self._clock = now
+
+    def _after_step(self, loop: Loop, plan: Plan) -> None:
+        step = int(self.cursor.spent["steps"])
+        if self._metrics:
+            self.events.emit(
+                step=step, loop=loop.key, epoch=(loop.position - 1) // plan.steps_per_epoch, **self._metrics
+            )
+            if self.accelerator.trackers:
+                self.accelerator.log(self._metrics, step=step)
+        note = f"loss {self._metrics['loss']:.4f}" if "loss" in self._metrics else ""
+        self._bar.show(loop.key, *loop.fraction(self.cursor.spent), note)
+        self._metrics = {}
+        if self._audit is not None:
+            self._audit.look(self._states)
+        due = time.monotonic() - self._saved_at >= self.checkpoint_seconds
+        if self.checkpoint_steps is not None:
+            due = due or step - self._saved_step >= self.checkpoint_steps
+        if loop.finished(self.cursor.spent):
+            # Saved as finished: a resumed run passes the loop over even when a larger budget is given meanwhile.
+            self.cursor.finish(loop)
+        if due and self._agree(due):
+            self.save()
+        self._pause()
+
+    def _agree(self, mine: bool) -> bool:
+        return bool(distributed.total(torch.tensor(float(mine), device=self.device)))
+
+    def _pause(self) -> None:
+        stop = self._signal is not None
+        if self.world > 1:
+            stop = self._agree(stop)
+        if stop:
+            self.save()
+            self.close()
+            raise Interrupted(self.out)
+
+    def _pause_between(self) -> None:
+        if self._walking is None:  # in the middle of a step there is nothing consistent to save
+            self._pause()
+
+    def _listen(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+
+        def remember(number: int, _: FrameType | None) -> None:
+            if self._signal is not None:  # the second time: at once
+                raise KeyboardInterrupt
+            self._signal = number
+            logger.warning("stopping after this step; once more stops at once")
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, remember)
+
+
+def _accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerator:
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
+        AcceleratorState._reset_state()
+    return Accelerator(
+        mixed_precision=precision,
+        cpu=not torch.accelerator.is_available(),
+        log_with=list(trackers) or None,
+        project_dir=str(out) if trackers else None,
+        step_scheduler_with_optimizer=False,
+    )
+
+
+def _lock(out: Path) -> Any:
+    handle = (out / ".lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise CounterpointError(
+            f"another process is running in {out}; wait for it, or choose another --out"
+        ) from None
+    return handle

@@ -1,0 +1,73 @@
+"""What of a registered object is saved, and how it is put back. Frozen weights under an adapter are not saved again."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+from counterpoint.errors import CounterpointError
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Anything that can give and take its state: modules, optimisers, teachers, memories."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as nested plain data and tensors."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
+        """Put a state back."""
+
+
+def capture(thing: Stateful) -> dict[str, Any]:
+    """The state to save: of a module with trainable parameters, those and its buffers; of anything else, all of it."""
+    state = thing.state_dict()
+    if isinstance(thing, nn.Module):
+        frozen = _frozen_names(thing)
+        return {name: value for name, value in state.items() if name not in frozen}
+    return state
+
+
+def restore(name: str, thing: Stateful, state: dict[str, Any]) -> None:
+    """Put a captured state back, strictly: a name that is missing or unknown is an error.
+
+    Raises:
+        CounterpointError: the object's names differ from the saved ones (the model or the method changed).
+    """
+    if not isinstance(thing, nn.Module):
+        thing.load_state_dict(state)
+        return
+    expected = set(thing.state_dict()) - _frozen_names(thing)
+    if expected != set(state):
+        odd = sorted(expected ^ set(state))
+        raise CounterpointError(
+            f"the checkpoint's '{name}' does not fit this run's: {len(odd)} names differ, first '{odd[0]}'; "
+            "resume with the model and settings that the run was started with, or choose another --out"
+        )
+    thing.load_state_dict(state, strict=False)
+
+
+def _frozen_names(module: nn.Module) -> set[str]:
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    if not any(p.requires_grad for p in parameters.values()):
+        return set()
+    return {name for name, p in parameters.items() if not p.requires_grad}
+
+
+def tensors_of(thing: Any) -> list[torch.Tensor]:
+    """All tensors that a registered object owns, for the audit."""
+    if isinstance(thing, nn.Module):
+        return [*thing.parameters(), *thing.buffers()]
+    found: list[torch.Tensor] = []
+    stack: list[Any] = [thing.state_dict()]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, dict):
+            stack.extend(value.values())
+        elif isinstance(value, list | tuple):
+            stack.extend(value)
+    return found

@@ -1,0 +1,78 @@
+"""Nested state <-> safetensors + JSON. No pickle: what is neither a tensor nor plain data is refused by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from counterpoint.errors import CounterpointError
+
+TENSORS = "tensors.safetensors"
+STRUCTURE = "structure.json"
+
+
+def write(tree: Any, folder: Path) -> None:
+    """Write a tree of dicts, lists, scalars, tensors and arrays into ``folder`` as two files."""
+    tensors: dict[str, torch.Tensor] = {}
+    structure = _encode(tree, tensors, "")
+    save_file(tensors, str(folder / TENSORS))
+    (folder / STRUCTURE).write_text(json.dumps(structure), encoding="utf-8")
+
+
+def read(folder: Path) -> Any:
+    """Read what ``write`` wrote; tensors arrive on the CPU."""
+    tensors = load_file(str(folder / TENSORS))
+    return _decode(json.loads((folder / STRUCTURE).read_text(encoding="utf-8")), tensors)
+
+
+def _encode(value: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
+    if isinstance(value, torch.Tensor):
+        # A clone, since safetensors refuses tensors that share memory and a state may tie its weights.
+        tensors[path or "value"] = value.detach().to("cpu", copy=True).contiguous()
+        return {"$": "tensor", "key": path or "value"}
+    if isinstance(value, np.ndarray):
+        tensors[path or "value"] = torch.from_numpy(np.array(value, order="C", copy=True))
+        return {"$": "array", "key": path or "value"}
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        pairs = [
+            [_scalar(k, path), _encode(v, tensors, f"{path}/{k}" if path else str(k))]
+            for k, v in value.items()
+        ]
+        return {"$": "map", "pairs": pairs}
+    if isinstance(value, list | tuple):
+        items = [_encode(v, tensors, f"{path}/{i}" if path else str(i)) for i, v in enumerate(value)]
+        return {"$": "tuple", "items": items} if isinstance(value, tuple) else items
+    raise CounterpointError(
+        f"cannot save '{path}' of type {type(value).__name__}; give tensors, arrays, numbers, strings, lists or dicts"
+    )
+
+
+def _scalar(key: Any, path: str) -> Any:
+    if isinstance(key, str | int | float | bool) or key is None:
+        return key
+    raise CounterpointError(f"cannot save the key {key!r} in '{path}'; keys are strings or numbers")
+
+
+def _decode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_decode(v, tensors) for v in value]
+    if not isinstance(value, dict):
+        return value
+    kind = value["$"]
+    if kind == "tensor":
+        return tensors[value["key"]]
+    if kind == "array":
+        return tensors[value["key"]].numpy()
+    if kind == "map":
+        return {k: _decode(v, tensors) for k, v in value["pairs"]}
+    return tuple(_decode(v, tensors) for v in value["items"])

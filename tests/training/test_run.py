@@ -1,0 +1,273 @@
+"""The Run: resuming is bit-exact, rounds and stages are durable, budgets end loops, mistakes are told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from counterpoint.errors import CounterpointError
+from counterpoint.objectives.reduction import Loss
+from counterpoint.training import Budget, Interrupted, Optimizer, PerSample, Run
+
+X = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+
+
+class Stop(Exception):
+    """Stands for a crash."""
+
+
+class Ema(nn.Module):
+    """A slow copy, updated after the step: what a checkpoint inside ``step`` would lose."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.slow = nn.Linear(3, 2)
+        self.slow.load_state_dict(model.state_dict())
+        self.requires_grad_(False)
+
+    def update(self, model: nn.Module) -> None:
+        for slow, fast in zip(self.slow.parameters(), model.parameters()):
+            slow.lerp_(fast.detach(), 0.1)
+
+
+def fit(run: Run, crash_at: int | None = None, rounds: int = 3) -> dict[str, torch.Tensor]:
+    """Rounds with a stage, a reset reference, an EMA, per-sample state, dropout and a fresh optimiser per round."""
+    torch.manual_seed(5)
+    model = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.3))
+    ema = Ema(model[0])
+    reference = nn.Linear(3, 2)
+    model, ema, reference = run.state(model=model, ema=ema, reference=reference)
+    memory = run.state(memory=PerSample(20, mean=torch.tensor(0.0)))
+    for number in run.rounds(rounds):
+        targets = run.stage("judge", lambda: {"t": model[0](X).detach() + torch.randn(20, 2), "r": number})[
+            "t"
+        ]
+        run.once("refresh", lambda: reference.load_state_dict(model[0].state_dict()))
+        run.optimize(model, Optimizer(learning_rate=0.05, schedule="cosine", max_grad_norm=1.0))
+        for batch in run.batches(X, 4, epochs=2):
+            error = (run.forward(model, batch.items) - targets[batch.index] - reference(batch.items)) ** 2
+            noise = (
+                1
+                + 0.1 * batch.random.normal(2)
+                + 0.1 * torch.rand(2)
+                + 0.1 * torch.rand(2, generator=run.rng)
+            )
+            values = (error * noise).mean(1)
+            run.step(
+                {"fit": values, "size": Loss(values.abs(), counts=torch.full_like(values, 2), weight=0.1)}
+            )
+            ema.update(model[0])
+            memory.write(batch.index, mean=0.9 * memory.read("mean", batch.index) + values.detach())
+            if crash_at is not None and run.cursor.spent["steps"] + 1 == crash_at:
+                raise Stop
+    return {**{f"model.{k}": v for k, v in model.state_dict().items()},
+            **{f"ema.{k}": v for k, v in ema.state_dict().items()},
+            "memory": memory.mean.clone(), "rng": torch.get_rng_state()}  # fmt: skip
+
+
+def metrics(out: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "time"} for line in lines]
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_resumed_is_bit_identical(tmp_path: Path, every: int) -> None:
+    with Run(tmp_path / "whole", checkpoint_steps=1000) as run:
+        whole = fit(run)
+    for crash_at in (1, 2, 5, 10, 11, 13, 20, 29, 30):
+        out = tmp_path / f"broken-{crash_at}"
+        run = Run(out, checkpoint_steps=every)
+        with pytest.raises(Stop):
+            fit(run, crash_at)
+        run.close()
+        with Run(out, checkpoint_steps=every) as run:
+            resumed = fit(run)
+        for name, value in whole.items():
+            assert torch.equal(value, resumed[name]), (crash_at, name)
+        assert metrics(out) == metrics(tmp_path / "whole")
+
+
+def test_signal_saves_and_exits_zero(tmp_path: Path) -> None:
+    import os
+    import signal
+
+    with Run(tmp_path / "whole") as run:
+        whole = fit(run)
+    run = Run(tmp_path / "run")
+    original = run.step
+
+    def step(*args: object, **kwargs: object) -> float:
+        if run.cursor.spent["steps"] == 12:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args, **kwargs)
+
+    run.step = step  # type: ignore[method-assign]
+    with pytest.raises(Interrupted) as stopped:
+        fit(run)
+    assert stopped.value.code == 0
+    with Run(tmp_path / "run") as run:
+        resumed = fit(run)
+        assert run.cursor.spent["steps"] == 30
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_torn_checkpoint_is_said_and_passed_over(tmp_path: Path) -> None:
+    with Run(tmp_path / "whole") as run:
+        whole = fit(run)
+    run = Run(tmp_path / "run", checkpoint_steps=3)
+    with pytest.raises(Stop):
+        fit(run, 20)
+    run.close()
+    newest = sorted((tmp_path / "run/checkpoints").glob("step-*"))
+    assert len(newest) == 2
+    tensors = newest[-1] / "tensors.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-7] + b"altered")
+    with Run(tmp_path / "run", checkpoint_steps=3) as run:
+        resumed = fit(run)
+    assert "was altered or torn" in (tmp_path / "run/messages.log").read_text()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_altered_stage_is_made_anew(tmp_path: Path) -> None:
+    with Run(tmp_path / "whole") as run:
+        whole = fit(run)
+    shutil.rmtree(tmp_path / "whole/checkpoints", ignore_errors=True)
+    stage = tmp_path / "whole/stages/rounds-1/judge/tensors.safetensors"
+    stage.write_bytes(stage.read_bytes() + b"x")
+    with Run(tmp_path / "whole") as run:
+        again = fit(run)
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_stage_shards_are_kept(tmp_path: Path) -> None:
+    calls: list[list[int]] = []
+
+    def work(shard: list[int]) -> list[float]:
+        if len(calls) == 2:
+            raise Stop
+        calls.append(shard)
+        return [i + float(torch.rand(())) for i in shard]
+
+    with Run(tmp_path) as run, pytest.raises(Stop):
+        run.stage("sample", work, over=list(range(10)), size=3)
+    first = list(calls)
+    calls.clear()
+    with Run(tmp_path) as run, pytest.raises(Stop):
+        calls.append([])
+        run.stage("sample", work, over=list(range(10)), size=3)
+    calls = calls[:1]
+    with Run(tmp_path) as run:
+        result = run.stage("sample", work, over=list(range(10)), size=3)
+    assert first == [[0, 1, 2], [3, 4, 5]]
+    assert [int(r) for r in result] == list(range(10))
+    assert calls[1:] == [[9]]
+
+
+@pytest.mark.parametrize("budget", [Budget(steps=12), Budget(examples=48), Budget(tokens=120)])
+def test_budget_replaces_epochs_and_is_shared_by_rounds(tmp_path: Path, budget: Budget) -> None:
+    seen = []
+    with Run(tmp_path, budget=budget) as run:
+        model = run.state(model=nn.Linear(3, 1))
+        run.optimize(model, Optimizer(learning_rate=0.1, schedule="linear"))
+        for number in run.rounds(3):
+            for batch in run.batches(X, 4, epochs=100):
+                seen.append((number, round(run.progress, 6)))
+                run.step(model(batch.items).square().sum(1), tokens=10)
+    assert [n for n, _ in seen] == [0] * 4 + [1] * 4 + [2] * 4
+    assert [p for _, p in seen[:4]] == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_micro_batches_do_not_change_a_contrastive_loss(tmp_path: Path) -> None:
+    gradients = []
+    for size in (None, 3, 1):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 4)).double()
+        with Run(tmp_path / str(size), micro_batch_size=size) as run:
+            z = run.forward(model, X[:8].double())
+        similarity = z @ z.T
+        (torch.logsumexp(similarity, 1) - similarity.diagonal()).mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    for other in gradients[1:]:
+        torch.testing.assert_close(other, gradients[0], rtol=1e-12, atol=1e-14)
+
+
+def test_micro_batches_refuse_batch_norm(tmp_path: Path) -> None:
+    with (
+        Run(tmp_path, micro_batch_size=2) as run,
+        pytest.raises(CounterpointError, match="averages over the batch"),
+    ):
+        run.forward(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), X)
+
+
+def test_mistakes_are_told(tmp_path: Path) -> None:
+    with Run(tmp_path / "a") as run:
+        with pytest.raises(CounterpointError, match="state_dict"):
+            run.state(memory=[1, 2])
+        with pytest.raises(CounterpointError, match="before run.optimize"):
+            run.step(torch.zeros(2))
+        with pytest.raises(CounterpointError, match="has no end"):
+            next(run.batches(X, 4))
+        with pytest.raises(CounterpointError, match="another process"):
+            Run(tmp_path / "a")
+        model = run.state(model=nn.Linear(3, 1))
+        run.optimize(model, Optimizer())
+        with pytest.raises(CounterpointError, match="not finite"):
+            run.step(model(X).sum(1) * float("nan"))
+        with pytest.raises(CounterpointError, match="empty source"):
+            next(run.batches(X[:0], 4, epochs=1, name="empty"))
+    with pytest.raises(CounterpointError, match="nothing to train"):
+        Optimizer().build([])
+    with pytest.raises(CounterpointError, match="steps=0"):
+        Budget(steps=0)
+
+
+def test_resume_with_another_model_is_refused(tmp_path: Path) -> None:
+    def go(model: nn.Module) -> None:
+        with Run(tmp_path, checkpoint_steps=1) as run:
+            model = run.state(model=model)
+            run.optimize(model, Optimizer())
+            for batch in run.batches(X, 4, epochs=1):
+                run.step(model(batch.items).sum(1))
+
+    go(nn.Linear(3, 1))
+    with pytest.raises(CounterpointError, match="does not fit"):
+        go(nn.Sequential(nn.Linear(3, 1)))
+
+
+def test_audit_finds_unregistered_state(tmp_path: Path) -> None:
+    class Holder:
+        def __init__(self) -> None:
+            self.count = 0
+            self.queue = torch.zeros(3)
+
+    def go(out: str, change: str) -> None:
+        holder, memory, replay = Holder(), torch.zeros(20), []
+        with Run(tmp_path / out, audit=True) as run:
+            model = run.state(model=nn.Linear(3, 1))
+            run.optimize(model, Optimizer())
+            for batch in run.batches(X, 4, epochs=1):
+                values = model(batch.items).sum(1)
+                run.step(values)
+                if change == "in place":
+                    memory[batch.index] = values.detach()
+                elif change == "attribute":
+                    holder.queue = holder.queue + 1
+                elif change == "number":
+                    holder.count += 1
+                elif change == "list":
+                    replay.append(values.detach())
+
+    go("clean", "nothing")
+    for change, name in (
+        ("in place", "memory"),
+        ("attribute", "queue"),
+        ("number", "count"),
+        ("list", "replay"),
+    ):
+        with pytest.raises(CounterpointError, match=name):
+            go(change, change)
