@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError, MissingExtra
+from counterpoint.kernels.scores import Head, dense
 from counterpoint.models import tokens
 from counterpoint.models.tokens import Tokens
 
@@ -143,7 +144,7 @@ class Language(nn.Module):
         if "position_ids" in inspect.signature(backbone.forward).parameters:
             given["position_ids"] = tokens.positions(mask_BL)[:, -new:]
         out = backbone(input_ids=ids_BL, **given)
-        return self.logits(out.last_hidden_state[:, -1]), out.past_key_values
+        return dense(self.scores(out.last_hidden_state[:, -1])), out.past_key_values
 
     @property
     def head(self) -> Any:
@@ -155,25 +156,13 @@ class Language(nn.Module):
             )
         return layer
 
-    @property
-    def head_settings(self) -> dict[str, Any]:
-        """What lies between hidden states and logits: ``weight`` [V, D], ``bias`` [V] or None, ``scale``, ``softcap``."""
+    def scores(self, hidden: Tensor) -> Head:
+        """Hidden states [..., D] with this model's head: what every vocabulary loss takes; no logits are formed."""
         scale = getattr(self.config, "logit_scale", None)
         if scale is None and getattr(self.config, "logits_scaling", None):
             scale = 1.0 / self.config.logits_scaling
-        return {
-            "weight": self.head.weight,
-            "bias": getattr(self.head, "bias", None),
-            "scale": 1.0 if scale is None else float(scale),
-            "softcap": getattr(self.config, "final_logit_softcapping", None),
-        }
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Logits [..., V] of hidden states [..., D], the plain way (for decoding; losses go through the kernels)."""
-        settings = self.head_settings
-        logits = nn.functional.linear(hidden, settings["weight"], settings["bias"]) * settings["scale"]
-        cap = settings["softcap"]
-        return logits if cap is None else cap * torch.tanh(logits / cap)
+        bias, cap = getattr(self.head, "bias", None), getattr(self.config, "final_logit_softcapping", None)
+        return Head(hidden, self.head.weight, bias, 1.0 if scale is None else float(scale), cap)
 
     def prompts(self, texts: Sequence[Prompt], *, width: int | None = None) -> Tokens:
         """Tokenise prompts, left-padded: through the chat template when there is one, ready for the model's turn.
