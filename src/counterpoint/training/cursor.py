@@ -34,7 +34,7 @@ class Loop:
 
     def fraction(self, spent: dict[str, float]) -> tuple[float, float]:
         """(done, of how much), in the unit that will end the loop first."""
-        parts = [(self.position, self.total)] if self.total is not None else []
+        parts = [] if self.total is None else [(float(self.position), float(self.total))]
         parts += [(spent[n] - self.start[n], limit - self.start[n]) for n, limit in self.limits.items()]
         done, whole = max(parts, key=lambda part: part[0] / part[1] if part[1] else 1.0)
         return float(done), float(whole or 1)

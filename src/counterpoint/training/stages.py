@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Stages:
             _, world = distributed.world()
             with self._parallel():
                 for number, shard in enumerate(shards):
-                    self._compute(f"{key}/{number:05d}", lambda shard=shard: fn(shard), owner=number % world)
+                    self._compute(f"{key}/{number:05d}", partial(fn, shard), owner=number % world)
                     self.show(key, number + 1, len(shards))
                     if world == 1:
                         self.pause()
