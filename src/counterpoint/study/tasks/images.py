@@ -1,0 +1,110 @@
+"""Images: representations measured by a linear probe, nearest neighbours and the geometry of the features."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError, validate_call
+from torch import nn
+
+from counterpoint.data.images import Images, load_images
+from counterpoint.errors import CounterpointError, nearest
+from counterpoint.evaluation.features import features
+from counterpoint.evaluation.geometry import alignment, effective_rank, uniformity
+from counterpoint.evaluation.knn import knn_accuracy
+from counterpoint.evaluation.probe import linear_probe
+from counterpoint.models.projector import Projected, Projector
+from counterpoint.models.vision import load_encoder
+from counterpoint.pairs.views import augmentation
+from counterpoint.training.batches import ItemRandom
+
+
+class ImageTask:
+    """The kind "images": see ``data.images.load_images`` for the options of ``load_data``."""
+
+    kind = "images"
+    primary = "probe_accuracy"
+    default_model = "conv-small"
+    lower_is_better = ("alignment", "uniformity")
+    bundled = {  # noqa: RUF012
+        "digits": "1,797 scanned digits of 8x8 pixels, 10 classes",
+        "mnist5k": "5,000 handwritten digits of 28x28 pixels, 10 classes",
+        "fashion-mnist": "70,000 gray photographs of garments, 28x28 pixels, 10 classes",
+    }
+
+    def load_data(self, spec: str, **options: Any) -> Images:
+        """Load and split images; options are those of ``load_images``, as values or as text."""
+        known = [name for name in inspect.signature(load_images).parameters if name != "spec"]
+        for name in options:
+            if name not in known:
+                raise CounterpointError(f"images have no data option '{name}'; {nearest(name, known)}")
+        try:
+            return validate_call(load_images)(spec, **options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][-1])
+            raise CounterpointError(
+                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
+            ) from None
+
+    def load_model(self, spec: str, data: Images, seed: int) -> nn.Module:
+        """Build "conv-small", "resnet18" (each also with ":group" for group normalisation), or open a folder."""
+        name, _, norm = spec.partition(":") if not Path(spec).exists() else (spec, "", "")
+        options = {"norm": norm} if norm else {}
+        encoder = load_encoder(name, data.shape, statistics=data.statistics(), seed=seed, **options)
+        head = Path(spec) / "projector"
+        return Projected(encoder, Projector.from_pretrained(head)) if head.is_dir() else encoder
+
+    def save_model(self, model: nn.Module, folder: Path) -> None:
+        """Write the encoder as an ordinary folder; its projector, when it has one, goes to ``projector/`` inside."""
+        encoder = model.encoder if isinstance(model, Projected) else model
+        if not hasattr(encoder, "save_pretrained"):
+            raise CounterpointError(
+                f"{type(encoder).__name__} has no save_pretrained; derive it from huggingface_hub.PyTorchModelHubMixin"
+            )
+        encoder.save_pretrained(folder)  # type: ignore[operator]
+        if isinstance(model, Projected) and isinstance(model.projector, Projector):
+            model.projector.save_pretrained(folder / "projector")
+
+    def evaluate(self, model: nn.Module, data: Images, split: str, seed: int = 0) -> dict[str, float]:
+        """Measure frozen features on "validation" or "test".
+
+        ``probe_accuracy`` and ``knn_accuracy`` learn from the labelled training images (``labels_per_class`` of them,
+        drawn with ``seed``, when the data says so); the probe's regularisation is chosen on validation. Geometry is of
+        the features; ``alignment`` is between two augmented views. Without labels there is geometry only.
+        """
+        if split not in ("validation", "test"):
+            raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
+        part = data.splits()[split]
+        found = features(model, part.pixels)
+        result: dict[str, float] = {}
+        labelled = data.train.labelled()
+        if len(labelled) and (part.labels >= 0).any():
+            if data.labels_per_class is not None:
+                labelled = labelled.few(data.labels_per_class, seed)
+            known = part.labels >= 0
+            tuning = data.validation.labelled()
+            bank, chosen = features(model, labelled.pixels), features(model, tuning.pixels)
+            probe = linear_probe(
+                (bank.numpy(), labelled.labels.numpy()),
+                (chosen.numpy(), tuning.labels.numpy()),
+                (found[known].numpy(), part.labels[known].numpy()),
+            )
+            result["probe_accuracy"] = probe.accuracy
+            result["knn_accuracy"] = knn_accuracy(bank, labelled.labels, found[known], part.labels[known])
+        result["effective_rank"] = effective_rank(found)
+        result["uniformity"] = uniformity(found[:2000])
+        few = part.pixels[:500]
+        views = augmentation("auto", data.shape).views(
+            few, ItemRandom(seed, len(few), slice(None), torch.device("cpu"))
+        )
+        result["alignment"] = alignment(*features(model, views).chunk(2))
+        if isinstance(model, Projected):
+            result["projection_rank"] = effective_rank(features(model, part.pixels, project=True))
+        return result
+
+
+TASK = ImageTask()
