@@ -1,0 +1,105 @@
+"""Do two judges rank the same answers alike? Rank agreement per prompt, in [0, 1] (CREAM 2410.12735, section 3).
+
+Kendall's tau over ordinal ranks, mapped by (tau + 1) / 2; Spearman's rho likewise; or whether the extremes coincide.
+Ties are broken by position in both rankings, so equal rewards count as agreement: rank *unique* answers, or duplicates
+will look like a confident judge. Shapes: P prompts, N answers; a mask says which answers take part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from counterpoint.errors import CounterpointError
+
+Measure = Literal["kendall", "spearman", "top_order", "first_last"]
+
+
+def first_of_each(answers: Sequence[str]) -> list[bool]:
+    """Say for each answer whether it is the first of its text (surrounding blanks ignored).
+
+    >>> first_of_each(["7", "8", "7 "])
+    [True, True, False]
+    """
+    seen: set[str] = set()
+    return [not (text in seen or seen.add(text)) for text in (answer.strip() for answer in answers)]  # type: ignore[func-returns-value]
+
+
+def ordinal_ranks(rewards_PN: Tensor, valid_PN: Tensor | None = None) -> Tensor:
+    """Return ranks 1..n, 1 for the highest reward, all distinct, ties by position; 0 where not valid.
+
+    >>> ordinal_ranks(torch.tensor([[0.1, 0.9, 0.1]])).tolist()
+    [[2, 1, 3]]
+    """
+    valid_PN = _valid(rewards_PN, valid_PN)
+    filled = torch.where(valid_PN, rewards_PN, -torch.inf)
+    # Two stable sorts, the valid ones first: an honest -inf reward must still rank before an answer that takes no part.
+    order = torch.sort(filled, dim=-1, descending=True, stable=True).indices
+    order = order.gather(
+        -1, torch.sort(valid_PN.gather(-1, order).long(), dim=-1, descending=True, stable=True).indices
+    )
+    ranks = torch.empty_like(order).scatter_(
+        -1, order, torch.arange(1, order.shape[-1] + 1, device=order.device).expand_as(order)
+    )
+    return torch.where(valid_PN, ranks, 0)
+
+
+def _valid(rewards_PN: Tensor, valid_PN: Tensor | None) -> Tensor:
+    known = ~rewards_PN.isnan()
+    return known if valid_PN is None else known & valid_PN.bool()
+
+
+def agreement_rates(
+    current_PN: Tensor, previous_PN: Tensor, measure: Measure = "kendall", valid_PN: Tensor | None = None
+) -> Tensor:
+    """Return [P], how far two judges' rewards rank each prompt's answers alike; NaN where fewer than two take part.
+
+    ``kendall`` and ``spearman`` are mapped from [-1, 1] to [0, 1]. ``top_order`` is 1 when best and worst answer coincide,
+    else 0. ``first_last`` is 1 when the first and the last *sampled* answers have the same ranks, a variant that circulates
+    in code under the name of the former.
+
+    >>> agreement_rates(torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([[3.0, 1.0, 2.0]])).mul(1000).round().tolist()
+    [667.0]
+    """
+    if current_PN.shape != previous_PN.shape:
+        raise CounterpointError(
+            f"two judges' rewards have shapes {tuple(current_PN.shape)} and {tuple(previous_PN.shape)}; both must score the same answers"
+        )
+    valid = _valid(current_PN, valid_PN) & _valid(previous_PN, valid_PN)
+    j, k = ordinal_ranks(current_PN, valid), ordinal_ranks(previous_PN, valid)
+    n = valid.sum(-1).to(torch.float64)
+    if measure == "kendall":
+        sign = torch.sign((j[:, :, None] - j[:, None, :]) * (k[:, :, None] - k[:, None, :]))
+        both = valid[:, :, None] & valid[:, None, :]
+        tau = torch.where(both, sign, 0).sum((-1, -2)) / (n * (n - 1)).clamp(min=1)
+        rate = (tau + 1) / 2
+    elif measure == "spearman":
+        rho = 1 - 6 * (j - k).square().sum(-1) / (n * (n.square() - 1)).clamp(min=1)
+        rate = (rho + 1) / 2
+    elif measure == "top_order":
+        last = valid.sum(-1, keepdim=True)
+        rate = (((j == 1) == (k == 1)) & ((j == last) == (k == last)) | ~valid).all(-1).to(torch.float64)
+    elif measure == "first_last":
+        rate = ((j[:, 0] == k[:, 0]) & (j[:, -1] == k[:, -1])).to(torch.float64)
+    else:
+        raise CounterpointError(
+            f"agreement measure {measure!r}; expected kendall, spearman, top_order or first_last"
+        )
+    return torch.where(n >= 2, rate, torch.nan)
+
+
+def best_and_worst(rewards_PN: Tensor, valid_PN: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return ([P], [P]), indices of the highest and the lowest reward among those that take part, the first of equals.
+
+    Equal indices mean there is no pair to make of that prompt.
+
+    >>> [index.tolist() for index in best_and_worst(torch.tensor([[0.2, 0.9, -1.0], [1.0, 1.0, 1.0]]))]
+    [[1, 0], [2, 0]]
+    """
+    valid = _valid(rewards_PN, valid_PN)
+    best = torch.where(valid, rewards_PN, -torch.inf).argmax(-1)
+    worst = torch.where(valid, rewards_PN, torch.inf).argmin(-1)
+    return best, worst
