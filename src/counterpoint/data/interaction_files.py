@@ -143,7 +143,9 @@ def _delimited(path: Path, text: str, given: dict[str, str]) -> tuple[pa.Table, 
         )
     names = first if header else [f"column {i + 1}" for i in range(len(first))]
     if len(set(names)) < len(names):
-        raise CounterpointError(f"{path}: the first line names a column twice ({', '.join(names)}); rename one")
+        raise CounterpointError(
+            f"{path}: the first line names a column twice ({', '.join(names)}); rename one"
+        )
     if mark in {" ", "::"}:
         text = text.replace("::", "\t") if mark == "::" else re.sub(r"[ \t]+", "\t", text)
         text = "\n".join(line.strip() for line in text.splitlines())
