@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -35,7 +32,9 @@ from counterpoint.training.cursor import Cursor, Loop
 from counterpoint.training.events import Bar, Events
 from counterpoint.training.microbatch import forward_in_pieces, refuse_batch_norm
 from counterpoint.training.optimizer import Optimizer
+from counterpoint.training.reduce import reduce_terms
 from counterpoint.training.seeds import derive, generator, seed_everything
+from counterpoint.training.signals import Signals
 from counterpoint.training.stages import Stages
 from counterpoint.training.state import Stateful, capture, restore
 
@@ -110,14 +109,12 @@ class Run:
         self._bar = Bar(progress if self.rank == 0 else False)
         self._audit = Audit() if audit else None
         self._walking: Loop | None = None
-        self._signal: int | None = None
-        self._handlers: dict[int, Any] = {}
+        self._signals = Signals()
         self._saved_at, self._saved_step = time.monotonic(), 0
         self._clock = time.monotonic()
         self._metrics: dict[str, float] = {}
         if trackers:
             self.accelerator.init_trackers("counterpoint")
-        self._listen()
         seed_everything(derive(seed, "start"))
 
     def state(self, **named: Any) -> Any:
@@ -221,7 +218,9 @@ class Run:
             self.rng = generator(derive(self.seed, plan.loop, "shared", position))
             self.row_offset = mine.start
             draws = ItemRandom(derive(self.seed, plan.loop, "rows", position), len(rows), mine, self.device)
-            items = send_to_device(fetch(source, rows[mine], collate), self.device)
+            items = fetch(source, rows[mine], collate)
+            if self.device.type != "cpu":
+                items = send_to_device(items, self.device)
             try:
                 yield Batch(items, rows[mine], len(rows), mine.start, draws, position, epoch)
             except GeneratorExit:  # the method left the loop on its own
@@ -271,7 +270,7 @@ class Run:
             )
         built, settings, parameters = self._optimizers[optimizer]
         terms = losses if isinstance(losses, Mapping) else {"loss": losses}
-        local, report = self._reduce({k: v if isinstance(v, Loss) else Loss(v) for k, v in terms.items()})
+        local, report = reduce_terms({k: v if isinstance(v, Loss) else Loss(v) for k, v in terms.items()})
         for group in built.param_groups:
             group["lr"] = settings.rate(self.progress)
         if local.requires_grad or self.world == 1:  # a rank may hold no row of a small last batch
@@ -338,9 +337,7 @@ class Run:
         """Release the folder, the signals and the bar."""
         self._bar.close()
         self.events.close()
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
+        self._signals.close()
         if self.accelerator.trackers:
             self.accelerator.end_training()
         if self._lock is not None:
@@ -426,39 +423,6 @@ class Run:
             self.cursor.loop = Loop(key, 0, total, dict(self.cursor.spent), limits)
         return self.cursor.loop
 
-    def _reduce(self, terms: dict[str, Loss]) -> tuple[Tensor, dict[str, float]]:
-        sums, counts = [], []
-        for loss in terms.values():
-            sums.append(loss.values.sum(dtype=torch.promote_types(loss.values.dtype, torch.float32)))
-            counts.append(
-                loss.counts.sum().to(sums[-1])
-                if loss.counts is not None
-                else sums[-1].new_tensor(loss.values.numel())
-            )
-        whole = distributed.total(
-            torch.stack(
-                [torch.stack([s.detach().to(sums[0]), c.detach().to(sums[0])]) for s, c in zip(sums, counts)]
-            )
-        )
-        scale = whole[:, 1].clamp(min=1)
-        local = sum(
-            loss.weight * value / scale[i].to(value)
-            for i, (loss, value) in enumerate(zip(terms.values(), sums))
-        )
-        figures = dict(zip(terms, (whole[:, 0] / scale).tolist(), strict=True))
-        report = {"loss": sum(loss.weight * figures[name] for name, loss in terms.items())}
-        if not torch.isfinite(whole).all():
-            bad = ", ".join(f"{k}={v}" for k, v in figures.items())
-            raise CounterpointError(
-                f"the loss is not finite at step {int(self.cursor.spent['steps'])} ({bad}); lower the learning rate, raise the "
-                "temperature, or look for NaN in the data; the last checkpoint is whole"
-            )
-        report |= {f"loss/{k}": v for k, v in figures.items() if k != "loss"}
-        for name, loss in terms.items():
-            for stat, value in loss.stats.items():
-                report[f"{name}/{stat}" if len(terms) > 1 else stat] = float(value.detach().float().mean())
-        return torch.as_tensor(local), report
-
     def _advance(self, loop: Loop, size: int) -> None:
         loop.position += 1
         self.cursor.spent["steps"] += 1
@@ -489,38 +453,25 @@ class Run:
         if loop.finished(self.cursor.spent):
             # Saved as finished: a resumed run passes the loop over even when a larger budget is given meanwhile.
             self.cursor.finish(loop)
-        if due and self._agree(due):
+        self._save_or_stop(due)
+
+    def _save_or_stop(self, due: bool = False) -> None:
+        stop = self._signals.asked
+        if self.world > 1:  # all ranks save, or stop, together
+            due, stop = (
+                distributed.total(torch.tensor([due, stop], dtype=torch.int32, device=self.device))
+                .bool()
+                .tolist()
+            )
+        if due or stop:
             self.save()
-        self._pause()
-
-    def _agree(self, mine: bool) -> bool:
-        return bool(distributed.total(torch.tensor(float(mine), device=self.device)))
-
-    def _pause(self) -> None:
-        stop = self._signal is not None
-        if self.world > 1:
-            stop = self._agree(stop)
         if stop:
-            self.save()
             self.close()
             raise Interrupted(self.out)
 
     def _pause_between(self) -> None:
         if self._walking is None:  # in the middle of a step there is nothing consistent to save
-            self._pause()
-
-    def _listen(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-
-        def remember(number: int, _: FrameType | None) -> None:
-            if self._signal is not None:  # the second time: at once
-                raise KeyboardInterrupt
-            self._signal = number
-            logger.warning("stopping after this step; once more stops at once")
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, remember)
+            self._save_or_stop()
 
 
 def _accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerator:

@@ -25,7 +25,10 @@ def derive(seed: int, *where: str | int) -> int:
 
 def seed_everything(seed: int) -> None:
     """Seed torch (all devices), numpy's global stream and Python's, so that third-party code is covered as well."""
-    torch.manual_seed(seed)
+    # torch.manual_seed records a stack trace for devices not yet initialised: a millisecond we would pay every step.
+    torch.default_generator.manual_seed(seed)
+    if torch.accelerator.is_available():
+        torch.get_device_module(torch.accelerator.current_accelerator()).manual_seed_all(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
 

@@ -1,0 +1,34 @@
+"""SIGINT and SIGTERM as a request: the first is remembered until a good moment, the second acts at once."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+logger = logging.getLogger("counterpoint")
+
+
+class Signals:
+    """Remembers that the process was asked to stop; restores the former handlers when closed."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._former: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._former[number] = signal.signal(number, self._remember)
+
+    def _remember(self, number: int, _: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        logger.warning("stopping after this step; once more stops at once")
+
+    def close(self) -> None:
+        """Put the former handlers back."""
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+        self._former = {}
