@@ -131,6 +131,7 @@ def _arrays(path: Path, image: str | None, label: str | None) -> Table:
     table = Table()
     try:
         loaded = np.load(path, allow_pickle=False)
+        arrays = {} if path.suffix == ".npy" else dict(loaded)
     except ValueError as error:
         raise CounterpointError(
             f"{path.name}: {error}; save plain arrays: np.savez(path, images=x, labels=y)"
@@ -140,7 +141,7 @@ def _arrays(path: Path, image: str | None, label: str | None) -> Table:
         labels = np.load(beside, allow_pickle=False) if beside.exists() else None
         parts: list[tuple[str | None, np.ndarray, np.ndarray | None]] = [(None, loaded, labels)]
     else:
-        parts = [(split, *found) for split, *found in _named(dict(loaded), image, label, path.name)]  # type: ignore[misc]
+        parts = [(split, *found) for split, *found in _named(arrays, image, label, path.name)]  # type: ignore[misc]
     for split, pixels, labels in parts:
         pixels = stack(pixels, path.name)
         if labels is not None and len(labels) != len(pixels):

@@ -58,13 +58,9 @@ def linear_probe(
         raise CounterpointError(
             "the encoder's features hold NaN or infinite values; the training diverged: lower learning_rate"
         )
-    mean, scale = features.mean(0), features.std(0)
-    scale = np.where(
-        scale > 1e-6 * max(scale.max(), 1e-12), scale, np.inf
-    )  # a constant feature tells nothing
-    standard = [
-        ((part - mean) / scale).astype(np.float64) for part in (features, validation[0], evaluation[0])
-    ]
+    mean, scale = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+    scale = np.where(scale > 1e-6 * np.abs(mean), scale, np.inf)  # a constant feature tells nothing
+    standard = [(part - mean) / scale for part in (features, validation[0], evaluation[0])]
     model = LogisticRegression(warm_start=True, max_iter=iterations, tol=1e-3)
     best: tuple[float, float, np.ndarray] | None = None
     for strength in sorted(strengths):

@@ -199,6 +199,7 @@ PRESETS = {
         hue=0.2,
         grayscale=0.2,
         blur=0.5,
+        padding="border",
     ),
 }
 
