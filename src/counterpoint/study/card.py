@@ -1,0 +1,85 @@
+"""The model card: README.md of a model folder, written from what the run recorded and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from counterpoint.study.recipe import GIVEN, Recipe, Trainable
+
+if TYPE_CHECKING:
+    from counterpoint.study.store import Result
+    from counterpoint.study.task import Task
+
+
+def text(recipe: Recipe, result: Result, method: Trainable, task: Task) -> str:
+    """The card's Markdown, with the front matter that model hubs read."""
+    summary = (type(method).__doc__ or recipe.key).strip().split("\n\n")[0].replace("\n", " ")
+    parts = [
+        f"---\nlibrary_name: counterpoint\ntags:\n- counterpoint\n- {recipe.key}\n- {recipe.kind}\n---\n",
+        f"# {recipe.key}\n\n{' '.join(summary.split())}\n",
+        "## How it was trained\n",
+        _table(
+            ("", ""),
+            [
+                ("method", f"`{recipe.key}`"),
+                (
+                    "started from",
+                    "a model handed over in Python" if recipe.model == GIVEN else f"`{recipe.model}`",
+                ),
+                ("data", "handed over in Python" if recipe.data == GIVEN else f"`{recipe.data}`"),
+                ("data fingerprint", f"`{result.data['fingerprint'][:16]}`"),
+                ("seed", str(recipe.seed)),
+                (
+                    "budget",
+                    ", ".join(f"{v:g} {k}" for k, v in recipe.budget.items()) or "the method's own epochs",
+                ),
+                ("spent", ", ".join(f"{v:,.0f} {k}" for k, v in result.spent.items())),
+                ("precision", {"no": "fp32"}.get(recipe.precision, recipe.precision)),
+            ],
+        ),
+        "The data, as understood:\n\n" + "\n".join(f"- {line}" for line in result.data["describe"]) + "\n",
+        "## Settings that differ from the paper's\n",
+        _table(
+            ("setting", "paper", "here"),
+            [(f"`{k}`", json.dumps(a), json.dumps(b)) for k, (a, b) in result.changed.items()],
+        )
+        if result.changed
+        else "None.\n",
+        *_results(result),
+        "## Cost\n",
+        f"{result.cost.get('wall_seconds', 0):.1f} s of wall time, {result.cost.get('cpu_seconds', 0):.1f} s of CPU time, "
+        f"{result.cost.get('peak_rss_bytes', 0) / 2**20:.0f} MiB of memory at the peak.\n",
+        "## Use\n",
+        f"```python\n{usage(task)}\n```\n",
+    ]
+    return "\n".join(parts)
+
+
+def usage(task: Task) -> str:
+    """Python that opens the model folder; a task may bring its own as ``usage``."""
+    own = getattr(task, "usage", None)
+    if own:
+        return str(own)
+    return (
+        "from counterpoint.study.task import task\n\n"
+        f'kind = task("{task.kind}")\n'
+        'data = kind.load_data("DATA")\n'
+        'model = kind.load_model("THIS_FOLDER", data, seed=0)'
+    )
+
+
+def _results(result: Result) -> list[str]:
+    if not result.metrics:
+        return ["## Results\n", "Not measured.\n"]
+    rows = []
+    for split, figures in result.metrics.items():
+        for name, value in figures.items():
+            start = result.before.get(split, {}).get(name)
+            rows.append((split, name, "" if start is None else f"{start:.4f}", f"{value:.4f}"))
+    return ["## Results\n", _table(("split", "metric", "before", "after"), rows)]
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"

@@ -1,0 +1,137 @@
+"""What a run costs: wall and CPU seconds and the peak of memory, added over the sessions of an interrupted run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+def _cpu_seconds() -> float:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _status(field: str) -> int | None:
+    """A field of /proc/self/status in bytes; None where there is no such file."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def _forget_peak() -> bool:
+    """Start the kernel's record of peak memory afresh, so that runs of one process do not inherit one another's."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def _peak() -> int:
+    found = _status("VmHWM")
+    if found is not None:
+        return found
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class Meter:
+    """Measures one session of a run and appends it to ``sessions.jsonl``.
+
+    A session that was killed leaves its start without an end; it is counted as such and never guessed.
+
+    Args:
+        folder: the run's folder, which exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "sessions.jsonl"
+        _forget_peak()
+        self.before = _status("VmRSS") or 0
+        self.wall, self.cpu = time.perf_counter(), _cpu_seconds()
+        self.parts: dict[str, float] = {}
+        self._append({"session": "start"})
+
+    def part(self, name: str) -> None:
+        """Close a part of the session: ``<name>_seconds`` is the wall time since the start or the last part."""
+        elapsed = time.perf_counter() - self.wall
+        self.parts[f"{name}_seconds"] = elapsed - sum(self.parts.values())
+
+    def stop(self) -> dict[str, Any]:
+        """Write the session's end and return the cost of the whole run so far."""
+        peak = _peak()
+        self._append(
+            {
+                "session": "end",
+                "wall_seconds": time.perf_counter() - self.wall,
+                "cpu_seconds": _cpu_seconds() - self.cpu,
+                "peak_rss_bytes": peak,
+                "peak_above_start_bytes": max(peak - self.before, 0),
+                **self.parts,
+            }
+        )
+        return total(self.path)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def total(path: Path) -> dict[str, Any]:
+    """Add the sessions of ``sessions.jsonl``: times are summed, peaks are the largest."""
+    cost: dict[str, Any] = {"sessions": 0, "unfinished_sessions": 0}
+    for text in path.read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        if line["session"] == "start":
+            cost["sessions"] += 1
+            cost["unfinished_sessions"] += 1
+            continue
+        cost["unfinished_sessions"] -= 1
+        for name, value in line.items():
+            if name.endswith("_seconds"):
+                cost[name] = round(cost.get(name, 0.0) + value, 4)
+            elif name.endswith("_bytes"):
+                cost[name] = max(cost.get(name, 0), value)
+    return cost
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, for whoever wants to run it again."""
+    versions = {"python": platform.python_version()}
+    for package in ("counterpoint", "torch", "numpy", "scipy", "scikit-learn", "transformers", "accelerate"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    machine: dict[str, Any] = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        machine["threads"] = torch.get_num_threads()
+        if torch.cuda.is_available():
+            machine["gpu"] = torch.cuda.get_device_name()
+    return {"versions": versions, "machine": machine}
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"

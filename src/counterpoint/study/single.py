@@ -1,0 +1,215 @@
+"""One run from a recipe: load, claim the folder, fit, save, measure, write the result. The same call resumes."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterpoint.errors import CounterpointError
+from counterpoint.study import card
+from counterpoint.study.cost import Meter, environment
+from counterpoint.study.files import disk, read_json, write_json, write_text
+from counterpoint.study.recipe import GIVEN, Recipe, imported, plain, refuse_objects
+from counterpoint.study.store import RESULT, Result, claim, discard_if_nothing_saved, is_run, stored_recipe
+from counterpoint.study.task import Task
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from torch import nn
+
+    from counterpoint.training import Run
+
+
+def execute(
+    recipe: Recipe,
+    out: Path,
+    *,
+    data: Any = None,
+    model: nn.Module | None = None,
+    progress: Progress | bool | None = None,
+    keep_model: bool = True,
+    keep_checkpoints: bool = False,
+    trackers: Sequence[str] = (),
+    checkpoint_seconds: float = 120.0,
+) -> Result:
+    """Execute a recipe in a folder; a finished one is read back, an unfinished one goes on.
+
+    Args:
+        recipe: what to run. out: the run's folder.
+        data: loaded data of the recipe's task, to save loading it again. model: a handed-over model; it is copied.
+        progress: shown bar; see ``Run``.
+        keep_model, keep_checkpoints: what stays on disk once the run is finished.
+
+    Raises:
+        CounterpointError: nothing is left behind when it is raised before anything was saved.
+        Interrupted: a signal came; everything is saved.
+    """
+    import torch
+
+    from counterpoint.training import Budget, Run
+
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
+    task, method = recipe.build_task(), recipe.build_method()
+    if data is None:
+        if recipe.data == GIVEN:
+            refuse_objects(recipe, out)
+        data = task.load_data(recipe.data, **recipe.data_options)
+    fingerprint = data.fingerprint()
+    budget = Budget(**_whole(recipe.budget))
+    first = int(os.environ.get("RANK", "0")) == 0
+    if is_run(out) and (out / RESULT).exists():
+        claim(out, recipe, fingerprint)
+        return Result.read(out)
+    start = _starting_model(recipe, task, data, model, out)
+    fresh = claim(out, recipe, fingerprint) if first else False
+    try:
+        before = _before(recipe, task, start, data, out) if first else {}
+        meter = Meter(out) if first else None
+        try:
+            run = Run(
+                out,
+                seed=recipe.seed,
+                budget=budget,
+                micro_batch_size=recipe.micro_batch_size,
+                precision=recipe.precision,  # type: ignore[arg-type]
+                progress=progress,
+                trackers=trackers,
+                checkpoint_seconds=checkpoint_seconds,
+            )
+            with run:
+                trained = method.fit(start, data, run)
+                trained = _unwrapped(trained)
+                if meter is not None:
+                    meter.part("fit")
+                    _save_model(task, trained, out)
+                    metrics = _measure(recipe, task, trained, data)
+                    meter.part("evaluate")
+        finally:
+            cost = meter.stop() if meter is not None else {}
+        if not first:
+            return Result(
+                out, recipe.key, recipe.seed, {}, {}, {}, {}, {}, {}, {}, {}, task.primary, recipe.model
+            )
+        result = Result(
+            folder=out,
+            key=recipe.key,
+            seed=recipe.seed,
+            settings=dict(recipe.settings),
+            changed=plain(method.changed()),
+            metrics=metrics,
+            before=before,
+            cost=cost,
+            data={"spec": recipe.data, "fingerprint": fingerprint, "describe": list(data.describe())},
+            environment=environment(),
+            spent=_spent(run),
+            primary=task.primary,
+            model=recipe.model,
+        )
+        if keep_model:
+            write_text(out / "model" / "README.md", card.text(recipe, result, method, task))
+        else:
+            shutil.rmtree(out / "model", ignore_errors=True)
+        result.write()
+        if not keep_checkpoints:
+            shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        return result
+    except Exception:
+        if fresh:
+            discard_if_nothing_saved(out)
+        raise
+
+
+def resume(out: Path, *, progress: Progress | bool | None = None) -> Result:
+    """Go on with the run in a folder, or read its result when it is finished."""
+    if not is_run(out):
+        raise CounterpointError(f"{out} holds no run; give the --out folder of counterpoint run or compare")
+    recipe = stored_recipe(out)
+    refuse_objects(recipe, out)
+    return execute(recipe, out, progress=progress)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Sha256 of a model's state: names, shapes, types and bytes."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype};".encode())
+        flat = value.detach().cpu().contiguous().flatten()
+        digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    return digest.hexdigest()
+
+
+def _starting_model(recipe: Recipe, task: Task, data: Any, model: nn.Module | None, out: Path) -> nn.Module:
+    from counterpoint.training.seeds import derive, seed_everything
+
+    seed_everything(derive(recipe.seed, "model"))
+    if model is not None:
+        return copy.deepcopy(model)
+    if recipe.model == GIVEN:
+        refuse_objects(recipe, out)
+    return task.load_model(recipe.model, data, recipe.seed)
+
+
+def _before(
+    recipe: Recipe, task: Task, model: nn.Module, data: Any, out: Path
+) -> dict[str, dict[str, float]]:
+    if not recipe.before:
+        return {}
+    kept = out / "before.json"
+    if not kept.exists():
+        write_json(kept, _measure(recipe, task, model, data))
+    return read_json(kept)
+
+
+def _measure(recipe: Recipe, task: Task, model: nn.Module, data: Any) -> dict[str, dict[str, float]]:
+    """Every split's figures, from the same random numbers whatever ran before."""
+    from counterpoint.training.seeds import derive, seed_everything
+
+    found: dict[str, dict[str, float]] = {}
+    for split in recipe.splits:
+        seed_everything(derive(recipe.seed, "evaluate", split))
+        model.eval()
+        figures = dict(task.evaluate(model, data, split, seed=recipe.seed))
+        if recipe.measure is not None:
+            figures |= imported(recipe.measure)(model, data, split, recipe.seed)
+        if task.primary not in figures:
+            raise CounterpointError(
+                f"{split} could not be measured by {task.primary}: there is {', '.join(figures) or 'nothing'}; "
+                f"run with --no-evaluate, or give data whose {split} part has what it needs"
+            )
+        found[split] = {name: float(value) for name, value in figures.items()}
+    return found
+
+
+def _save_model(task: Task, model: nn.Module, out: Path) -> None:
+    """Write the model folder aside, then publish it; a full disk leaves none."""
+    from counterpoint.training.durable import MANIFEST, write_folder
+
+    with disk(out / "model"):
+        write_folder(out / "model", lambda folder: task.save_model(model, folder))
+        (out / "model" / MANIFEST).unlink(missing_ok=True)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    from accelerate.utils import extract_model_from_parallel
+
+    return extract_model_from_parallel(model)
+
+
+def _whole(budget: dict[str, float] | Any) -> dict[str, Any]:
+    return {
+        name: value if name == "seconds" else int(value)
+        for name, value in budget.items()
+        if value is not None
+    }
+
+
+def _spent(run: Run) -> dict[str, float]:
+    return {name: value for name, value in run.cursor.spent.items() if value}

@@ -1,0 +1,169 @@
+"""Finished runs on disk: whose folder it is, what it found. Reading loads no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from counterpoint.errors import CounterpointError
+from counterpoint.study.files import disk, read_json, write_json
+from counterpoint.study.recipe import Recipe, differences
+
+RUN, RESULT, STUDY = "run.json", "result.json", "study.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run found.
+
+    Attributes:
+        folder: where it lies; ``folder / "model"`` is the model, when it was kept.
+        metrics: split -> metric -> figure (``nan`` where it could not be computed).
+        before: the same for the model as it was before training, when that was asked for.
+        cost: seconds, bytes and sessions; see ``study.cost``.
+        data: spec, fingerprint and description. environment: versions and machine.
+        spent: steps, examples, tokens.
+    """
+
+    folder: Path
+    key: str
+    seed: int
+    settings: Mapping[str, Any]
+    changed: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, float]]
+    before: Mapping[str, Mapping[str, float]]
+    cost: Mapping[str, Any]
+    data: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    spent: Mapping[str, float]
+    primary: str
+    model: str
+
+    @classmethod
+    def read(cls, folder: Path) -> Result:
+        """Read ``result.json`` of a run's folder.
+
+        Raises:
+            CounterpointError: the run is unfinished, or the folder is none of a run.
+        """
+        if not (folder / RESULT).exists():
+            if (folder / RUN).exists():
+                raise CounterpointError(
+                    f"the run in {folder} is not finished; counterpoint resume {folder} goes on with it"
+                )
+            raise CounterpointError(f"{folder} holds no run; give the --out folder of counterpoint run")
+        stored = read_json(folder / RESULT)
+        names = cls.__dataclass_fields__
+        kept = {name: value for name, value in stored.items() if name in names}
+        for name in ("metrics", "before"):
+            kept[name] = {split: _numbers(figures) for split, figures in kept.get(name, {}).items()}
+        return cls(**{**kept, "folder": folder})
+
+    def write(self) -> None:
+        """Write ``result.json``; from then on the run is finished."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "folder"}
+        write_json(self.folder / RESULT, values)
+
+    def figure(self, metric: str, split: str) -> float:
+        """One figure, or an error that names the metrics there are."""
+        figures = self.metrics.get(split, {})
+        if metric not in figures:
+            raise CounterpointError(
+                f"{self.folder} has no figure '{metric}' on {split}; it has {', '.join(figures)}"
+            )
+        return figures[metric]
+
+
+def _numbers(figures: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: float("nan") if value is None else float(value) for name, value in figures.items()}
+
+
+def claim(out: Path, recipe: Recipe, fingerprint: str) -> bool:
+    """Make a run's folder this recipe's, or see that it already is. Returns whether it is fresh.
+
+    Raises:
+        CounterpointError: the folder belongs to another run, or holds something else.
+    """
+    identity = recipe.identity(fingerprint)
+    if (out / RUN).exists():
+        told = differences(identity, read_json(out / RUN)["identity"])
+        if told:
+            more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+            raise CounterpointError(
+                f"{out} holds another run ({'; '.join(told[:3])}{more}); choose another --out, or go on with that one: "
+                f"counterpoint resume {out}"
+            )
+        return False
+    if (out / STUDY).exists():
+        raise CounterpointError(
+            f"{out} holds a comparison; choose another --out, or go on with it: counterpoint resume {out}"
+        )
+    if out.exists() and not out.is_dir():
+        raise CounterpointError(f"{out} is a file; --out must be a folder")
+    if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
+        raise CounterpointError(
+            f"{out} exists and holds something that is no run; choose an empty or new --out"
+        )
+    with disk(out):
+        made = [path for path in (out, *out.parents) if not path.exists()]
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            write_json(out / RUN, {"identity": identity, "recipe": recipe.as_dict()})
+        except BaseException:
+            remove_empty(made)
+            raise
+    return True
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove folders that are empty, innermost first."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def discard_if_nothing_saved(out: Path) -> None:
+    """Remove the folder of a run that failed before it saved anything worth keeping."""
+    kept = [*(out / "checkpoints").glob("step-*"), *(out / "stages").glob("*")]
+    if not kept and not (out / "model").exists() and (out / RUN).exists():
+        shutil.rmtree(out, ignore_errors=True)
+
+
+def stored_recipe(out: Path) -> Recipe:
+    """The recipe a run's folder was claimed with."""
+    return Recipe.from_dict(read_json(out / RUN)["recipe"])
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a single run."""
+    return (folder / RUN).exists()
+
+
+def is_study(folder: Path) -> bool:
+    """Whether a folder is that of a comparison, an ablation or a reproduction."""
+    return (folder / STUDY).exists()
+
+
+def events(folder: Path) -> Iterator[dict[str, Any]]:
+    """The events of a run, in order; a torn last line is passed over."""
+    path = folder / "events.jsonl"
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return
+
+
+def folder_bytes(folder: Path) -> int:
+    """Size of everything below a folder."""
+    return sum(os.path.getsize(path) for path in folder.rglob("*") if path.is_file())
