@@ -80,3 +80,25 @@ def load(key: str) -> type[Method]:
         if isinstance(value, type) and issubclass(value, Method) and getattr(value, "key", None) == key:
             return value
     raise CounterpointError(f"{found.module} holds no Method with key '{key}'")
+
+
+def markdown() -> str:
+    """The catalog as the README's table, one line a method; those not yet there are marked."""
+    lines = ["| key | what it is for | family | data | paper |", "|---|---|---|---|---|"]
+    for found in rows().values():
+        if found.baseline:
+            continue
+        name = f"[`{found.key}`](docs/methods/{found.key}.md)" if found.ready else f"`{found.key}` (planned)"
+        paper = f"[{found.paper}](https://arxiv.org/abs/{found.paper}), {found.year}"
+        lines.append(f"| {name} | {found.line} | {found.family} | {found.kind} | {paper} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    import re
+    import sys
+    from pathlib import Path
+
+    page = Path(sys.argv[1])
+    inside = f"<!-- methods -->\n{markdown()}\n<!-- /methods -->"
+    page.write_text(re.sub(r"<!-- methods -->.*<!-- /methods -->", lambda _: inside, page.read_text(), flags=re.S))
