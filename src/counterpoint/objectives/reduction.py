@@ -6,8 +6,10 @@ add their sums and counts before the division, so neither can change a result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 
@@ -36,3 +38,24 @@ class Loss:
         if self.counts is None:
             return self.values.sum() / max(self.values.numel(), 1)
         return self.values.sum() / self.counts.sum().clamp(min=1)
+
+
+def nonzero_mean(loss: Loss) -> Loss:
+    """Average over the items with a value above 0 only (anchors without positives then do not dilute the mean).
+
+    >>> import torch
+    >>> float(nonzero_mean(Loss(torch.tensor([2.0, 0.0]))).mean())
+    2.0
+    """
+    return replace(loss, counts=(loss.values.detach() > 0).to(loss.values.dtype))
+
+
+def total(losses: Mapping[str, Tensor | Loss]) -> Tensor:
+    """Sum of the named terms' weighted means on one process, as a run's step adds them.
+
+    >>> import torch
+    >>> float(total({"a": torch.tensor([1.0, 3.0]), "b": Loss(torch.tensor([4.0]), weight=0.5)}))
+    4.0
+    """
+    terms = [term if isinstance(term, Loss) else Loss(term) for term in losses.values()]
+    return torch.stack([term.weight * term.mean() for term in terms]).sum()
