@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from counterpoint.errors import CounterpointError, nearest
 
@@ -80,8 +80,10 @@ def kernel_path(path: str | None = None, *, budget_bytes: int | None = None) -> 
     ...     now.path, settings().budget_bytes
     ('stream', 1048576)
     """
-    given = {k: v for k, v in {"path": path, "budget_bytes": budget_bytes}.items() if v is not None}
-    token = _override.set(replace(settings(), **given))
+    now = settings()
+    token = _override.set(
+        KernelSettings(path or now.path, now.budget_bytes if budget_bytes is None else budget_bytes)
+    )
     try:
         yield settings()
     finally:

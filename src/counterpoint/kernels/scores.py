@@ -5,7 +5,10 @@ Axes: ``...`` positions of any shape, V vocabulary, d width of the hidden states
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -86,6 +89,19 @@ class Sparse:
 
 
 Scores = Tensor | Head
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def full_precision(function: Function) -> Function:
+    """Switch automatic mixed precision off inside a kernel: half-precision inputs are widened, never the reverse."""
+
+    @functools.wraps(function)
+    def call(first: Scores, *args: Any, **kwargs: Any) -> Any:
+        device = first.hidden.device if isinstance(first, Head) else first.device
+        with torch.autocast(device.type, enabled=False):
+            return function(first, *args, **kwargs)
+
+    return call  # type: ignore[return-value]
 
 
 def wide(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.pairs_rules import Rule, allowed, check_rules, different, not_self, same, where
-from counterpoint.kernels.scores import wide
+from counterpoint.kernels.scores import full_precision, wide
 
 __all__ = [
     "Rule",
@@ -33,6 +33,7 @@ __all__ = [
 EVERYTHING = slice(None)
 
 
+@full_precision
 def similarity_logsumexp(
     a: Tensor,
     b: Tensor | None = None,
@@ -66,6 +67,7 @@ def similarity_logsumexp(
     return value if mask is None else torch.where(mask, value, 0.0)
 
 
+@full_precision
 def similarity_logsumexp_both(
     a: Tensor,
     b: Tensor,
@@ -83,6 +85,7 @@ def similarity_logsumexp_both(
     return _logsumexp(logits, 1), _logsumexp(logits, 0)
 
 
+@full_precision
 def similarity_logsumexp_views(
     z: Tensor, num_views: int, *, scale: float | Tensor = 1.0, include: Sequence[Rule] = ()
 ) -> Tensor:
@@ -101,6 +104,7 @@ def similarity_logsumexp_views(
     return _logsumexp(per_row.view(num_views, -1), 0)
 
 
+@full_precision
 def similarity_logsumexp_and_mean(
     a: Tensor,
     b: Tensor | None = None,
@@ -128,6 +132,7 @@ def similarity_logsumexp_and_mean(
     return value, mean
 
 
+@full_precision
 def key_mean_similarity(
     a: Tensor,
     keys: Tensor,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
+from counterpoint.kernels.config import settings
 from counterpoint.kernels.divergence_rows import (
     FORWARD,
     HELLINGER,
@@ -32,11 +33,14 @@ from counterpoint.kernels.scores import (
     Sparse,
     constant,
     dense,
+    full_precision,
     narrow,
     positions,
     vocabulary,
     wide,
 )
+from counterpoint.kernels.selection import Selection
+from counterpoint.kernels.vocabulary_rows import PickedLogProbs, RowDivergence, RowEntropy, TopEntries
 
 __all__ = [
     "FORWARD",
@@ -62,6 +66,7 @@ __all__ = [
 ]
 
 
+@full_precision
 def log_probs(
     scores: Scores,
     ids: Tensor,
@@ -86,25 +91,23 @@ def log_probs(
     >>> log_probs(torch.zeros(1, 4), torch.tensor([2])).exp().tolist()
     [0.25]
     """
-    selected, (ids,), restore = _select(scores, mask, ids)
-    several = ids.dim() > len(positions(selected))
-    _check_ids(ids, vocabulary(selected))
-    log_p = _log_softmax(selected, temperature)
-    picked = log_p.gather(-1, ids if several else ids.unsqueeze(-1))
-    return restore(picked if several else picked.squeeze(-1))
+    return _picked(scores, ids, temperature, mask, weights, with_entropy=False)[0]
 
 
+@full_precision
 def entropy(scores: Scores, *, temperature: float = 1.0, mask: Tensor | None = None) -> Tensor:
     """Return the entropy in nats of each position, differentiable.
 
     >>> entropy(torch.zeros(1, 4)).exp().tolist()
     [4.0]
     """
-    selected, _, restore = _select(scores, mask)
-    log_p = _log_softmax(selected, temperature)
-    return restore(-_p_log_p(log_p).sum(-1))
+    chosen = Selection(scores, mask)
+    if settings().streams(chosen.plain_bytes(copies=4)):
+        return chosen.restore(chosen.stream(RowEntropy(), temperature, None).squeeze(-1))
+    return chosen.restore(-_p_log_p(_log_softmax(chosen.flat, temperature)).sum(-1))
 
 
+@full_precision
 def log_probs_and_entropy(
     scores: Scores,
     ids: Tensor,
@@ -114,15 +117,12 @@ def log_probs_and_entropy(
     weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return ``log_probs(...)`` and the entropy as a detached statistic, in one pass over the vocabulary."""
-    selected, (ids,), restore = _select(scores, mask, ids)
-    several = ids.dim() > len(positions(selected))
-    _check_ids(ids, vocabulary(selected))
-    log_p = _log_softmax(selected, temperature)
-    picked = log_p.gather(-1, ids if several else ids.unsqueeze(-1))
-    spread = -_p_log_p(log_p.detach()).sum(-1)
-    return restore(picked if several else picked.squeeze(-1)), restore(spread)
+    picked, spread = _picked(scores, ids, temperature, mask, weights, with_entropy=True)
+    assert spread is not None
+    return picked, spread
 
 
+@full_precision
 def divergence(
     student: Scores,
     teacher: Scores | Sparse,
@@ -159,20 +159,31 @@ def divergence(
     if isinstance(teacher, Sparse):
         return _sparse_forward(student, teacher, kind, temperature, mask, weights)
     width = min(vocabulary(student), vocabulary(teacher))
-    student, teacher = narrow(student, width), narrow(constant(teacher), width)
-    student, (teacher,), restore = _select(student, mask, teacher)
-    log_s, log_t = _log_softmax(student, temperature), _log_softmax(teacher, temperature)
-    return restore(row_divergence(log_s, log_t, kind))
+    chosen = Selection(narrow(student, width), mask)
+    against = Selection(narrow(constant(teacher), width), mask)
+    if settings().streams(chosen.plain_bytes(copies=6)):
+        statistic = RowDivergence(against.projection(temperature), kind)
+        known = chosen.pick(
+            torch.ones(positions(student), device=chosen.device) if weights is None else weights
+        )
+        return chosen.restore(chosen.stream(statistic, temperature, known.unsqueeze(-1)).squeeze(-1))
+    log_s, log_t = _log_softmax(chosen.flat, temperature), _log_softmax(against.flat, temperature)
+    return chosen.restore(row_divergence(log_s, log_t, kind))
 
 
+@full_precision
 def top_entries(scores: Scores, k: int) -> Tensor:
     """Return the ids [..., k] of the largest scores, without gradient.
 
     >>> top_entries(torch.tensor([[0.0, 2.0, 1.0]]), 2).tolist()
     [[1, 2]]
     """
+    chosen = Selection(constant(scores), None)
     with torch.no_grad():
-        return dense(scores).topk(k, dim=-1).indices
+        if not settings().streams(chosen.plain_bytes(copies=1)):
+            return dense(scores).topk(k, dim=-1).indices
+        statistic = TopEntries(k)
+        return chosen.restore(chosen.stream(statistic, 1.0, None).long())
 
 
 def _sparse_forward(
@@ -189,11 +200,46 @@ def _sparse_forward(
             'entries alone; the call that works: divergence(student, Sparse(ids, probs), "forward")'
         )
     probs = wide(teacher.probs.detach())
-    used = probs > 0
-    log_s = log_probs(student, torch.where(used, teacher.ids, 0), temperature=temperature, mask=mask)
-    terms = probs * (torch.where(used, probs, 1.0).log() - torch.where(used, log_s, 0.0))
-    value = terms.sum(-1)
-    return value if mask is None else torch.where(mask, value, 0.0)
+    used = (probs > 0) if mask is None else (probs > 0) & mask.unsqueeze(-1)
+    foreseen = torch.where(used, probs, 0.0)
+    if weights is not None:
+        foreseen = foreseen * weights.unsqueeze(-1)
+    ids = torch.where(used, teacher.ids, 0)
+    log_s = log_probs(student, ids, temperature=temperature, mask=mask, weights=foreseen)
+    return torch.where(
+        used, probs * (torch.where(used, probs, 1.0).log() - torch.where(used, log_s, 0.0)), 0.0
+    ).sum(-1)
+
+
+def _picked(
+    scores: Scores,
+    ids: Tensor,
+    temperature: float,
+    mask: Tensor | None,
+    weights: Tensor | None,
+    with_entropy: bool,
+) -> tuple[Tensor, Tensor | None]:
+    several = ids.dim() > len(positions(scores))
+    if ids.shape[: len(positions(scores))] != positions(scores):
+        raise CounterpointError(
+            f"ids of shape {tuple(ids.shape)} were given for positions {tuple(positions(scores))}; expected [...] or [..., K]"
+        )
+    chosen = Selection(scores, mask)
+    table = chosen.pick(ids if several else ids.unsqueeze(-1))
+    _check_ids(table, vocabulary(scores))
+    spread: Tensor | None = None
+    if settings().streams(chosen.plain_bytes(copies=4)):
+        if with_entropy:
+            spread = torch.empty(len(table), dtype=chosen.dtype, device=chosen.device)
+        known = None if weights is None else chosen.pick(weights).reshape(len(table), -1).expand(table.shape)
+        picked = chosen.stream(PickedLogProbs(table, spread), temperature, known)
+    else:
+        log_p = _log_softmax(chosen.flat, temperature)
+        picked = log_p.gather(-1, table)
+        if with_entropy:
+            spread = -_p_log_p(log_p.detach()).sum(-1)
+    values = chosen.restore(picked if several else picked.squeeze(-1))
+    return values, None if spread is None else chosen.restore(spread)
 
 
 def _log_softmax(scores: Scores, temperature: float) -> Tensor:
@@ -212,21 +258,3 @@ def _check_ids(ids: Tensor, width: int) -> None:
             f"vocabulary ids from {int(ids.min())} to {int(ids.max())} were given for {width} entries; expected 0 to "
             f"{width - 1} at every position in use; mark the others: log_probs(scores, ids, mask=ids != -100)"
         )
-
-
-def _select(scores: Scores, mask: Tensor | None, *others):  # type: ignore[no-untyped-def]
-    """Keep the positions in the mask; return a function that puts results back in place, zeros elsewhere."""
-    if mask is None:
-        return scores, others, lambda values: values
-    shape = positions(scores)
-    if mask.shape != shape or mask.dtype != torch.bool:
-        raise CounterpointError(
-            f"a mask of shape {tuple(mask.shape)} and type {mask.dtype} was given; expected bool {tuple(shape)}; "
-            "for example mask=labels != -100"
-        )
-
-    def restore(values: Tensor) -> Tensor:
-        full = values.new_zeros(shape + values.shape[1:])
-        return full.index_put((mask,), values)
-
-    return scores[mask], tuple(other[mask] for other in others), restore

@@ -1,0 +1,230 @@
+"""Statistics of whole vocabulary rows in owned buffers: the value, then the buffer turned in place into the gradient.
+
+A buffer holds logits divided by the temperature, [n, V]. Work goes over it in tiles that stay in cache, so the only
+temporaries are tile-sized. Every gradient has the form ``e - S sum(e)``, e the derivative by log S up to multiples of S.
+Rows with logits of -inf take the plain formulas, where 0 log 0 = 0 is spelt out.
+Axes: n rows of one chunk, V vocabulary, K values per row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from counterpoint.kernels.divergence_rows import Kind, row_divergence
+from counterpoint.kernels.projection import Projection
+
+TILE_ELEMENTS = 2**17
+Rows = slice | Tensor
+
+
+class RowStatistic(Protocol):
+    """What a streaming pass computes for every row.
+
+    Attributes:
+        extra_buffers: how many [n, V] buffers it needs besides the student's.
+    """
+
+    extra_buffers: int
+
+    @property
+    def width(self) -> int:
+        """K."""
+        ...
+
+    def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
+        """Return the values [n, K]; with upstream [n, K], overwrite z with the gradient by z."""
+        ...
+
+
+def tiles(z: Tensor) -> Iterator[slice]:
+    """Split the vocabulary so that one tile of all rows stays in cache."""
+    width = max(256, TILE_ELEMENTS // max(len(z), 1))
+    for start in range(0, z.shape[1], width):
+        yield slice(start, min(start + width, z.shape[1]))
+
+
+def row_logsumexp(z: Tensor) -> Tensor:
+    """Return the log-normaliser [n, 1]."""
+    parts = []
+    for tile in tiles(z):
+        part = z[:, tile]
+        top = part.amax(1, keepdim=True).clamp_(min=torch.finfo(z.dtype).min)
+        parts.append((part - top).exp_().sum(1, keepdim=True).log_().add_(top))
+    return torch.cat(parts, 1).logsumexp(1, keepdim=True)
+
+
+def _has_zeros(z: Tensor) -> bool:
+    return any(bool((z[:, tile].amin(1) == -math.inf).any()) for tile in tiles(z))
+
+
+@dataclass
+class PickedLogProbs:
+    """Log-probabilities of K given entries per row; optionally the entropy [N], written into ``entropy``."""
+
+    ids: Tensor
+    entropy: Tensor | None = None
+    extra_buffers: int = 0
+
+    @property
+    def width(self) -> int:
+        """K."""
+        return self.ids.shape[1]
+
+    def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
+        """Gradient: ``sum_k g_k (onehot_k - S)``."""
+        ids = self.ids[rows]
+        normaliser = row_logsumexp(z)
+        values = z.gather(1, ids) - normaliser
+        if self.entropy is None and upstream is None:
+            return values
+        mean = torch.zeros_like(normaliser)
+        total = None if upstream is None else upstream.sum(1, keepdim=True).neg_()
+        for tile in tiles(z):
+            part = z[:, tile]
+            probs = (part - normaliser).exp_()
+            if self.entropy is not None:
+                finite = part if bool(part.isfinite().all()) else part.clamp(min=torch.finfo(z.dtype).min)
+                mean += torch.linalg.vecdot(probs, finite).unsqueeze(1)
+            if total is not None:
+                torch.mul(probs, total, out=part)
+        if self.entropy is not None:
+            self.entropy[rows] = (normaliser - mean).squeeze(1)
+        if upstream is not None:
+            z.scatter_add_(1, ids, upstream)
+        return values
+
+
+@dataclass
+class RowEntropy:
+    """Entropy in nats, ``-sum S log S``; gradient ``-S (log S + entropy)``."""
+
+    extra_buffers: int = 0
+    width: int = 1
+
+    def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
+        """One value per row."""
+        z.sub_(row_logsumexp(z)).clamp_(min=torch.finfo(z.dtype).min / 4)
+        value = z.new_zeros(len(z), 1)
+        for tile in tiles(z):
+            value -= torch.linalg.vecdot(z[:, tile].exp(), z[:, tile]).unsqueeze(1)
+        if upstream is not None:
+            for tile in tiles(z):
+                part = z[:, tile]
+                probs = part.exp().mul_(upstream.neg())
+                part.add_(value).mul_(probs)
+        return value
+
+
+@dataclass
+class TopEntries:
+    """Ids of the K largest scores, as numbers of the scores' type; no gradient."""
+
+    width: int
+    extra_buffers: int = 0
+
+    def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
+        """[n, K] ids."""
+        return z.topk(self.width, dim=1).indices.to(z.dtype)
+
+
+@dataclass
+class RowDivergence:
+    """Divergence from a constant teacher."""
+
+    teacher: Projection
+    kind: Kind
+    extra_buffers: int = 1
+    width: int = 1
+
+    def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
+        """One value per row."""
+        assert spare is not None
+        t = self.teacher.logits(rows, out=spare)
+        norm_s, norm_t = row_logsumexp(z), row_logsumexp(t)
+        if _has_zeros(z) or _has_zeros(t):
+            return self._careful(z.sub_(norm_s), t.sub_(norm_t), upstream)
+        value, inner = z.new_zeros(len(z), 1), z.new_zeros(len(z), 1)
+        form = self._forward if self.kind.name == "forward" else self._centred
+        for tile in tiles(z):
+            form(z[:, tile].sub_(norm_s), t[:, tile].sub_(norm_t), value, inner, upstream is not None)
+        if upstream is None:
+            return value
+        if self.kind.name == "forward":
+            return value if _is_one(upstream) else (z.mul_(upstream), value)[1]
+        inner.mul_(upstream).neg_()
+        for tile in tiles(z):
+            # z holds S and t holds e.
+            z[:, tile].mul_(inner).addcmul_(t[:, tile], upstream)
+        return value
+
+    def _forward(self, s: Tensor, t: Tensor, value: Tensor, inner: Tensor, gradient: bool) -> None:
+        probs = t.exp()
+        value += torch.linalg.vecdot(t.sub_(s), probs).unsqueeze(1)
+        if gradient:
+            s.exp_().sub_(probs)
+
+    def _centred(self, s: Tensor, t: Tensor, value: Tensor, inner: Tensor, gradient: bool) -> None:
+        """Add a tile to the value; leave S in s and e in t, and add ``sum(e)`` to inner."""
+        name, x, tiny = self.kind.name, self.kind.parameter, torch.finfo(s.dtype).tiny
+        dot = torch.linalg.vecdot
+        probs = s.exp()
+        if name == "reverse":
+            torch.sub(s, t, out=t).mul_(probs)
+            value += t.sum(1, keepdim=True)
+        elif name == "jeffreys":
+            teacher = t.exp()
+            torch.sub(s, t, out=t)
+            value += dot(t, probs - teacher).unsqueeze(1)
+            t.mul_(probs).sub_(teacher)
+        elif name in ("jsd", "skewed_forward", "skewed_reverse"):
+            teacher = t.exp()
+            share_t = x if name != "skewed_reverse" else 1 - x
+            log_mix = torch.mul(probs, 1 - share_t).add_(teacher, alpha=share_t).clamp_(min=tiny).log_()
+            if name == "skewed_forward":
+                value += dot(t.sub_(log_mix), teacher).unsqueeze(1)
+                torch.mul(log_mix.neg_().exp_(), teacher, out=t).mul_(probs).mul_(-(1 - share_t))
+            elif name == "jsd":
+                value += dot(t.sub_(log_mix), teacher).unsqueeze(1).mul_(x)
+                torch.sub(s, log_mix, out=t).mul_(probs).mul_(1 - x)
+                value += t.sum(1, keepdim=True)
+            else:
+                torch.sub(s, log_mix, out=t)
+                value += dot(t, probs).unsqueeze(1)
+                t.sub_(log_mix.neg_().exp_().mul_(probs).mul_(1 - share_t)).mul_(probs)
+        elif name == "tv":
+            gap = probs - t.exp_()
+            value += gap.abs().sum(1, keepdim=True).mul_(0.5)
+            torch.mul(gap.sign_(), probs, out=t).mul_(0.5)
+        elif name == "alpha":
+            t.mul_(x).add_(s, alpha=1 - x).exp_()
+            value += (t - probs).sum(1, keepdim=True).div_(x * (x - 1))
+            t.mul_(-1 / x)
+        elif name == "hellinger":
+            root_s, root_t = (s * 0.5).exp_(), t.mul_(0.5).exp_()
+            value += (root_s - root_t).square_().sum(1, keepdim=True).mul_(0.5)
+            t.mul_(root_s).mul_(-0.5)
+        if gradient:
+            inner += t.sum(1, keepdim=True)
+            s.copy_(probs)
+
+    def _careful(self, s: Tensor, t: Tensor, upstream: Tensor | None) -> Tensor:
+        """Row by row through the plain formulas, gradient by log S first and then through the softmax."""
+        values = s.new_zeros(len(s), 1)
+        for i in range(len(s)):
+            with torch.enable_grad():
+                leaf = s[i].clone().requires_grad_()
+                value = row_divergence(leaf.log_softmax(-1), t[i], self.kind)
+            values[i] = value.detach()
+            if upstream is not None:
+                s[i] = torch.autograd.grad(value, leaf)[0] * upstream[i]
+        return values
+
+
+def _is_one(upstream: Tensor) -> bool:
+    return bool((upstream == 1).all())
