@@ -1,0 +1,272 @@
+"""Policy gradients: loops, exact expectations over a categorical, extremes, invariances."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from counterpoint.errors import CounterpointError
+from counterpoint.objectives import advantage as adv
+from counterpoint.objectives.kl_estimate import kl_estimate
+from counterpoint.objectives.policy import VARIANTS, high_entropy, on_policy, policy_gradient, ratio
+from counterpoint.objectives.tokens import AGGREGATIONS, aggregate, until_end
+
+
+def batch(seed: int = 0, rows: int = 4, tokens: int = 5, old: bool = True) -> dict[str, torch.Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    draw = lambda *shape: torch.randn(*shape, generator=g, dtype=torch.float64)  # noqa: E731
+    lengths = torch.randint(1, tokens + 1, (rows,), generator=g)
+    logp = -draw(rows, tokens).abs()
+    return {
+        "logp_BT": logp,
+        "advantage_B": draw(rows),
+        "mask_BT": torch.arange(tokens) < lengths[:, None],
+        "old_BT": logp + 0.3 * draw(rows, tokens) if old else None,
+        "reference_BT": logp + 0.2 * draw(rows, tokens),
+    }
+
+
+def loop(variant: str, b: dict, low: float, high: float, kl: float, max_length: int) -> float:
+    """The published formulas, token by token."""
+    v, rows, tokens = VARIANTS[variant], *b["logp_BT"].shape
+    lp, old, ref = b["logp_BT"].tolist(), b["old_BT"].tolist(), b["reference_BT"].tolist()
+    total, losses, seen = 0.0, [], 0
+    for i in range(rows):
+        a, counted = float(b["advantage_B"][i]), [t for t in range(tokens) if b["mask_BT"][i, t]]
+        drift = [lp[i][t] - old[i][t] for t in counted]
+        level = {"token": None, "sequence": sum(drift) / len(drift), "sequence_sum": sum(drift)}[v.level]
+        row = []
+        for t, d in zip(counted, drift):
+            r = math.exp(d if level is None else level)
+            if v.loss == "clipped":
+                value = -min(r * a, min(max(r, 1 - low), 1 + high) * a)
+            elif v.loss == "cispo":
+                value = -min(r, high) * a * lp[i][t]
+            elif v.loss == "sapo":
+                temperature = 1.0 if a > 0 else 1.05
+                value = -a * 4 / temperature / (1 + math.exp(-temperature * (r - 1)))
+            elif v.loss == "vespo":
+                k, la = (2, 3) if a >= 0 else (3, 2)
+                log_w = min(max(sum(drift), math.log(1e-8)), 20)
+                value = -math.exp(la + k * log_w - la * math.exp(log_w)) * a * lp[i][t]
+            else:
+                value = -a * lp[i][t]
+            if v.level == "sequence_sum" and t != counted[0]:
+                value = 0.0
+            x = ref[i][t] - lp[i][t]
+            row.append(value + kl * (math.exp(x) - x - 1) * math.exp(d))
+        seen += len(counted)
+        losses.append(sum(row) / len(row) if v.aggregation == "sequence_mean" else sum(row))
+        total += sum(row)
+    return {
+        "token_mean": total / seen,
+        "sequence_mean": sum(losses) / rows,
+        "sequence_sum": sum(losses) / rows,
+        "constant": total / rows / max_length,
+    }[v.aggregation]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_naive_loop_and_finite_differences(variant: str) -> None:
+    b = batch(1)
+    options = {"low": 0.15, "high": 1.3 if variant == "cispo" else 0.25, "kl": 0.1, "max_length": 9}
+    value = policy_gradient(**b, variant=variant, **options).mean()
+    assert value.item() == pytest.approx(loop(variant, b, options["low"], options["high"], 0.1, 9), rel=1e-12)
+    if variant in ("cispo", "vespo"):  # their weights are held constant: a finite difference would move them
+        return
+    assert torch.autograd.gradcheck(
+        lambda lp: policy_gradient(**{**b, "logp_BT": lp}, variant=variant, **options).mean(),
+        (b["logp_BT"].requires_grad_(),),
+    )
+
+
+@pytest.mark.parametrize("variant", ["cispo", "vespo"])
+def test_detached_weights(variant: str) -> None:
+    b = batch(2)
+    lp = b["logp_BT"].clone().requires_grad_()
+    loss = policy_gradient(**{**b, "logp_BT": lp}, variant=variant)
+    grad = torch.autograd.grad(loss.mean(), lp)[0]
+    weight = loss.values.detach()  # = -sum w A lp, and the gradient is -w A / tokens
+    torch.testing.assert_close((grad * lp.detach() * b["mask_BT"]).sum() * b["mask_BT"].sum(), weight.sum())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_without_old_the_gradient_is_reinforce(variant: str) -> None:
+    b = batch(3, old=False)
+    lp = b["logp_BT"].clone().requires_grad_()
+    loss = policy_gradient(lp, b["advantage_B"], b["mask_BT"], variant, max_length=5)
+    grad = torch.autograd.grad(loss.mean(), lp)[0]
+    plain = -b["advantage_B"][:, None] * b["mask_BT"]
+    how = VARIANTS[variant].aggregation
+    scale = {
+        "token_mean": 1 / b["mask_BT"].sum().double(),
+        "sequence_mean": 1 / (4 * b["mask_BT"].sum(1, keepdim=True).double()),
+        "sequence_sum": torch.tensor(0.25, dtype=torch.float64),
+        "constant": torch.tensor(1 / 20, dtype=torch.float64),
+    }[how]
+    torch.testing.assert_close(grad, plain * scale, rtol=1e-12, atol=1e-15)
+
+
+@given(seed=st.integers(0, 100), variant=st.sampled_from(sorted(VARIANTS)))
+@settings(max_examples=40, deadline=None)
+def test_permutation_and_ragged_split(seed: int, variant: str) -> None:
+    b = batch(seed, rows=5)
+    whole = policy_gradient(**b, variant=variant, kl=0.1, max_length=7)
+    order = torch.randperm(5, generator=torch.Generator().manual_seed(seed))
+    pick = lambda w: {k: v[w] for k, v in b.items()}  # noqa: E731
+    moved = policy_gradient(**pick(order), variant=variant, kl=0.1, max_length=7)
+    torch.testing.assert_close(moved.values, whole.values[order], rtol=0, atol=0)
+    parts = [
+        policy_gradient(**pick(torch.tensor(w)), variant=variant, kl=0.1, max_length=7)
+        for w in ([0, 1], [2], [3, 4])
+    ]
+    sums = sum(p.values.sum() for p in parts)
+    counts = 5 if whole.counts is None else sum(p.counts.sum() for p in parts)
+    torch.testing.assert_close(sums / counts, whole.mean())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_padding_may_hold_anything(variant: str) -> None:
+    b = batch(4)
+    dirty = {
+        k: torch.where(b["mask_BT"], v, torch.nan) if k in ("logp_BT", "old_BT", "reference_BT") else v
+        for k, v in b.items()
+    }
+    found = []
+    for each in (b, dirty):
+        lp = each["logp_BT"].clone().requires_grad_()
+        loss = policy_gradient(**{**each, "logp_BT": lp}, variant=variant, kl=0.1, max_length=5).mean()
+        found.append((loss.detach(), torch.autograd.grad(loss, lp)[0]))
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_nothing_counted_is_zero_with_a_graph(variant: str, rows: int) -> None:
+    lp = torch.full((rows, 3), -1e4, requires_grad=True)
+    loss = policy_gradient(lp, torch.ones(rows), torch.zeros(rows, 3), variant, max_length=3).mean()
+    loss.backward()
+    assert loss.item() == 0.0
+    assert (lp.grad == 0).all()
+
+
+def test_masks() -> None:
+    entropy = torch.tensor([[0.1, 0.9, 0.5, 7.0]])
+    assert high_entropy(entropy, torch.tensor([[1, 1, 1, 0]]), 1.0).tolist() == [[True, True, True, False]]
+    assert not high_entropy(entropy, torch.zeros(1, 4), 0.5).any()
+    drop = on_policy(
+        torch.zeros(3, 2),
+        torch.full((3, 2), 0.2),
+        torch.tensor([-1.0, 1.0, -1.0]),
+        torch.tensor([[1, 1], [1, 1], [0, 0]]),
+        0.1,
+    )
+    assert drop.tolist() == [False, True, True]
+    assert until_end(torch.tensor([[9, 1, 2, 1]]), [1, 2]).tolist() == [[True, True, False, False]]
+
+
+# Exact expectations: a categorical policy over five actions, every group of G enumerated.
+
+
+def _policy() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor([0.3, -0.7, 1.1, 0.0, -1.5], dtype=torch.float64), torch.tensor(
+        [1.0, 0.0, 0.3, 2.0, -1.0], dtype=torch.float64
+    )
+
+
+def _expected_gradient(estimator: object, group: int) -> torch.Tensor:
+    logits, rewards = _policy()
+    logits.requires_grad_()
+    total = torch.zeros_like(logits)
+    p = torch.softmax(logits.detach(), -1)
+    for actions in itertools.product(range(5), repeat=group):
+        a = torch.tensor(actions)
+        advantage = estimator(rewards[a])
+        logp = torch.log_softmax(logits, -1)[a][:, None]
+        loss = policy_gradient(logp, advantage, torch.ones(group, 1), "reinforce").mean()
+        total += p[a].prod() * torch.autograd.grad(loss, logits)[0]
+    return -total
+
+
+def test_exact_expectations() -> None:
+    logits, rewards = _policy()
+    logits.requires_grad_()
+    true = torch.autograd.grad((torch.softmax(logits, -1) * rewards).sum(), logits)[0]
+    torch.testing.assert_close(_expected_gradient(lambda r: adv.leave_one_out(r, 3), 3), true)
+    torch.testing.assert_close(
+        _expected_gradient(lambda r: adv.group_relative(r, 3, "none"), 3), true * 2 / 3
+    )
+    scaled = _expected_gradient(lambda r: adv.group_relative(r, 3), 3)
+    assert (
+        torch.nn.functional.cosine_similarity(scaled, true, dim=0) < 0.999
+    )  # dividing by the deviation changes direction
+
+
+def test_kl_estimators_as_losses() -> None:
+    logits, rewards = _policy()
+    logits.requires_grad_()
+    reference = torch.log_softmax(rewards, -1)
+    logp = torch.log_softmax(logits, -1)
+    p = logp.detach().exp()
+    reverse = torch.autograd.grad((logp.exp() * (logp - reference)).sum(), logits, retain_graph=True)[0]
+    forward = torch.autograd.grad(-(reference.exp() * logp).sum(), logits, retain_graph=True)[0]
+    of = lambda values: torch.autograd.grad((p * values).sum(), logits, retain_graph=True)[0]  # noqa: E731
+    assert of(kl_estimate(logp, reference, "k1")).abs().max() < 1e-15
+    torch.testing.assert_close(of(kl_estimate(logp, reference, "k2")), reverse)
+    torch.testing.assert_close(of(kl_estimate(logp, reference, "k3")), forward)
+    torch.testing.assert_close(of(kl_estimate(logp, reference, "k3", (logp - logp.detach()).exp())), reverse)
+
+
+def test_advantages_loops_and_degenerate_groups() -> None:
+    r = torch.tensor([1.0, 2.0, 4.0, 3.0, 3.0, 3.0], dtype=torch.float64)
+    got = adv.group_relative(r, 3)
+    mean, sd = 7 / 3, math.sqrt(((1 - 7 / 3) ** 2 + (2 - 7 / 3) ** 2 + (4 - 7 / 3) ** 2) / 2)
+    torch.testing.assert_close(
+        got, torch.tensor([*((x - mean) / (sd + 1e-4) for x in (1, 2, 4)), 0, 0, 0], dtype=torch.float64)
+    )
+    torch.testing.assert_close(
+        adv.leave_one_out(r, 3), torch.tensor([-2.0, -0.5, 2.5, 0, 0, 0], dtype=torch.float64)
+    )
+    assert adv.group_relative(torch.full((2,), torch.nan), 2).tolist() == [0.0, 0.0]
+    assert adv.leave_one_out(torch.tensor([1.0]), 1).tolist() == [0.0]
+    pair = adv.group_relative(torch.tensor([0.0, 1.0], dtype=torch.float64), 2)
+    torch.testing.assert_close(pair, torch.tensor([-0.5, 0.5], dtype=torch.float64) / (math.sqrt(0.5) + 1e-4))
+
+
+def test_ratio_of_a_thousand_tokens_is_finite() -> None:
+    lp = torch.full((1, 1000), -1e4, requires_grad=True)
+    assert ratio(lp, lp.detach() + 3e-3, torch.ones(1, 1000), "sequence").isfinite().all()
+
+
+@pytest.mark.parametrize("how", AGGREGATIONS)
+def test_aggregate_weights_carry_no_gradient(how: str) -> None:
+    w = torch.rand(2, 3, requires_grad=True)
+    d = torch.rand(2, 3, requires_grad=True)
+    aggregate(d, torch.ones(2, 3), how, weights_BT=w, max_length=3).mean().backward()
+    assert w.grad is None
+    assert d.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda: policy_gradient(torch.zeros(1, 1), torch.ones(1), torch.ones(1, 1), "dapp"),
+            "did you mean 'dapo'",
+        ),
+        (
+            lambda: policy_gradient(torch.zeros(1, 1), torch.ones(1), torch.ones(1, 1), "dr_grpo"),
+            "max_length",
+        ),
+        (lambda: policy_gradient(torch.zeros(1, 1), torch.ones(1), torch.ones(1, 1), kl=0.1), "reference"),
+        (lambda: policy_gradient(torch.zeros(1, 2), torch.ones(1), torch.ones(1, 1)), "mask"),
+        (lambda: adv.group_relative(torch.zeros(5), 2), "groups of 2"),
+        (lambda: aggregate(torch.zeros(1, 1), torch.ones(1, 1), "mean"), "unknown"),
+    ],
+)
+def test_errors_teach(call: object, says: str) -> None:
+    with pytest.raises(CounterpointError, match=says):
+        call()
