@@ -7,7 +7,6 @@ next batch, with bit-identical state. Everything that changes must therefore be 
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,15 +14,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import send_to_device
 from rich.progress import Progress
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
 from counterpoint.objectives.reduction import Loss
-from counterpoint.training import distributed
+from counterpoint.training import distributed, launch
 from counterpoint.training.audit import Audit
 from counterpoint.training.batches import Batch, ItemRandom, Order, Plan, fetch, share
 from counterpoint.training.budget import Budget
@@ -85,10 +82,10 @@ class Run:
         self.micro_batch_size, self.keep = micro_batch_size, keep
         self.checkpoint_seconds, self.checkpoint_steps = checkpoint_seconds, checkpoint_steps
         self.out.mkdir(parents=True, exist_ok=True)
-        self.accelerator = _accelerator(precision, trackers, self.out)
+        self.accelerator = launch.accelerator(precision, trackers, self.out)
         self.device: torch.device = self.accelerator.device
         self.rank, self.world = distributed.world()
-        self._lock = _lock(self.out) if self.rank == 0 else None
+        self._lock = launch.lock(self.out) if self.rank == 0 else None
         self.events = Events(self.out / "events.jsonl", write=self.rank == 0)
         self.checkpoints = Checkpoints(self.out / "checkpoints", keep, self.say)
         self.stages = Stages(
@@ -274,9 +271,8 @@ class Run:
         for group in built.param_groups:
             group["lr"] = settings.rate(self.progress)
         if local.requires_grad or self.world == 1:  # a rank may hold no row of a small last batch
-            self.accelerator.backward(local * self._sharding_factor)
-        if not self._sharded:
-            distributed.sum_gradients(parameters)
+            self.accelerator.backward(local)
+        distributed.sum_gradients(parameters)
         if settings.max_grad_norm is not None:
             norm = self.accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
             report["grad_norm"] = float(norm)
@@ -380,8 +376,6 @@ class Run:
         }
 
     def _prepare(self, module: nn.Module) -> nn.Module:
-        if self._sharded and any(p.requires_grad for p in module.parameters()):
-            return self.accelerator.prepare_model(module)
         module = module.to(self.device)
         if self.world > 1:
             if self.device.type == "cuda":
@@ -390,15 +384,6 @@ class Run:
                 refuse_batch_norm(module, f"{self.world} processes")
             distributed.broadcast(module)
         return module
-
-    @property
-    def _sharded(self) -> bool:
-        return self.accelerator.distributed_type.value in ("FSDP", "DEEPSPEED", "MEGATRON_LM")
-
-    @property
-    def _sharding_factor(self) -> float:
-        # Sharded engines average gradients over ranks; our losses are already divided by the global count.
-        return float(self.world) if self._sharded else 1.0
 
     def _key(self, name: str) -> str:
         # Inside a loop's body a name belongs to the step, elsewhere to the round; a name used again gets a number.
@@ -472,27 +457,3 @@ class Run:
     def _pause_between(self) -> None:
         if self._walking is None:  # in the middle of a step there is nothing consistent to save
             self._save_or_stop()
-
-
-def _accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerator:
-    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
-        AcceleratorState._reset_state()
-    return Accelerator(
-        mixed_precision=precision,
-        cpu=not torch.accelerator.is_available(),
-        log_with=list(trackers) or None,
-        project_dir=str(out) if trackers else None,
-        step_scheduler_with_optimizer=False,
-    )
-
-
-def _lock(out: Path) -> Any:
-    handle = (out / ".lock").open("w")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.close()
-        raise CounterpointError(
-            f"another process is running in {out}; wait for it, or choose another --out"
-        ) from None
-    return handle
