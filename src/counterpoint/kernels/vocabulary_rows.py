@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -49,14 +49,30 @@ def tiles(z: Tensor) -> Iterator[slice]:
         yield slice(start, min(start + width, z.shape[1]))
 
 
-def row_logsumexp(z: Tensor) -> Tensor:
-    """Return the log-normaliser [n, 1]."""
-    parts = []
+class Normaliser(NamedTuple):
+    """The log-normaliser of each row as maximum and remainder, [n, 1] each: their sum alone would lose digits of z."""
+
+    top: Tensor
+    rest: Tensor
+
+    def into(self, part: Tensor) -> Tensor:
+        """Turn logits into log-probabilities, in place."""
+        return part.sub_(self.top).sub_(self.rest)
+
+    def probs(self, part: Tensor) -> Tensor:
+        """Return the probabilities of a tile."""
+        return (part - self.top).sub_(self.rest).exp_()
+
+
+def normaliser(z: Tensor) -> Normaliser:
+    """Return the log-normaliser of each row."""
+    lowest = torch.finfo(z.dtype).min
+    tops = torch.cat([z[:, tile].amax(1, keepdim=True) for tile in tiles(z)], 1)
+    top = tops.amax(1, keepdim=True).clamp_(min=lowest)
+    total = torch.zeros_like(top)
     for tile in tiles(z):
-        part = z[:, tile]
-        top = part.amax(1, keepdim=True).clamp_(min=torch.finfo(z.dtype).min)
-        parts.append((part - top).exp_().sum(1, keepdim=True).log_().add_(top))
-    return torch.cat(parts, 1).logsumexp(1, keepdim=True)
+        total += (z[:, tile] - top).exp_().sum(1, keepdim=True)
+    return Normaliser(top, total.log_())
 
 
 def _has_zeros(z: Tensor) -> bool:
@@ -79,22 +95,22 @@ class PickedLogProbs:
     def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
         """Gradient: ``sum_k g_k (onehot_k - S)``."""
         ids = self.ids[rows]
-        normaliser = row_logsumexp(z)
-        values = z.gather(1, ids) - normaliser
+        norm = normaliser(z)
+        values = norm.into(z.gather(1, ids))
         if self.entropy is None and upstream is None:
             return values
-        mean = torch.zeros_like(normaliser)
+        mean = torch.zeros_like(norm.top)
         total = None if upstream is None else upstream.sum(1, keepdim=True).neg_()
         for tile in tiles(z):
             part = z[:, tile]
-            probs = (part - normaliser).exp_()
+            probs = norm.probs(part)
             if self.entropy is not None:
-                finite = part if bool(part.isfinite().all()) else part.clamp(min=torch.finfo(z.dtype).min)
-                mean += torch.linalg.vecdot(probs, finite).unsqueeze(1)
+                depth = (part - norm.top).clamp_(min=torch.finfo(z.dtype).min)
+                mean += torch.linalg.vecdot(probs, depth).unsqueeze(1)
             if total is not None:
                 torch.mul(probs, total, out=part)
         if self.entropy is not None:
-            self.entropy[rows] = (normaliser - mean).squeeze(1)
+            self.entropy[rows] = (norm.rest - mean).squeeze(1)
         if upstream is not None:
             z.scatter_add_(1, ids, upstream)
         return values
@@ -109,7 +125,7 @@ class RowEntropy:
 
     def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
         """One value per row."""
-        z.sub_(row_logsumexp(z)).clamp_(min=torch.finfo(z.dtype).min / 4)
+        normaliser(z).into(z).clamp_(min=torch.finfo(z.dtype).min / 4)
         value = z.new_zeros(len(z), 1)
         for tile in tiles(z):
             value -= torch.linalg.vecdot(z[:, tile].exp(), z[:, tile]).unsqueeze(1)
@@ -146,13 +162,13 @@ class RowDivergence:
         """One value per row."""
         assert spare is not None
         t = self.teacher.logits(rows, out=spare)
-        norm_s, norm_t = row_logsumexp(z), row_logsumexp(t)
+        norm_s, norm_t = normaliser(z), normaliser(t)
         if _has_zeros(z) or _has_zeros(t):
-            return self._careful(z.sub_(norm_s), t.sub_(norm_t), upstream)
+            return self._careful(norm_s.into(z), norm_t.into(t), upstream)
         value, inner = z.new_zeros(len(z), 1), z.new_zeros(len(z), 1)
         form = self._forward if self.kind.name == "forward" else self._centred
         for tile in tiles(z):
-            form(z[:, tile].sub_(norm_s), t[:, tile].sub_(norm_t), value, inner, upstream is not None)
+            form(norm_s.into(z[:, tile]), norm_t.into(t[:, tile]), value, inner, upstream is not None)
         if upstream is None:
             return value
         if self.kind.name == "forward":
