@@ -51,7 +51,7 @@ def execute(
     """
     import torch
 
-    from counterpoint.training import Budget, Run
+    from counterpoint.training import Budget, Interrupted, Run
 
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
@@ -83,13 +83,19 @@ def execute(
                 checkpoint_seconds=checkpoint_seconds,
             )
             with run:
-                trained = method.fit(start, data, run)
-                trained = _unwrapped(trained)
+                trained = _unwrapped(method.fit(start, data, run))
                 if meter is not None:
                     meter.part("fit")
-                    _save_model(task, trained, out)
-                    metrics = _measure(recipe, task, trained, data)
-                    meter.part("evaluate")
+                    if keep_model:
+                        _save_model(task, trained, out)
+                run.pause()  # a signal that came after the last step
+            try:
+                metrics = _measure(recipe, task, trained, data) if meter is not None else {}
+            except KeyboardInterrupt:
+                run.save()
+                raise Interrupted(out) from None
+            if meter is not None:
+                meter.part("evaluate")
         finally:
             cost = meter.stop() if meter is not None else {}
         if not first:
@@ -113,8 +119,6 @@ def execute(
         )
         if keep_model:
             write_text(out / "model" / "README.md", card.text(recipe, result, method, task))
-        else:
-            shutil.rmtree(out / "model", ignore_errors=True)
         result.write()
         if not keep_checkpoints:
             shutil.rmtree(out / "checkpoints", ignore_errors=True)

@@ -329,6 +329,10 @@ class Run:
             self.checkpoints.save(int(self.cursor.spent["steps"]), state)
         self._saved_at, self._saved_step = time.monotonic(), int(self.cursor.spent["steps"])
 
+    def pause(self) -> None:
+        """Stop here when a signal came: save, close and raise ``Interrupted``. For long work outside loops and stages."""
+        self._save_or_stop()
+
     def close(self) -> None:
         """Release the folder, the signals and the bar."""
         self._bar.close()
