@@ -73,6 +73,8 @@ def _walk(
         if id(value) in known_objects or depth > DEPTH:
             continue
         if isinstance(value, torch.Tensor | np.ndarray):
+            if isinstance(value, torch.Tensor) and value.layout == torch.sparse_csr:
+                value = value.values()  # the storage of a sparse tensor cannot be asked for
             if isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() in known:
                 continue
             yield path, (id(value), _content(value))
