@@ -46,7 +46,13 @@ def fit(run: Run, steps_of: int = 8) -> tuple[nn.Module, list[float]]:
         token = (hidden.square().sum(-1) * mask).sum(1)
         per_sequence = (hidden.abs().sum(-1) * mask).sum(1) / mask.sum(1)
         losses.append(
-            run.step({"contrast": contrast, "token": Loss(token, counts=mask.sum(1)), "sequence": Loss(per_sequence, weight=0.5)})
+            run.step(
+                {
+                    "contrast": contrast,
+                    "token": Loss(token, counts=mask.sum(1)),
+                    "sequence": Loss(per_sequence, weight=0.5),
+                }
+            )
         )
     return model, losses
 
@@ -57,4 +63,6 @@ if __name__ == "__main__":
         trained, seen = fit(run, size)
         if run.rank == 0:
             weights = {k: v.tolist() for k, v in trained.state_dict().items()}
-            (out / "result.json").write_text(json.dumps({"world": run.world, "losses": seen, "weights": weights}))
+            (out / "result.json").write_text(
+                json.dumps({"world": run.world, "losses": seen, "weights": weights})
+            )

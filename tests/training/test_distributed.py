@@ -21,12 +21,31 @@ def launch(out: Path, processes: int, size: int = 8, micro: int = 0, launcher: s
     if processes == 1:
         command = [sys.executable, *argv]
     elif launcher == "torchrun":
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *argv]
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={processes}",
+            *argv,
+        ]
     else:
         # Without --multi_gpu the launcher starts several CPU processes through MPI only; our Run picks gloo by itself.
         port = 29500 + os.getpid() % 1000
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", f"--num_processes={processes}"]
-        command += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", f"--main_process_port={port}", *argv]
+        command = [
+            sys.executable,
+            "-m",
+            "accelerate.commands.launch",
+            "--multi_gpu",
+            f"--num_processes={processes}",
+        ]
+        command += [
+            "--num_machines=1",
+            "--mixed_precision=no",
+            "--dynamo_backend=no",
+            f"--main_process_port={port}",
+            *argv,
+        ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((out / "result.json").read_text())
@@ -41,7 +60,10 @@ def same(result: dict, whole: dict) -> None:
     torch.testing.assert_close(result["losses"], whole["losses"], rtol=1e-11, atol=1e-12)
     for name, value in whole["weights"].items():
         torch.testing.assert_close(
-            torch.tensor(result["weights"][name]).double(), torch.tensor(value).double(), rtol=1e-9, atol=1e-11
+            torch.tensor(result["weights"][name]).double(),
+            torch.tensor(value).double(),
+            rtol=1e-9,
+            atol=1e-11,
         )
 
 

@@ -271,3 +271,23 @@ def test_audit_finds_unregistered_state(tmp_path: Path) -> None:
     ):
         with pytest.raises(CounterpointError, match=name):
             go(change, change)
+
+
+def test_tied_and_frozen_weights_are_not_saved_again(tmp_path: Path) -> None:
+    from counterpoint.training.state import capture, restore
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.frozen = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+            self.second.weight = self.first.weight
+            self.frozen.requires_grad_(False)
+
+    model, other = Tied(), Tied()
+    saved = capture(model)
+    assert set(saved) == {"first.weight", "first.bias", "second.bias"}
+    restore("model", other, saved)
+    assert torch.equal(other.second.weight, model.second.weight)
+    assert other.second.weight is other.first.weight
+    with pytest.raises(CounterpointError, match="does not fit"):
+        restore("model", other, {"first.weight": saved["first.weight"]})

@@ -107,7 +107,7 @@ class Run:
         self._audit = Audit() if audit else None
         self._walking: Loop | None = None
         self._signals = Signals()
-        self._saved_at, self._saved_step = time.monotonic(), 0
+        self._saved_at, self._saved_step, self._saving_took = time.monotonic(), 0, 0.0
         self._clock = time.monotonic()
         self._metrics: dict[str, float] = {}
         if trackers:
@@ -323,10 +323,12 @@ class Run:
     def save(self) -> None:
         """Write a checkpoint of everything registered, now."""
         self._tick()
+        began = time.monotonic()
         states = {**(self._pending or {}), **{name: capture(thing) for name, thing in self._states.items()}}
         state = {"cursor": self.cursor.state_dict(), "events": self.events.lines, "states": states}
         if self.rank == 0:
             self.checkpoints.save(int(self.cursor.spent["steps"]), state)
+        self._saving_took = time.monotonic() - began
         self._saved_at, self._saved_step = time.monotonic(), int(self.cursor.spent["steps"])
 
     def pause(self) -> None:
@@ -436,7 +438,8 @@ class Run:
         self._metrics = {}
         if self._audit is not None:
             self._audit.look(self._states)
-        due = time.monotonic() - self._saved_at >= self.checkpoint_seconds
+        # Saving may take at most a tenth of the time, however large the model.
+        due = time.monotonic() - self._saved_at >= max(self.checkpoint_seconds, 10 * self._saving_took)
         if self.checkpoint_steps is not None:
             due = due or step - self._saved_step >= self.checkpoint_steps
         if loop.finished(self.cursor.spent):

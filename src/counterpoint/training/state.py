@@ -25,8 +25,8 @@ def capture(thing: Stateful) -> dict[str, Any]:
     """The state to save: of a module with trainable parameters, those and its buffers; of anything else, all of it."""
     state = thing.state_dict()
     if isinstance(thing, nn.Module):
-        frozen = _frozen_names(thing)
-        return {name: value for name, value in state.items() if name not in frozen}
+        spared = _left_out(thing)
+        return {name: value for name, value in state.items() if name not in spared}
     return state
 
 
@@ -39,7 +39,7 @@ def restore(name: str, thing: Stateful, state: dict[str, Any]) -> None:
     if not isinstance(thing, nn.Module):
         thing.load_state_dict(state)
         return
-    expected = set(thing.state_dict()) - _frozen_names(thing)
+    expected = set(thing.state_dict()) - _left_out(thing)
     if expected != set(state):
         odd = sorted(expected ^ set(state))
         raise CounterpointError(
@@ -49,11 +49,13 @@ def restore(name: str, thing: Stateful, state: dict[str, Any]) -> None:
     thing.load_state_dict(state, strict=False)
 
 
-def _frozen_names(module: nn.Module) -> set[str]:
+def _left_out(module: nn.Module) -> set[str]:
+    """Names that need no saving: weights tied to a name already saved, and frozen ones next to trainable ones."""
     parameters = dict(module.named_parameters(remove_duplicate=False))
+    tied = parameters.keys() - dict(module.named_parameters()).keys()
     if not any(p.requires_grad for p in parameters.values()):
-        return set()
-    return {name for name, p in parameters.items() if not p.requires_grad}
+        return tied
+    return tied | {name for name, p in parameters.items() if not p.requires_grad}
 
 
 def tensors_of(thing: Any) -> list[torch.Tensor]:

@@ -1,0 +1,92 @@
+"""Kill -9 at a random moment, run the same command again, compare every final bit.
+
+Each run is a forked child of a process that has already imported everything, so a trial costs what the run costs. The
+moment is drawn uniformly over the unbroken run's duration, so it may fall into a step, a checkpoint being written, a
+stage or the saving of the model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+Command = Callable[[Path], object]
+
+
+def start(command: Command, out: Path) -> int:
+    """Fork a child that runs the command and leaves with 0; return its process id."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            torch.set_num_threads(1)
+            command(out)
+            status = 0
+        except BaseException as error:
+            (out.parent / f"{out.name}.error").write_text(repr(error))
+        finally:
+            os._exit(status)
+    return child
+
+
+def complete(command: Command, out: Path) -> float:
+    """Run to the end in a child; return the seconds it took."""
+    began = time.monotonic()
+    _, status = os.waitpid(start(command, out), 0)
+    error = out.parent / f"{out.name}.error"
+    assert os.waitstatus_to_exitcode(status) == 0, error.read_text() if error.exists() else status
+    return time.monotonic() - began
+
+
+def killed_run(command: Command, out: Path, after: float) -> bool:
+    """Start, kill -9 after some seconds, run again to the end. Returns whether the kill met a running process."""
+    child = start(command, out)
+    time.sleep(after)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    complete(command, out)
+    return os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+
+
+def final_bits(out: Path) -> dict[str, object]:
+    """All that must not depend on a crash: model files byte by byte, metrics, events without their times, stages."""
+    bits: dict[str, object] = {}
+    for path in sorted((out / "model").rglob("*")):
+        if path.is_file() and path.suffix != ".md":  # the card names seconds
+            bits[str(path.relative_to(out))] = path.read_bytes()
+    for path in sorted((out / "stages").rglob("*")):
+        if path.is_file():
+            bits[str(path.relative_to(out))] = path.read_bytes()
+    for line in (out / "events.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        event.pop("time")
+        bits.setdefault("events", []).append(event)  # type: ignore[attr-defined]
+    bits["metrics"] = json.loads((out / "result.json").read_text())["metrics"]
+    return bits
+
+
+def check(command: Command, folder: Path, trials: int, seed: int) -> int:
+    """Compare ``trials`` killed runs with the unbroken one; return how many kills met a running process."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    seconds = complete(command, folder / "unbroken")
+    expected = final_bits(folder / "unbroken")
+    assert any(name.startswith("model/") for name in expected)
+    draws, met = random.Random(seed), 0
+    for trial in range(trials):
+        out = folder / f"killed-{trial}"
+        met += killed_run(command, out, draws.uniform(0.02, 1.0) * seconds)
+        found = final_bits(out)
+        assert found.keys() == expected.keys(), (trial, found.keys() ^ expected.keys())
+        for name, value in expected.items():
+            assert found[name] == value, f"trial {trial}: {name} differs from the unbroken run's"
+        shutil.rmtree(out)
+    return met
