@@ -36,14 +36,18 @@ def test_every_format_reads_the_same(tmp_path: Path) -> None:
     atomic = tmp_path / "x.inter"
     atomic.write_text(text("\t", "user_id:token\titem_id:token\trating:float\ttimestamp:float"))
     found.append(load_interactions(atomic, threshold=4))
-    table = pa.table({name: [row[n] for row in ROWS] for n, name in enumerate(("user", "item", "rating", "time"))})
+    table = pa.table(
+        {name: [row[n] for row in ROWS] for n, name in enumerate(("user", "item", "rating", "time"))}
+    )
     pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
     found.append(load_interactions(tmp_path / "x.parquet", threshold=4))
     windows = tmp_path / "windows.csv"
     windows.write_bytes(b"\xef\xbb\xbf" + text(",", "user,item,rating,time").replace("\n", "\r\n").encode())
     found.append(load_interactions(windows, threshold=4))
     assert len({data.fingerprint() for data in found}) == 1
-    assert sum(len(getattr(found[0], s)) for s in ("train", "validation", "test")) <= sum(r[2] >= 4 for r in ROWS)
+    assert sum(len(getattr(found[0], s)) for s in ("train", "validation", "test")) <= sum(
+        r[2] >= 4 for r in ROWS
+    )
 
 
 def test_ids_stay_text(tmp_path: Path) -> None:
@@ -72,7 +76,9 @@ def test_named_columns_and_time_without_rating(tmp_path: Path) -> None:
 
 def test_dates_are_understood(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
-    path.write_text("user,item,date\n" + "\n".join(f"{u},{i},2024-01-{1 + t % 28:02d}" for u, i, _, t in ROWS))
+    path.write_text(
+        "user,item,date\n" + "\n".join(f"{u},{i},2024-01-{1 + t % 28:02d}" for u, i, _, t in ROWS)
+    )
     assert len(load_interactions(path, split="last").test)
 
 
@@ -80,7 +86,15 @@ def test_lists_layout(tmp_path: Path) -> None:
     path = tmp_path / "lists.txt"
     path.write_text("0 1 2 3\n1 1 2\n2 3 4\n")
     data = load_interactions(path, layout="lists", test=0, validation=0)
-    assert keys(data.train, data) == {("0", "1"), ("0", "2"), ("0", "3"), ("1", "1"), ("1", "2"), ("2", "3"), ("2", "4")}
+    assert keys(data.train, data) == {
+        ("0", "1"),
+        ("0", "2"),
+        ("0", "3"),
+        ("1", "1"),
+        ("1", "2"),
+        ("2", "3"),
+        ("2", "4"),
+    }
     with pytest.raises(CounterpointError, match="layout='lists'"):
         load_interactions(path)
 

@@ -19,7 +19,9 @@ from counterpoint.evaluation.recommendation import evaluate_recommender, rank, r
 from counterpoint.models.recommender import Recommender
 
 
-def by_hand(users: Tensor, items: Tensor, seen: set, held: set, popularity: list[int], k: int) -> dict[str, float]:
+def by_hand(
+    users: Tensor, items: Tensor, seen: set, held: set, popularity: list[int], k: int
+) -> dict[str, float]:
     order = sorted(range(len(popularity)), key=lambda i: (popularity[i], i))
     tail = set(order[: int(0.8 * len(popularity))])
     sums = dict.fromkeys(("recall", "ndcg", "mrr", "precision", "user_hit"), 0.0)

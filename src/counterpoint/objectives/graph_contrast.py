@@ -9,9 +9,8 @@ Legend: S nodes, D dimension.
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
 
-from counterpoint.kernels.similarity import similarity_logsumexp
+from counterpoint.objectives.infonce import info_nce, require_same_shape
 
 
 def node_contrast(first_SD: Tensor, second_SD: Tensor, temperature: float) -> Tensor:
@@ -30,5 +29,5 @@ def node_contrast(first_SD: Tensor, second_SD: Tensor, temperature: float) -> Te
     >>> node_contrast(torch.eye(2), torch.eye(2), 1.0)      # log(1 + exp(-1))
     tensor([0.3133, 0.3133])
     """
-    a_SD, b_SD = F.normalize(first_SD, dim=-1), F.normalize(second_SD, dim=-1)
-    return similarity_logsumexp(a_SD, b_SD, scale=1 / temperature) - (a_SD * b_SD).sum(-1) / temperature
+    require_same_shape(first_SD, second_SD)
+    return info_nce(first_SD, second_SD, temperature=temperature)

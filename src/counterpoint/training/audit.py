@@ -110,6 +110,8 @@ def _walk(
 
 
 def _content(value: torch.Tensor | np.ndarray) -> str:
+    if 0 in value.shape:  # an empty tensor's strides do not allow another view
+        return "empty"
     array = (
         value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
         if isinstance(value, torch.Tensor)

@@ -54,7 +54,9 @@ class InteractionsTask:
         if match:
             dimension = int(match[1] or 64)
             if dimension < 1:
-                raise CounterpointError(f"model '{spec}': expected a dimension of at least 1, such as embeddings-64")
+                raise CounterpointError(
+                    f"model '{spec}': expected a dimension of at least 1, such as embeddings-64"
+                )
             return Recommender.for_data(data, dimension=dimension, seed=seed)
         if not Path(spec).exists() and "/" not in spec:
             raise CounterpointError(
