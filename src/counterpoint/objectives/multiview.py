@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError, nearest
-from counterpoint.kernels.similarity import Rule, different, similarity_logsumexp
+from counterpoint.kernels.similarity import Rule, different, similarity_logsumexp, similarity_logsumexp_views
 from counterpoint.objectives.infonce import nt_xent, require_negatives
 from counterpoint.objectives.relation import own_rows, scale_of, unit
 
@@ -106,6 +106,13 @@ class Views:
         per_row = similarity_logsumexp(self.rows.flatten(0, 1), columns, scale=self.scale, include=rules)
         return per_row.view(self.num_views, self.n)
 
+    def against_per_instance(self, rule: Rule) -> Tensor:
+        """[n]: as ``against``, over all views' rows of an instance together."""
+        if self.local:
+            rows = self.rows.flatten(0, 1)
+            return similarity_logsumexp_views(rows, self.num_views, scale=self.scale, include=[rule])
+        return self.against(rule).logsumexp(0)
+
     def other_rows(self) -> Rule:
         """Every pair of rows but a row with itself."""
         places = torch.arange(self.num_views * self.total, device=self.rows.device)
@@ -154,7 +161,7 @@ def mv_infonce(
     [0.5514, 0.5514]
     """
     v = Views(views, temperature, candidates, offset, decoupled=False)
-    against = v.against(v.across_views() if printed else v.other_rows()).logsumexp(0)
+    against = v.against_per_instance(v.across_views() if printed else v.other_rows())
     return against - v.other_views().flatten(1).logsumexp(1)
 
 
