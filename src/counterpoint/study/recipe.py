@@ -91,7 +91,18 @@ class Recipe:
     def identity(self, fingerprint: str) -> dict[str, Any]:
         """What two runs must share to be the same run; ``fingerprint`` is the data's."""
         mine = self.as_dict()
-        names = ("key", "settings", "model", "model_given", "seed", "budget", "precision", "data_options")
+        names = (
+            "key",
+            "settings",
+            "model",
+            "model_given",
+            "seed",
+            "budget",
+            "precision",
+            "data_options",
+            "splits",
+            "measure",
+        )
         return {"data_fingerprint": fingerprint, **{name: mine[name] for name in names}}
 
     def build_method(self) -> Trainable:

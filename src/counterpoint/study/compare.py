@@ -1,0 +1,153 @@
+"""Methods against one another: same data, same budget, same seeds, the same number of tuning trials.
+
+Every run is a folder of its own below the study's; the same command takes finished ones from disk and goes on.
+
+    OUT/study.json               what was asked for
+    OUT/tuning/<arm>/trial-000   tuning runs, measured on validation only
+    OUT/runs/<arm>/seed-0        final runs, measured on test
+    OUT/summary.json             what came out; the report is drawn from it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterpoint.errors import CounterpointError
+from counterpoint.study.files import write_json
+from counterpoint.study.plan import TUNING_SEED, Entry, Plan, claim_study, seeded, stored_plan
+from counterpoint.study.recipe import GIVEN, Recipe, plain
+from counterpoint.study.store import Result
+from counterpoint.study.summary import Tuned, summarise
+from counterpoint.study.tune import Settings, best, search
+from counterpoint.study.workers import Job, run_apart, run_here
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from torch import nn
+
+SUMMARY = "summary.json"
+
+
+def compare(
+    plan: Plan,
+    out: Path,
+    *,
+    data: Any = None,
+    model: nn.Module | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run a plan, or what is left of it, and return its summary.
+
+    Args:
+        plan: what to run. out: the study's folder.
+        data, model: objects for recipes that name them ``GIVEN``.
+        jobs: processes at once; 1 means in this process.
+        progress: a started rich display.
+
+    Raises:
+        CounterpointError: the folder holds something else, or a run failed.
+        Interrupted, KeyboardInterrupt: a signal came; everything is saved.
+    """
+    if jobs < 1:
+        raise CounterpointError(f"jobs={jobs}; give 1 or more")
+    loaded: dict[str, Any] = {}
+
+    def load(recipe: Recipe) -> Any:
+        key = f"{recipe.data} {sorted(recipe.data_options.items())}"
+        if key not in loaded:
+            if recipe.data == GIVEN and data is None:
+                raise CounterpointError(
+                    "this study was started from Python with its own data; call counterpoint.compare(...) again"
+                )
+            loaded[key] = (
+                data
+                if recipe.data == GIVEN
+                else recipe.build_task().load_data(recipe.data, **recipe.data_options)
+            )
+        return loaded[key]
+
+    for entry in plan.entries:  # wrong data, a wrong setting: said before anything is written
+        entry.recipe.build_method()
+        load(entry.recipe)
+    claim_study(out, plan)
+    count = sum(_trials(entry, plan) for entry in plan.entries) + plan.seeds * len(plan.entries)
+    bar = progress.add_task(plan.what, total=count, note="") if progress is not None else None
+
+    def done(job: Job) -> None:
+        if progress is not None and bar is not None:
+            progress.update(bar, advance=1, note=f"{job.out.parent.name} {job.out.name}")
+
+    def run(work: list[Job], forgiving: bool = False) -> list[Result | None]:
+        if jobs > 1:
+            return run_apart(work, jobs, done, forgiving)
+        shown: Progress | bool | None = progress if progress is not None else False
+        return run_here(work, load, model, shown, done, forgiving)
+
+    tuned = {entry.name: _tune(entry, plan, out, run, jobs) for entry in plan.entries}
+    arms = {e.name: replace(e.recipe, splits=("test",), before=i == 0) for i, e in enumerate(plan.entries)}
+    work = [
+        Job(
+            seeded(arms[entry.name], seed, tuned[entry.name].settings),
+            out / "runs" / entry.name / f"seed-{seed}",
+            keep_model=plan.keep == "all" or (plan.keep == "first" and seed == 0),
+        )
+        for seed in range(plan.seeds)
+        for entry in plan.entries
+    ]
+    results: dict[str, dict[int, Result]] = {entry.name: {} for entry in plan.entries}
+    for job, result in zip(work, run(work), strict=True):
+        assert result is not None
+        results[job.out.parent.name][job.recipe.seed] = result
+    described = {entry.name: _data(entry.recipe, load) for entry in plan.entries}
+    summary = summarise(plan, out, results, tuned, described, plan.entries[0].recipe.build_task())
+    write_json(out / SUMMARY, summary)
+    if progress is not None and bar is not None:
+        progress.remove_task(bar)
+    return summary
+
+
+def resume(out: Path, *, jobs: int = 1, progress: Progress | None = None) -> dict[str, Any]:
+    """Go on with the study in a folder."""
+    return compare(stored_plan(out), out, jobs=jobs, progress=progress)
+
+
+def _trials(entry: Entry, plan: Plan) -> int:
+    return plan.trials if entry.tune else 0
+
+
+def _tune(
+    entry: Entry,
+    plan: Plan,
+    out: Path,
+    run: Callable[..., list[Result | None]],
+    at_once: int,
+) -> Tuned:
+    if not _trials(entry, plan):
+        return Tuned({}, [])
+    recipe = replace(entry.recipe, splits=("validation",), before=False)
+    primary = entry.recipe.build_task().primary
+
+    def evaluate(block: list[tuple[int, Settings]]) -> list[float | None]:
+        folder = out / "tuning" / entry.name
+        work = [Job(seeded(recipe, TUNING_SEED, s), folder / f"trial-{number:03d}") for number, s in block]
+        found = run(work, forgiving=True)
+        return [None if result is None else result.figure(primary, "validation") for result in found]
+
+    trials = search(entry.tune, entry.recipe.settings, plan.trials, evaluate, at_once)
+    return Tuned(best(trials).settings, trials)
+
+
+def _data(recipe: Recipe, load: Callable[[Recipe], Any]) -> dict[str, Any]:
+    found = load(recipe)
+    return plain(
+        {
+            "spec": recipe.data,
+            "options": dict(recipe.data_options),
+            "fingerprint": found.fingerprint(),
+            "describe": list(found.describe()),
+        }
+    )

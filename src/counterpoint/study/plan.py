@@ -1,0 +1,175 @@
+"""What a study is going to run: arms, seeds, tuning; plain data, so that a folder can be resumed without its command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from counterpoint.errors import CounterpointError, nearest
+from counterpoint.study.case import Range
+from counterpoint.study.files import read_json, write_json
+from counterpoint.study.recipe import Recipe, differences, plain
+from counterpoint.study.store import STUDY, is_run
+
+TUNING_SEED = 1000
+"""Seed of tuning runs; the seeds of the final comparison are counted from 0 and never reach it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One arm of a study.
+
+    Attributes:
+        name: unique in the study, and a folder name.
+        recipe: the arm's run; its seed is replaced by each of the study's.
+        tune: ranges to search on validation; empty means the arm runs as it is.
+        title: one line for tables. baseline: whether others are to be measured against it.
+    """
+
+    name: str
+    recipe: Recipe
+    tune: Mapping[str, Range] = field(default_factory=dict)
+    title: str = ""
+    baseline: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A study: every entry with every seed, after the same number of tuning trials each.
+
+    Attributes:
+        what: "compare", "ablate" or "reproduce".
+        seeds: how many, counted from 0. trials: tuning trials for each arm that has something to tune.
+        baseline: the arm differences are taken against; None means the best one.
+        metrics: shown first in tables; empty means all. keep: whose models stay: "all", "first" (seed 0) or "none".
+    """
+
+    what: str
+    entries: Sequence[Entry]
+    seeds: int = 5
+    trials: int = 0
+    baseline: str | None = None
+    metrics: tuple[str, ...] = ()
+    keep: str = "first"
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        names = [entry.name for entry in self.entries]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise CounterpointError(
+                f"'{min(twice)}' is given twice; name each method once, or vary a setting"
+            )
+        if not names:
+            raise CounterpointError("nothing to run; name at least one method")
+        if not 1 <= self.seeds <= TUNING_SEED:
+            raise CounterpointError(f"seeds={self.seeds}; give 1 to {TUNING_SEED}, 5 is usual")
+        if self.trials < 0:
+            raise CounterpointError(f"trials={self.trials}; give 0 (no tuning) or more")
+        if self.baseline is not None and self.baseline not in names:
+            raise CounterpointError(
+                f"baseline '{self.baseline}' is not in the study; {nearest(self.baseline, names)}"
+            )
+        if self.keep not in ("all", "first", "none"):
+            raise CounterpointError(f"keep='{self.keep}'; expected 'all', 'first' or 'none'")
+
+    @property
+    def against(self) -> str | None:
+        """The baseline: the one given, or the only entry that is one by its nature; None means the best."""
+        natural = [entry.name for entry in self.entries if entry.baseline]
+        return self.baseline or (natural[0] if len(natural) == 1 and len(self.entries) > 1 else None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON keeps it."""
+        stored = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "entries"}
+        entries = [
+            {
+                **{n: getattr(e, n) for n in ("name", "title", "baseline")},
+                "tune": _ranges(e.tune),
+                "recipe": e.recipe.as_dict(),
+            }
+            for e in self.entries
+        ]
+        return plain({**stored, "entries": entries})
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Plan:
+        """From ``as_dict``."""
+        entries = [
+            Entry(
+                **{
+                    **entry,
+                    "recipe": Recipe.from_dict(entry["recipe"]),
+                    "tune": {name: _range(given) for name, given in entry["tune"].items()},
+                }
+            )
+            for entry in stored["entries"]
+        ]
+        return cls(**{**stored, "entries": entries, "metrics": tuple(stored["metrics"])})
+
+    def identity(self) -> dict[str, Any]:
+        """What must stay the same in one folder. More seeds, more arms or another baseline may be asked for later."""
+        arms = {}
+        for entry in self.entries:
+            recipe = entry.recipe.as_dict()
+            names = (
+                "key",
+                "settings",
+                "data",
+                "data_options",
+                "model",
+                "model_given",
+                "budget",
+                "precision",
+                "measure",
+            )
+            arms[entry.name] = {name: recipe[name] for name in names} | {"tune": plain(_ranges(entry.tune))}
+        return {"what": self.what, "trials": self.trials, "arms": arms}
+
+
+def claim_study(out: Path, plan: Plan) -> None:
+    """Make a folder this plan's, or see that what is there belongs to the same study.
+
+    Raises:
+        CounterpointError: it holds another study, a single run or something else.
+    """
+    if is_run(out):
+        raise CounterpointError(f"{out} holds a single run; choose another --out")
+    if (out / STUDY).exists():
+        there, here = read_json(out / STUDY)["identity"], plan.identity()
+        told = differences({**here, "arms": {}}, {**there, "arms": {}})
+        for name in set(there["arms"]) & set(here["arms"]):
+            told += differences(here["arms"][name], there["arms"][name], f"{name}.")
+        if told:
+            raise CounterpointError(
+                f"{out} holds another study ({'; '.join(told[:3])}); choose another --out, or go on with that one: "
+                f"counterpoint resume {out}"
+            )
+    elif out.exists() and (not out.is_dir() or any(not p.name.startswith(".") for p in out.iterdir())):
+        raise CounterpointError(
+            f"{out} exists and holds something that is no study; choose an empty or new --out"
+        )
+    write_json(out / STUDY, {"identity": plan.identity(), "plan": plan.as_dict()})
+
+
+def stored_plan(out: Path) -> Plan:
+    """The plan a study's folder was claimed with."""
+    return Plan.from_dict(read_json(out / STUDY)["plan"])
+
+
+def seeded(recipe: Recipe, seed: int, settings: Mapping[str, Any] | None = None) -> Recipe:
+    """The same recipe with another seed, and some settings replaced."""
+    return replace(recipe, seed=seed, settings={**recipe.settings, **plain(settings or {})})
+
+
+def _ranges(tune: Mapping[str, Range]) -> dict[str, Any]:
+    return {
+        n: {"low": r[0], "high": r[1]} if isinstance(r, tuple) else {"choices": list(r)}
+        for n, r in tune.items()
+    }
+
+
+def _range(stored: Mapping[str, Any]) -> Range:
+    return list(stored["choices"]) if "choices" in stored else (stored["low"], stored["high"])

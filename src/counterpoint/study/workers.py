@@ -1,0 +1,190 @@
+"""Executes many recipes: one after another in this process, or several at once in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterpoint.errors import CounterpointError
+from counterpoint.study.recipe import GIVEN, Recipe, refuse_objects
+from counterpoint.study.store import Result
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recipe, where it goes, and whether its model stays."""
+
+    recipe: Recipe
+    out: Path
+    keep_model: bool = False
+
+
+Done = Callable[[Job], None]
+
+
+def run_here(
+    jobs: Sequence[Job],
+    load: Callable[[Recipe], Any],
+    model: nn.Module | None,
+    progress: Progress | bool | None,
+    done: Done,
+    forgiving: bool = False,
+) -> list[Result | None]:
+    """Run jobs in order in this process; ``load`` gives the data of a recipe, loaded once.
+
+    Args:
+        forgiving: a job that fails with a message becomes None instead of ending the study.
+    """
+    from counterpoint.study.single import execute
+
+    results: list[Result | None] = []
+    for job in jobs:
+        try:
+            given = model if job.recipe.model == GIVEN else None
+            found: Result | None = execute(
+                job.recipe,
+                job.out,
+                data=load(job.recipe),
+                model=given,
+                progress=progress,
+                keep_model=job.keep_model,
+            )
+        except CounterpointError:
+            if not forgiving:
+                raise
+            found = None
+        results.append(found)
+        done(job)
+    return results
+
+
+def run_apart(jobs: Sequence[Job], at_once: int, done: Done, forgiving: bool = False) -> list[Result | None]:
+    """Run jobs in ``at_once`` processes. A signal is passed on; the children save before this process stops.
+
+    Raises:
+        CounterpointError: what a job said, once the others at work have been stopped and saved.
+        KeyboardInterrupt: after a signal.
+    """
+    for job in jobs:
+        refuse_objects(job.recipe, job.out)
+    waiting, results = list(jobs), dict[Path, Result | None]()
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    workers = [_Worker(threads) for _ in range(min(at_once, len(jobs)))]
+    try:
+        with selectors.DefaultSelector() as ready:
+            for worker in workers:
+                ready.register(worker.replies, selectors.EVENT_READ, worker)
+                worker.give(waiting.pop(0))
+            while len(results) < len(jobs):
+                for event, _ in ready.select():
+                    worker = event.data
+                    job = worker.job
+                    results[job.out] = worker.reply(forgiving)
+                    done(job)
+                    if waiting:
+                        worker.give(waiting.pop(0))
+                    else:
+                        ready.unregister(worker.replies)
+    finally:
+        for worker in workers:
+            worker.stop()
+    return [results[job.out] for job in jobs]
+
+
+class _Worker:
+    """A process that executes jobs: one JSON line in, one JSON line out."""
+
+    job: Job
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in stop)
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "counterpoint.study.workers"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": path},
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.orders, self.replies = self.process.stdin, self.process.stdout
+
+    def give(self, job: Job) -> None:
+        """Start a job."""
+        self.job = job
+        recipe = replace(job.recipe, threads=job.recipe.threads or self.threads)
+        order = {"recipe": recipe.as_dict(), "out": str(job.out), "keep_model": job.keep_model}
+        self.orders.write((json.dumps(order) + "\n").encode())
+        self.orders.flush()
+
+    def reply(self, forgiving: bool) -> Result | None:
+        """Read how the job ended."""
+        line = self.replies.readline()
+        if not line:
+            self.process.wait()
+            self.log.seek(0)
+            said = self.log.read().decode("utf-8", "replace").strip()
+            raise RuntimeError(
+                f"the run in {self.job.out} ended with status {self.process.returncode}:\n{said[-4000:]}"
+            )
+        answer = json.loads(line)
+        if "stopped" in answer:
+            raise KeyboardInterrupt
+        if "error" in answer and not forgiving:
+            raise CounterpointError(answer["error"])
+        return None if "error" in answer else Result.read(self.job.out)
+
+    def stop(self) -> None:
+        """End the process; a job at work saves first."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+        self.orders.close()
+        self.replies.close()
+        self.log.close()
+
+
+def _serve() -> None:
+    """Read orders until there are none. Whatever a run prints goes to standard error, away from the replies."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        replies.write(json.dumps(_answer(json.loads(line))) + "\n")
+        replies.flush()
+
+
+def _answer(order: dict[str, Any]) -> dict[str, str]:
+    from counterpoint.study.single import execute
+    from counterpoint.training import Interrupted
+
+    try:
+        recipe, out = Recipe.from_dict(order["recipe"]), Path(order["out"])
+        execute(recipe, out, progress=False, keep_model=order["keep_model"])
+    except CounterpointError as error:
+        return {"error": str(error)}
+    except (Interrupted, KeyboardInterrupt):
+        return {"stopped": str(out)}
+    return {"done": str(out)}
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _serve()
+    except KeyboardInterrupt:
+        sys.exit(0)

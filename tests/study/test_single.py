@@ -1,0 +1,148 @@
+"""One run: finished once, resumed bit for bit, refused in another run's folder, nothing half-written."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy_methods import Logistic
+
+from counterpoint.errors import CounterpointError
+from counterpoint.study import single
+from counterpoint.study.recipe import GIVEN, Recipe
+from counterpoint.study.single import execute, resume
+from counterpoint.study.store import Result
+from counterpoint.training import Interrupted
+
+
+def test_a_run_leaves_a_plain_model_a_card_and_a_result(recipe, tmp_path):
+    result = execute(recipe(before=True), tmp_path / "run", progress=False)
+    assert {p.name for p in (tmp_path / "run" / "model").iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "README.md",
+    }
+    assert result.metrics["test"]["accuracy"] > 0.7
+    assert result.before["test"].keys() == result.metrics["test"].keys()
+    assert result.spent["steps"] == 12
+    assert result.spent["examples"] == 12 * 16
+    assert result.cost["wall_seconds"] > 0
+    assert result.cost["peak_rss_bytes"] > 2**20
+    assert result.cost["unfinished_sessions"] == 0
+    assert Result.read(tmp_path / "run") == result
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "Logistic regression on points" in card
+    assert f"{result.metrics['test']['accuracy']:.4f}" in card
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_finished_run_is_read_and_not_run_again(recipe, tmp_path, monkeypatch):
+    first = execute(recipe(), tmp_path / "run", progress=False)
+    monkeypatch.setattr(Logistic, "fit", lambda *_: pytest.fail("fitted again"))
+    assert execute(recipe(), tmp_path / "run", progress=False) == first
+    assert resume(tmp_path / "run") == first
+
+
+def test_stopped_by_a_signal_and_resumed_it_ends_in_the_same_bits(recipe, tmp_path, monkeypatch):
+    whole = execute(recipe(), tmp_path / "whole", progress=False)
+    monkeypatch.setenv("TOY_STOP_AT", "5")
+    with pytest.raises(Interrupted) as stop:
+        execute(recipe(), tmp_path / "cut", progress=False)
+    assert stop.value.code == 0
+    assert not (tmp_path / "cut" / "model").exists()
+    again = resume(tmp_path / "cut", progress=False)
+    assert again.metrics == whole.metrics
+    assert again.cost["sessions"] == 2
+    a, b = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_ctrl_c_while_measuring_saves_and_stops(recipe, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr("toy_task.ToyTask.evaluate", stop)
+        execute(recipe(), tmp_path / "run", progress=False)
+    checkpoints = list((tmp_path / "run" / "checkpoints").iterdir())
+    assert [c.name for c in checkpoints] == ["step-000000012"]
+    assert resume(tmp_path / "run", progress=False).metrics["test"]["accuracy"] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 1}, "seed: 0 there, 1 asked for"),
+        ({"budget": {"steps": 13}}, "budget.steps: 12 there, 13 asked for"),
+        ({"method": Logistic(learning_rate=0.2)}, "settings.learning_rate: 0.5 there, 0.2 asked for"),
+        ({"data_options": {"shift": 3}}, "data_fingerprint"),
+    ],
+)
+def test_the_folder_of_another_run_is_refused(recipe, tmp_path, change, named):
+    execute(recipe(), tmp_path / "run", progress=False)
+    kept = (tmp_path / "run" / "result.json").read_bytes()
+    with pytest.raises(CounterpointError, match=named):
+        execute(recipe(**change), tmp_path / "run", progress=False)
+    assert (tmp_path / "run" / "result.json").read_bytes() == kept
+
+
+def test_micro_batches_may_change_between_sessions(recipe, tmp_path):
+    first = execute(recipe(), tmp_path / "run", progress=False)
+    assert execute(recipe(micro_batch_size=4), tmp_path / "run", progress=False) == first
+
+
+def test_a_folder_with_other_things_is_refused_and_left_alone(recipe, tmp_path):
+    (tmp_path / "thesis.tex").write_text("chapter 1")
+    with pytest.raises(CounterpointError, match="empty or new --out"):
+        execute(recipe(), tmp_path, progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"data": "pionts"},
+        {"model": "no-such-folder"},
+        {"method": Logistic(hint=-1.0)},
+        {"budget": {"steps": 0}},
+    ],
+)
+def test_an_error_at_the_start_leaves_nothing(recipe, tmp_path, wrong):
+    with pytest.raises(CounterpointError):
+        execute(recipe(**wrong), tmp_path / "deep" / "run", progress=False)
+    assert not (tmp_path / "deep" / "run").exists()
+
+
+def test_a_full_disk_leaves_no_half_written_model(recipe, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(CounterpointError, match="no space left"):
+        patch.setattr("toy_task.ToyTask.save_model", full)
+        execute(recipe(), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_model_and_data_handed_over_as_objects(recipe, tmp_path):
+    from toy_task import Points
+
+    model = torch.nn.Linear(4, 1)
+    before = model.weight.clone()
+    mine = recipe(data=GIVEN, model=GIVEN, model_given=single.weights_digest(model))
+    result = execute(mine, tmp_path / "run", data=Points(1.0, 7), model=model, progress=False)
+    assert torch.equal(model.weight, before), "the caller's model must not change"
+    assert result.metrics["test"]["accuracy"] > 0.6
+    with pytest.raises(CounterpointError, match="same counterpoint.run"):
+        resume(tmp_path / "run")
+
+
+def test_case_metrics_are_added(recipe, tmp_path):
+    result = execute(recipe(measure="toy_task:weight_norm"), tmp_path / "run", progress=False)
+    assert result.metrics["test"]["weight_norm"] > 0.1
+
+
+def test_a_recipe_survives_json(recipe):
+    mine = recipe(method=Logistic(learning_rate=0.3, mode="sharp"), splits=("validation", "test"))
+    again = Recipe.from_dict(json.loads(json.dumps(mine.as_dict())))
+    assert again.build_method() == Logistic(learning_rate=0.3, mode="sharp")
+    assert again.as_dict() == mine.as_dict()
