@@ -35,6 +35,9 @@ Handler = Callable[["Case"], Checks]
 RESULTS = ("loss", "grad", "per_token", "metric", "sampled")
 """An array whose last name starts so is a result: it must be compared, reading it is not enough."""
 
+SETTINGS = ("grad_clip", "grad_accum")
+"""Inputs whose names look like results."""
+
 HANDLERS: dict[str, Handler] = {}
 
 
@@ -162,7 +165,7 @@ def _complete(handler: Handler, case: Case, path: str) -> None:
     assert not unread, f"nobody read {unread}"
     results = {
         k for k, v in case.arrays.items() if k.split("/")[-1].startswith(RESULTS) and v.dtype.kind == "f"
-    }
+    } - set(SETTINGS)
     assert results <= case.compared, f"read but never compared: {sorted(results - case.compared)}"
 
 
