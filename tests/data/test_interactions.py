@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import torch
-from interaction_clusters import cluster_lines, clusters, write_clusters
 
 from counterpoint.data.interactions import Interactions, Pairs, load_interactions
 from counterpoint.errors import CounterpointError
+from interaction_clusters import cluster_lines, clusters, write_clusters
 
 ROWS = cluster_lines()
 SEPARATORS = {"tsv": "\t", "csv": ",", "semicolon.csv": ";", "txt": " ", "dat": "::"}
@@ -119,7 +120,7 @@ def test_splits_share_no_pair_and_are_complete(tmp_path: Path, split: str) -> No
         for user in data.users:
             parts = [[time[p] for p in part if p[0] == user] for part in (train, validation, test)]
             filled = [part for part in parts if part]
-            assert all(max(a) < min(b) for a, b in zip(filled, filled[1:]))
+            assert all(max(a) < min(b) for a, b in pairwise(filled))
 
 
 def test_ratio_split_depends_on_its_seed_alone(tmp_path: Path) -> None:

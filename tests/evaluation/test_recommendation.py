@@ -10,13 +10,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from interaction_clusters import clusters
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.best import Best
 from counterpoint.evaluation.recommendation import evaluate_recommender, rank, ranking_metrics, tail_items
 from counterpoint.models.recommender import Recommender
+from interaction_clusters import clusters
 
 
 def by_hand(

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from interaction_clusters import clusters
 from safetensors.torch import load_file
 
 from counterpoint.data.interactions import Interactions
@@ -27,6 +26,7 @@ from counterpoint.models.recommender import (
     recommend_items,
 )
 from counterpoint.training import Run
+from interaction_clusters import clusters
 
 KEYS = ["xsimgcl", "simgcl", "sgl", "lightgcn"]
 SMALL: dict[str, Any] = {"batch_size": 64, "learning_rate": 0.01, "epochs": 6}
