@@ -1,6 +1,7 @@
 """Which (row, column) pairs take part in a similarity statistic, said so that any block can be asked for.
 
-A rule never needs the whole N x M table: keys (labels, instance numbers, positions) are compared block by block.
+A rule never needs the whole N x M table: keys (labels, instance numbers) are compared block by block, and leaving out
+the diagonal costs one strided fill.
 """
 
 from __future__ import annotations
@@ -14,47 +15,81 @@ from torch import Tensor
 from counterpoint.errors import CounterpointError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
-    """Pairs whose keys are equal (or different), or an explicit table. Make it with the functions below."""
+    """Pairs whose keys are equal (or different), everything off the diagonal, or an explicit table. Make it with the functions below."""
 
     rows: Tensor | None = None
     columns: Tensor | None = None
     equal: bool = True
     table: Tensor | None = None
+    diagonal: int | None = None
 
     @property
     def symmetric(self) -> bool:
         """Whether rows and columns share their keys, so that (i, j) is in exactly when (j, i) is."""
-        return self.table is None and (self.columns is self.rows)
+        return self.table is None and self.columns is self.rows
 
-    def block(self, rows: slice | Tensor, columns: slice) -> Tensor:
-        """Return the bool table of one block."""
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns it speaks about."""
+        if self.diagonal is not None:
+            return self.diagonal, self.diagonal
         if self.table is not None:
-            return self.table[rows, columns]
+            return self.table.shape[0], self.table.shape[1]
         assert self.rows is not None
         assert self.columns is not None
-        left, right = self.rows[rows].unsqueeze(1), self.columns[columns].unsqueeze(0)
-        return left == right if self.equal else left != right
+        return len(self.rows), len(self.columns)
+
+    def take(self, index: Tensor) -> Rule:
+        """Return the rule for a choice of rows."""
+        if self.diagonal is not None:
+            return Rule(
+                index, torch.arange(self.diagonal, device=index.device, dtype=index.dtype), equal=False
+            )
+        if self.table is not None:
+            return Rule(table=self.table[index])
+        assert self.rows is not None
+        return Rule(self.rows[index], self.columns, self.equal)
+
+    def exclude(self, block: Tensor, rows: slice, columns: slice, fill: float) -> None:
+        """Overwrite the pairs of a block that are not in, in place."""
+        if self.diagonal is not None:
+            offset = rows.start - columns.start
+            if -block.shape[0] < offset < block.shape[1]:
+                block.diagonal(offset).fill_(fill)
+            return
+        if self.table is not None:
+            outside = ~self.table[rows, columns]
+        else:
+            assert self.rows is not None
+            assert self.columns is not None
+            left, right = self.rows[rows].unsqueeze(1), self.columns[columns].unsqueeze(0)
+            outside = left != right if self.equal else left == right
+        block.masked_fill_(outside, fill)
 
 
 def same(rows: Tensor, columns: Tensor | None = None) -> Rule:
     """Only pairs with equal keys (columns default to the rows' keys).
 
-    >>> same(torch.tensor([0, 1])).block(slice(0, 2), slice(0, 2)).tolist()
+    >>> allowed([same(torch.tensor([0, 1]))], 2, 2).tolist()
     [[True, False], [False, True]]
     """
-    return Rule(rows, rows if columns is None else columns, True)
+    return _by_keys(rows, columns, True)
 
 
 def different(rows: Tensor, columns: Tensor | None = None) -> Rule:
-    """Only pairs with different keys: other labels, other instances, or anything but itself."""
-    return Rule(rows, rows if columns is None else columns, False)
+    """Only pairs with different keys: other labels, other instances."""
+    return _by_keys(rows, columns, False)
 
 
-def not_self(count: int, device: torch.device | None = None) -> Rule:
-    """Every pair but (i, i)."""
-    return different(torch.arange(count, device=device))
+def not_self(count: int) -> Rule:
+    """Every pair but (i, i), among as many columns as rows.
+
+    >>> allowed([not_self(2)], 2, 2).tolist()
+    [[False, True], [True, False]]
+    """
+    return Rule(diagonal=count)
 
 
 def where(table: Tensor) -> Rule:
@@ -65,20 +100,47 @@ def where(table: Tensor) -> Rule:
 def check_rules(rules: Sequence[Rule], num_rows: int, num_columns: int) -> None:
     """Raise when keys or tables do not fit N rows and M columns."""
     for rule in rules:
-        given = (
-            tuple(rule.table.shape) if rule.table is not None else (len(rule.rows), len(rule.columns))  # type: ignore[arg-type]
-        )
-        if given != (num_rows, num_columns):
+        if rule.shape != (num_rows, num_columns):
             raise CounterpointError(
-                f"a rule over {given} (rows, columns) was given for {num_rows} rows and {num_columns} columns; expected "
+                f"a rule over {rule.shape} (rows, columns) was given for {num_rows} rows and {num_columns} columns; expected "
                 "one key per row and one per column; for example include=[different(labels_a, labels_b)]"
             )
 
 
-def allowed(rules: Sequence[Rule], rows: slice | Tensor, columns: slice) -> Tensor | None:
-    """Return the pairs of one block that every rule lets in; None for all of them."""
-    table: Tensor | None = None
+def exclude(rules: Sequence[Rule], block: Tensor, rows: slice, columns: slice, fill: float) -> None:
+    """Overwrite the pairs of a block that some rule keeps out, in place."""
     for rule in rules:
-        block = rule.block(rows, columns)
-        table = block if table is None else table & block
+        rule.exclude(block, rows, columns, fill)
+
+
+def allowed(
+    rules: Sequence[Rule], num_rows: int, num_columns: int, device: torch.device | None = None
+) -> Tensor | None:
+    """Return the whole bool table; None when every pair is in."""
+    if not rules:
+        return None
+    table = torch.ones(num_rows, num_columns, dtype=torch.bool, device=device)
+    exclude(rules, table, slice(0, num_rows), slice(0, num_columns), False)
     return table
+
+
+def _by_keys(rows: Tensor, columns: Tensor | None, equal: bool) -> Rule:
+    if columns is not None and columns.dtype != rows.dtype:
+        raise CounterpointError(
+            f"row keys {rows.dtype} and column keys {columns.dtype} were given; expected one type"
+        )
+    short = _short(rows)
+    if columns is None or columns is rows:
+        if not equal and rows.dim() == 1 and bool((short.diff() > 0).all()):
+            return not_self(len(rows))  # ascending keys are all different, so only the diagonal is out
+        return Rule(short, short, equal)
+    other = _short(columns)
+    return Rule(short, other, equal) if other.dtype == short.dtype else Rule(rows, columns, equal)
+
+
+def _short(keys: Tensor) -> Tensor:
+    """Narrow whole-number keys where they fit: comparing them is the cost of a rule."""
+    if keys.dtype != torch.int64 or not keys.numel():
+        return keys
+    limit = torch.iinfo(torch.int32)
+    return keys.int() if limit.min <= int(keys.min()) and int(keys.max()) <= limit.max else keys

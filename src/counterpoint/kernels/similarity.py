@@ -14,8 +14,11 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
+from counterpoint.kernels.config import settings
 from counterpoint.kernels.pairs_rules import Rule, allowed, check_rules, different, not_self, same, where
 from counterpoint.kernels.scores import full_precision, wide
+from counterpoint.kernels.similarity_stream import Plan, stream_logsumexp
+from counterpoint.kernels.similarity_table import stream_logsumexp_both, stream_logsumexp_self
 
 __all__ = [
     "Rule",
@@ -29,8 +32,6 @@ __all__ = [
     "similarity_logsumexp_views",
     "where",
 ]
-
-EVERYTHING = slice(None)
 
 
 @full_precision
@@ -60,27 +61,25 @@ def similarity_logsumexp(
     >>> similarity_logsumexp(z, include=[not_self(3)]).exp().tolist()
     [2.0, 2.0, 2.0]
     """
-    columns = _columns(a, b)
-    _check(a, columns, scale, include, log_weights, mask)
-    logits = _logits(a, columns, scale, include, log_weights)
-    value = _logsumexp(logits, 1)
-    return value if mask is None else torch.where(mask, value, 0.0)
+    return _one_way(a, b, scale, include, log_weights, mask, weights, with_mean=False)[0]
 
 
 @full_precision
 def similarity_logsumexp_both(
-    a: Tensor,
-    b: Tensor,
-    *,
-    scale: float | Tensor = 1.0,
-    include: Sequence[Rule] = (),
-    weights: tuple[Tensor, Tensor] | None = None,
+    a: Tensor, b: Tensor, *, scale: float | Tensor = 1.0, include: Sequence[Rule] = ()
 ) -> tuple[Tensor, Tensor]:
     """Return ([N], [M]): the log-sum-exp over each row and over each column of one table, as symmetric losses need.
 
-    ``scale`` is a number or a scalar tensor. ``weights`` is the speed hint of ``similarity_logsumexp`` for rows and columns.
+    ``scale`` is a number or a scalar tensor.
     """
     _check(a, b, scale, include, None, None)
+    if isinstance(scale, Tensor) and scale.dim():
+        raise CounterpointError(
+            f"a scale of shape {tuple(scale.shape)} was given; rows and columns share one table, so expected a number or []; "
+            "with a temperature per row call similarity_logsumexp(a, b, scale=...) and similarity_logsumexp(b, a, scale=...)"
+        )
+    if settings().streams(_plain_bytes(a, b)):
+        return stream_logsumexp_both(wide(a), wide(b), _scalar(scale, a), include, settings().budget_bytes)
     logits = _logits(a, b, scale, include, None)
     return _logsumexp(logits, 1), _logsumexp(logits, 0)
 
@@ -94,7 +93,8 @@ def similarity_logsumexp_views(
     Args:
         z: [V * M, D], view-major: row ``l * M + i`` is view l of instance i.
         num_views: V.
-        scale, include: as in ``similarity_logsumexp``, over the V * M rows.
+        scale: as in ``similarity_logsumexp``.
+        include: the same, over the V * M rows.
     """
     if z.shape[0] % num_views:
         raise CounterpointError(
@@ -119,16 +119,8 @@ def similarity_logsumexp_and_mean(
 
     The mean is what per-sample temperatures are updated by. A row with no pair has mean 0.
     """
-    columns = _columns(a, b)
-    _check(a, columns, scale, include, log_weights, mask)
-    logits = _logits(a, columns, scale, include, log_weights)
-    value = _logsumexp(logits, 1)
-    with torch.no_grad():
-        plain = wide(a) @ wide(columns).T
-        probs = torch.where(logits == -math.inf, 0.0, (logits - _finite(value).unsqueeze(1)).exp())
-        mean = (probs * plain).sum(1)
-    if mask is not None:
-        value, mean = torch.where(mask, value, 0.0), torch.where(mask, mean, 0.0)
+    value, mean = _one_way(a, b, scale, include, log_weights, mask, weights, with_mean=True)
+    assert mean is not None
     return value, mean
 
 
@@ -166,8 +158,75 @@ def key_mean_similarity(
     return torch.where(count > 0, total / count.clamp(min=1), 0.0), count
 
 
-def _columns(a: Tensor, b: Tensor | None) -> Tensor:
-    return a if b is None else b
+def _one_way(
+    a: Tensor,
+    b: Tensor | None,
+    scale: float | Tensor,
+    include: Sequence[Rule],
+    log_weights: Tensor | None,
+    mask: Tensor | None,
+    weights: Tensor | None,
+    with_mean: bool,
+) -> tuple[Tensor, Tensor | None]:
+    columns = a if b is None else b
+    _check(a, columns, scale, include, log_weights, mask)
+    learns_table = log_weights is not None and log_weights.dim() == 2 and log_weights.requires_grad
+    if not settings().streams(_plain_bytes(a, columns)) or learns_table:
+        return _one_way_plain(a, columns, scale, include, log_weights, mask, with_mean)
+    budget = settings().budget_bytes
+    triangle = columns is a and log_weights is None and mask is None and not with_mean
+    if (
+        triangle
+        and not (isinstance(scale, Tensor) and scale.dim())
+        and all(rule.symmetric for rule in include)
+    ):
+        return stream_logsumexp_self(wide(a), _scalar(scale, a), include, budget), None
+    if mask is None:
+        return stream_logsumexp(
+            wide(a), wide(columns), _scalar(scale, a), log_weights, Plan(include, weights, budget, with_mean)
+        )
+    kept = mask.nonzero().squeeze(1)
+    plan = Plan(
+        [r.take(kept) for r in include], None if weights is None else weights[kept], budget, with_mean
+    )
+    scale = scale[kept] if isinstance(scale, Tensor) and scale.dim() else scale
+    log_weights = log_weights[kept] if log_weights is not None and log_weights.dim() == 2 else log_weights
+    value, mean = stream_logsumexp(wide(a[kept]), wide(columns), _scalar(scale, a), log_weights, plan)
+
+    def back(x: Tensor) -> Tensor:
+        return x.new_zeros(len(a)).index_copy(0, kept, x)
+
+    return back(value), None if mean is None else back(mean)
+
+
+def _one_way_plain(
+    a: Tensor,
+    columns: Tensor,
+    scale: float | Tensor,
+    include: Sequence[Rule],
+    log_weights: Tensor | None,
+    mask: Tensor | None,
+    with_mean: bool,
+) -> tuple[Tensor, Tensor | None]:
+    logits = _logits(a, columns, scale, include, log_weights)
+    value = _logsumexp(logits, 1)
+    mean: Tensor | None = None
+    if with_mean:
+        with torch.no_grad():
+            probs = torch.where(logits == -math.inf, 0.0, (logits - _finite(value).unsqueeze(1)).exp())
+            mean = (probs * (wide(a) @ wide(columns).T)).sum(1)
+    if mask is not None:
+        value, mean = torch.where(mask, value, 0.0), None if mean is None else torch.where(mask, mean, 0.0)
+    return value, mean
+
+
+def _plain_bytes(a: Tensor, b: Tensor) -> int:
+    """Logits, exponentials, and the same again in the backward."""
+    return 4 * len(a) * len(b) * max(a.itemsize, 4)
+
+
+def _scalar(scale: float | Tensor, like: Tensor) -> Tensor:
+    return torch.as_tensor(scale, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device)
 
 
 def _logits(
@@ -179,7 +238,7 @@ def _logits(
     logits = (rows @ wide(b).T) * scale
     if log_weights is not None:
         logits = logits + log_weights
-    table = allowed(include, EVERYTHING, EVERYTHING)
+    table = allowed(include, len(a), len(b), a.device)
     return logits if table is None else logits.masked_fill(~table, -math.inf)
 
 

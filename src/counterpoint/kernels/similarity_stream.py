@@ -1,0 +1,196 @@
+"""Row-wise log-sum-exp of similarities in blocks of rows: the forward forms the gradients, the backward scales them.
+
+Three products of N x M x D when both sides learn (similarities, rows' and columns' gradient), two when the columns are
+constant. The rows' gradient is exact for any factors of the loss; the columns' needs them foreseen (``weights``) and
+forms again just the rows that turn out otherwise.
+
+Peak bytes above the inputs, with w bytes per element (4, or 8 for float64): ``(N + M) D w + budget_bytes``.
+Axes: N rows, M columns, D width, n rows of one chunk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from counterpoint.kernels.foreseen import explain, scaled
+from counterpoint.kernels.pairs_rules import Rule, exclude
+
+TILE_ELEMENTS = 2**17
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What does not carry gradient: rules, foreseen factors [N], byte budget, and whether the mean similarity is wanted."""
+
+    include: Sequence[Rule]
+    weights: Tensor | None
+    budget_bytes: int
+    with_mean: bool = False
+
+
+def stream_logsumexp(
+    a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | None, plan: Plan
+) -> tuple[Tensor, Tensor | None]:
+    """Return the log-sum-exp [N] and, if the plan wants it, the detached mean similarity [N].
+
+    Args:
+        a: [N, D], float32 or wider.
+        b: [M, D], the same type.
+        scale: [] or [N].
+        log_weights: [M] or [N, M] or None; an [N, M] table gets no gradient here.
+        plan: the rest.
+    """
+    values, mean = _OneWay.apply(a, b, scale, log_weights, plan)
+    return values, mean if plan.with_mean else None
+
+
+def exponent_limit(dtype: torch.dtype) -> float:
+    """Largest exponent whose exponentials can be summed, divided and multiplied without a shift."""
+    return 600.0 if dtype == torch.float64 else 60.0
+
+
+def largest_logit(a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | None = None) -> float:
+    """Bound every logit from above in size, by Cauchy and Schwarz."""
+    if not (len(a) and len(b)):
+        return 0.0
+    bound = (a.norm(dim=1) * scale.abs()).max() * b.norm(dim=1).max()
+    if log_weights is not None:
+        bound = bound + torch.where(log_weights == -math.inf, 0.0, log_weights).abs().max()
+    return float(bound)
+
+
+class _RowSweep:
+    """One pass over chunks of rows; fills what is asked for."""
+
+    def __init__(self, a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | None, plan: Plan) -> None:
+        self.a, self.b, self.scale, self.log_weights, self.plan = a, b, scale, log_weights, plan
+        self.shifted = not largest_logit(a, b, scale, log_weights) <= exponent_limit(a.dtype)
+
+    def sweep(
+        self,
+        only: Tensor | None = None,
+        values: Tensor | None = None,
+        mixed: Tensor | None = None,
+        factors: Tensor | None = None,
+        columns_gradient: Tensor | None = None,
+        weights_gradient: Tensor | None = None,
+    ) -> None:
+        """Fill ``values`` [N] and ``mixed = P b`` [N, D]; add to the columns' [M, D] and log-weights' [M] gradients with ``factors`` [N]."""
+        a, scale, rules, table = self.a, self.scale, self.plan.include, self.log_weights
+        if only is not None:
+            a, rules = a[only], [rule.take(only) for rule in rules]
+            scale = scale[only] if scale.dim() else scale
+            table = table[only] if table is not None and table.dim() == 2 else table
+            factors = factors[only] if factors is not None else None
+        count, width = len(a), len(self.b)
+        size = max(
+            1,
+            max(self.plan.budget_bytes - 2 * TILE_ELEMENTS * a.itemsize, self.plan.budget_bytes // 2)
+            // max(width * a.itemsize, 1),
+        )
+        buffer = a.new_empty(min(size, count), width)
+        for start in range(0, count, size):
+            rows = slice(start, min(start + size, count))
+            scaled_rows = a[rows] * (scale[rows].unsqueeze(1) if scale.dim() else scale)
+            block = torch.mm(scaled_rows, self.b.T, out=buffer[: rows.stop - rows.start])
+            total, top = self._exponentiate(block, rows, rules, table)
+            inverse = torch.where(total > 0, 1 / total, 0.0)
+            if values is not None:
+                values[rows] = (total.log() if top is None else total.log() + top).squeeze(1)
+            if mixed is not None:
+                mixed[rows] = (block @ self.b).mul_(inverse)
+            if factors is None:
+                continue
+            weight = inverse * factors[rows].unsqueeze(1)
+            if columns_gradient is not None:
+                columns_gradient.addmm_(block.T, scaled_rows.mul_(weight))
+            if weights_gradient is not None:
+                weights_gradient += torch.mv(block.T, weight.squeeze(1))
+
+    def _exponentiate(
+        self, block: Tensor, rows: slice, rules: Sequence[Rule], table: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Turn logits into exponentials in place, strip by strip in cache; return their sums [n, 1] and the shift [n, 1]."""
+        width = block.shape[1]
+        total = block.new_empty(len(block), 1)
+        top = block.new_empty(len(block), 1) if self.shifted else None
+        height = max(1, TILE_ELEMENTS // max(width, 1))
+        every = slice(0, width)
+        for start in range(0, len(block), height):
+            strip = block[start : start + height]
+            place = slice(rows.start + start, rows.start + start + len(strip))
+            if table is not None:
+                strip.add_(table if table.dim() == 1 else table[place])
+            if top is not None:
+                exclude(rules, strip, place, every, -math.inf)
+                here = (
+                    strip.amax(1, keepdim=True).clamp_(min=torch.finfo(block.dtype).min)
+                    if width
+                    else total[:0]
+                )
+                top[start : start + height] = here
+                strip.sub_(here).exp_()
+            else:
+                strip.exp_()
+                exclude(rules, strip, place, every, 0.0)
+            torch.sum(strip, 1, keepdim=True, out=total[start : start + height])
+        return total, top
+
+
+class _OneWay(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | None, plan: Plan
+    ) -> tuple[Tensor, Tensor]:
+        wants_a, wants_b, wants_scale, wants_weights = ctx.needs_input_grad[:4]
+        sweep = _RowSweep(a, b, scale, log_weights, plan)
+        values = a.new_empty(len(a))
+        mixed = torch.zeros_like(a) if wants_a or wants_scale or plan.with_mean else None
+        factors = columns_gradient = weights_gradient = None
+        if wants_b or wants_weights:
+            factors = torch.ones_like(values) if plan.weights is None else plan.weights.to(values.dtype)
+            columns_gradient = torch.zeros_like(b) if wants_b else None
+            weights_gradient = (
+                None if log_weights is None or not wants_weights else torch.zeros_like(log_weights)
+            )
+        sweep.sweep(None, values, mixed, factors, columns_gradient, weights_gradient)
+        mean = (a * mixed).sum(1) if mixed is not None else values.new_empty(0)
+        ctx.save_for_backward(a, b, scale, log_weights)
+        ctx.sweep, ctx.mixed, ctx.mean = sweep, mixed, mean
+        ctx.factors, ctx.owned = factors, (columns_gradient, weights_gradient)
+        ctx.mark_non_differentiable(mean)
+        return values, mean
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor, for_mean: Tensor) -> tuple[Any, ...]:
+        _, b, scale, log_weights = ctx.saved_tensors
+        wants_a, wants_b, wants_scale, wants_weights = ctx.needs_input_grad[:4]
+        found_a = found_scale = None
+        if wants_a:
+            found_a = ctx.mixed * (upstream * scale).unsqueeze(1)
+        if wants_scale:
+            found_scale = upstream * ctx.mean
+            found_scale = found_scale if scale.dim() else found_scale.sum()
+        found_b, found_weights = ctx.owned
+        factors, ctx.factors, ctx.owned = ctx.factors, None, (None, None)
+        if wants_b or wants_weights:
+            factor, rest, odd = explain(
+                upstream.unsqueeze(1), None if factors is None else factors.unsqueeze(1), shared=True
+            )
+            if wants_b:
+                found_b = scaled(found_b, factor, b.shape, b.dtype, b.device)
+            if wants_weights:
+                found_weights = scaled(found_weights, factor, log_weights.shape, b.dtype, b.device)
+            if len(odd):
+                ctx.sweep.sweep(
+                    odd, factors=rest.squeeze(1), columns_gradient=found_b, weights_gradient=found_weights
+                )
+        return found_a, found_b, found_scale, found_weights, None
