@@ -282,6 +282,16 @@ class Language(nn.Module):
         return folder
 
 
+def adapt(model: Language, rank: int, seed: int = 0) -> Language:
+    """Put adapters of a rank on (alpha twice the rank, dropout 0.05, every linear layer but the head); 0 leaves it be.
+
+    A model that brings adapters along keeps them.
+    """
+    if rank < 0:
+        raise CounterpointError(f"lora_rank={rank}: expected 0 (train every weight) or a rank such as 64")
+    return model if rank == 0 or model.adapted else model.with_lora(LoRA(rank=rank, alpha=2.0 * rank), seed)
+
+
 def load(
     spec: str | Path, *, lora: LoRA | None = None, seed: int = 0, dtype: torch.dtype | None = None
 ) -> Language:
@@ -301,6 +311,7 @@ def load(
         import transformers
     except ImportError:
         raise MissingExtra("transformers", "language") from None
+    transformers.utils.logging.disable_progress_bar()
     folder = find(spec)
     where, adapter = folder, folder / "adapter_config.json"
     if adapter.exists():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from counterpoint.kernels.scores import Head
@@ -28,9 +30,9 @@ class Frozen(nn.Module):
 
     def __init__(self, model: Language, *, at_once: int | None = None) -> None:
         super().__init__()
-        self.model = snapshot(model)
+        self.model: Any = snapshot(model)
         self.at_once = at_once
 
     def answer(self, asked: Asked, completions: Tokens, index: Tensor | None = None) -> Head:
         """Scores at the completions' positions [B, T]."""
-        return speak(self.model, asked, completions, self.at_once)  # type: ignore[arg-type]
+        return speak(self.model, asked, completions, self.at_once)
