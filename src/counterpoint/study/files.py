@@ -60,7 +60,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically; figures that are not numbers become null."""
-    write_text(path, json.dumps(_finite(value), indent=1, ensure_ascii=False, default=str) + "\n")
+    write_text(path, json.dumps(finite(value), indent=1, ensure_ascii=False, default=str) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -77,11 +77,12 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Replace figures that are not numbers by None, all through nested plain data."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(name): _finite(item) for name, item in value.items()}
+        return {str(name): finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

@@ -1,5 +1,187 @@
-"""Runs a reproduction case and writes its evidence."""
+"""Runs a reproduction case as a study and writes its evidence, which nobody edits: its own hash is inside."""
 
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterpoint.errors import CounterpointError
 from counterpoint.study.case import Arm, Case, Claim
+from counterpoint.study.compare import compare
+from counterpoint.study.files import read_json, write_json
+from counterpoint.study.plan import Entry, Plan
+from counterpoint.study.recipe import Trainable, plain, recipe_of
+from counterpoint.study.statistics import contrast, estimate
+from counterpoint.study.task import task
 
-__all__ = ["Arm", "Case", "Claim"]
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+__all__ = ["Arm", "Case", "Claim", "check_evidence", "plan_of", "reproduce", "write_evidence"]
+
+SHOWN, NOT_SHOWN = "shown", "not shown"
+
+
+def plan_of(
+    case: Case, build: Callable[[str, Mapping[str, Any]], Trainable], kind: str, *, precision: str = "no"
+) -> Plan:
+    """The study that a case asks for.
+
+    Args:
+        build: makes a method from its key and settings. kind: the kind of data, where the case names none.
+    """
+    kind = case.kind or kind
+    measure = None if case.measure is None else f"{case.measure.__module__}:{case.measure.__qualname__}"
+    unknown = {name for claim in case.claims for name in claim.contrast} - set(case.arms)
+    if unknown:
+        raise CounterpointError(
+            f"the case of {case.key} claims something of '{min(unknown)}', which is no arm of it"
+        )
+    entries = []
+    for name in case.arms:
+        arm = case.arm(name)
+        method = build(arm.method, arm.settings)
+        ranges = method.search if arm.tune is None else arm.tune
+        recipe = recipe_of(
+            method,
+            kind,
+            data=arm.data or case.data,
+            data_options=dict(case.data_options if arm.data_options is None else arm.data_options),
+            model=arm.model or case.model or task(kind).default_model,
+            budget=dict(arm.budget or case.budget),
+            precision=precision,
+            measure=measure,
+        )
+        entries.append(
+            Entry(
+                name=name,
+                recipe=recipe,
+                tune=usable(ranges, arm.settings),
+                title=arm.method,
+                baseline=name == case.baseline,
+            )
+        )
+    return Plan(
+        what="reproduce",
+        entries=entries,
+        seeds=case.seeds,
+        trials=case.trials,
+        baseline=case.baseline,
+        metrics=case.metrics,
+        keep="none",
+        title=case.key,
+    )
+
+
+def usable(ranges: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """Ranges without the settings that are fixed, their choices as plain data."""
+    return {
+        name: given if isinstance(given, tuple) else plain(list(given))
+        for name, given in ranges.items()
+        if name not in fixed
+    }
+
+
+def reproduce(
+    case: Case, plan: Plan, out: Path, *, jobs: int = 1, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Run a case, or what is left of it, and return its evidence (without writing it)."""
+    return evidence(case, compare(plan, out, jobs=jobs, progress=progress))
+
+
+def evidence(case: Case, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What a finished study says about a case's claims."""
+    metrics = summary["metrics"]
+    wanted = {claim.metric for claim in case.claims if claim.metric is not None} - set(metrics)
+    if wanted:
+        raise CounterpointError(
+            f"the case of {case.key} claims something of '{min(wanted)}'; measured: {', '.join(metrics)}"
+        )
+    kept = (
+        "kind",
+        "primary",
+        "metrics",
+        "lower_is_better",
+        "model",
+        "budget",
+        "seeds",
+        "trials",
+        "tuning_seed",
+        "data",
+    )
+    return plain(
+        {
+            "key": case.key,
+            **{name: summary[name] for name in kept},
+            "baseline": case.baseline,
+            "claims": [_claim(claim, summary) for claim in case.claims],
+            "arms": {name: _lean(arm) for name, arm in summary["arms"].items()},
+            "differences": summary["differences"],
+            "before": summary["before"],
+            "notes": list(case.notes),
+            "environment": summary["environment"],
+            "finished": summary["finished"],
+        }
+    )
+
+
+def _claim(claim: Claim, summary: Mapping[str, Any]) -> dict[str, Any]:
+    metric = claim.metric or summary["primary"]
+    figures = {
+        name: {run["seed"]: run["metrics"][metric] for run in arm["runs"]}
+        for name, arm in summary["arms"].items()
+    }
+    values = contrast(figures, claim.contrast)
+    found = estimate([value - claim.above for value in values])
+    shift = {n: getattr(found, n) for n in ("mean", "low", "high", "boot_low", "boot_high")}
+    return {
+        "text": claim.text,
+        "metric": metric,
+        "contrast": dict(claim.contrast),
+        "above": claim.above,
+        "values": values,
+        **asdict(found),
+        **{name: None if value is None else value + claim.above for name, value in shift.items()},
+        "verdict": SHOWN if found.verdict == "above" else NOT_SHOWN,
+        "opposite": found.verdict == "below",
+    }
+
+
+def _lean(arm: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{name: value for name, value in arm.items() if name != "runs"},
+        "runs": [{name: run[name] for name in ("seed", "metrics", "cost", "spent")} for run in arm["runs"]],
+    }
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Sha256 of evidence without its own hash, in canonical JSON."""
+    rest = {name: value for name, value in content.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def write_evidence(path: Path, content: Mapping[str, Any]) -> None:
+    """Write evidence with its hash. Figures that are no numbers become null before it is taken."""
+    from counterpoint.study.files import finite
+
+    clean = finite(dict(content))
+    write_json(path, {**clean, "sha256": digest(clean)})
+
+
+def check_evidence(path: Path) -> dict[str, Any]:
+    """Read evidence and see that it is as it was written.
+
+    Raises:
+        CounterpointError: a figure was changed by hand, or the file is damaged.
+    """
+    content = read_json(path)
+    if digest(content) != content.get("sha256"):
+        raise CounterpointError(
+            f"{path} is not what a reproduction wrote: its hash does not fit its content; run "
+            f"counterpoint reproduce {content.get('key', 'KEY')} again"
+        )
+    return content

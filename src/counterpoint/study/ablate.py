@@ -1,0 +1,88 @@
+"""One setting at a time: what each part of a method is worth, everything else being as it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from counterpoint.errors import CounterpointError, nearest
+from counterpoint.study.case import Range
+from counterpoint.study.plan import Entry, Plan
+from counterpoint.study.recipe import Recipe, Trainable, plain
+
+AS_GIVEN = "as-given"
+
+
+def variations(method: Trainable, vary: Mapping[str, Sequence[Any]] | None = None) -> dict[str, list[Any]]:
+    """Which values each setting is changed to, in turn.
+
+    Without ``vary``: switches are turned, choices take every other value, what can be left out is left out, and the
+    settings the method names for tuning go to both ends of their range.
+
+    Args:
+        method: the method as given. vary: setting -> values, to choose by oneself.
+
+    Raises:
+        CounterpointError: an unknown setting, or nothing that could be changed.
+    """
+    cls = type(method)
+    fields = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}  # type: ignore[arg-type]
+    if vary:
+        for name in vary:
+            if name not in fields:
+                raise CounterpointError(f"{method.key} has no setting '{name}'; {nearest(name, fields)}")
+        return {name: _others(plain(list(values)), fields[name]) for name, values in vary.items()}
+    hints = typing.get_type_hints(cls)
+    found = {
+        n: _others(_candidates(hints[n], value, method.search.get(n)), value) for n, value in fields.items()
+    }
+    found = {name: values for name, values in found.items() if values}
+    if not found:
+        raise CounterpointError(
+            f"{method.key} has no switch or range to vary; name one: --vary learning_rate=0.01,0.1"
+        )
+    return found
+
+
+def plan_of(recipe: Recipe, method: Trainable, vary: Mapping[str, Sequence[Any]] | None, seeds: int) -> Plan:
+    """The study: the method as given, and one arm for each changed value."""
+    entries = [Entry(name=AS_GIVEN, recipe=recipe, title="as given", baseline=True)]
+    for name, values in variations(method, vary).items():
+        for value in values:
+            changed = type(method).settings(**{**recipe.settings, name: value})
+            label = f"{name}={_label(value)}"
+            settings = plain(dataclasses.asdict(changed))
+            entries.append(
+                Entry(name=label, recipe=replace(recipe, settings=settings), title=f"only {label}")
+            )
+    return Plan(what="ablate", entries=entries, seeds=seeds, baseline=AS_GIVEN, keep="none", title=method.key)
+
+
+def _candidates(hint: Any, value: Any, searched: Range | None) -> list[Any]:
+    if isinstance(value, bool):
+        return [not value]
+    options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+    found: list[Any] = [None] if type(None) in options and value is not None else []
+    for option in options:
+        if typing.get_origin(option) is typing.Literal:
+            found += typing.get_args(option)
+    if searched is not None:
+        found += list(searched)
+    return found
+
+
+def _others(values: Sequence[Any], own: Any) -> list[Any]:
+    kept: list[Any] = []
+    for value in values:
+        if value != plain(own) and value != own and value not in kept:
+            kept.append(value)
+    return kept
+
+
+def _label(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return "".join(letter if letter.isalnum() or letter in "._-+," else "_" for letter in text)
