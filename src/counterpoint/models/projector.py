@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
 
+HeadNorm = Literal["auto", "batch", "none"]
+
 
 class Projector(nn.Module, PyTorchModelHubMixin):
-    """``Linear -> [BatchNorm] -> ReLU -> Linear``.
+    """``Linear -> ReLU -> Linear``, or ``Linear -> BatchNorm -> ReLU -> Linear -> BatchNorm`` without biases.
 
     Args:
         num_features: width of the encoder's output.
         hidden: width between; ``dim``: width of the projections.
-        batch_norm: normalise the hidden layer over the batch, as large-scale recipes do.
+        batch_norm: normalise both layers over the batch, as large-scale recipes do; it keeps large steps stable.
 
     >>> Projector(256)(torch.zeros(2, 256)).shape
-    torch.Size([2, 32])
+    torch.Size([2, 128])
     """
 
-    def __init__(self, num_features: int, hidden: int = 128, dim: int = 32, batch_norm: bool = False) -> None:
+    def __init__(
+        self, num_features: int, hidden: int = 256, dim: int = 128, batch_norm: bool = False
+    ) -> None:
         super().__init__()
-        middle: list[nn.Module] = [nn.BatchNorm1d(hidden)] if batch_norm else []
-        self.body = nn.Sequential(nn.Linear(num_features, hidden), *middle, nn.ReLU(), nn.Linear(hidden, dim))
+        if not batch_norm:
+            self.body = nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU(), nn.Linear(hidden, dim))
+            return
+        last = nn.BatchNorm1d(dim)
+        last.register_parameter("bias", None)  # a shared offset would only move all projections together
+        first = nn.Linear(num_features, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()
+        self.body = nn.Sequential(*first, nn.Linear(hidden, dim, bias=False), last)
 
     def forward(self, features: Tensor) -> Tensor:
         """[N, F] -> [N, D]."""
@@ -32,11 +43,15 @@ class Projector(nn.Module, PyTorchModelHubMixin):
 
 
 class Projected(nn.Module):
-    """An encoder with its projector. It is an encoder itself: calling it gives features; ``project=True``, projections."""
+    """An encoder with its projector. It is an encoder itself: calling it gives features; ``project=True``, projections.
+
+    ``figures`` holds what the training measured about itself, for whoever evaluates the model afterwards.
+    """
 
     def __init__(self, encoder: nn.Module, projector: nn.Module) -> None:
         super().__init__()
         self.encoder, self.projector = encoder, projector
+        self.figures: dict[str, float] = {}
 
     @property
     def num_features(self) -> int:
@@ -50,12 +65,14 @@ class Projected(nn.Module):
 
 
 def projected(
-    model: nn.Module, *, hidden: int = 128, dim: int = 32, batch_norm: bool = False, seed: int = 0
+    model: nn.Module, *, hidden: int = 0, dim: int = 128, norm: HeadNorm = "auto", seed: int = 0
 ) -> Projected:
-    """Put a fresh projector on an encoder; a model that has one already keeps it when the widths agree.
+    """Put a fresh projector on an encoder; a model that has one of this width already keeps it.
 
     Args:
         model: an encoder with ``num_features``, or a ``Projected``.
+        hidden: width between; 0 means as wide as the features. ``dim``: width of the projections.
+        norm: "batch", "none", or "auto": batch normalisation in the head when the encoder has it as well.
         seed: of the projector's initial weights.
 
     Raises:
@@ -71,7 +88,10 @@ def projected(
         raise CounterpointError(
             f"{type(model).__name__} has no attribute num_features; set it to the width of its output: model.num_features = 512"
         )
+    batch = norm == "batch" or (
+        norm == "auto" and any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.modules())
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = Projector(width, hidden, dim, batch_norm)
+        head = Projector(width, hidden or width, dim, batch)
     return Projected(model, head)

@@ -30,6 +30,20 @@ class Random(Protocol):
         """Draw from the standard normal distribution."""
 
 
+class Ranks(Protocol):
+    """The part of a run that knows of other processes."""
+
+    world: int
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return all processes' rows [N, ...] from this one's [n, ...], differentiably."""
+
+
+def everyone(views: Tensor, ranks: Ranks) -> Tensor | None:
+    """Gather view-major [V, n, D] over processes to [V, N, D]; None on one process, where the local views are all."""
+    return None if ranks.world == 1 else ranks.gather(views.transpose(0, 1).contiguous()).transpose(0, 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """What may happen to an image. A zero, or None, leaves a step out.

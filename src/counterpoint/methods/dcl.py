@@ -1,0 +1,149 @@
+"""Decoupled contrastive learning (arXiv 2110.06848): InfoNCE without the positive in the denominator (eq. 6).
+
+    l_i = -s(z_i, z_i')/tau + log sum_{both views a of the other images} e^{s(z_i, a)/tau}
+
+InfoNCE multiplies the gradient of anchor i by q_i, its softmax mass off the positive: close to 0 in a small batch. Here
+the factor is 1. ``dclw`` weighs dissimilar positives up; ``nnclr-dcl`` takes as positive the nearest neighbour of the
+image in a queue of past projections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from counterpoint.data.images import Images
+from counterpoint.evaluation.coupling import Coupling
+from counterpoint.methods.base import Method
+from counterpoint.models.projector import HeadNorm, Projector, projected
+from counterpoint.objectives.decoupled import decoupled
+from counterpoint.objectives.neighbours import nearest_neighbours, nnclr
+from counterpoint.pairs.views import Augmentation, augmentation, everyone
+from counterpoint.training import Optimizer, Run
+
+
+@dataclass(kw_only=True)
+class DCL(Method):
+    """Settings of DCL; shapes: B images, 2 views, D dimensions, K queue rows.
+
+    Attributes:
+        variant: "dcl"; "dclw", with weighted positives; "nnclr" and "nnclr-dcl", with neighbours from a queue.
+        temperature: tau.
+        sigma: bandwidth of dclw's weights.
+        symmetric: both views are anchors, averaged; else the first alone.
+        queue_size: K, past projections to look for neighbours in.
+        batch_size: images per step, each seen in two views.
+        epochs: passes over the images when the run has no budget.
+        optimizer, learning_rate, weight_decay, warmup: of the optimiser, with a cosine schedule.
+        hidden, dim, norm: of the projector; hidden 0 means the features' width.
+        augmentation: "auto", "small", "digits", "natural", or an ``Augmentation``.
+    """
+
+    key: ClassVar[str] = "dcl"
+    search: ClassVar[dict[str, Any]] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
+
+    variant: Literal["dcl", "dclw", "nnclr", "nnclr-dcl"] = "dcl"
+    temperature: float = 0.1
+    sigma: float = 0.5
+    symmetric: bool = True
+    queue_size: int = 65536
+    batch_size: int = 256
+    epochs: float = 200
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: float = 0.3
+    weight_decay: float = 1e-6
+    warmup: float = 0.1
+    hidden: int = 0
+    dim: int = 128
+    norm: HeadNorm = "auto"
+    augmentation: str | Augmentation = "auto"
+
+    def fit(self, model: nn.Module, data: Images, run: Run) -> nn.Module:
+        """Train and return the encoder with its projector."""
+        draw = augmentation(self.augmentation, data.shape)
+        net = run.state(
+            model=projected(model, hidden=self.hidden, dim=self.dim, norm=self.norm, seed=run.seed)
+        )
+        coupling = run.state(coupling=Coupling())
+        trained = nn.ModuleDict({"net": net})
+        neighbours = self.variant.startswith("nnclr")
+        if neighbours:
+            queue = run.state(queue=Queue(self.queue_size, self.dim, run.seed))
+            # The predictor is part of the training only, as in its paper.
+            predictor = run.state(predictor=Projector(self.dim, 4 * self.dim, self.dim))
+            trained["predictor"] = predictor
+        run.optimize(
+            trained,
+            Optimizer(
+                name=self.optimizer,
+                learning_rate=self.learning_rate,
+                weight_decay=self.weight_decay,
+                schedule="cosine",
+                warmup=self.warmup,
+            ),
+        )
+        for batch in run.batches(data.train.pixels, self.batch_size, epochs=self.epochs, drop_last=True):
+            views = draw.views(batch.items, batch.random, 2)
+            z_VBD = run.forward(net, views, project=True).unflatten(0, (2, -1))
+            all_VBD = everyone(z_VBD, run)
+            seen = z_VBD if all_VBD is None else all_VBD
+            if batch.step % 10 == 0:
+                run.log(npc_multiplier=coupling.update(*seen.detach().unbind(), self.temperature))
+            if neighbours:
+                found = nearest_neighbours(z_VBD[0], queue.rows), nearest_neighbours(z_VBD[1], queue.rows)
+                p_VBD = run.forward(predictor, z_VBD.flatten(0, 1)).unflatten(0, (2, -1))
+                queue.push(seen[1].detach())
+                loss = self._neighbours(found, p_VBD, everyone(p_VBD, run), run.row_offset)
+            else:
+                loss = decoupled(
+                    *z_VBD.unbind(),
+                    temperature=self.temperature,
+                    sigma=self.sigma if self.variant == "dclw" else None,
+                    symmetric=self.symmetric,
+                    candidates=None if all_VBD is None else (all_VBD[0], all_VBD[1]),
+                    offset=run.row_offset,
+                )
+            run.step(loss)
+        net.figures = {"npc_multiplier": coupling.mean}
+        return net
+
+    def _neighbours(
+        self, found: tuple[Tensor, Tensor], p_VBD: Tensor, all_VBD: Tensor | None, offset: int
+    ) -> Tensor:
+        return nnclr(
+            found,
+            (p_VBD[0], p_VBD[1]),
+            temperature=self.temperature,
+            decoupled=self.variant == "nnclr-dcl",
+            candidates=None if all_VBD is None else (all_VBD[0], all_VBD[1]),
+            offset=offset,
+        )
+
+
+class Queue(nn.Module):
+    """The last K projections as unit rows, first in, first out; random directions until it has filled up.
+
+    >>> queue = Queue(3, 2, seed=0)
+    >>> queue.push(torch.eye(2))
+    >>> queue.push(-torch.eye(2))
+    >>> queue.rows.tolist()
+    [[-0.0, -1.0], [0.0, 1.0], [-1.0, -0.0]]
+    """
+
+    def __init__(self, size: int, dim: int, seed: int) -> None:
+        super().__init__()
+        start = torch.randn(size, dim, generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("rows", normalize(start, dim=1))
+        self.register_buffer("place", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def push(self, rows_ND: Tensor) -> None:
+        """Replace the oldest rows by these."""
+        rows, place = self.get_buffer("rows"), self.get_buffer("place")
+        new = normalize(rows_ND, dim=1)[-len(rows) :].to(rows)
+        rows[(place + torch.arange(len(new), device=rows.device)) % len(rows)] = new
+        place.add_(len(new)).remainder_(len(rows))
