@@ -77,6 +77,8 @@ def check(command: Command, folder: Path, trials: int, seed: int) -> int:
     """Compare ``trials`` killed runs with the unbroken one; return how many kills met a running process."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    torch.set_num_threads(1)
+    command(folder / "here")  # imports everything once, in this process, so that children start at once
     seconds = complete(command, folder / "unbroken")
     expected = final_bits(folder / "unbroken")
     assert any(name.startswith("model/") for name in expected)

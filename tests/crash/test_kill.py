@@ -1,0 +1,61 @@
+"""One contrast, one graph and one language run, killed with SIGKILL at random moments, end with the unbroken run's bits.
+
+Fast: a few kill points each. Slow: twenty each.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from crash_harness import check
+
+from counterpoint.methods.catalog import load, row
+from counterpoint.study.recipe import recipe_of
+from counterpoint.study.single import execute
+
+
+def recipe(key: str, data: str, model: str, steps: int, **settings: object) -> object:
+    method = load(key).settings(**settings)
+    return recipe_of(method, row(key).kind, data=data, model=model, budget={"steps": steps}, seed=1)
+
+
+def command(key: str, data: str, model: str, steps: int, **settings: object) -> object:
+    made = recipe(key, data, model, steps, **settings)
+    return lambda out: execute(made, out, progress=False, checkpoint_seconds=0.1)
+
+
+def ratings(folder: Path) -> str:
+    draws = random.Random(0)
+    pairs = {(u, draws.choice(range(u % 3, 40, 3))) for u in range(50) for _ in range(12)}
+    lines = [f"{u}\t{i}\t5\t{draws.randrange(10**6)}" for u, i in sorted(pairs)]
+    path = folder / "ratings.tsv"
+    path.write_text("\n".join(["user\titem\trating\ttime", *lines]))
+    return str(path)
+
+
+def contrast(folder: Path) -> object:
+    return command("dcl", "digits", "conv-small", 40, batch_size=16, variant="nnclr-dcl", queue_size=64)
+
+
+def memory(folder: Path) -> object:
+    return command("isogclr", "digits", "conv-small", 40, batch_size=16)
+
+
+def graph(folder: Path) -> object:
+    return command("xsimgcl", ratings(folder), "embeddings-16", 100, batch_size=64)
+
+
+CASES = {"contrast": contrast, "memory": memory, "graph": graph}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_killed_runs_end_with_the_same_bits(tmp_path: Path, kind: str) -> None:
+    assert check(CASES[kind](tmp_path), tmp_path / "runs", trials=2, seed=0) >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CASES)
+def test_twenty_kills(tmp_path: Path, kind: str) -> None:
+    assert check(CASES[kind](tmp_path), tmp_path / "runs", trials=20, seed=7) >= 15
