@@ -1,0 +1,360 @@
+"""Preferences: a prompt with a better and a worse answer, or with one answer marked good or bad. TRL's formats in.
+
+Understood rows, text or messages:
+
+* ``prompt``, ``chosen``, ``rejected``;
+* ``chosen``, ``rejected`` that both begin with the prompt (implicit prompt);
+* ``prompt``, ``completion``, ``label`` (unpaired).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, overload
+
+from counterpoint.data import tables
+from counterpoint.errors import CounterpointError, nearest
+
+Message = dict[str, str]
+Prompt = str | list[Message]
+
+
+@dataclass(frozen=True)
+class Preference:
+    """One comparison, or one judged answer.
+
+    Attributes:
+        prompt: text of one user turn, or a list of messages.
+        chosen: the better answer; empty in an unpaired row whose answer is bad.
+        rejected: the worse answer; empty in an unpaired row whose answer is good.
+    """
+
+    prompt: Prompt
+    chosen: str = ""
+    rejected: str = ""
+
+    @property
+    def paired(self) -> bool:
+        """Whether both answers are there."""
+        return bool(self.chosen) and bool(self.rejected)
+
+    def key(self) -> str:
+        """The prompt, normalised, for finding duplicates and for splitting."""
+        text = self.prompt if isinstance(self.prompt, str) else json.dumps(self.prompt, sort_keys=True)
+        return " ".join(text.split())
+
+
+class Preferences:
+    """One split: rows by index, by slice, or by an index tensor (then a list).
+
+    >>> split = Preferences([Preference("1+1=", "2", "3")])
+    >>> len(split), split.paired, split[0].chosen
+    (1, True, '2')
+    """
+
+    def __init__(self, rows: Iterable[Preference]) -> None:
+        self.rows = list(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Preference]:
+        return iter(self.rows)
+
+    @overload
+    def __getitem__(self, where: int) -> Preference: ...
+    @overload
+    def __getitem__(self, where: Any) -> list[Preference]: ...
+    def __getitem__(self, where: Any) -> Preference | list[Preference]:
+        if isinstance(where, int | slice):
+            return self.rows[where]
+        return [self.rows[int(number)] for number in where]
+
+    @property
+    def paired(self) -> bool:
+        """Whether every row has both answers."""
+        return all(row.paired for row in self.rows)
+
+
+@dataclass(frozen=True)
+class PreferenceData:
+    """Three splits of preferences and what was noticed while reading them."""
+
+    name: str
+    train: Preferences
+    validation: Preferences
+    test: Preferences
+    notes: tuple[str, ...] = ()
+
+    @property
+    def paired(self) -> bool:
+        """Whether every row of every split has both answers."""
+        return self.train.paired and self.validation.paired and self.test.paired
+
+    def describe(self) -> list[str]:
+        """What was understood, one line each."""
+        lines = [
+            f"{self.name}: preferences, {'pairs' if self.paired else 'single answers marked good or bad'}"
+        ]
+        for name in ("train", "validation", "test"):
+            rows = getattr(self, name).rows
+            if not rows:
+                continue
+            better = sorted(len(row.chosen) for row in rows if row.chosen)
+            worse = sorted(len(row.rejected) for row in rows if row.rejected)
+            talk = sum(not isinstance(row.prompt, str) for row in rows)
+            middle = lambda found: found[len(found) // 2] if found else 0  # noqa: E731
+            lines.append(
+                f"{name}: {len(rows)} rows ({talk} conversations), median characters: chosen {middle(better)}, rejected {middle(worse)}"
+            )
+            longer = sum(len(row.chosen) > len(row.rejected) for row in rows if row.paired)
+            if rows and longer > 0.8 * len(rows):
+                lines.append(
+                    f"{name}: the chosen answer is the longer one in {longer / len(rows):.0%} of rows, so length alone "
+                    "nearly decides; compare with a length-normalised loss (simpo, ipo, sigmoid_norm)"
+                )
+        return [*lines, *self.notes]
+
+    def fingerprint(self) -> str:
+        """Sha256 of every row and its split."""
+        digest = hashlib.sha256(b"preferences")
+        for name in ("train", "validation", "test"):
+            for row in getattr(self, name):
+                digest.update(
+                    json.dumps([name, row.prompt, row.chosen, row.rejected], sort_keys=True).encode()
+                )
+        return digest.hexdigest()
+
+
+def load(
+    spec: str | Path,
+    *,
+    prompt: str | None = None,
+    chosen: str | None = None,
+    rejected: str | None = None,
+    validation: float = 0.1,
+    test: float = 0.1,
+    max_characters: int | None = None,
+) -> PreferenceData:
+    """Load preferences.
+
+    Args:
+        spec: a JSONL, JSON, CSV, TSV or parquet file, a folder with train, validation and test files, a folder saved by the
+            datasets library, or "paired:PROBLEMS" for any spec of problems with references: the chosen answer is the
+            problem's own reference, the rejected one another problem's.
+        prompt, chosen, rejected: columns, when they do not carry these names.
+        validation, test: shares of a single file (by a hash of the prompt, so that rows of a prompt stay together).
+        max_characters: leave out longer rows, and say how many; None keeps all.
+
+    Raises:
+        CounterpointError: nothing there, a missing column, an empty answer, an empty split, equal answers everywhere.
+    """
+    if str(spec).startswith("paired:"):
+        return _finish(str(spec), _from_problems(str(spec).removeprefix("paired:")), [], max_characters)
+    path = Path(spec)
+    columns = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+    parts = {
+        name: [_preference(row, columns, path, at) for at, row in enumerate(rows, 1)]
+        for name, rows in tables.read_splits(path).items()
+    }
+    notes: list[str] = []
+    if "all" in parts:
+        parts = _split(parts["all"], validation, test, path)
+        notes.append(
+            f"one file: {validation:.0%} went to validation and {test:.0%} to test, by a hash of the prompt"
+        )
+    elif "train" not in parts:
+        raise CounterpointError(
+            f"{path} holds {', '.join(parts)} but no train split; name one file train.jsonl"
+        )
+    else:
+        for name, share in (("validation", validation), ("test", test)):
+            if name not in parts:
+                cut = _split(parts["train"], share, 0.0, path)
+                parts["train"], parts[name] = cut["train"], cut["validation"]
+                notes.append(f"no {name} file: {share:.0%} of train went to it, by a hash of the prompt")
+    return _finish(path.name, parts, notes, max_characters)
+
+
+def _preference(row: dict[str, Any], columns: dict[str, str | None], path: Path, number: int) -> Preference:
+    where = f"{path}, row {number}"
+    for part, given in columns.items():
+        if given is not None and given not in row:
+            raise CounterpointError(f"{where}: no column '{given}' for {part}; {nearest(given, row)}")
+    prompt, better, worse = (row.get(columns[part] or part) for part in ("prompt", "chosen", "rejected"))
+    if better is None and worse is None and "completion" in row:
+        return _unpaired(row, prompt, where)
+    if better in (None, "", []) or worse in (None, "", []):
+        missing = "chosen" if better in (None, "", []) else "rejected"
+        raise CounterpointError(
+            f"{where}: nothing in '{columns[missing] or missing}' among the columns {', '.join(map(str, row))}; expected 'prompt', "
+            "'chosen' and 'rejected' (or 'prompt', 'completion' and 'label'), or name them, e.g. chosen=better"
+        )
+    if isinstance(better, list) != isinstance(worse, list):
+        raise CounterpointError(
+            f"{where}: one answer is text and the other a list of messages; write both the same way"
+        )
+    if isinstance(better, list):
+        shared, better, worse = _messages_apart(better, worse, where)
+        prompt = _whole_prompt(prompt, shared)
+    elif prompt in (None, ""):
+        prompt, better, worse = _texts_apart(str(better), str(worse), where)
+    return Preference(_prompt(prompt, where), str(better), str(worse))
+
+
+def _unpaired(row: dict[str, Any], prompt: Any, where: str) -> Preference:
+    label, answer = row.get("label"), _answer(row["completion"], where)
+    truth = {"true": True, "1": True, "false": False, "0": False}.get(str(label).strip().lower())
+    if truth is None:
+        raise CounterpointError(
+            f"{where}: label={label!r}; expected true or false (1 or 0) beside 'completion'"
+        )
+    return replace(Preference(_prompt(prompt, where)), **{"chosen" if truth else "rejected": answer})
+
+
+def _prompt(prompt: Any, where: str) -> Prompt:
+    if isinstance(prompt, str) and prompt.strip():
+        return prompt
+    if isinstance(prompt, list) and prompt:
+        return _check_messages(prompt, where)
+    raise CounterpointError(
+        f"{where}: the prompt is {prompt!r}; expected text or a list of {{'role': ..., 'content': ...}}"
+    )
+
+
+def _answer(value: Any, where: str) -> str:
+    if isinstance(value, list):
+        value = _check_messages(value, where)[-1]["content"]
+    if not isinstance(value, str) or not value.strip():
+        raise CounterpointError(
+            f"{where}: the answer is {value!r}; expected text, or messages that end with the assistant's"
+        )
+    return value
+
+
+def _check_messages(content: list[Any], where: str) -> list[Message]:
+    if not content or not all(isinstance(m, dict) and {"role", "content"} <= set(m) for m in content):
+        raise CounterpointError(
+            f"{where}: expected messages {{'role': ..., 'content': ...}}, got {str(content)[:80]}"
+        )
+    return [{"role": str(m["role"]), "content": str(m["content"])} for m in content]
+
+
+def _messages_apart(better: list[Any], worse: list[Any], where: str) -> tuple[list[Message], str, str]:
+    one, other = _check_messages(better, where), _check_messages(worse, where)
+    if one[-1]["role"] != "assistant" or other[-1]["role"] != "assistant":
+        raise CounterpointError(f"{where}: chosen and rejected must end with a message of the assistant")
+    if one[:-1] != other[:-1]:
+        raise CounterpointError(
+            f"{where}: chosen and rejected differ before their last message; a preference compares two answers to one "
+            "conversation, so cut both after the first answer that differs"
+        )
+    return one[:-1], _answer(one, where), _answer(other, where)
+
+
+def _whole_prompt(prompt: Any, shared: list[Message]) -> Any:
+    """Join what the prompt says and what both answers begin with; many files write the prompt in both places."""
+    if not shared or prompt in (None, "", []):
+        return shared or prompt
+    if isinstance(prompt, str):
+        return (
+            shared
+            if any(m["content"].strip() == prompt.strip() for m in shared)
+            else [{"role": "user", "content": prompt}, *shared]
+        )
+    return shared if shared[: len(prompt)] == prompt else [*prompt, *shared]
+
+
+def _texts_apart(better: str, worse: str, where: str) -> tuple[str, str, str]:
+    """Split an implicit prompt off: the common beginning, up to the last blank or line break in it."""
+    same = 0
+    while same < min(len(better), len(worse)) and better[same] == worse[same]:
+        same += 1
+    cut = max(better.rfind(mark, 0, same) for mark in (" ", "\n", ":")) + 1
+    if cut <= 0 or not better[cut:] or not worse[cut:]:
+        raise CounterpointError(
+            f"{where}: no 'prompt', and chosen and rejected share no beginning that could be one; add the column prompt"
+        )
+    return better[:cut], better[cut:], worse[cut:]
+
+
+def _from_problems(spec: str) -> dict[str, list[Preference]]:
+    from counterpoint.data import problems
+
+    found = problems.load(spec)
+    parts: dict[str, list[Preference]] = {}
+    for name in ("train", "validation", "test"):
+        rows = [row for row in getattr(found, name) if row.reference]
+        parts[name] = []
+        for at, row in enumerate(rows):
+            others = (rows[(at + step) % len(rows)].reference for step in range(1, len(rows)))
+            wrong = next((text for text in others if text != row.reference), None)
+            if wrong is not None:
+                parts[name].append(Preference(row.prompt, row.reference, wrong))
+    if not parts["train"]:
+        raise CounterpointError(
+            f"paired:{spec}: its problems have no two different references to set against one another"
+        )
+    return parts
+
+
+def _split(rows: list[Preference], validation: float, test: float, path: Path) -> dict[str, list[Preference]]:
+    if not 0 <= validation < 1 or not 0 <= test < 1 or validation + test >= 1:
+        raise CounterpointError(
+            f"validation={validation} and test={test} must be shares that leave some for training"
+        )
+    parts: dict[str, list[Preference]] = {"train": [], "validation": [], "test": []}
+    for row in rows:
+        place = int(hashlib.sha256(row.key().encode()).hexdigest()[:12], 16) / 16**12
+        parts["test" if place < test else "validation" if place < test + validation else "train"].append(row)
+    if not parts["train"]:
+        raise CounterpointError(
+            f"{path} has {len(rows)} rows, too few to split; give separate train and test files"
+        )
+    return parts
+
+
+def _finish(
+    name: str, parts: dict[str, list[Preference]], notes: list[str], max_characters: int | None
+) -> PreferenceData:
+    for split, rows in parts.items():
+        kept = [row for row in rows if row.chosen != row.rejected]
+        if len(kept) < len(rows):
+            notes.append(f"{split}: left out {len(rows) - len(kept)} rows whose two answers are the same")
+        if max_characters is not None:
+            short = [r for r in kept if len(r.key()) + max(len(r.chosen), len(r.rejected)) <= max_characters]
+            if len(short) < len(kept):
+                notes.append(
+                    f"{split}: left out {len(kept) - len(short)} rows longer than {max_characters} characters"
+                )
+            kept = short
+        parts[split] = kept
+    if not parts["train"]:
+        raise CounterpointError(
+            f"{name}: no training row with two different answers is left; check the columns, or raise max_characters"
+        )
+    seen = Counter(row.key() for row in parts["train"])
+    both_ways = {(row.key(), row.rejected, row.chosen) for row in parts["train"] if row.paired}
+    against = sum((row.key(), row.chosen, row.rejected) in both_ways for row in parts["train"]) // 2
+    if against:
+        notes.append(
+            f"train: {against} pairs occur in both directions, so their labels contradict one another (see cdpo, robust)"
+        )
+    for split in ("validation", "test"):
+        shared = sum(row.key() in seen for row in parts.get(split, []))
+        if shared:
+            notes.append(
+                f"{split}: {shared} prompts are also in train, so its figures flatter the model; remove them"
+            )
+    splits = {split: Preferences(parts.get(split, [])) for split in ("train", "validation", "test")}
+    mixed = {row.paired for rows in splits.values() for row in rows}
+    if len(mixed) > 1:
+        raise CounterpointError(
+            f"{name} mixes pairs (chosen, rejected) with single answers (completion, label); keep one form"
+        )
+    return PreferenceData(name=name, notes=tuple(notes), **splits)

@@ -1,0 +1,62 @@
+"""A model that judges answers by its own likelihood: no reward model, no rubric (CREAM 2410.12735, section 3).
+
+With a reference, the reward is log pi(y|x) - log ref(y|x), sums over tokens, the implicit reward of preference
+learning; without one, the mean token log-probability. Only the order of answers to one prompt means anything. Mixing the
+two up changes a ranking completely: the sum without a reference prefers short answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from counterpoint.models.language import Language, Prompt
+from counterpoint.models.likelihood import sequence_log_probs
+
+Answers = Sequence[Sequence[str]] | Sequence[Sequence[list[int]]]
+
+
+def answer_log_probs(
+    model: Language, prompts: Sequence[Prompt], answers: Answers, *, at_once: int = 64
+) -> tuple[Tensor, Tensor]:
+    """Return (log-probabilities [P, N], lengths [P, N]) of N answers to each of P prompts, NaN and 0 where there are fewer.
+
+    Args:
+        model: whose likelihood.
+        prompts: P prompts.
+        answers: for each prompt its answers, texts or token ids.
+        at_once: rows per forward pass.
+
+    >>> from counterpoint.models.characters import tiny
+    >>> sums, lengths = answer_log_probs(tiny(seed=0), ["1+1=", "2+2="], [["2", "3"], ["4"]])
+    >>> sums.isnan().tolist(), lengths.tolist()
+    ([[False, False], [False, True]], [[2, 2], [2, 0]])
+    """
+    asked = [prompt for prompt, each in zip(prompts, answers) for _ in each]
+    said = [answer for each in answers for answer in each]
+    flat, flat_lengths = sequence_log_probs(model, asked, said, at_once=at_once)  # type: ignore[arg-type]
+    width = max((len(each) for each in answers), default=0)
+    sums = torch.full((len(prompts), width), torch.nan, dtype=torch.float64)
+    lengths = torch.zeros((len(prompts), width), dtype=torch.long)
+    at = 0
+    for row, each in enumerate(answers):
+        place = slice(at, at + len(each))
+        sums[row, : len(each)], lengths[row, : len(each)] = flat[place], flat_lengths[place]
+        at += len(each)
+    return sums, lengths
+
+
+def implicit_rewards(sums_PN: Tensor, reference_PN: Tensor) -> Tensor:
+    """Return [P, N], log pi - log ref: the reward of a judge that has a reference. No beta, no length."""
+    return sums_PN - reference_PN
+
+
+def mean_rewards(sums_PN: Tensor, lengths_PN: Tensor) -> Tensor:
+    """Return [P, N], the mean token log-probability: the reward of a judge that has no reference.
+
+    >>> mean_rewards(torch.tensor([[-4.0, -3.0]]), torch.tensor([[4, 1]])).tolist()
+    [[-1.0, -3.0]]
+    """
+    return sums_PN / lengths_PN.clamp(min=1)

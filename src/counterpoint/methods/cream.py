@@ -1,0 +1,122 @@
+"""CREAM: consistency regularised self-rewarding (arXiv 2410.12735).
+
+Rounds of sampling, self-judging and training, as in self-rewarding; but the labels count only as far as the model of the
+round before ranks the same answers alike. With C the mean rank agreement, in [0, 1],
+
+    L = -C log sigmoid(m) - (1 - C) log sigmoid(-m),    m = beta (u_chosen - u_rejected),
+
+so that C = 1 is DPO and C = 1/2 holds the margin at 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from counterpoint.data.problems import ProblemData
+from counterpoint.generation.sampler import Sampler
+from counterpoint.judges.agreement import agreement_rates, best_and_worst, first_of_each
+from counterpoint.judges.intrinsic import implicit_rewards, mean_rewards
+from counterpoint.methods.base import Method
+from counterpoint.methods.self_training import (
+    judge_answers,
+    label_precision,
+    learn_seed,
+    pair_of,
+    pairs_from,
+    sample_answers,
+    seed_and_prompts,
+)
+from counterpoint.models.language import Language, LoRA
+from counterpoint.objectives.preference import pairwise, reward_statistics
+from counterpoint.objectives.reduction import Loss
+from counterpoint.teachers.frozen import Frozen
+from counterpoint.teachers.past import Past
+from counterpoint.training import Optimizer, Run
+
+
+@dataclass(kw_only=True)
+class CREAM(Method):
+    """Learn from one's own ranking, as far as one's earlier self agrees.
+
+    Attributes:
+        rounds: T, each on its own part of the unlabelled prompts.
+        answers: N sampled per prompt; rankings are over the distinct ones.
+        weight: "average" weighs every label by the round's mean agreement (the paper's method), "sample" each by its own.
+        measure: rank agreement: "kendall" (the paper's), "spearman" or "top_order".
+        seed_examples: how many solved problems the model first learns from; None takes all that have a solution.
+        lora_rank: train adapters of this rank; 0 trains all weights.
+    """
+
+    key: ClassVar[str] = "cream"
+    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+        "learning_rate": (2e-7, 5e-6),
+        "beta": (0.05, 0.5),
+    }
+
+    rounds: int = 3
+    answers: int = 5
+    weight: Literal["average", "sample"] = "average"
+    measure: Literal["kendall", "spearman", "top_order"] = "kendall"
+    temperature: float = 0.8
+    top_p: float = 0.95
+    max_new_tokens: int = 768
+    beta: float = 0.1
+    learning_rate: float = 1e-6
+    epochs: float = 1.0
+    batch_size: int = 32
+    seed_examples: int | None = None
+    sft_epochs: float = 5.0
+    sft_learning_rate: float = 5e-6
+    lora_rank: int = 0
+
+    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:  # type: ignore[override]
+        """Learn the solved seed, then ``rounds`` times: sample, judge, measure agreement, train."""
+        seed, asked = seed_and_prompts(data.train, self.seed_examples, self.rounds)
+        if self.lora_rank:
+            model = model.with_lora(
+                LoRA(rank=self.lora_rank, alpha=2.0 * self.lora_rank, dropout=0.0), run.seed
+            )
+        initial: Any = run.place(
+            Frozen(model).model
+        )  # theta_0: what likelihoods are compared with, in every round
+        past = run.state(past=Past(model))  # theta_{t-1}: the judge whose opinion is compared
+        policy = run.state(model=model.eval())
+        sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
+        for r in run.rounds(self.rounds + 1):
+            if r == 0:
+                learn_seed(policy, seed, run, self.sft_learning_rate, self.batch_size, self.sft_epochs)
+                continue
+            problems = asked[r - 1]
+            drawn = sample_answers(run, policy, problems, self.answers, sampler, r)
+            (current, first, before), lengths = judge_answers(
+                run, (policy, initial, past.model), problems, drawn
+            )
+            rewards = implicit_rewards(current, first)
+            # In the first round the earlier self is the initial model, which has no reference but itself.
+            earlier = mean_rewards(first, lengths) if r == 1 else implicit_rewards(before, first)
+            unique = torch.tensor([first_of_each([a["text"] for a in row]) for row in drawn])
+            rates = agreement_rates(rewards, earlier, self.measure, unique)
+            pairs = pairs_from(drawn, current, rewards, unique, *best_and_worst(rewards, unique))
+            run.log(
+                round=r,
+                pairs=len(pairs),
+                consistency=float(rates.nanmean()),
+                label_precision=label_precision(pairs, problems, data.train),
+            )
+            run.once("past", lambda: past.refresh(policy))
+            if not pairs:
+                run.say(f"round {r}: no prompt has two different answers; raise temperature or answers")
+                continue
+            trust = rates if self.weight == "sample" else rates.nanmean().expand_as(rates)
+            run.optimize(policy, Optimizer(
+                learning_rate=self.learning_rate, weight_decay=0.01, schedule="cosine", warmup=0.1, max_grad_norm=1.0
+            ))  # fmt: skip
+            for batch in run.batches(pairs, self.batch_size, epochs=self.epochs):
+                pair = pair_of(policy, batch.items, problems, run)
+                c = trust[[item["prompt"] for item in batch.items]].to(pair.chosen)
+                values = pairwise("cdpo", pair, beta=self.beta, smoothing=1.0 - c)
+                run.step(Loss(values, stats=reward_statistics(pair, self.beta)))
+        return policy
