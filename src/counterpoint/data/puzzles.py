@@ -1,4 +1,4 @@
-"""Small worked problems made from a seed: sums of two numbers digit by digit, and sorting of letters.
+"""Small problems made from a seed: sums of two numbers digit by digit, sums written backwards, sorting of letters.
 
 They are what a character-level model can learn on a laptop, so that self-distillation can be tried from end to end.
 """
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 NAMES = {
     "worked-sums": "sums of two numbers, each solved digit by digit; options size, digits, corrupt, seed",
+    "backward-sums": "sums of two numbers, the digits of the result from the last to the first; same options",
     "worked-sorting": "letters to put in order, each solved by picking the smallest; options size, digits, corrupt, seed",
 }
-SCORER = {"worked-sums": "number", "worked-sorting": "last"}
+SCORER = {"worked-sums": "number", "backward-sums": "exact", "worked-sorting": "last"}
 OPTIONS: dict[str, float] = {
     "size": 2000,
     "validation": 200,
@@ -48,6 +49,18 @@ def sum_problem(one: int, other: int) -> Problem:
     )
 
 
+def backward_sum(one: int, other: int, digits: int) -> Problem:
+    """A sum in fixed width whose result is written from its last digit to its first, the order in which one adds.
+
+    >>> backward_sum(48, 7, 2).prompt, backward_sum(48, 7, 2).solution
+    ('48+07=', '550')
+    """
+    from counterpoint.data.problems import Problem
+
+    result = f"{one + other:0{digits + 1}d}"[::-1]
+    return Problem(prompt=f"{one:0{digits}d}+{other:0{digits}d}=", solution=result, answer=result)
+
+
 def sorting_problem(letters: str) -> Problem:
     """Letters to sort, with what remains after each pick.
 
@@ -70,11 +83,19 @@ def _sum(digits: int, draw: random.Random) -> Problem:
     return sum_problem(draw.randint(low, high), draw.randint(low, high))
 
 
+def _backward(digits: int, draw: random.Random) -> Problem:
+    return backward_sum(draw.randrange(10**digits), draw.randrange(10**digits), digits)
+
+
 def _sorting(digits: int, draw: random.Random) -> Problem:
     return sorting_problem("".join(draw.choices("abcdefghij", k=digits)))
 
 
-MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {"worked-sums": _sum, "worked-sorting": _sorting}
+MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
+    "worked-sums": _sum,
+    "backward-sums": _backward,
+    "worked-sorting": _sorting,
+}
 
 
 def load(spec: str) -> dict[str, list[Problem]]:
