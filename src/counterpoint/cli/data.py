@@ -1,0 +1,104 @@
+"""``counterpoint data``, ``check`` and ``recommend``: what there is, what was understood, what fits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from counterpoint.cli import options
+from counterpoint.cli.shell import command, console
+
+app = typer.Typer(help="Bundled data sets.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+@command
+def list_data() -> None:
+    """List the data sets that can be used by name."""
+    from rich.table import Table
+
+    from counterpoint.study.task import bundled, kinds, task
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "kind", "what it is"):
+        table.add_column(column, header_style="dim")
+    for kind in kinds():
+        for name, line in bundled(task(kind)).items():
+            table.add_row(name, kind, line)
+    console().print(table)
+
+
+@app.command("get")
+@command
+def get(
+    name: Annotated[str, typer.Argument(help="a name from counterpoint data list")],
+    kind: options.Kind = None,
+    data_option: options.DataOption = None,
+) -> None:
+    """Fetch a data set, or see that it is there, and say what it holds."""
+    from counterpoint.study import recognise
+    from counterpoint.study.task import task
+
+    found = task(kind or recognise.kind_of(name)).load_data(
+        name, **options.pairs(data_option, "--data-option")
+    )
+    for line in found.describe():
+        typer.echo(line)
+
+
+@command
+def check(
+    data: options.Data = None,
+    model: options.Model = None,
+    kind: options.Kind = None,
+    data_option: options.DataOption = None,
+) -> None:
+    """Load data, and a model for it, and say what was understood. Nothing is trained or written."""
+    from counterpoint.errors import CounterpointError
+    from counterpoint.study import recognise
+    from counterpoint.study.task import task
+
+    if data is None:
+        raise CounterpointError(
+            "--data is missing; for example: counterpoint check --data DATA --model FOLDER"
+        )
+    kind = kind or recognise.kind_of(data)
+    found = task(kind)
+    loaded = found.load_data(data, **options.pairs(data_option, "--data-option"))
+    screen = console()
+    screen.print(f"[bold]data[/] {data}: {kind}")
+    for line in loaded.describe():
+        screen.print(f"  {line}", markup=False)
+    screen.print(f"  fingerprint {loaded.fingerprint()[:16]}", style="dim")
+    if model is not None:
+        opened = found.load_model(model, loaded, 0)
+        every = sum(p.numel() for p in opened.parameters())
+        trained = sum(p.numel() for p in opened.parameters() if p.requires_grad)
+        screen.print(
+            f"[bold]model[/] {model}: {type(opened).__name__}, {every:,} parameters, {trained:,} of them trainable"
+        )
+
+
+@command
+def recommend(
+    data: options.Data = None,
+    kind: options.Kind = None,
+    data_option: options.DataOption = None,
+) -> None:
+    """Suggest methods for data, with the reason for each and the command that settles it."""
+    from counterpoint import api
+    from counterpoint.errors import CounterpointError
+
+    if data is None:
+        raise CounterpointError("--data is missing; for example: counterpoint recommend --data DATA")
+    found = api.recommend(data, kind=kind, data_options=options.pairs(data_option, "--data-option"))
+    screen = console()
+    screen.print(f"[bold]{data}[/]: {found.facts.kind}, {found.facts.rows:,} rows to train on\n")
+    for suggestion in found.suggestions:
+        state = "" if suggestion.ready else " [dim](planned)[/]"
+        screen.print(f"  [bold]{suggestion.key}[/]{state}  {suggestion.why}")
+    for line in found.cautions:
+        screen.print(f"\nnote: {line}", markup=False)
+    screen.print("\nThese are rules of thumb from the kind and size of the data. This settles it:")
+    screen.print(f"  {found.command}", soft_wrap=True, markup=False)

@@ -1,0 +1,114 @@
+"""``counterpoint list`` and ``show``: what there is. ``list`` loads no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from counterpoint.cli.shell import command, console
+
+
+@command
+def list_methods(
+    kind: Annotated[
+        str | None, typer.Option(help="only methods for this kind of data", show_default=False)
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(help="only methods of this family", show_default=False)
+    ] = None,
+    ready: Annotated[bool, typer.Option("--ready", help="only what can be run now")] = False,
+) -> None:
+    """List all methods and the baselines they are compared with; planned ones are marked."""
+    from rich.table import Table
+
+    from counterpoint.errors import CounterpointError, nearest
+    from counterpoint.methods.catalog import rows
+
+    every = list(rows().values())
+    for name, given in (("kind", kind), ("family", family)):
+        known = {getattr(row, name) for row in every}
+        if given is not None and given not in known:
+            raise CounterpointError(f"no method has {name} '{given}'; {nearest(given, known)}")
+    shown = [
+        row
+        for row in every
+        if kind in (None, row.kind) and family in (None, row.family) and (row.ready or not ready)
+    ]
+    screen = console()
+    for baseline, title in ((False, "Methods"), (True, "Baselines")):
+        part = [row for row in shown if row.baseline is baseline]
+        if not part:
+            continue
+        table = Table(
+            title=f"{title} ({len(part)})", title_justify="left", title_style="bold", box=None, pad_edge=False
+        )
+        for column, options in (
+            ("key", {"no_wrap": True}),
+            ("", {}),
+            ("data", {}),
+            ("use", {"ratio": 1}),
+            ("paper", {}),
+        ):
+            table.add_column(column, header_style="dim", **options)  # type: ignore[arg-type]
+        for row in part:
+            state, style = ("ready", "green") if row.ready else ("planned", "dim")
+            paper = f"[dim]{row.paper}[/] {row.year}"
+            table.add_row(
+                f"[bold]{row.key}[/]" if row.ready else f"[dim]{row.key}[/]",
+                f"[{style}]{state}[/]",
+                row.kind,
+                row.line,
+                paper,
+            )
+        screen.print(table)
+        screen.print()
+    count = sum(row.ready for row in shown)
+    screen.print(
+        f"{count} of {len(shown)} can be run now; counterpoint show KEY tells more, counterpoint run KEY runs one"
+    )
+
+
+@command
+def show(key: Annotated[str, typer.Argument(help="a method's key, see counterpoint list")]) -> None:
+    """Show a method: its paper, what it needs, and every setting with its type and default."""
+    import inspect
+    from dataclasses import MISSING, fields
+
+    from rich.table import Table
+
+    from counterpoint.methods.catalog import load, row
+
+    found, screen = row(key), console()
+    screen.print(f"[bold]{found.key}[/]  {found.title}")
+    screen.print(f"{found.line}")
+    screen.print(f"[dim]arXiv {found.paper} ({found.year}) · {found.family} · learns from {found.kind}[/]")
+    if found.needs:
+        screen.print(f"[dim]needs: pip install 'counterpoint\\[{found.needs}]'[/]")
+    if not found.ready:
+        screen.print("\nplanned: it cannot be run yet")
+        return
+    cls = load(key)
+    screen.print("\n" + inspect.cleandoc(cls.__doc__ or "").split("\n\nAttributes")[0], markup=False)
+    table = Table(box=None, pad_edge=False, title="\nSettings", title_justify="left", title_style="bold")
+    for column in ("setting", "type", "paper", "tuning range"):
+        table.add_column(column, header_style="dim")
+    for field in fields(cls):
+        default = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[misc]
+        searched = cls.search.get(field.name)
+        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+        span = (
+            ""
+            if searched is None
+            else " to ".join(f"{v:g}" for v in searched)
+            if isinstance(searched, tuple)
+            else str(searched)
+        )
+        table.add_row(
+            f"--{field.name.replace('_', '-')}",
+            kind.replace("[", "\\["),
+            str(default),
+            span.replace("[", "\\["),
+        )
+    screen.print(table)
+    screen.print(f"\ncounterpoint run {key} --data DATA --out OUT --steps 300")

@@ -1,0 +1,60 @@
+"""``counterpoint report``, ``export`` and ``recommend-items``: what to do with what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from counterpoint.cli import options
+from counterpoint.cli.shell import command, console
+
+
+@command
+def report(
+    out: Annotated[list[Path], typer.Argument(metavar="OUT...", help="folders of runs and studies")],
+    to: Annotated[
+        Path | None,
+        typer.Option(help="the page; default: report.html in the first folder", show_default=False),
+    ] = None,
+) -> None:
+    """Draw one self-contained HTML page: figures with every seed, differences, curves, cost, settings."""
+    from counterpoint import api
+
+    typer.echo(api.report(*out, to=to))
+
+
+@command
+def export(
+    out: Annotated[Path, typer.Argument(help="folder of a run or a study")],
+    to: Annotated[Path | None, typer.Option(help="new folder for the model", show_default=False)] = None,
+    arm: Annotated[
+        str | None, typer.Option(help="of a study: which arm; default: the best", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of a study: which seed")] = 0,
+) -> None:
+    """Copy the model out: an ordinary folder with safetensors and a model card."""
+    from counterpoint.study.export import export_model
+
+    target = options.required(to, "--to", f"counterpoint export {out} --to my-model")
+    source = export_model(out, target, arm=arm, seed=seed)
+    typer.echo(f"{target}  (from {source})")
+
+
+@command
+def recommend_items(
+    model: Annotated[
+        Path | None, typer.Option(help="model folder of a recommender", show_default=False)
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="id of a user, as in the data", show_default=False)] = None,
+    k: Annotated[int, typer.Option(help="how many items")] = 10,
+) -> None:
+    """Recommend items that a user of the training data has not met yet."""
+    from counterpoint.models.recommender import recommend_items as top
+
+    example = "counterpoint recommend-items --model OUT/model --user 42 --k 10"
+    folder, who = options.required(model, "--model", example), options.required(user, "--user", example)
+    screen = console()
+    for rank, (item, score) in enumerate(top(folder, who, k), start=1):
+        screen.print(f"{rank:3d}  {item}  [dim]{score:.4f}[/]")

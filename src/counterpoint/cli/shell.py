@@ -1,0 +1,105 @@
+"""What every command shares: errors as one message, signals that save, progress that is quiet off a terminal. No torch."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+from counterpoint.errors import CounterpointError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+F = TypeVar("F", bound=Callable[..., Any])
+STOPPED = "stopped; what is done is saved, and the same command goes on from there"
+
+
+def command(function: F) -> F:
+    """Wrap a command: what a person can mend is one message on standard error and status 2, a signal is status 0."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        listening = threading.current_thread() is threading.main_thread()
+        former = signal.signal(signal.SIGTERM, signal.default_int_handler) if listening else None
+        try:
+            _quiet()
+            return function(*args, **kwargs)
+        except CounterpointError as error:
+            complain(str(error))
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            tell(STOPPED)
+            raise typer.Exit(0) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            complain(
+                f"no space left on the device ({error.filename or 'while writing'}); free some and run it again"
+            )
+            raise typer.Exit(2) from None
+        except SystemExit as stop:
+            message = getattr(stop, "message", None)
+            if message is None:
+                raise
+            tell(message)
+            raise typer.Exit(0) from None
+        finally:
+            if listening:
+                signal.signal(signal.SIGTERM, former)
+
+    return guarded  # type: ignore[return-value]
+
+
+def _quiet() -> None:
+    """Send warnings of the package to standard error, one line each."""
+    logger = logging.getLogger("counterpoint")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.propagate = False
+
+
+def complain(message: str) -> None:
+    """Say what is wrong, on standard error."""
+    typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    typer.echo(message, err=True)
+
+
+def tell(message: str) -> None:
+    """Say something that is no result, on standard error."""
+    typer.echo(message, err=True)
+
+
+def console() -> Console:
+    """The console for results, on standard output: as wide as the terminal, and wide enough for tables in a file."""
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    return Console(width=None if terminal else 120, highlight=False)
+
+
+@contextmanager
+def progress() -> Iterator[Progress | None]:
+    """A progress display shared by all runs of a command; None off a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from counterpoint.training.events import progress_bar
+
+    with progress_bar() as shown:
+        yield shown

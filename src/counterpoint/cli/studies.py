@@ -1,0 +1,220 @@
+"""``counterpoint compare``, ``ablate`` and ``reproduce``: many runs, one finding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from counterpoint.cli import options
+from counterpoint.cli.shell import command, console, progress
+
+
+@command
+def compare(
+    methods: Annotated[
+        list[str],
+        typer.Argument(metavar="METHOD...", help="keys; ARM:KEY names an arm to run a method twice"),
+    ],
+    data: options.Data = None,
+    model: options.Model = None,
+    out: options.Out = None,
+    seeds: Annotated[int, typer.Option(help="paired runs of every method")] = 5,
+    trials: Annotated[int, typer.Option(help="tuning trials on validation, as many for each method")] = 0,
+    baseline: Annotated[
+        str | None, typer.Option(help="differences are taken against it", show_default=False)
+    ] = None,
+    steps: options.Steps = None,
+    examples: options.Examples = None,
+    tokens: options.Tokens = None,
+    seconds: options.Seconds = None,
+    precision: options.Precision = None,
+    micro_batch_size: options.MicroBatch = None,
+    kind: options.Kind = None,
+    data_option: options.DataOption = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="[ARM.]NAME=VALUE", help="a setting, of one arm or of all that have it"
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="metrics to show after the main one; may be repeated")
+    ] = None,
+    keep: Annotated[str, typer.Option(help="whose models stay: all, first (seed 0) or none")] = "first",
+    jobs: options.Jobs = 1,
+) -> None:
+    """Let methods compete: same data, same budget, same seeds, as many tuning trials each. The same command resumes."""
+    from counterpoint import api
+    from counterpoint.cli.tables import study_table
+
+    example = f"counterpoint compare {' '.join(methods)} --data DATA --out OUT --steps 300"
+    options.required(data, "--data", example)
+    folder = options.required(out, "--out", example)
+    named = _arms(methods)
+    with progress() as shown:
+        summary = api.compare(
+            named,
+            data=data,
+            model=model,
+            out=folder,
+            settings=arm_settings(named, options.pairs(settings, "--set")),
+            seeds=seeds,
+            trials=trials,
+            baseline=baseline,
+            metrics=tuple(metric or ()),
+            keep=keep,
+            jobs=jobs,
+            progress=shown,
+            kind=kind,
+            data_options=options.pairs(data_option, "--data-option"),
+            steps=steps,
+            examples=examples,
+            tokens=tokens,
+            seconds=seconds,
+            precision=precision or "no",
+            micro_batch_size=micro_batch_size,
+        )
+    study_table(console(), summary, folder)
+
+
+@command
+def ablate(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(help="the method, see counterpoint list")],
+    data: options.Data = None,
+    model: options.Model = None,
+    out: options.Out = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=V1,V2", help="a setting and the values to try; may be repeated"),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="paired runs of every variation")] = 3,
+    steps: options.Steps = None,
+    examples: options.Examples = None,
+    tokens: options.Tokens = None,
+    seconds: options.Seconds = None,
+    precision: options.Precision = None,
+    micro_batch_size: options.MicroBatch = None,
+    kind: options.Kind = None,
+    data_option: options.DataOption = None,
+    settings: options.Set = None,
+    jobs: options.Jobs = 1,
+) -> None:
+    """Change one setting or mechanism of a method at a time and see what each is worth."""
+    from counterpoint import api
+    from counterpoint.cli.tables import study_table
+    from counterpoint.methods.catalog import load
+
+    cls = load(key)
+    known = [parameter.name for parameter in context.command.params if parameter.name]
+    chosen = options.typed(cls, {**options.flags(context.args), **options.pairs(settings, "--set")}, known)
+    example = f"counterpoint ablate {key} --data DATA --out OUT --steps 300"
+    options.required(data, "--data", example)
+    folder = options.required(out, "--out", example)
+    varied: dict[str, list[Any]] = {}
+    for name, text in options.pairs(vary, "--vary").items():
+        varied[name] = [options.typed(cls, {name: part})[name] for part in text.split(",")]
+    with progress() as shown:
+        summary = api.ablate(
+            api.build(key, chosen),
+            out=folder,
+            vary=varied or None,
+            seeds=seeds,
+            jobs=jobs,
+            progress=shown,
+            data=data,
+            model=model,
+            kind=kind,
+            data_options=options.pairs(data_option, "--data-option"),
+            steps=steps,
+            examples=examples,
+            tokens=tokens,
+            seconds=seconds,
+            precision=precision or "no",
+            micro_batch_size=micro_batch_size,
+        )
+    study_table(console(), summary, folder)
+
+
+@command
+def reproduce(
+    key: Annotated[
+        str | None, typer.Argument(help="the method; without one, the cases there are", show_default=False)
+    ] = None,
+    out: options.Out = None,
+    evidence: Annotated[Path, typer.Option(help="folder that gets KEY.json")] = Path("docs/evidence"),
+    check: Annotated[
+        bool, typer.Option("--check", help="only see that the evidence is as it was written")
+    ] = False,
+    jobs: options.Jobs = 1,
+) -> None:
+    """Run a paper's effect against the paper's baseline on small real data, and write the evidence. Resumes, too."""
+    from counterpoint import api
+    from counterpoint.cli.tables import study_table
+    from counterpoint.study.reproduce import check_evidence
+
+    if check:
+        for path in [evidence / f"{key}.json"] if key else sorted(evidence.glob("*.json")):
+            typer.echo(f"{path}: as written on {check_evidence(path)['finished']}")
+        return
+    if key is None:
+        for name in api.cases():
+            found = api.case(name)
+            typer.echo(f"{name}: {', '.join(found.arms)} on {found.data}, {found.seeds} seeds")
+        return
+    folder = out or Path("reproductions") / key
+    with progress() as shown:
+        content = api.reproduce(key, out=folder, evidence=evidence, jobs=jobs, progress=shown)
+    from counterpoint.study.files import read_json
+
+    screen = console()
+    study_table(screen, read_json(folder / "summary.json"), folder)
+    screen.print()
+    for claim in content["claims"]:
+        style = "green" if claim["verdict"] == "shown" else "yellow"
+        screen.print(f"[{style}]{claim['verdict']}[/]: ", end="")
+        screen.print(claim["text"], markup=False)
+    screen.print(f"evidence: {evidence / (key + '.json')}", soft_wrap=True)
+
+
+def _arms(methods: list[str]) -> dict[str, str]:
+    """``["dcl", "small:dcl"]`` -> ``{"dcl": "dcl", "small": "dcl"}``."""
+    from counterpoint.errors import CounterpointError
+
+    named: dict[str, str] = {}
+    for text in methods:
+        name, colon, key = text.partition(":")
+        if name in named:
+            raise CounterpointError(
+                f"'{name}' is given twice; name the arms, as in small:{key or name} large:{key or name}"
+            )
+        named[name] = key if colon else name
+    return named
+
+
+def arm_settings(named: dict[str, str], given: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Settings of each arm: ``arm.name=value`` for one arm, ``name=value`` for every arm that has the setting."""
+    from dataclasses import fields
+
+    from counterpoint.errors import CounterpointError, nearest
+    from counterpoint.methods.catalog import load
+
+    classes = {arm: load(key) for arm, key in named.items()}
+    found: dict[str, dict[str, Any]] = {arm: {} for arm in named}
+    for name, text in given.items():
+        arm, dot, setting = name.partition(".")
+        if dot:
+            arm = next((a for a in named if a.replace("-", "_") == arm), arm)
+            if arm not in named:
+                raise CounterpointError(f"--set {name}: '{arm}' is no arm; {nearest(arm, named)}")
+            found[arm] |= options.typed(classes[arm], {setting: text})
+            continue
+        owners = [a for a, cls in classes.items() if name in {field.name for field in fields(cls)}]
+        if not owners:
+            every = {field.name for cls in classes.values() for field in fields(cls)}
+            raise CounterpointError(f"none of these methods has a setting '{name}'; {nearest(name, every)}")
+        for owner in owners:
+            found[owner] |= options.typed(classes[owner], {name: text})
+    return found

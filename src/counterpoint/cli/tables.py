@@ -1,0 +1,99 @@
+"""Results in the terminal, in plain words: figures with intervals, differences, and what they do not show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterpoint.study.wording import interval, number, sentence, signed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from counterpoint.study.store import Result
+
+
+def result_table(screen: Console, result: Result) -> None:
+    """One run: its figures before and after, its cost, where the model is."""
+    from rich.table import Table
+
+    screen.print(f"[bold]{result.key}[/] on {result.data['spec']}, seed {result.seed}")
+    for line in result.data["describe"]:
+        screen.print(f"  {line}", style="dim", markup=False)
+    for split, figures in result.metrics.items():
+        before = result.before.get(split, {})
+        table = Table(box=None, pad_edge=False, title=f"\n{split}", title_justify="left", title_style="bold")
+        for column in ("metric", *(("before", "after", "change") if before else ("figure",))):
+            table.add_column(column, header_style="dim", justify="left" if column == "metric" else "right")
+        for name, value in figures.items():
+            style = "bold" if name == result.primary else ""
+            cells = (
+                [number(before.get(name)), number(value), _change(before.get(name), value)]
+                if before
+                else [number(value)]
+            )
+            table.add_row(name, *cells, style=style)
+        screen.print(table)
+    cost = result.cost
+    spent = ", ".join(f"{value:,.0f} {name}" for name, value in result.spent.items() if name != "seconds")
+    screen.print(
+        f"\n{spent or 'no steps'}; {cost['wall_seconds']:.1f} s wall, {cost['cpu_seconds']:.1f} s CPU, "
+        f"{cost['peak_rss_bytes'] / 2**20:,.0f} MiB at the peak"
+    )
+    model = result.folder / "model"
+    if model.exists():
+        screen.print(f"model: {model}", soft_wrap=True)
+
+
+def _change(before: float | None, after: float) -> str:
+    return "" if before is None else signed(after - before)
+
+
+def study_table(screen: Console, summary: Mapping[str, Any], out: Path) -> None:
+    """A study: every arm's figure with its interval, differences from the baseline, cost, and one honest sentence each."""
+    from rich.table import Table
+
+    primary, baseline = summary["primary"], summary["baseline"]
+    differences = summary["differences"][primary]
+    seeds = len(summary["seeds"])
+    table = Table(
+        title=f"{summary['what']}: {primary} on test, {seeds} seed{'s' if seeds > 1 else ''}, data {summary['data']['spec']}",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+    )
+    against = f"minus {baseline}"
+    for column in ("", "mean", "95% interval", against, "95% interval", "seeds won", "s/run", "MiB"):
+        table.add_column(
+            column, header_style="dim", justify="left" if column == "" else "right", no_wrap=column == ""
+        )
+    for name in summary["ranked"]:
+        arm, difference = summary["arms"][name], differences.get(name)
+        figure, cost = arm["metrics"][primary], arm["cost"]
+        cells = ["", "", ""]
+        if difference is not None:
+            won = f"{difference['above_zero'] * difference['n']:g}/{difference['n']}"
+            cells = [signed(difference["mean"]), interval(difference, plus=True), won]
+        color = {"above": "green", "below": "red"}.get((difference or {}).get("verdict", ""), "")
+        table.add_row(
+            f"[bold]{name}[/]" if name != baseline else f"{name} [dim](baseline)[/]",
+            number(figure["mean"]),
+            interval(figure),
+            *cells,
+            f"{cost['wall_seconds']['mean']:.1f}" if "wall_seconds" in cost else "",
+            f"{cost['peak_rss_bytes']['mean'] / 2**20:,.0f}" if "peak_rss_bytes" in cost else "",
+            style=color,
+        )
+    screen.print(table)
+    screen.print()
+    for name in summary["ranked"]:
+        if name in differences:
+            screen.print("· " + sentence(name, baseline, differences[name]), markup=False)
+    if summary["baseline_is_best"] and len(summary["ranked"]) > 1:
+        screen.print(
+            f"· {baseline} is the best of these seeds, chosen after seeing them; name a --baseline to test one",
+            markup=False,
+        )
+    screen.print(f"\ncounterpoint report {out}   draws it", soft_wrap=True, style="dim")

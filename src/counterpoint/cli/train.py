@@ -1,0 +1,131 @@
+"""``counterpoint run`` and ``resume``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from counterpoint.cli import options
+from counterpoint.cli.shell import command, console, progress
+
+
+@command
+def run(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(help="the method, see counterpoint list")],
+    model: options.Model = None,
+    data: options.Data = None,
+    out: options.Out = None,
+    seed: Annotated[
+        int | None, typer.Option(help="every random number derives from it", show_default="0")
+    ] = None,
+    steps: options.Steps = None,
+    examples: options.Examples = None,
+    tokens: options.Tokens = None,
+    seconds: options.Seconds = None,
+    precision: options.Precision = None,
+    micro_batch_size: options.MicroBatch = None,
+    evaluate: Annotated[bool, typer.Option(help="measure the model on test, before and after")] = True,
+    kind: options.Kind = None,
+    data_option: options.DataOption = None,
+    settings: options.Set = None,
+    config: options.Config = None,
+    tracker: Annotated[
+        list[str] | None, typer.Option(help="tensorboard, wandb, ...; may be repeated")
+    ] = None,
+    checkpoint_seconds: Annotated[float, typer.Option(help="save at least this often")] = 120.0,
+    keep_checkpoints: Annotated[
+        bool, typer.Option("--keep-checkpoints", help="keep them after the end")
+    ] = False,
+    show_settings: Annotated[
+        bool, typer.Option("--show-settings", help="print what differs from the paper, and stop")
+    ] = False,
+) -> None:
+    """Train a model on data with one method. The same command resumes.
+
+    Every setting of the method is an option too: counterpoint run dcl --temperature 0.2 ...; counterpoint show KEY lists
+    them. Options given here win over those in --config.
+    """
+    from counterpoint import api
+    from counterpoint.methods.catalog import load
+
+    file = options.read_config(config)
+    cls = load(key)
+    if file.get("method", key) != key:
+        from counterpoint.errors import CounterpointError
+
+        raise CounterpointError(f"{config} is for '{file['method']}', not for '{key}'")
+    known = [parameter.name for parameter in context.command.params if parameter.name]
+    given = {**options.flags(context.args), **options.pairs(settings, "--set")}
+    chosen = {**file.get("settings", {}), **options.typed(cls, given, known)}
+    method = api.build(key, chosen)
+    if show_settings:
+        _show_settings(method)
+        return
+    example = f"counterpoint run {key} --data DATA --out OUT --steps 300"
+    result = None
+    values: dict[str, Any] = {
+        "kind": kind, "seed": seed, "steps": steps, "examples": examples, "tokens": tokens, "seconds": seconds,
+        "precision": precision, "micro_batch_size": micro_batch_size, "model": model, "data": data, "out": out,
+    }  # fmt: skip
+    defaults = {"seed": 0, "precision": "no"}
+    merged = {name: file.get(name, defaults.get(name)) if v is None else v for name, v in values.items()}
+    options.required(merged["data"], "--data", example)
+    options.required(merged["out"], "--out", example)
+    with progress() as shown:
+        result = api.run(
+            method,
+            **merged,
+            data_options={**file.get("data_options", {}), **options.pairs(data_option, "--data-option")},
+            evaluate=evaluate,
+            progress=shown if shown is not None else False,
+            trackers=tuple(tracker or ()),
+            checkpoint_seconds=checkpoint_seconds,
+            keep_checkpoints=keep_checkpoints,
+        )
+    from counterpoint.cli.tables import result_table
+
+    result_table(console(), result)
+
+
+@command
+def resume(
+    out: Annotated[Path, typer.Argument(help="folder of a run or a study")],
+    jobs: options.Jobs = 1,
+) -> None:
+    """Go on with a run or a study from its folder alone; a finished one is shown."""
+    from counterpoint import api
+    from counterpoint.cli.tables import result_table, study_table
+    from counterpoint.study.store import Result
+
+    with progress() as shown:
+        found = api.resume(out, jobs=jobs, progress=shown)
+    if isinstance(found, Result):
+        result_table(console(), found)
+    else:
+        study_table(console(), found, out)
+
+
+def _show_settings(method: Any) -> None:
+    from dataclasses import fields
+
+    from rich.table import Table
+
+    changed = method.changed()
+    table = Table(box=None, pad_edge=False)
+    for column in ("setting", "paper", "here"):
+        table.add_column(column, header_style="dim")
+    for field in fields(method):
+        here = getattr(method, field.name)
+        paper = changed.get(field.name, (here, here))[0]
+        mark = "bold yellow" if field.name in changed else ""
+        table.add_row(field.name, str(paper), str(here), style=mark)
+    screen = console()
+    screen.print(table)
+    screen.print(
+        f"{len(changed)} of {len(fields(method))} settings differ from the paper's"
+        if changed
+        else "all as in the paper"
+    )

@@ -1,0 +1,69 @@
+"""Figures and findings in words, the same in the terminal, the report and the evidence pages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def number(value: float | None) -> str:
+    """A figure with four significant digits; a dash where there is none.
+
+    >>> number(0.91237), number(None), number(1234.5), number(2.0)
+    ('0.9124', '–', '1,234', '2.000')
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size < 1e-4:
+        return f"{value:.1e}"
+    return f"{value:.{max(0, 3 - math.floor(math.log10(size)))}f}" if size >= 1 else f"{value:.4f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference, with its sign.
+
+    >>> signed(0.012), signed(-3.0)
+    ('+0.0120', '−3.000')
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    return ("+" if value >= 0 else "−") + number(abs(value))
+
+
+def interval(estimate: Mapping[str, Any], plus: bool = False) -> str:
+    """The 95 % interval of an estimate; a dash with fewer than two seeds."""
+    low, high = estimate["low"], estimate["high"]
+    if low is None or high is None:
+        return "–"
+    show = signed if plus else number
+    return f"{show(low)} to {show(high)}"
+
+
+def sentence(arm: str, baseline: str, difference: Mapping[str, Any], lower_is_better: bool = False) -> str:
+    """What a paired difference says, and what it does not."""
+    n, mean = difference["n"], difference["mean"]
+    if mean is None or (isinstance(mean, float) and math.isnan(mean)):
+        return f"{arm} against {baseline}: a figure could not be computed, so there is nothing to compare."
+    if difference["low"] is None:
+        return f"{arm} against {baseline}: {signed(mean)} with {n} seed, which cannot say how sure that is."
+    won = difference["above_zero"] if not lower_is_better else 1 - difference["above_zero"]
+    span = (
+        f"{signed(mean)} (95% interval {interval(difference, plus=True)}; better in {won * n:g} of {n} seeds)"
+    )
+    if difference["verdict"] == "unclear":
+        return f"{arm} against {baseline}: {span}. The interval includes zero: no difference is shown."
+    better = (difference["verdict"] == "above") != lower_is_better
+    corrected = difference.get("p_holm")
+    doubt = (
+        " Corrected for the number of comparisons it could be chance."
+        if corrected is not None and corrected > 0.05
+        else ""
+    )
+    few = " Few seeds: more would make this firmer." if n < 5 else ""
+    return f"{arm} is {'better' if better else 'worse'} than {baseline}: {span}.{doubt}{few}"
