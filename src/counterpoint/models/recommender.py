@@ -9,7 +9,7 @@ Legend: U users, I items, N = U + I nodes (users first), n chosen nodes, D dimen
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -196,12 +196,15 @@ class Recommender(nn.Module, PyTorchModelHubMixin):
         return users_UD, items_ID
 
     @torch.no_grad()
-    def recommend(self, user: str, k: int = 10, *, seen: bool = False) -> list[tuple[str, float]]:
+    def recommend(
+        self, user: str, k: int = 10, *, seen: bool = False, leave_out: Collection[str] = ()
+    ) -> list[tuple[str, float]]:
         """Return the best ``k`` items for a user as (item id, score), without what the user has already met.
 
         Args:
             user: an id as it stands in the training data.
             seen: whether items the user has met may be recommended.
+            leave_out: further item ids not to recommend; unknown ones are of no consequence.
 
         Raises:
             CounterpointError: an unknown user, with the nearest known one.
@@ -220,6 +223,10 @@ class Recommender(nn.Module, PyTorchModelHubMixin):
         scores_I = items_ID @ users_UD[place]
         if not seen:
             scores_I[self.pairs[1][self.pairs[0] == place].long()] = -torch.inf
+        left_out = set(leave_out)
+        for place, item in enumerate(self.item_ids if left_out else ()):
+            if item in left_out:
+                scores_I[place] = -torch.inf
         best, items = scores_I.topk(min(k, int(scores_I.isfinite().sum())))
         return [(self.item_ids[item], score) for item, score in zip(items.tolist(), best.tolist())]
 
@@ -282,9 +289,11 @@ def load_recommender(folder: str | Path) -> Recommender:
     return Recommender.from_pretrained(str(folder))
 
 
-def recommend_items(folder: str | Path, user: str, k: int = 10) -> list[tuple[str, float]]:
-    """Load a saved model and return a user's best ``k`` unseen items as (item id, score)."""
-    return load_recommender(folder).recommend(user, k)
+def recommend_items(
+    folder: str | Path, user: str, k: int = 10, leave_out: Collection[str] = ()
+) -> list[tuple[str, float]]:
+    """Load a saved model and return a user's best ``k`` unseen items as (item id, score); see ``Recommender.recommend``."""
+    return load_recommender(folder).recommend(user, k, leave_out=leave_out)
 
 
 def export_embeddings(folder: str | Path, out: str | Path) -> list[Path]:

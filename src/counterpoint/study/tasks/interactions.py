@@ -50,7 +50,7 @@ class InteractionsTask:
 
     def load_model(self, spec: str, data: Interactions, seed: int) -> nn.Module:
         """Build ``embeddings-<dimension>`` over the data's users and items, or carry a saved recommender over to them."""
-        match = re.fullmatch(r"embeddings(?:-(\d+))?", spec)
+        match = re.fullmatch(r"(?:default|embeddings(?:-(\d+))?)", spec)
         if match:
             dimension = int(match[1] or 64)
             if dimension < 1:
