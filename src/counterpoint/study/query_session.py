@@ -107,6 +107,7 @@ class _Scale:
 
     def __init__(self, data: TrajectoryData) -> None:
         self.layout, self.shape, self.columns = data.layout, data.shape, data.columns
+        self.shown = data.shown or tuple(range(data.shape[1] if data.shape else 0))
         if self.shape:
             states = data.train.inputs[:, : self.shape[0] * self.shape[1]].unflatten(1, self.shape)
             self.low, self.high = states.amin((0, 1)), states.amax((0, 1))
@@ -123,12 +124,12 @@ class _Scale:
         states = inputs[: self.shape[0] * self.shape[1]].view(self.shape)
         share = (states - self.low) / (self.high - self.low).clamp(min=1e-9)
         lines = []
-        for k in range(min(self.shape[1], 12)):
+        for k in self.shown[:12]:
             name = self.columns[k] if self.columns else f"{k + 1}"
             levels = (share[:, k].clamp(0, 1) * (len(LEVELS) - 1)).round().long().tolist()
-            lines.append(f"{name:>8} " + "".join(LEVELS[v] for v in levels))
-        if self.shape[1] > 12:
-            lines.append(f"and {self.shape[1] - 12} more")
+            lines.append(f"{name:>10} " + "".join(LEVELS[v] for v in levels))
+        if len(self.shown) > 12:
+            lines.append(f"and {len(self.shown) - 12} more")
         return "\n".join(lines)
 
 

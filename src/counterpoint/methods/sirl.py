@@ -1,0 +1,96 @@
+"""SIRL: a representation from a person's answers to "which two are alike?" (arXiv 2301.00810).
+
+``L = mean over queries of t(A, P, N) + t(P, A, N)``, ``t(a, p, n) = max(|a - p|^2 - |a - n|^2 + margin, 0)``. People answer
+through the features they care about, so the embedding keeps those and drops what varies for no reason; the reward of a
+task is then learnt on the frozen embedding from few preferences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from counterpoint.data.trajectories import TrajectoryData
+from counterpoint.errors import CounterpointError
+from counterpoint.evaluation.reward import linear_rewards
+from counterpoint.judges.person import most_alike
+from counterpoint.methods.base import Method
+from counterpoint.models.trajectory import TrajectoryEncoder
+from counterpoint.objectives.similarity_query import answered_query
+from counterpoint.pairs.queries import Grouped, random_groups
+from counterpoint.training import Optimizer, Run
+
+
+@dataclass(kw_only=True)
+class SIRL(Method):
+    """Settings of SIRL.
+
+    Attributes:
+        margin: of the triplet; the embedding is not normalised, so it sets the unit.
+        both_orders: push the third away from both of the pair, as the paper does.
+        queries: how many a simulated person answers, where the data holds no answers of a person.
+        rationality: of the simulated person; None never errs, 1.0 errs often on close calls.
+        ridge: of the linear reward, learnt when the data holds preferences.
+    """
+
+    key: ClassVar[str] = "sirl"
+    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+        "margin": [0.3, 1.0, 3.0],
+        "weight_decay": [0.0, 0.01, 0.1],
+        "epochs": [30, 75, 150],
+    }
+
+    margin: float = 1.0
+    both_orders: bool = True
+    queries: int = 500
+    rationality: float | None = None
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    batch_size: int = 64
+    epochs: int = 75
+    ridge: float = 1.0
+
+    def fit(self, model: TrajectoryEncoder, data: TrajectoryData, run: Run) -> TrajectoryEncoder:  # type: ignore[override]
+        """Train on ``data.train.answers``; without any, on a simulated person's, who sees ``data.train.features``."""
+        if not self.margin > 0:
+            raise CounterpointError(
+                f"margin={self.margin}: expected a number above 0, since with 0 a constant embedding has no loss"
+            )
+        model = run.state(model=model.standardised_by(data.train.inputs))
+        run.optimize(
+            model,
+            Optimizer(name="adamw", learning_rate=self.learning_rate, weight_decay=self.weight_decay),
+        )
+        answers = (
+            data.train.answers if len(data.train.answers) else run.stage("answers", lambda: self.ask(data))
+        )
+        for batch in run.batches(Grouped(data.train.inputs, answers), self.batch_size, epochs=self.epochs):
+            trajectories, _ = batch.items
+            anchor, positive, negative = run.forward(model, trajectories).unbind(1)
+            run.step(answered_query(anchor, positive, negative, self.margin, self.both_orders))
+        if len(data.train.preferences):
+            run.once("reward", lambda: learn_reward(model, data, self.ridge))
+        return model
+
+    def ask(self, data: TrajectoryData) -> Tensor:
+        """Put random triples of the training split before a simulated person: [queries, 3] rows."""
+        part = data.train
+        if part.features is None:
+            raise CounterpointError(
+                f"{data.source}: no answers in the training split and no features for a simulated person; collect answers with "
+                "`counterpoint query DATA`, or add a file answers.jsonl with columns anchor, positive, negative"
+            )
+        groups = random_groups(len(part), self.queries, 3, torch.default_generator)
+        return groups.gather(1, most_alike(part.features[groups], self.rationality))
+
+
+@torch.no_grad()
+def learn_reward(model: TrajectoryEncoder, data: TrajectoryData, ridge: float) -> None:
+    """Set the model's linear reward from the preferences of the training split, the embedding frozen."""
+    z = model(data.train.inputs)
+    chosen, rejected = (z[rows] for rows in data.train.preferences.T)
+    scale = z.std(0).clamp(min=1e-9)
+    model.reward.copy_(linear_rewards(((chosen - rejected) / scale)[None], ridge)[0] / scale)
