@@ -65,7 +65,9 @@ def load_trajectory_files(
     parts = named or split_rows(len(ids), train, validation, seed)
     splits, note = _divide(states, ids, features, parts, triples, pairs, split_by, (train, validation, seed))
     return TrajectoryData(
-        **splits,
+        splits["train"],
+        splits["validation"],
+        splits["test"],
         shape=(states.shape[1], states.shape[2]),
         columns=names,
         feature_names=tuple(f"feature {k + 1}" for k in range(features.shape[1]))

@@ -77,7 +77,7 @@ RULES: Sequence[_Rule] = (
     _Rule("regression", "teacher-guidance", "little, noisy data and a kernel that fits it: closed form", 2, lambda f: f.rows < 5_000),
     _Rule("audio", "speech-varieties", "labels of accent or variety on a pretrained speech encoder", 3),
     _Rule("audio", "coconut", "classes arrive over time and old ones must not be forgotten", 2),
-    _Rule("environment", "sirl", "a person can say which two behaviours are alike", 2),
+    _Rule("trajectories", "sirl", "a person can say which two behaviours are alike", 2),
     _Rule("environment", "contrastive-ucb", "rewards are rare and exploration matters", 2),
     _Rule("conversations", "user-interactions", "users answer: learn from their next message", 2),
     _Rule("conversations", "disco", "the goal is retrieval in conversation", 2),
