@@ -10,16 +10,14 @@ import torch
 from torch import Tensor
 
 
-def scaled(
-    buffer: Tensor | None, factor: Tensor, shape: torch.Size, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Scale an owned buffer in place; zeros where there is none or it counts for nothing."""
-    if buffer is None:
-        return torch.zeros(shape, dtype=dtype, device=device)
+def scale_owned(buffer: Tensor, factor: Tensor) -> None:
+    """Scale a gradient in place by [1, 1] or [N, 1]; what counts for nothing becomes zero, whatever was in it."""
     if factor.numel() > 1:
-        return buffer.mul_(factor)
-    common = float(factor)
-    return buffer.zero_() if common == 0.0 else buffer if common == 1.0 else buffer.mul_(common)
+        buffer.mul_(factor)
+    elif float(factor) == 0.0:
+        buffer.zero_()
+    elif float(factor) != 1.0:
+        buffer.mul_(float(factor))
 
 
 def explain(upstream: Tensor, foreseen: Tensor | None, shared: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from counterpoint.kernels.foreseen import explain, scaled
+from counterpoint.kernels.foreseen import explain, scale_owned
 from counterpoint.kernels.pairs_rules import Rule, exclude
 
 TILE_ELEMENTS = 2**17
@@ -153,18 +153,15 @@ class _OneWay(torch.autograd.Function):
         sweep = _RowSweep(a, b, scale, log_weights, plan)
         values = a.new_empty(len(a))
         mixed = torch.zeros_like(a) if wants_a or wants_scale or plan.with_mean else None
-        factors = columns_gradient = weights_gradient = None
+        factors = None
         if wants_b or wants_weights:
             factors = torch.ones_like(values) if plan.weights is None else plan.weights.to(values.dtype)
-            columns_gradient = torch.zeros_like(b) if wants_b else None
-            weights_gradient = (
-                None if log_weights is None or not wants_weights else torch.zeros_like(log_weights)
-            )
-        sweep.sweep(None, values, mixed, factors, columns_gradient, weights_gradient)
+        ctx.owned = _summed(ctx.needs_input_grad, b, log_weights)
+        sweep.sweep(None, values, mixed, factors, *ctx.owned)
         mean = (a * mixed).sum(1) if mixed is not None else values.new_empty(0)
         ctx.save_for_backward(a, b, scale, log_weights)
         ctx.sweep, ctx.mixed, ctx.mean = sweep, mixed, mean
-        ctx.factors, ctx.owned = factors, (columns_gradient, weights_gradient)
+        ctx.factors = factors
         ctx.mark_non_differentiable(mean)
         return values, mean
 
@@ -179,18 +176,31 @@ class _OneWay(torch.autograd.Function):
         if wants_scale:
             found_scale = upstream * ctx.mean
             found_scale = found_scale if scale.dim() else found_scale.sum()
-        found_b, found_weights = ctx.owned
-        factors, ctx.factors, ctx.owned = ctx.factors, None, (None, None)
+        found_b = found_weights = None
         if wants_b or wants_weights:
-            factor, rest, odd = explain(
-                upstream.unsqueeze(1), None if factors is None else factors.unsqueeze(1), shared=True
-            )
-            if wants_b:
-                found_b = scaled(found_b, factor, b.shape, b.dtype, b.device)
-            if wants_weights:
-                found_weights = scaled(found_weights, factor, log_weights.shape, b.dtype, b.device)
+            owned, ctx.owned = ctx.owned, None
+            if (
+                owned is None
+            ):  # handed over by an earlier backward through the same graph: form them once more
+                owned = _summed(ctx.needs_input_grad, b, log_weights)
+                ctx.sweep.sweep(None, None, None, ctx.factors, *owned)
+            found_b, found_weights = owned
+            factor, rest, odd = explain(upstream.unsqueeze(1), ctx.factors.unsqueeze(1), shared=True)
+            for buffer in owned:
+                if buffer is not None:
+                    scale_owned(buffer, factor)
             if len(odd):
                 ctx.sweep.sweep(
                     odd, factors=rest.squeeze(1), columns_gradient=found_b, weights_gradient=found_weights
                 )
         return found_a, found_b, found_scale, found_weights, None
+
+
+def _summed(
+    wanted: Sequence[bool], b: Tensor, log_weights: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """Make the gradients summed over rows that are wanted: the columns' and the log-weights'."""
+    return (
+        torch.zeros_like(b) if wanted[1] else None,
+        torch.zeros_like(log_weights) if wanted[3] and log_weights is not None else None,
+    )

@@ -232,7 +232,9 @@ def _picked(
         if with_entropy:
             spread = torch.empty(len(table), dtype=chosen.dtype, device=chosen.device)
         known = None if weights is None else chosen.pick(weights).reshape(len(table), -1).expand(table.shape)
-        picked = chosen.stream(PickedLogProbs(table, spread), temperature, known)
+        statistic = PickedLogProbs(table, spread)
+        picked = chosen.stream(statistic, temperature, known)
+        statistic.entropy = None  # the backward must not write into what was handed out
     else:
         log_p = _log_softmax(chosen.flat, temperature)
         picked = log_p.gather(-1, table)

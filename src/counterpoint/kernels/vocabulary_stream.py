@@ -11,15 +11,15 @@ Peak bytes above the inputs, with w bytes per element (4, or 8 for float64):
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from counterpoint.kernels.config import KernelSettings
-from counterpoint.kernels.foreseen import explain, scaled
+from counterpoint.kernels.foreseen import explain, scale_owned
 from counterpoint.kernels.projection import Projection
 from counterpoint.kernels.scores import Head, Scores
 from counterpoint.kernels.vocabulary_rows import TILE_ELEMENTS, Rows, RowStatistic
@@ -61,19 +61,33 @@ def chunks(count: int, vocabulary: int, buffers: int, itemsize: int, budget_byte
         yield slice(start, min(start + size, count))
 
 
+class Gradients(NamedTuple):
+    """Buffers to add gradients to: hidden [N, d], weight [V, d], bias [V], each in the type of the sums."""
+
+    hidden: Tensor | None = None
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+
+    @staticmethod
+    def wanted(which: Sequence[bool], inputs: Sequence[Tensor | None], dtype: torch.dtype) -> Gradients:
+        """Make zeros for the inputs that want gradient."""
+        return Gradients(
+            *(torch.zeros(x.shape, dtype=dtype, device=x.device) if w and x is not None else None
+              for w, x in zip(which, inputs))
+        )  # fmt: skip
+
+
 class _Pass:
     """One sweep over the positions of a head: values, and the gradients it is asked for."""
 
     def __init__(self, student: Projection, statistic: RowStatistic, settings: KernelSettings) -> None:
         self.student, self.statistic, self.settings = student, statistic, settings
-        self.weight_gradient: Tensor | None = None
-        self.bias_gradient: Tensor | None = None
 
     def sweep(
         self,
         values: Tensor | None,
         upstream: Tensor | None,
-        hidden_gradient: Tensor | None,
+        found: Gradients,
         only: Tensor | None = None,
         logit_gradient: Tensor | None = None,
     ) -> None:
@@ -108,12 +122,12 @@ class _Pass:
                 logit_gradient[rows if student.index is None else student.index[rows]] = z.to(
                     logit_gradient.dtype
                 )
-            if hidden_gradient is not None:
-                hidden_gradient[rows] += student.hidden_gradient(z)
-            if self.weight_gradient is not None:
-                self.weight_gradient.addmm_(z.T, student.states(rows))
-            if self.bias_gradient is not None:
-                self.bias_gradient.add_(z.sum(0))
+            if found.hidden is not None:
+                found.hidden[rows] += student.hidden_gradient(z)
+            if found.weight is not None:
+                found.weight.addmm_(z.T, student.states(rows))
+            if found.bias is not None:
+                found.bias.add_(z.sum(0))
 
 
 class _HeadStream(torch.autograd.Function):
@@ -132,54 +146,44 @@ class _HeadStream(torch.autograd.Function):
         student = Projection(head.detach(), temperature)
         sweep = _Pass(student, statistic, settings)
         values = hidden.new_empty(len(hidden), statistic.width, dtype=student.dtype)
-        wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        wants = ctx.needs_input_grad[:3]
         # Without foreseen factors, a gradient summed over positions cannot be formed yet; one per position can,
         # when a position has a single value.
-        foreseen = weights is not None
-        early = (wants_hidden or wants_weight or wants_bias) and (
-            foreseen or (statistic.width == 1 and wants_hidden and not (wants_weight or wants_bias))
+        if weights is None and any(wants) and statistic.width == 1 and not (wants[1] or wants[2]):
+            weights = torch.ones_like(values)
+        ctx.foreseen = weights.to(values.dtype) if weights is not None and any(wants) else None
+        ctx.owned = (
+            Gradients()
+            if ctx.foreseen is None
+            else Gradients.wanted(wants, (hidden, weight, bias), student.dtype)
         )
-        upstream = hidden_gradient = None
-        if early:
-            upstream = torch.ones_like(values) if weights is None else weights.to(values.dtype)
-            if wants_hidden:
-                hidden_gradient = torch.zeros(hidden.shape, dtype=student.dtype, device=hidden.device)
-            if wants_weight:
-                sweep.weight_gradient = torch.zeros(weight.shape, dtype=student.dtype, device=weight.device)
-            if wants_bias and bias is not None:
-                sweep.bias_gradient = torch.zeros(bias.shape, dtype=student.dtype, device=weight.device)
-        sweep.sweep(values, upstream, hidden_gradient)
+        sweep.sweep(values, ctx.foreseen, ctx.owned)
         ctx.save_for_backward(hidden, weight, bias)
-        ctx.sweep, ctx.upstream, ctx.hidden_gradient = sweep, upstream, hidden_gradient
+        ctx.pass_ = sweep
         return values
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
-        hidden, weight, bias = ctx.saved_tensors  # also refuses inputs changed in place since the forward
-        sweep: _Pass = ctx.sweep
-        wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
-        wants_bias = wants_bias and bias is not None
-        # The buffers are handed over; a second backward through the same graph starts from nothing.
-        hidden_gradient, foreseen = ctx.hidden_gradient, ctx.upstream
-        ctx.hidden_gradient = ctx.upstream = None
-        factor, rest, odd = explain(upstream, foreseen, shared=wants_weight or wants_bias)
-        dtype, device = sweep.student.dtype, hidden.device
-        if wants_hidden:
-            hidden_gradient = scaled(hidden_gradient, factor, hidden.shape, dtype, device)
-        if wants_weight:
-            sweep.weight_gradient = scaled(sweep.weight_gradient, factor, weight.shape, dtype, device)
-        if wants_bias:
-            sweep.bias_gradient = scaled(sweep.bias_gradient, factor, bias.shape, dtype, device)
+        inputs = ctx.saved_tensors  # also refuses inputs changed in place since the forward
+        wants, dtype = ctx.needs_input_grad[:3], ctx.pass_.student.dtype
+        owned, ctx.owned = ctx.owned, None
+        if owned is None or ctx.foreseen is None:
+            owned = Gradients.wanted(wants, inputs, dtype)
+            if (
+                ctx.foreseen is not None
+            ):  # handed over by an earlier backward through the same graph: form them once more
+                ctx.pass_.sweep(None, ctx.foreseen, owned)
+        factor, rest, odd = explain(
+            upstream, ctx.foreseen, shared=owned.weight is not None or owned.bias is not None
+        )
+        for buffer in owned:
+            if buffer is not None:
+                scale_owned(buffer, factor)
         if len(odd):
-            sweep.sweep(None, rest, hidden_gradient if wants_hidden else None, only=odd)
-        found = (hidden_gradient, sweep.weight_gradient, sweep.bias_gradient)
-        sweep.weight_gradient = sweep.bias_gradient = None
-        return (
-            *(g.to(x.dtype) if wanted else None
-              for g, x, wanted in zip(found, (hidden, weight, bias), (wants_hidden, wants_weight, wants_bias))),
-            None, None, None, None, None,
-        )  # fmt: skip
+            ctx.pass_.sweep(None, rest, owned, only=odd)
+        results = (None if g is None else g.to(x.dtype) for g, x in zip(owned, inputs))
+        return (*results, None, None, None, None, None)
 
 
 class _DenseStream(torch.autograd.Function):
@@ -194,7 +198,7 @@ class _DenseStream(torch.autograd.Function):
     ) -> Tensor:
         student = Projection(logits, temperature, index)
         values = logits.new_empty(len(student), statistic.width, dtype=student.dtype)
-        _Pass(student, statistic, settings).sweep(values, None, None)
+        _Pass(student, statistic, settings).sweep(values, None, Gradients())
         ctx.save_for_backward(logits)
         ctx.statistic, ctx.temperature, ctx.settings, ctx.index = statistic, temperature, settings, index
         return values
@@ -205,5 +209,5 @@ class _DenseStream(torch.autograd.Function):
         (logits,) = ctx.saved_tensors
         student = Projection(logits, ctx.temperature, ctx.index)
         result = torch.zeros_like(logits)
-        _Pass(student, ctx.statistic, ctx.settings).sweep(None, upstream, None, logit_gradient=result)
+        _Pass(student, ctx.statistic, ctx.settings).sweep(None, upstream, Gradients(), logit_gradient=result)
         return result, None, None, None, None
