@@ -21,10 +21,10 @@ from counterpoint.evaluation.recommendation import evaluate_recommender
 from counterpoint.methods.catalog import load
 from counterpoint.models.recommender import (
     Recommender,
-    export_embeddings,
     load_recommender,
     recommend_items,
 )
+from counterpoint.models.recommender_export import export_embeddings
 from counterpoint.training import Run
 from interaction_clusters import clusters
 
@@ -154,7 +154,9 @@ def test_saved_folder_recommends_by_id_without_the_data(tmp_path: Path) -> None:
     scores = [score for _, score in best]
     assert scores == sorted(scores, reverse=True)
     assert len(model.recommend(user, 10**6)) == len(data.items) - len(met)
-    assert best[0][0] not in {item for item, _ in model.recommend(user, 5, leave_out=[best[0][0], "unheard of"])}
+    assert best[0][0] not in {
+        item for item, _ in model.recommend(user, 5, leave_out=[best[0][0], "unheard of"])
+    }
     assert met <= {item for item, _ in model.recommend(user, 10**6, seen=True)}
     with pytest.raises(CounterpointError, match="knows no user 'u1000'.*did you mean 'u1"):
         model.recommend("u1000")

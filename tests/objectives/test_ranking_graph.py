@@ -123,8 +123,8 @@ def test_noise_leaves_isolated_nodes_alone() -> None:
 
 
 def test_negatives_are_uniform_over_the_unseen() -> None:
-    users, items = torch.tensor([0, 0, 0, 1]), torch.tensor([1, 3, 4, 0])
-    draw = UniformNegatives(users, items, num_users=2, num_items=6)
+    pairs = torch.tensor([[0, 0, 0, 1], [1, 3, 4, 0]])
+    draw = UniformNegatives(pairs, num_users=2, num_items=6)
     asked = torch.zeros(30_000, dtype=torch.int64)
     t = draw(
         asked, torch.ones_like(asked), torch.rand(len(asked), generator=torch.Generator().manual_seed(0))

@@ -195,14 +195,15 @@ def _roles(path: Path, table: pa.Table, header: bool, given: dict[str, str]) -> 
             roles["time"] = roles.pop("rating")
         return roles
     for column in names:
-        role = _role(column)
-        if role is not None and role not in roles and column not in roles.values():
-            roles[role] = column
+        found = _role(column)
+        if found is not None and found not in roles and column not in roles.values():
+            roles[found] = column
     for role in ("user", "item"):
         if role not in roles:
             other = next((column for column in names if column not in roles.values()), names[-1])
             raise CounterpointError(
-                f"{path}: no {role} column among {', '.join(names)}; expected one such as '{role}_id', or pass {role}={other!r}"
+                f"{path}: no {role} column among {', '.join(names)}; expected one such as '{role}_id', or pass {role}={other!r} "
+                f"(on the command line --data-option {role}={other})"
             )
     return roles
 

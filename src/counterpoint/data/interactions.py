@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from counterpoint.data.interaction_files import Table, read_table
+from counterpoint.data.interaction_files import read_table
+from counterpoint.data.interaction_rows import Rows, dense_core, distinct, positives, split_rows
 from counterpoint.errors import CounterpointError, nearest
 
 BUNDLED = {"movielens-100k": 4.0, "movielens-1m": 4.0}  # name -> rating from which a row is a positive
@@ -139,12 +140,12 @@ def load_interactions(
     files = _files(spec)
     tables = {part: read_table(file, columns, layout) for part, file in files.items()}
     notes = [f"{files[part].name}: {table.understood}" for part, table in tables.items()]
-    rows = _positives(tables, threshold, notes)
-    rows = _distinct(rows, notes)
+    rows = positives(tables, threshold, notes)
+    rows = distinct(rows, notes)
     if core > 1:
-        rows = _core(rows, core, notes)
+        rows = dense_core(rows, core, notes)
     if len(tables) == 1:
-        part = _split(rows, split, test, validation, split_seed, notes)
+        part = split_rows(rows, split, test, validation, split_seed, notes)
     else:
         part = rows.part
         if "validation" not in tables and validation:
@@ -156,22 +157,6 @@ def load_interactions(
                 f"validation: {len(chosen):,} pairs taken at random (seed {split_seed}) from the training file"
             )
     return _numbered(rows, part, notes)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Coded rows: user and item codes into the id lists, time (or None), and the part each row was read from."""
-
-    users: np.ndarray
-    items: np.ndarray
-    times: np.ndarray | None
-    part: np.ndarray
-    user_ids: pa.Array
-    item_ids: pa.Array
-
-    def keep(self, rows: np.ndarray) -> _Rows:
-        times = None if self.times is None else self.times[rows]
-        return _Rows(self.users[rows], self.items[rows], times, self.part[rows], self.user_ids, self.item_ids)
 
 
 def _check_options(split: str, test: float, validation: float, core: int) -> None:
@@ -209,110 +194,7 @@ def _files(spec: Path) -> dict[str, Path]:
     return found
 
 
-def _positives(tables: dict[str, Table], threshold: float | None, notes: list[str]) -> _Rows:
-    """One coded table of positive rows."""
-    users = pa.concat_arrays([table.users for table in tables.values()]).dictionary_encode()
-    items = pa.concat_arrays([table.items for table in tables.values()]).dictionary_encode()
-    order = {"all": 0, "train": 0, "validation": 1, "test": 2}
-    part = np.concatenate([np.full(len(table), order[name], np.int8) for name, table in tables.items()])
-    times = [table.times for table in tables.values()]
-    ratings = [table.ratings for table in tables.values()]
-    rows = _Rows(
-        users.indices.to_numpy().astype(np.int64),
-        items.indices.to_numpy().astype(np.int64),
-        np.concatenate([t for t in times if t is not None]) if all(t is not None for t in times) else None,
-        part,
-        users.dictionary,
-        items.dictionary,
-    )
-    if any(r is None for r in ratings):
-        if threshold is not None:
-            raise CounterpointError(
-                f"threshold={threshold} was given, but there is no rating column to hold against it; "
-                "name it with rating='...', or leave the threshold out"
-            )
-        return rows
-    rating = np.concatenate([r for r in ratings if r is not None])
-    low, high = rating.min(), rating.max()
-    if threshold is None:
-        if low < high:
-            notes.append(
-                f"ratings from {low:g} to {high:g}, no threshold given: every row counts as a positive (threshold={high - 1:g} would be stricter)"
-            )
-        return rows
-    kept = rating >= threshold
-    notes.append(
-        f"ratings from {low:g} to {high:g}: the {kept.sum():,} rows of at least {threshold:g} are positives, {(~kept).sum():,} are not"
-    )
-    if not kept.any():
-        raise CounterpointError(
-            f"threshold={threshold:g}: no rating is that high (they run from {low:g} to {high:g}); use a lower one"
-        )
-    return rows.keep(kept)
-
-
-def _distinct(rows: _Rows, notes: list[str]) -> _Rows:
-    """Each pair once: in its earliest part (training first, so that nothing leaks), at its earliest time."""
-    key = rows.users * len(rows.item_ids) + rows.items
-    times = np.zeros(len(key)) if rows.times is None else rows.times
-    order = np.lexsort((np.arange(len(key)), times, rows.part, key))
-    again = np.zeros(len(key), bool)
-    again[order[1:]] = key[order[1:]] == key[order[:-1]]
-    first = order[np.maximum.accumulate(np.where(again[order], 0, np.arange(len(order))))]
-    leaked = np.zeros(len(key), bool)
-    leaked[order] = rows.part[order] != rows.part[first]
-    if leaked.any():
-        notes.append(
-            f"leaks: {leaked.sum():,} evaluation pairs also stand in an earlier split; taken out of the evaluation"
-        )
-    notes.append(f"duplicates: {(again & ~leaked).sum():,} repeated pairs, counted once")
-    return rows.keep(~again)
-
-
-def _core(rows: _Rows, core: int, notes: list[str]) -> _Rows:
-    before = len(rows.users)
-    while True:
-        kept = (np.bincount(rows.users)[rows.users] >= core) & (np.bincount(rows.items)[rows.items] >= core)
-        if kept.all():
-            break
-        rows = rows.keep(kept)
-        if not kept.any():
-            raise CounterpointError(
-                f"core={core}: no user and item with that many pairs remain; use a smaller one"
-            )
-    notes.append(f"core {core}: {before - len(rows.users):,} pairs of rare users and items dropped")
-    return rows
-
-
-def _split(
-    rows: _Rows, split: str, test: float, validation: float, seed: int, notes: list[str]
-) -> np.ndarray:
-    """[P] of 0 training, 1 validation, 2 test."""
-    total = len(rows.users)
-    order = np.random.default_rng(seed).permutation(total)
-    if split != "ratio":
-        if rows.times is None:
-            raise CounterpointError(
-                f"split={split!r} needs a time column, and there is none; name it with time='...', or use split='ratio'"
-            )
-        order = order[np.argsort(rows.times[order], kind="stable")]
-    rank, size = np.empty(total, np.int64), np.full(total, total)
-    if split == "last":
-        order = order[np.argsort(rows.users[order], kind="stable")]
-        size = np.bincount(rows.users)[rows.users]
-        start = np.concatenate([[0], np.cumsum(np.bincount(rows.users))[:-1]])
-        rank[order] = np.arange(total) - start[rows.users[order]]
-    else:
-        rank[order] = np.arange(total)
-    held = np.rint(test * size)
-    middle = np.rint(validation * (size - held))
-    part = np.where(rank >= size - held, 2, np.where(rank >= size - held - middle, 1, 0)).astype(np.int8)
-    seeded = f", seed {seed}" if split == "ratio" else ""
-    notes.append(f"split: {split} (test {test:g}, validation {validation:g} of the rest{seeded})")
-    return part
-
-
-def _numbered(rows: _Rows, part: np.ndarray, notes: list[str]) -> Interactions:
+def _numbered(rows: Rows, part: np.ndarray, notes: list[str]) -> Interactions:
     """Number users and items by the training pairs."""
     train = part == 0
     users, items = np.unique(rows.users[train]), np.unique(rows.items[train])
@@ -347,4 +229,4 @@ def _numbered(rows: _Rows, part: np.ndarray, notes: list[str]) -> Interactions:
         pc.take(ids, pa.array(kept)).to_pylist()
         for ids, kept in ((rows.user_ids, users), (rows.item_ids, items))
     ]
-    return Interactions(ids[0], ids[1], *parts, notes)
+    return Interactions(ids[0], ids[1], parts[0], parts[1], parts[2], notes)

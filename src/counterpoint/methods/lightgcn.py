@@ -54,7 +54,7 @@ class LightGCN(Method):
         )
         best = run.state(best=Best(model, measured))
         run.optimize(model, Optimizer(name="adam", learning_rate=self.learning_rate))
-        negatives = UniformNegatives(*model.pairs.long(), model.num_users, model.num_items)
+        negatives = UniformNegatives(model.pairs, model.num_users, model.num_items)
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
             best.before(batch.epoch)
             # Propagation needs the whole graph, so every process works on the whole batch.

@@ -67,8 +67,9 @@ class SGL(Method):
         )
         best = run.state(best=Best(model, measured))
         run.optimize(model, Optimizer(name="adam", learning_rate=self.learning_rate))
-        negatives = UniformNegatives(*model.pairs.long(), model.num_users, model.num_items)
-        epoch, thinned = -1, ()
+        negatives = UniformNegatives(model.pairs, model.num_users, model.num_items)
+        epoch = -1
+        thinned: tuple[Adjacency, ...] = ()
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
             best.before(batch.epoch)
             if batch.epoch != epoch:
@@ -92,16 +93,11 @@ class SGL(Method):
         run.once("best", best.restore)
         return model
 
-    def thinned(self, model: Recommender, seed: int) -> tuple[Adjacency, Adjacency]:
+    def thinned(self, model: Recommender, seed: int) -> tuple[Adjacency, ...]:
         """Draw two thinned graphs; a function of the seed alone, so that a resumed epoch has the same ones."""
         draws = torch.Generator().manual_seed(seed)
-        first, second = (
-            model.pairs[
-                :, kept_edges(model.pairs.shape[1], self.dropped, draws).to(model.pairs.device)
-            ].long()
-            for _ in range(2)
-        )
-        return (
-            bipartite_adjacency(*first, model.num_users, model.num_items),
-            bipartite_adjacency(*second, model.num_users, model.num_items),
-        )
+        kept = [
+            kept_edges(model.pairs.shape[1], self.dropped, draws).to(model.pairs.device) for _ in range(2)
+        ]
+        users, items = model.pairs.long()
+        return tuple(bipartite_adjacency(users[k], items[k], model.num_users, model.num_items) for k in kept)

@@ -57,6 +57,8 @@ class Recommender(nn.Module, PyTorchModelHubMixin):
     """
 
     pairs: Tensor
+    user_embeddings: nn.Parameter
+    item_embeddings: nn.Parameter
 
     def __init__(
         self,
@@ -294,36 +296,3 @@ def recommend_items(
 ) -> list[tuple[str, float]]:
     """Load a saved model and return a user's best ``k`` unseen items as (item id, score); see ``Recommender.recommend``."""
     return load_recommender(folder).recommend(user, k, leave_out=leave_out)
-
-
-def export_embeddings(folder: str | Path, out: str | Path) -> list[Path]:
-    """Write a saved model's output embeddings for an inner-product index (FAISS ``IndexFlatIP`` and kin).
-
-    Args:
-        folder: the saved model.
-        out: a ``.safetensors`` file (tensors ``users`` and ``items``, ids as metadata), or a folder for ``users.npy``,
-            ``items.npy`` and the ids beside them, one a line, in ``users.txt`` and ``items.txt``.
-
-    Returns:
-        The files written.
-    """
-    import numpy as np
-
-    model, out = load_recommender(folder), Path(out)
-    users_UD, items_ID = (table.contiguous() for table in model.embeddings())
-    if out.suffix == ".safetensors":
-        out.parent.mkdir(parents=True, exist_ok=True)
-        ids = {"user_ids": json.dumps(model.user_ids), "item_ids": json.dumps(model.item_ids)}
-        save_file({"users": users_UD, "items": items_ID}, str(out), metadata=ids)
-        return [out]
-    if out.suffix:
-        raise CounterpointError(
-            f"{out}: expected a name that ends in .safetensors, or a folder for .npy files"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, table, names in (("users", users_UD, model.user_ids), ("items", items_ID, model.item_ids)):
-        np.save(out / f"{name}.npy", table.numpy())
-        (out / f"{name}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
-        written += [out / f"{name}.npy", out / f"{name}.txt"]
-    return written

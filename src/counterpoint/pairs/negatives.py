@@ -55,11 +55,11 @@ class UniformNegatives:
     """Completes observed pairs to triples; the same draw always gives the same item.
 
     Args:
-        users, items: [E] the training pairs. num_users, num_items: sizes.
+        pairs_2E: users and items of the training pairs. num_users, num_items: sizes.
     """
 
-    def __init__(self, users: Tensor, items: Tensor, num_users: int, num_items: int) -> None:
-        self.known: Interactions = interactions(users, items, num_users, num_items)
+    def __init__(self, pairs_2E: Tensor, num_users: int, num_items: int) -> None:
+        self.known: Interactions = interactions(pairs_2E[0], pairs_2E[1], num_users, num_items)
         self.num_users = num_users
 
     def __call__(self, users: Tensor, items: Tensor, uniform: Tensor) -> Triples:
