@@ -95,7 +95,7 @@ def test_bpr_pushes_the_right_way() -> None:
 def test_frobenius_is_not_squared_and_counts_repeats() -> None:
     table = rows(3)
     gathered = table[torch.tensor([0, 0, 2])]
-    expected = math.sqrt(sum(float(v) ** 2 for row in (0, 0, 2) for v in table[row])) / 3
+    expected = math.sqrt(sum(v.item() ** 2 for row in (0, 0, 2) for v in table[row])) / 3
     assert float(frobenius(gathered, size=3)) == pytest.approx(expected, rel=1e-12)
     assert torch.autograd.gradcheck(lambda x, y: frobenius(x, y, size=3), (rows(3), rows(3, seed=1)))
     zero = torch.zeros(2, 2, requires_grad=True)

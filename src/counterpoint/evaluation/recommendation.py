@@ -117,7 +117,7 @@ def ranking_metrics(
         "hit_ratio": found.sum() / relevant.sum(),
         "user_hit": (found > 0).double().mean(),
         "tail_recall": tail_found.mean() if len(tail_found) else torch.zeros(()),
-        "tail_share": tail_RK.sum() / valid_RK.sum(),
+        "tail_share": tail_RK.sum().double() / valid_RK.sum(),
         "coverage": torch.tensor(shown.unique().numel() / len(popularity), dtype=torch.float64),
         "popularity": percentile[shown].mean(),
     }
