@@ -52,7 +52,7 @@ class Selection:
 
     def pick(self, values: Tensor) -> Tensor:
         """Bring [..., K] or [...] to the flat chosen positions: [N, K] or [N]."""
-        flat = values.reshape(self.shape.numel(), *values.shape[len(self.shape) :])
+        flat = values.reshape((self.shape.numel(), *values.shape[len(self.shape) :]))
         return flat if self.index is None else flat[self.index]
 
     @property
@@ -86,4 +86,4 @@ class Selection:
         """Put [N] or [N, K] back at the positions [...] or [..., K], zeros elsewhere."""
         if self.index is not None:
             values = values.new_zeros(self.shape.numel(), *values.shape[1:]).index_copy(0, self.index, values)
-        return values.reshape(*self.shape, *values.shape[1:])
+        return values.reshape((*self.shape, *values.shape[1:]))
