@@ -110,7 +110,8 @@ def load_interactions(
     """Load, validate and split interactions.
 
     Args:
-        spec: a file, a folder with ``train.*``, ``test.*`` and perhaps ``validation.*``, or a bundled name.
+        spec: a file, a folder with ``train.*``, ``test.*`` and perhaps ``validation.*`` or with ``interactions.*``,
+            or a bundled name.
         user, item, rating, time: column names where the usual ones do not apply.
         threshold: rows rated lower are no positives (bundled data: 4).
         split: "ratio" (random pairs), "time" (the latest pairs overall) or "last" (each user's latest pairs);
@@ -176,6 +177,9 @@ def _check_options(split: str, test: float, validation: float, core: int) -> Non
 def _files(spec: Path) -> dict[str, Path]:
     if spec.is_file():
         return {"all": spec}
+    whole = [file for file in sorted(spec.iterdir()) if file.stem.lower() in {"interactions", "ratings"}]
+    if len(whole) == 1:
+        return {"all": whole[0]}
     found: dict[str, Path] = {}
     for part, names in PARTS.items():
         matches = [file for file in sorted(spec.iterdir()) if file.is_file() and file.stem.lower() in names]
@@ -189,7 +193,7 @@ def _files(spec: Path) -> dict[str, Path]:
         if part not in found:
             there = ", ".join(sorted(file.name for file in spec.iterdir())[:8]) or "nothing"
             raise CounterpointError(
-                f"{spec}: no {part}.* in this folder (found {there}); expected train.* and test.*, or give one file to be split"
+                f"{spec}: no {part}.* in this folder (found {there}); expected train.* and test.*, or one interactions.* to be split"
             )
     return found
 
