@@ -144,6 +144,17 @@ def test_altered_stage_is_made_anew(tmp_path: Path) -> None:
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
+def test_altered_stage_behind_the_checkpoint_is_refused(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", checkpoint_steps=3)
+    with pytest.raises(Stop):
+        fit(run, 18)
+    run.close()
+    stage = tmp_path / "run/stages/rounds-1/judge/tensors.safetensors"
+    stage.write_bytes(stage.read_bytes() + b"x")
+    with Run(tmp_path / "run") as run, pytest.raises(CounterpointError, match="trained on since"):
+        fit(run)
+
+
 def test_stage_shards_are_kept(tmp_path: Path) -> None:
     calls: list[list[int]] = []
 

@@ -293,7 +293,11 @@ class Run:
         shards are divided, and a result without shards is made by the first one.
         """
         self._open()
-        return self.stages.run(self._key(name), fn, over, size)
+        key = self._key(name)
+        result = self.stages.run(key, fn, over, size, settled=key in self.cursor.done)
+        if self._walking is None and key not in self.cursor.done:
+            self.cursor.done.append(key)
+        return result
 
     def once(self, name: str, fn: Callable[[], Any]) -> None:
         """Run code that changes registered state between loops (refresh a reference), exactly once in the run's history."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from counterpoint.errors import CounterpointError
 from counterpoint.training import distributed, tree
 from counterpoint.training.durable import damage, write_folder
 from counterpoint.training.seeds import derive, seed_everything
@@ -33,9 +34,16 @@ class Stages:
         show: Callable[[str, int, int], None],
     ) -> None:
         self.folder, self.seed, self.say, self.pause, self.show = folder, seed, say, pause, show
+        self._settled = False
 
-    def run(self, key: str, fn: Callable[..., Any], over: Sequence[Any] | None, size: int) -> Any:
-        """Result of ``fn()``, or the joined lists of ``fn(shard)`` over shards of ``over``; from disk where it is there."""
+    def run(
+        self, key: str, fn: Callable[..., Any], over: Sequence[Any] | None, size: int, settled: bool = False
+    ) -> Any:
+        """Result of ``fn()``, or the joined lists of ``fn(shard)`` over shards of ``over``; from disk where it is there.
+
+        ``settled`` says that the restored state is later than this stage, so that it cannot be made anew.
+        """
+        self._settled = settled
         if over is None:
             result = self._one(key, fn, owner=0)
         else:
@@ -67,10 +75,17 @@ class Stages:
         if distributed.world()[0] != owner:
             return
         target = self.folder / key
+        if self._settled and not target.exists():
+            target.mkdir(parents=True)  # an empty folder is a damaged one
         if target.exists():
             fault = damage(target)
             if fault is None:
                 return
+            if self._settled:
+                raise CounterpointError(
+                    f"the result of stage {key} cannot be used: {fault}; the run has trained on since, so it cannot be made "
+                    f"anew from the same state: put the folder {target} back, or start again in another --out"
+                )
             self.say(f"stage {key} is made anew: {fault}")
         seed_everything(derive(self.seed, key))
         result = fn()
