@@ -114,7 +114,8 @@ def _from_gguf(file: Path, folder: Path, dtype: str) -> None:
         del config.quantization_config
     config.dtype = dtype
     # A fresh module takes the weights, so that nothing of the quantised loading travels with them.
-    plain = AutoModelForCausalLM.from_config(config, dtype=kind)
+    with torch.random.fork_rng(devices=[]):  # a fetch must not move anybody's random numbers
+        plain = AutoModelForCausalLM.from_config(config, dtype=kind)
     plain.load_state_dict(read.state_dict())
     plain.generation_config = read.generation_config
     plain.save_pretrained(folder)
@@ -197,7 +198,8 @@ def _whisper_module(arrays: dict[str, np.ndarray]) -> Any:
             if side == "decoder":
                 weights |= _attention(get, f"{here}/attention", f"{there}.encoder_attn", fused=2)
                 weights |= _norm(get, f"{here}/attention/layer_norm", f"{there}.encoder_attn_layer_norm")
-    model = WhisperForConditionalGeneration(config)
+    with torch.random.fork_rng(devices=[]):  # a fetch must not move anybody's random numbers
+        model = WhisperForConditionalGeneration(config)
     model.load_state_dict(weights)
     return model.eval()
 
