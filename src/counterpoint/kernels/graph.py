@@ -79,29 +79,73 @@ def propagate(adjacency: Adjacency, x: Tensor) -> Tensor:
         adjacency: over N nodes.
         x: [N, D].
     """
+    _check_table(adjacency, x)
+    return _Propagate.apply(adjacency.matrix, x, False)
+
+
+def _check_table(adjacency: Adjacency, x: Tensor) -> None:
     if x.dim() != 2 or len(x) != adjacency.num_nodes:
         raise CounterpointError(
             f"embeddings {tuple(x.shape)} were given for {adjacency.num_nodes} nodes ({adjacency.num_users} users, then "
             f"{adjacency.num_items} items); expected [{adjacency.num_nodes}, D]; for example propagate(graph, torch.cat([users, items]))"
         )
-    return _Propagate.apply(adjacency.matrix, x)
+    if x.dtype != adjacency.matrix.dtype:
+        raise CounterpointError(
+            f"{x.dtype} embeddings were given for a {adjacency.matrix.dtype} adjacency; expected one type; "
+            "for example bipartite_adjacency(..., dtype=embeddings.dtype)"
+        )
 
 
 def propagate_rows(adjacency: Adjacency, x: Tensor, nodes: Tensor) -> Tensor:
-    """Return rows ``nodes`` of ``A x``, [len(nodes), D], touching those rows' edges alone: the last layer of a batch."""
-    return propagate(adjacency, x)[nodes]
+    """Return rows ``nodes`` of ``A x``, touching those rows' edges alone, forward and backward: the last layer of a batch.
+
+    Args:
+        adjacency: over N nodes.
+        x: [N, D].
+        nodes: [n] node numbers, users first, then items from ``num_users`` on.
+
+    Returns:
+        [n, D].
+    """
+    _check_table(adjacency, x)
+    _check_ids("node", nodes, adjacency.num_nodes)
+    return _Propagate.apply(_rows_of(adjacency.matrix, nodes), x, True)
+
+
+def _rows_of(matrix: Tensor, nodes: Tensor) -> Tensor:
+    """Cut rows out of a CSR matrix."""
+    start, column, values = matrix.crow_indices().long(), matrix.col_indices(), matrix.values()
+    begin = start[nodes]
+    count = start[nodes + 1] - begin
+    offset = torch.cat([count.new_zeros(1), count.cumsum(0)])
+    edges = torch.arange(int(offset[-1]), device=column.device) + torch.repeat_interleave(
+        begin - offset[:-1], count
+    )
+    return _csr(offset, column[edges], values[edges], (len(nodes), matrix.shape[1]))
+
+
+def _transpose(matrix: Tensor) -> Tensor:
+    """Turn a CSR matrix into the CSR matrix of its transpose: the product that multiplies fastest."""
+    start, column, values = matrix.crow_indices(), matrix.col_indices(), matrix.values()
+    row = torch.repeat_interleave(torch.arange(len(start) - 1, device=column.device), start.diff().long())
+    order = torch.argsort(column, stable=True)
+    count = torch.bincount(column, minlength=matrix.shape[1])
+    offset = torch.cat([count.new_zeros(1), count.cumsum(0)])
+    return _csr(offset, row[order], values[order], (matrix.shape[1], matrix.shape[0]))
 
 
 class _Propagate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, x: Tensor) -> Tensor:
-        ctx.matrix = matrix
+    def forward(ctx: Any, matrix: Tensor, x: Tensor, cut: bool) -> Tensor:
+        ctx.matrix, ctx.cut = matrix, cut
         return matrix @ x
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor]:
-        return None, ctx.matrix @ upstream.contiguous()
+    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor, None]:
+        # The whole adjacency is its own transpose; a cut of its rows is not.
+        back = _transpose(ctx.matrix) if ctx.cut else ctx.matrix
+        return None, back @ upstream.contiguous(), None
 
 
 def _csr(start: Tensor, column: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -70,7 +70,7 @@ def _positions(mask: Tensor) -> Tensor:
     return (mask.long().cumsum(1) - 1).clamp(min=0)
 
 
-def _new_cache(backbone: nn.Module) -> Any:
+def _new_cache(backbone: Any) -> Any:
     try:
         from transformers import DynamicCache
     except ImportError:
@@ -78,7 +78,7 @@ def _new_cache(backbone: nn.Module) -> Any:
     return DynamicCache(config=backbone.config)
 
 
-def _share(cache: Any, group: int, backbone: nn.Module) -> Any:
+def _share(cache: Any, group: int, backbone: Any) -> Any:
     """Let every layer of a cache over P prompts serve P * G rows."""
     from transformers.cache_utils import DynamicLayer
 
@@ -97,21 +97,23 @@ def _share(cache: Any, group: int, backbone: nn.Module) -> Any:
         def update(
             self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
         ) -> tuple[Tensor, Tensor]:
-            self.keys, self.values = _append(self.keys, key_states), _append(self.values, value_states)
-            return self.keys, self.values
+            keys, values = _append(self.keys, key_states), _append(self.values, value_states)
+            self.keys, self.values = keys, values
+            return keys, values
 
-    for i, layer in enumerate(cache.layers):
+    layers: list[Any] = cache.layers
+    for i, layer in enumerate(layers):
         if type(layer) is DynamicLayer:
-            shared = Shared()
+            shared: Any = Shared()
             shared.lazy_initialization(layer.keys, layer.values)
             shared.keys, shared.values = layer.keys, layer.values
-            cache.layers[i] = shared
+            layers[i] = shared
         else:
             layer.batch_repeat_interleave(group)
     return cache
 
 
-def _append(prompt: Tensor, new: Tensor) -> Tensor:
+def _append(prompt: Any, new: Tensor) -> Tensor:
     """Join [P, heads, L, width] and [P * G, heads, T, width] to [P * G, heads, L + T, width] in one copy."""
     group = len(new) // len(prompt)
     wide = prompt.unsqueeze(1).expand(-1, group, -1, -1, -1)
