@@ -304,7 +304,8 @@ def reproduce(
 
     found, plan = reproduction(key)
     content = reproducing.reproduce(found, plan, Path(out), jobs=jobs, progress=progress)
-    reproducing.write_evidence(Path(evidence) / f"{key}.json", content)
+    for path in (Path(out) / "evidence.json", Path(evidence) / f"{key}.json"):
+        reproducing.write_evidence(path, content)
     return content
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoint.study.wording import interval, number, sentence, signed
+from counterpoint.study.wording import interval, number, sentence, signed, won
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,8 +74,8 @@ def study_table(screen: Console, summary: Mapping[str, Any], out: Path) -> None:
         figure, cost = arm["metrics"][primary], arm["cost"]
         cells = ["", "", ""]
         if difference is not None:
-            won = f"{difference['above_zero'] * difference['n']:g}/{difference['n']}"
-            cells = [signed(difference["mean"]), interval(difference, plus=True), won]
+            count = won(difference).replace(" seeds", "")
+            cells = [signed(difference["mean"]), interval(difference, plus=True), count]
         color = {"above": "green", "below": "red"}.get((difference or {}).get("verdict", ""), "")
         table.add_row(
             f"[bold]{name}[/]" if name != baseline else f"{name} [dim](baseline)[/]",

@@ -45,25 +45,42 @@ def interval(estimate: Mapping[str, Any], plus: bool = False) -> str:
     return f"{show(low)} to {show(high)}"
 
 
+def won(difference: Mapping[str, Any], lower_is_better: bool = False) -> str:
+    """In how many seeds a difference is on the better side.
+
+    >>> won({"values": [0.1, 0.0, -0.2]})
+    '1 of 3 seeds (1 equal)'
+    """
+    sign = -1 if lower_is_better else 1
+    values = [value for value in difference["values"] if value is not None]
+    ties = sum(value == 0 for value in values)
+    count = sum(sign * value > 0 for value in values)
+    return f"{count} of {len(values)} seeds" + (f" ({ties} equal)" if ties else "")
+
+
 def sentence(arm: str, baseline: str, difference: Mapping[str, Any], lower_is_better: bool = False) -> str:
     """What a paired difference says, and what it does not."""
     n, mean = difference["n"], difference["mean"]
-    if mean is None or (isinstance(mean, float) and math.isnan(mean)):
+    if mean is None or math.isnan(mean):
         return f"{arm} against {baseline}: a figure could not be computed, so there is nothing to compare."
     if difference["low"] is None:
         return f"{arm} against {baseline}: {signed(mean)} with {n} seed, which cannot say how sure that is."
-    won = difference["above_zero"] if not lower_is_better else 1 - difference["above_zero"]
-    span = (
-        f"{signed(mean)} (95% interval {interval(difference, plus=True)}; better in {won * n:g} of {n} seeds)"
-    )
+    span = f"{signed(mean)} (95% interval {interval(difference, plus=True)}; better in {won(difference, lower_is_better)})"
     if difference["verdict"] == "unclear":
         return f"{arm} against {baseline}: {span}. The interval includes zero: no difference is shown."
     better = (difference["verdict"] == "above") != lower_is_better
     corrected = difference.get("p_holm")
-    doubt = (
-        " Corrected for the number of comparisons it could be chance."
-        if corrected is not None and corrected > 0.05
-        else ""
-    )
+    doubt = ""
+    if corrected is not None and corrected > 0.05:
+        doubt = " Corrected for the number of comparisons it could be chance."
     few = " Few seeds: more would make this firmer." if n < 5 else ""
     return f"{arm} is {'better' if better else 'worse'} than {baseline}: {span}.{doubt}{few}"
+
+
+def claim_sentence(claim: Mapping[str, Any]) -> str:
+    """What the seeds say of a paper's claim."""
+    bound = f", claimed to exceed {number(claim['above'])}" if claim["above"] else ""
+    if claim["mean"] is None:
+        return f"{claim['metric']}: a figure could not be computed"
+    span = f"{claim['metric']} {signed(claim['mean'])}, 95% interval {interval(claim, plus=True)}{bound}, {claim['n']} seeds"
+    return span + ("; the seeds say the opposite" if claim["opposite"] else "")

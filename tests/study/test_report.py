@@ -1,0 +1,142 @@
+"""The report: one file that loads nothing, honest about zero, drawn without a console error at both widths."""
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+from toy_methods import Logistic, Nothing
+
+from counterpoint.errors import CounterpointError
+from counterpoint.study import plots
+from counterpoint.study.compare import compare
+from counterpoint.study.plan import Entry, Plan
+from counterpoint.study.report import write_report
+from counterpoint.study.single import execute
+from counterpoint.study.wording import sentence
+
+VOID = {"meta", "link", "br", "input", "img"}
+
+
+class Balanced(HTMLParser):
+    """Raises when a tag is closed that was not opened last."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.links = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.links += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    from counterpoint.study import task
+    from counterpoint.study.recipe import recipe_of
+
+    task._modules["toy"] = "toy_task"
+    folder = tmp_path_factory.mktemp("report") / "study"
+
+    def arm(name, method, **rest):
+        recipe = recipe_of(method, "toy", data="points", model="linear", budget={"steps": 12})
+        return Entry(name=name, recipe=recipe, **rest)
+
+    entries = [
+        arm("<i>learns", Logistic(), tune={"learning_rate": (0.01, 1.0)}, title="a & b"),
+        arm("the-same", Logistic()),
+        arm("nothing", Nothing(), baseline=True),
+    ]
+    compare(Plan(what="compare", entries=entries, seeds=4, trials=3), folder)
+    del task._modules["toy"]
+    return folder
+
+
+def test_the_page_is_well_formed_and_loads_nothing(study, tmp_path):
+    page = write_report([study], tmp_path / "page.html").read_text()
+    parser = Balanced()
+    parser.feed(page)
+    assert parser.open == []
+    assert [link for link in parser.links if not link.startswith(("#", "data:"))] == []
+    assert not re.search(r"https?://|@import|url\(|<script", page)
+    assert "<i>" not in page
+    assert "&lt;i&gt;learns" in page
+
+
+def test_every_seed_is_a_dot_and_every_figure_is_the_runs(study, tmp_path):
+    page = write_report([study], tmp_path / "page.html").read_text()
+    for seed in range(4):
+        assert page.count(f"<title>nothing, seed {seed}: ") == 2  # one drawing for each width
+    import json
+
+    run = json.loads((study / "runs" / "nothing" / "seed-2" / "result.json").read_text())
+    assert f"nothing, seed 2: {run['metrics']['test']['accuracy']:.4f}" in page
+
+
+def test_an_interval_with_zero_is_called_not_shown():
+    values = [0.01, -0.02, 0.015]
+    difference = {"n": 3, "mean": 0.0017, "low": -0.04, "high": 0.05, "verdict": "unclear", "values": values}
+    said = sentence("a", "b", difference)
+    assert "no difference is shown" in said
+    assert "better in 2 of 3 seeds" in said
+    assert "is better than" not in said
+    firm = {**difference, "n": 5, "low": 0.001, "verdict": "above", "p_holm": 0.2}
+    assert "it could be chance" in sentence("a", "b", firm)
+    assert "is worse than" in sentence("a", "b", {**firm, "p_holm": 0.01}, lower_is_better=True)
+    assert "cannot say how sure" in sentence("a", "b", {**difference, "n": 1, "low": None, "high": None})
+
+
+def test_runs_and_studies_share_a_page_and_unfinished_ones_are_refused(study, recipe, tmp_path):
+    run = execute(recipe(before=True), tmp_path / "run", progress=False).folder
+    page = write_report([study, run], tmp_path / "page.html").read_text()
+    assert page.count('<section class="study"') == 2
+    assert 'href="#s1"' in page
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CounterpointError, match="neither a run nor a study"):
+        write_report([tmp_path / "empty"])
+    (run / "result.json").unlink()
+    with pytest.raises(CounterpointError, match="not finished"):
+        write_report([run])
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 1.0), (-3e-5, 2e-5), (0.9312, 0.9388), (-120.0, 4000.0), (5.0, 5.0)]
+)
+def test_ticks_are_round_and_inside(low, high):
+    found = plots.ticks(low, high)
+    assert 1 <= len(found) <= 12
+    assert all(low - 1e-12 <= tick <= high + 1e-12 for tick in found)
+    assert len(set(found)) == len(found)
+
+
+def test_a_plot_of_one_seed_and_of_equal_figures_is_drawn():
+    one = plots.rows([plots.Row("a", 0.5, None, None, [("seed 0", 0.5)], "red")], title="one")
+    equal = plots.rows(
+        [plots.Row("a", 0.0, 0.0, 0.0, [("s", 0.0), ("t", 0.0)], "red")], zero=True, title="equal"
+    )
+    for drawing in (one, equal):
+        assert "nan" not in drawing
+        assert drawing.count("<svg") == 2
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_draws_it_without_a_console_error(study, tmp_path, width):
+    page = write_report([study], tmp_path / "page.html")
+    picture = tmp_path / "page.png"
+    command = [
+        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr",
+        f"--window-size={width},2400", f"--screenshot={picture}", page.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert picture.stat().st_size > 20_000
+    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
