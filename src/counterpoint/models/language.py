@@ -344,9 +344,9 @@ def find(spec: str | Path) -> Path:
     folder = Path(spec)
     if folder.is_dir():
         return folder
-    from counterpoint.models import bundled
+    from counterpoint import bundled
 
-    return Path(bundled.path(str(spec)))
+    return bundled.path(str(spec))
 
 
 def same_vocabulary(one: Language, other: Language) -> None:

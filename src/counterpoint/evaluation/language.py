@@ -1,0 +1,101 @@
+"""What a language model can do on problems: greedy accuracy, perplexity of references, and how far it has moved.
+
+Everything is greedy or exact, so that the same weights give the same figures.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from counterpoint.data.problems import Problems
+from counterpoint.errors import CounterpointError
+from counterpoint.generation.sampler import Sampler, row_draws
+from counterpoint.models.language import Language
+from counterpoint.models.likelihood import sequence_log_probs
+
+
+def greedy_accuracy(
+    model: Language, problems: Problems, *, max_new_tokens: int | None = None, at_once: int = 64
+) -> dict[str, float]:
+    """Answer every problem greedily and score the replies with the problems' scorer.
+
+    Args:
+        model: the model.
+        problems: a split with answers.
+        max_new_tokens: longest reply; None takes half as much again as the longest reference, between 32 and 256.
+        at_once: problems that are answered together (of similar length, so that little is padding).
+
+    Returns:
+        ``accuracy``, the mean score; ``ended``, the share of replies that came to an end; ``reply_tokens``, their mean
+        length.
+
+    Raises:
+        CounterpointError: no problems, or problems without answers.
+    """
+    if not len(problems):
+        raise CounterpointError("this split holds no problems; give the data a validation and a test part")
+    if not problems.scored:
+        raise CounterpointError(
+            "accuracy needs an answer for every problem; give the data an 'answer' column, or name it: answer=label"
+        )
+    sampler = Sampler(max_new_tokens=max_new_tokens or reply_budget(model, problems), temperature=0)
+    order = sorted(range(len(problems)), key=lambda place: len(problems[place].key()))
+    total, ended, tokens = 0.0, 0, 0
+    for start in range(0, len(order), at_once):
+        rows = [problems[place] for place in order[start : start + at_once]]
+        replies = sampler(model, model.prompts([row.prompt for row in rows]))
+        total += sum(problems.score(text, row) for text, row in zip(model.texts(replies), rows))
+        ended += int(replies.ended.sum())
+        tokens += int(replies.mask.sum())
+    count = len(problems)
+    return {"accuracy": total / count, "ended": ended / count, "reply_tokens": tokens / count}
+
+
+def reply_budget(model: Language, problems: Problems) -> int:
+    """How many tokens a reply may take, judged by the references."""
+    references = [row.reference for row in problems if row.reference]
+    longest = (
+        max((len(row) for row in model.tokenizer(references)["input_ids"]), default=0) if references else 0
+    )
+    return min(max(32, longest * 3 // 2), 256)
+
+
+def perplexity(model: Language, problems: Problems, *, at_once: int = 32) -> float:
+    """Return exp of the mean negative log-probability per token of the references, end token included.
+
+    Raises:
+        CounterpointError: no problem has a reference.
+    """
+    rows = [row for row in problems if row.reference]
+    if not rows:
+        raise CounterpointError(
+            "perplexity needs references; give the data a 'completion' or an 'answer' column"
+        )
+    sums, lengths = sequence_log_probs(
+        model, [row.prompt for row in rows], [row.reference for row in rows], at_once=at_once
+    )
+    return math.exp(-float(sums.sum()) / float(lengths.sum()))
+
+
+@torch.no_grad()
+def retention(
+    model: Language, base: Language, problems: Problems, *, max_new_tokens: int = 64, seed: int = 0
+) -> float:
+    """Perplexity, under ``model``, of what ``base`` says at temperature 1: how far the model has moved from its base.
+
+    The base's own value is the floor; the further from it, the more was unlearnt.
+
+    Args:
+        model: the tuned model.
+        base: the model that it was tuned from.
+        problems: prompts, best of another kind than those trained on.
+        max_new_tokens: length of what the base says.
+        seed: of its sampling.
+    """
+    prompts = base.prompts([row.prompt for row in problems])
+    draws = row_draws(seed, range(len(problems)), max_new_tokens)
+    texts = base.texts(Sampler(max_new_tokens=max_new_tokens)(base, prompts, draws))
+    sums, lengths = sequence_log_probs(model, [row.prompt for row in problems], texts)
+    return math.exp(-float(sums.sum()) / float(lengths.sum()))
