@@ -53,7 +53,7 @@ def stream_rows(
 
 def chunks(count: int, vocabulary: int, buffers: int, itemsize: int, budget_bytes: int) -> Iterator[slice]:
     """Split positions so that ``buffers`` tables [n, V] and the tile temporaries fit the budget."""
-    room = max(budget_bytes - 6 * TILE_ELEMENTS * itemsize, budget_bytes // 2)
+    room = max(budget_bytes - 3 * buffers * TILE_ELEMENTS * itemsize, budget_bytes // 2)
     size = max(1, room // (buffers * vocabulary * itemsize))
     parts = -(-count // size)
     size = -(-count // max(parts, 1))
