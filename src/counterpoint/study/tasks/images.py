@@ -32,6 +32,7 @@ class ImageTask:
     bundled = {  # noqa: RUF012
         "digits": "1,797 scanned digits of 8x8 pixels, 10 classes",
         "mnist5k": "5,000 handwritten digits of 28x28 pixels, 10 classes",
+        "mnist10k": "10,000 handwritten digits of 28x28 pixels, 10 classes",
         "fashion-mnist": "70,000 gray photographs of garments, 28x28 pixels, 10 classes",
     }
 
