@@ -99,12 +99,13 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
+(Path(sys.argv[1]) / os.environ.get("RANK", "0")).mkdir(exist_ok=True)
 from interaction_clusters import clusters
 from counterpoint.methods.catalog import load
 from counterpoint.models.recommender import Recommender
 from counterpoint.training import Run
 folder, kill_at = Path(sys.argv[1]), int(sys.argv[2])
-data = clusters(folder)
+data = clusters(folder / os.environ.get("RANK", "0"))
 run = Run(folder / "run", seed=1, progress=False, checkpoint_steps=3)
 emit, count = run.events.emit, iter(range(10**6))
 def killing(**values):
@@ -113,8 +114,10 @@ def killing(**values):
     emit(**values)
 run.events.emit = killing
 model = load("xsimgcl").settings(batch_size=64, epochs=6, keep="best").fit(Recommender.for_data(data, dimension=16), data, run)
+rank = run.rank
 run.close()
-model.save_pretrained(folder / "model")
+if rank == 0:
+    model.save_pretrained(folder / "model")
 """
 
 
@@ -130,6 +133,22 @@ def test_sigkill_then_the_same_command_gives_the_same_bits(tmp_path: Path) -> No
             assert code == (0 if kill_at < 0 else -signal.SIGKILL)
     files = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "killed")]
     assert same_bits(*files)
+
+
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    script = tmp_path / "fit.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1])))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for name, launcher in {"one": [sys.executable], "two": torchrun}.items():
+        (tmp_path / name).mkdir()
+        command = [*launcher, str(script), str(tmp_path / name), "-1"]
+        done = subprocess.run(command, env=environment, check=False, timeout=240, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-5, atol=1e-7)
 
 
 def test_saved_folder_recommends_by_id_without_the_data(tmp_path: Path) -> None:
