@@ -73,6 +73,7 @@ def list_methods(
 def show(key: Annotated[str, typer.Argument(help="a method's key, see counterpoint list")]) -> None:
     """Show a method: its paper, what it needs, and every setting with its type and default."""
     import inspect
+    import typing
     from dataclasses import MISSING, fields
 
     from rich.table import Table
@@ -96,7 +97,8 @@ def show(key: Annotated[str, typer.Argument(help="a method's key, see counterpoi
     for field in fields(cls):
         default = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[misc]
         searched = cls.search.get(field.name)
-        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+        plain = isinstance(field.type, type) and not typing.get_args(field.type)
+        kind = field.type.__name__ if plain else str(field.type).replace("typing.", "")  # type: ignore[union-attr]
         span = (
             ""
             if searched is None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from counterpoint import __version__
-from counterpoint.cli import data, listing, results, studies, train
+from counterpoint.cli import data, demo, listing, results, studies, train
 
 app = typer.Typer(
     name="counterpoint",
@@ -17,21 +19,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("list")(listing.list_methods)
-app.command("show")(listing.show)
-app.command("recommend")(data.recommend)
-app.command("check")(data.check)
+FREE = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""A method's settings are options that the command does not know; the method checks them."""
+
+app.command("list", short_help="List methods, baselines and what is planned.")(listing.list_methods)
+app.command("show", short_help="Show a method and its settings.")(listing.show)
+app.command("recommend", short_help="Suggest methods for data.")(data.recommend)
+app.command("check", short_help="Say what is understood of data and a model.")(data.check)
 app.add_typer(data.app, name="data")
-app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train.run)
-app.command("resume")(train.resume)
-app.command("compare")(studies.compare)
-app.command("ablate", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    studies.ablate
-)
-app.command("reproduce")(studies.reproduce)
-app.command("report")(results.report)
-app.command("export")(results.export)
-app.command("recommend-items")(results.recommend_items)
+app.command("run", short_help="Train a model with one method.", context_settings=FREE)(train.run)
+app.command("resume", short_help="Go on with a run or a study.")(train.resume)
+app.command("compare", short_help="Let methods compete under one budget.")(studies.compare)
+app.command("ablate", short_help="Change one setting at a time.", context_settings=FREE)(studies.ablate)
+app.command("reproduce", short_help="Run a paper's effect, write the evidence.")(studies.reproduce)
+app.command("report", short_help="Draw a page from runs and studies.")(results.report)
+app.command("export", short_help="Copy a trained model out.")(results.export)
+app.command("recommend-items", short_help="Recommend items to a user.")(results.recommend_items)
+app.command("demo", hidden=True)(demo.demo)
 
 
 def _version(wanted: bool) -> None:
@@ -51,6 +55,11 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    if sys.argv[1:] == [
+        "list"
+    ]:  # answered before typer loads pydantic to read options, which takes longer than the list
+        listing.list_methods()
+        return
     app()
 
 

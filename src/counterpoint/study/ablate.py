@@ -54,7 +54,7 @@ def plan_of(recipe: Recipe, method: Trainable, vary: Mapping[str, Sequence[Any]]
     for name, values in variations(method, vary).items():
         for value in values:
             changed = type(method).settings(**{**recipe.settings, name: value})
-            label = f"{name}={_label(value)}"
+            label = f"{name}={_label(getattr(changed, name))}"
             settings = plain(dataclasses.asdict(changed))
             entries.append(
                 Entry(name=label, recipe=replace(recipe, settings=settings), title=f"only {label}")

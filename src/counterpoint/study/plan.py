@@ -59,7 +59,9 @@ class Plan:
         names = [entry.name for entry in self.entries]
         for name in names:
             if not name or name.startswith(".") or any(letter in name for letter in "/\\\0"):
-                raise CounterpointError(f"arm '{name}': a name is a folder's, so it has no slash and no dot in front")
+                raise CounterpointError(
+                    f"arm '{name}': a name is a folder's, so it has no slash and no dot in front"
+                )
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise CounterpointError(

@@ -92,7 +92,7 @@ def _rows(
     top = 22 if start is not None else 8
     bottom = top + height_row * len(given)
     x = _scale(low, high, left + 8, right - 8)
-    marks = ticks(low, high, 4 if compact else 6)
+    marks = next(m for n in (4 if compact else 6, 6, 8, 10) if len(m := ticks(low, high, n)) > 2 or n == 10)
     step = marks[1] - marks[0] if len(marks) > 1 else 1
     parts = [
         f'<line class="axis" x1="{x(m):.1f}" x2="{x(m):.1f}" y1="{top}" y2="{bottom}"/>'

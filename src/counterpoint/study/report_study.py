@@ -159,10 +159,10 @@ def _difference_plot(summary: Summary, colors: Mapping[str, str]) -> str:
     head = (
         "",
         f"minus {baseline}",
-        "95% interval (Student)",
-        "95% (bootstrap)",
+        "95% interval",
+        "bootstrap 95%",
         "seeds won",
-        "chance it is better",
+        "P(better)",
         "p (Holm)",
     )
     return (
@@ -171,7 +171,7 @@ def _difference_plot(summary: Summary, colors: Mapping[str, str]) -> str:
         "An interval that includes zero shows no difference.</p>"
         + html.figure(
             rows(given, zero=True, title=f"Paired differences of {metric} from {baseline}"),
-            f"Right of the dashed line is better than {baseline}.",
+            f"Right of the dashed line is better than {baseline}. P(better): probability that the mean over all seeds is.",
         )
         + html.table(head, body)
     )

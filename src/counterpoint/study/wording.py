@@ -49,13 +49,13 @@ def won(difference: Mapping[str, Any], lower_is_better: bool = False) -> str:
     """In how many seeds a difference is on the better side.
 
     >>> won({"values": [0.1, 0.0, -0.2]})
-    '1 of 3 seeds (1 equal)'
+    '1 of 3 seeds, 1 equal'
     """
     sign = -1 if lower_is_better else 1
     values = [value for value in difference["values"] if value is not None]
     ties = sum(value == 0 for value in values)
     count = sum(sign * value > 0 for value in values)
-    return f"{count} of {len(values)} seeds" + (f" ({ties} equal)" if ties else "")
+    return f"{count} of {len(values)} seeds" + (f", {ties} equal" if ties else "")
 
 
 def sentence(arm: str, baseline: str, difference: Mapping[str, Any], lower_is_better: bool = False) -> str:
