@@ -22,7 +22,7 @@ from counterpoint.training import Optimizer, Run
 
 @dataclass(kw_only=True)
 class LightGCN(Method):
-    """Settings of LightGCN.
+    """Recommendation by linear graph propagation, without contrast.
 
     Attributes:
         layers: propagation steps; 0 is matrix factorisation.

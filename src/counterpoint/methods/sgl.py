@@ -29,7 +29,7 @@ from counterpoint.training.seeds import derive
 
 @dataclass(kw_only=True)
 class SGL(Method):
-    """Settings of SGL with edge dropping; the defaults are the paper's for large data.
+    """Graph recommendation with contrast of two edge-dropped graphs; defaults are the paper's, for large data.
 
     Attributes:
         layers: propagation steps.

@@ -24,7 +24,7 @@ from counterpoint.training import Optimizer, Run
 
 @dataclass(kw_only=True)
 class SimGCL(Method):
-    """Settings of SimGCL; the defaults are the paper's for large data (see the page for small data).
+    """Graph recommendation with noise contrast in three propagations; defaults are the paper's, for large data.
 
     Attributes:
         layers: propagation steps.

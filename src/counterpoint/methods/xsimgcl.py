@@ -26,7 +26,7 @@ from counterpoint.training import Optimizer, Run
 
 @dataclass(kw_only=True)
 class XSimGCL(Method):
-    """Settings of XSimGCL; the defaults are the paper's for large data (see the page for small data).
+    """Graph recommendation with noise contrast in a single propagation; defaults are the paper's, for large data.
 
     Attributes:
         layers: propagation steps. contrast_layer: which one is contrasted with the mean, from 1 (0: the table itself).
