@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from counterpoint.errors import CounterpointError, nearest
 
 PATHS = ("auto", "plain", "stream")
-DEFAULT_BYTES = 128 * 2**20
+DEFAULT_BYTES = 64 * 2**20
 SMALLEST_BYTES = 2**10
 
 
@@ -59,7 +59,7 @@ def from_environment() -> KernelSettings:
         budget_bytes = int(given)
     except ValueError:
         raise CounterpointError(
-            f"COUNTERPOINT_KERNEL_BYTES is '{given}'; expected a whole number of bytes; for example 134217728"
+            f"COUNTERPOINT_KERNEL_BYTES is '{given}'; expected a whole number of bytes; for example 67108864"
         ) from None
     return KernelSettings(os.environ.get("COUNTERPOINT_KERNELS", "auto"), budget_bytes)
 
