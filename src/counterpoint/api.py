@@ -26,7 +26,6 @@ from counterpoint.study.store import Result, is_run, is_study
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from counterpoint.methods.base import Method
     from counterpoint.study.case import Case
     from counterpoint.study.plan import Entry, Plan
 
@@ -272,7 +271,10 @@ def case(key: str) -> Case:
         there = ", ".join(cases()) or "none yet"
         said = "is planned" if not row.ready else "has no reproduction case"
         raise CounterpointError(f"'{key}' {said}; cases there are: {there}")
-    return importlib.import_module(name).CASE
+    found = getattr(importlib.import_module(name), "CASE", None)
+    if found is None:
+        raise CounterpointError(f"{name} holds no CASE; end the file with CASE = Case(...)")
+    return found
 
 
 def cases() -> list[str]:
@@ -370,7 +372,7 @@ def _named(given: Any) -> str:
 
 
 def _once(methods: Iterable[str | Trainable]) -> list[str | Trainable]:
-    listed = [methods] if isinstance(methods, str) else list(methods)
+    listed: list[str | Trainable] = [methods] if isinstance(methods, str) else list(methods)
     keys = [m if isinstance(m, str) else m.key for m in listed]
     for key in keys:
         if keys.count(key) > 1:
@@ -378,7 +380,3 @@ def _once(methods: Iterable[str | Trainable]) -> list[str | Trainable]:
                 f"'{key}' is given twice; name the arms: compare({{'small': ..., 'large': ...}})"
             )
     return listed
-
-
-if TYPE_CHECKING:
-    _check: type[Trainable] = Method

@@ -95,7 +95,8 @@ def show(key: Annotated[str, typer.Argument(help="a method's key, see counterpoi
     for column in ("setting", "type", "paper", "tuning range"):
         table.add_column(column, header_style="dim")
     for field in fields(cls):
-        default = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[misc]
+        made = field.default_factory
+        default = made() if made is not MISSING else field.default
         searched = cls.search.get(field.name)
         plain = isinstance(field.type, type) and not typing.get_args(field.type)
         kind = field.type.__name__ if plain else str(field.type).replace("typing.", "")  # type: ignore[union-attr]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from counterpoint import __version__
 from counterpoint.errors import CounterpointError
 from counterpoint.study import report_run, report_study
 from counterpoint.study.files import read_json, write_text
@@ -37,7 +37,7 @@ def write_report(folders: Sequence[Path], to: Path | None = None) -> Path:
         title=escape(title),
         style=_resource("report.css"),
         body=head + "\n".join(html for _, html in parts),
-        version=__version__,
+        version=metadata.version("counterpoint"),
     )
     target = to or folders[0] / "report.html"
     write_text(target, page)

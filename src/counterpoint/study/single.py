@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +169,8 @@ def _before(
         return {}
     kept = out / "before.json"
     if not kept.exists():
-        write_json(kept, _measure(recipe, task, model, data))
+        # A case's own metrics are of a trained model: they may read what training left with it.
+        write_json(kept, _measure(replace(recipe, measure=None), task, model, data))
     return read_json(kept)
 
 
