@@ -29,7 +29,7 @@ from counterpoint.methods.self_training import (
     sample_answers,
     seed_and_prompts,
 )
-from counterpoint.models.language import Language, LoRA
+from counterpoint.models.language import Language, adapt
 from counterpoint.objectives.preference import pairwise, reward_statistics
 from counterpoint.objectives.reduction import Loss
 from counterpoint.teachers.frozen import Frozen
@@ -75,15 +75,14 @@ class CREAM(Method):
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:  # type: ignore[override]
         """Learn the solved seed, then ``rounds`` times: sample, judge, measure agreement, train."""
         seed, asked = seed_and_prompts(data.train, self.seed_examples, self.rounds)
-        if self.lora_rank:
-            model = model.with_lora(
-                LoRA(rank=self.lora_rank, alpha=2.0 * self.lora_rank, dropout=0.0), run.seed
-            )
+        model = adapt(
+            model, self.lora_rank, run.seed
+        ).eval()  # without dropout: what is judged is what is trained
         initial: Any = run.place(
             Frozen(model).model
         )  # theta_0: what likelihoods are compared with, in every round
         past = run.state(past=Past(model))  # theta_{t-1}: the judge whose opinion is compared
-        policy = run.state(model=model.eval())
+        policy = run.state(model=model)
         sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
         for r in run.rounds(self.rounds + 1):
             if r == 0:

@@ -17,7 +17,7 @@ from torch import Tensor
 from counterpoint.data.preferences import Preference, PreferenceData
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.methods.base import Method
-from counterpoint.models.language import Language, LoRA
+from counterpoint.models.language import Language, adapt
 from counterpoint.models.likelihood import completion_log_probs
 from counterpoint.models.tokens import Tokens
 from counterpoint.objectives.kto import kto, reference_point
@@ -72,8 +72,7 @@ class DPO(Method):
     def fit(self, model: Language, data: PreferenceData, run: Run) -> Language:  # type: ignore[override]
         """Train on ``data.train``; without dropout, so that policy and reference start equal."""
         self._check(data)
-        policy = adapters_off_dropout(model, self.lora_rank, run.seed)
-        policy = run.state(model=policy.eval())
+        policy = run.state(model=adapt(model, self.lora_rank, run.seed).eval())
         rows = data.train
         name, sft_weight = WITH_LIKELIHOOD.get(self.loss, (self.loss, 0.0))
         sft_weight = sft_weight if self.sft_weight is None else self.sft_weight
@@ -86,7 +85,10 @@ class DPO(Method):
             policy,
             Optimizer(learning_rate=self.learning_rate, schedule="linear", warmup=0.1, max_grad_norm=1.0),
         )
-        for batch in run.batches(range(len(rows)), self.batch_size, epochs=self.epochs):
+        # KTO's reference point needs two rows: a last batch of one would have none.
+        for batch in run.batches(
+            range(len(rows)), self.batch_size, epochs=self.epochs, drop_last=name == "kto"
+        ):
             fixed = None if reference is None else reference[batch.index].to(run.device)
             prompts, answers = self._rows(policy, rows, batch.items)
             token_logp = completion_log_probs(policy, prompts, answers, forward=run.forward)
@@ -163,8 +165,3 @@ class DPO(Method):
         )
         kept = has.to(values.dtype)  # an unpaired row has one answer; the empty place counts for nothing
         return {"kto": Loss(values * kept, counts=kept)}
-
-
-def adapters_off_dropout(model: Language, rank: int, seed: int) -> Language:
-    """Return the model to train: itself, or with fresh adapters that have no dropout, so that u = 0 at the start."""
-    return model.with_lora(LoRA(rank=rank, alpha=2.0 * rank, dropout=0.0), seed) if rank else model

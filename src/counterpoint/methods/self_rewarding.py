@@ -25,7 +25,7 @@ from counterpoint.methods.self_training import (
     sample_answers,
     seed_and_prompts,
 )
-from counterpoint.models.language import Language, LoRA
+from counterpoint.models.language import Language, adapt
 from counterpoint.objectives.preference import pairwise, reward_statistics
 from counterpoint.objectives.reduction import Loss
 from counterpoint.teachers.frozen import Frozen
@@ -71,12 +71,11 @@ class SelfRewarding(Method):
         seed, asked = seed_and_prompts(
             data.train, self.seed_examples, self.rounds, verified=self.judge == "verifier"
         )
-        if self.lora_rank:
-            model = model.with_lora(
-                LoRA(rank=self.lora_rank, alpha=2.0 * self.lora_rank, dropout=0.0), run.seed
-            )
+        model = adapt(
+            model, self.lora_rank, run.seed
+        ).eval()  # without dropout: what is judged is what is trained
         initial: Any = run.place(Frozen(model).model)
-        policy = run.state(model=model.eval())
+        policy = run.state(model=model)
         sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
         for r in run.rounds(self.rounds + 1):
             if r == 0:

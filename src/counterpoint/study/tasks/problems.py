@@ -52,16 +52,16 @@ class ProblemTask:
 
         "characters" is a small untrained character model; "pupil" is one that was taught sums and sorting, with and
         without worked demonstrations in its prompt (two minutes on first use, then kept). "adder" learnt backward sums
-        from a teacher who errs (twenty seconds, from the seed).
+        from a teacher who errs (twenty seconds for each seed, then kept).
         """
         from counterpoint.models import characters, language
 
         if spec == "characters":
             return characters.tiny(seed=seed)
         if spec == "adder":
-            from counterpoint.study.adder import adder
+            from counterpoint.study import adder
 
-            return adder(data, seed)
+            return adder.load(data, seed)
         if spec.split("?")[0] == "pupil":
             from counterpoint.study import pupil
 
