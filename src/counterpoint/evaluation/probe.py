@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from counterpoint.errors import CounterpointError
 
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+STRENGTHS = (1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,10 @@ def linear_probe(
     strengths: Sequence[float] = STRENGTHS,
     iterations: int = 100,
 ) -> Probe:
-    """Multinomial logistic regression on standardised features, its regularisation chosen on validation.
+    """Multinomial logistic regression on centred features, its regularisation chosen on validation.
 
-    scikit-learn's C weighs the sum over images; here C is ``strength / sqrt(number of labels)``, so that one list of
+    All features are divided by one common deviation: dividing each by its own would blow up the directions that an
+    encoder hardly uses, which costs several points of accuracy with few labels. scikit-learn's C weighs the sum over images; here C is ``strength / sqrt(number of labels)``, so that one list of
     strengths serves 10 labels as well as 50,000.
 
     Args:
@@ -58,14 +61,17 @@ def linear_probe(
         raise CounterpointError(
             "the encoder's features hold NaN or infinite values; the training diverged: lower learning_rate"
         )
-    mean, scale = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
-    scale = np.where(scale > 1e-6 * np.abs(mean), scale, np.inf)  # a constant feature tells nothing
+    mean = features.mean(0, dtype=np.float64)
+    scale = float(np.sqrt(((features - mean) ** 2).mean())) or 1.0
     standard = [(part - mean) / scale for part in (features, validation[0], evaluation[0])]
     model = LogisticRegression(warm_start=True, max_iter=iterations, tol=1e-3)
     best: tuple[float, float, np.ndarray] | None = None
     for strength in sorted(strengths):
         model.C = strength / np.sqrt(len(labels))
-        model.fit(standard[0], labels)
+        with warnings.catch_warnings():
+            # Stopping early is one more way to regularise, and validation chooses among them.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(standard[0], labels)
         score = float((model.predict(standard[1]) == validation[1]).mean())
         if best is None or score > best[0]:
             best = score, strength, model.predict(standard[2])
