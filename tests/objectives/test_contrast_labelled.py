@@ -222,7 +222,7 @@ def value_and_gradient(
 def test_equals_the_naive_loop_in_value_and_gradient(name: str, path: str) -> None:
     loss, naive = LOSSES[name]
     expected, expected_gradient = value_and_gradient(naive, rows(), LABELS)
-    with kernel_path(path):
+    with kernel_path(path, budget_bytes=2**10):
         value, gradient = value_and_gradient(lambda z, y: mean(loss(z, y)), rows(), LABELS)
     torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-8, atol=1e-11)
@@ -235,7 +235,7 @@ def test_equals_the_naive_loop_in_value_and_gradient(name: str, path: str) -> No
 def test_gradcheck(name: str, path: str) -> None:
     z = rows(6, 3, seed=3).requires_grad_()
     y = torch.tensor([0, 1, 0, 1, 2, 0])
-    with kernel_path(path):
+    with kernel_path(path, budget_bytes=2**10):
         assert torch.autograd.gradcheck(
             lambda z: mean(LOSSES[name][0](z, y)), [z], eps=1e-7, atol=1e-5, rtol=1e-4
         )
@@ -275,7 +275,7 @@ def test_shards_with_gathered_candidates_equal_the_whole(name: str, path: str) -
     parts = rows().requires_grad_()
     sums: dict[str, Tensor] = {}
     counts: dict[str, Tensor] = {}
-    with kernel_path(path):
+    with kernel_path(path, budget_bytes=2**10):
         for start, end in ((0, 4), (4, 9)):
             result = loss(
                 parts[start:end], LABELS[start:end], candidates=parts, candidate_labels=LABELS, offset=start
@@ -299,7 +299,7 @@ def test_shards_with_gathered_candidates_equal_the_whole(name: str, path: str) -
 )
 def test_degenerate_batches_stay_finite_and_say_so(name: str, labels: list[int], path: str) -> None:
     z, y = rows(len(labels)).requires_grad_(), torch.tensor(labels)
-    with kernel_path(path):
+    with kernel_path(path, budget_bytes=2**10):
         result = LOSSES[name][0](z, y)
     value = mean(result)
     value.backward()
@@ -314,7 +314,7 @@ def test_degenerate_batches_stay_finite_and_say_so(name: str, labels: list[int],
 @pytest.mark.parametrize("name", ["supcon_out", "supcon_in", "nt_xent_pairs", "n_pairs"])
 def test_without_any_positive_the_loss_and_its_gradient_are_zero(name: str, path: str) -> None:
     z = rows(5).requires_grad_()
-    with kernel_path(path):
+    with kernel_path(path, budget_bytes=2**10):
         value = mean(LOSSES[name][0](z, torch.arange(5)))
     value.backward()
     assert value == 0
@@ -335,7 +335,7 @@ def test_without_any_positive_the_loss_and_its_gradient_are_zero(name: str, path
 )
 def test_logits_of_ten_thousand(loss: Callable[..., Loss], dtype: torch.dtype, path: str) -> None:
     z = rows().to(dtype).requires_grad_()
-    with kernel_path(path):
+    with kernel_path(path, budget_bytes=2**10):
         value = loss(z, LABELS).mean()
     value.backward()
     assert torch.isfinite(value)
@@ -496,7 +496,7 @@ def test_proxy_losses_equal_the_naive_loop(loss: Callable, naive: Callable, path
     results = []
     for function in (naive, loss):
         z, w = rows().requires_grad_(), PROXIES.clone().requires_grad_()
-        with kernel_path(path):
+        with kernel_path(path, budget_bytes=2**10):
             result = function(z, LABELS, w)
         value = result if function is naive else mean({"loss": result})
         value.backward()

@@ -202,7 +202,7 @@ def value_and_gradient(loss: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Ten
 def test_equals_the_naive_loop_in_value_and_gradient(name: str, path: str) -> None:
     views, loss, naive = LOSSES[name]
     expected, expected_gradient = value_and_gradient(naive, batch(views))
-    with kernel_path(path):
+    with kernel_path(path, budget_bytes=2**10):
         value, gradient = value_and_gradient(lambda z: loss(z).mean(), batch(views))
     torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-12)
@@ -214,7 +214,7 @@ def test_equals_the_naive_loop_in_value_and_gradient(name: str, path: str) -> No
 )  # its weights are constants by choice
 def test_gradcheck(name: str, path: str) -> None:
     views, loss, _ = LOSSES[name]
-    with kernel_path(path):
+    with kernel_path(path, budget_bytes=2**10):
         assert torch.autograd.gradcheck(loss, [batch(views, 4, 3).requires_grad_()])
 
 
@@ -240,7 +240,7 @@ def test_view_order_does_not_matter(name: str) -> None:
 def test_shards_with_gathered_candidates_equal_the_whole(name: str, path: str) -> None:
     views, loss, _ = LOSSES[name]
     expected, expected_gradient = value_and_gradient(lambda z: loss(z).mean(), batch(views))
-    with kernel_path(path):
+    with kernel_path(path, budget_bytes=2**10):
         value, gradient = value_and_gradient(
             lambda z: torch.cat(
                 [loss(z[:, :2], candidates=z, offset=0), loss(z[:, 2:], candidates=z, offset=2)]
@@ -258,7 +258,7 @@ def test_logits_of_ten_thousand_and_two_instances(name: str, dtype: torch.dtype,
     views, loss, _ = LOSSES[name]
     for n in (2, 6):
         z = batch(views, n).to(dtype).requires_grad_()
-        with kernel_path(path):
+        with kernel_path(path, budget_bytes=2**10):
             losses = loss(z, temperature=1e-4)
         losses.mean().backward()
         assert torch.isfinite(losses).all()

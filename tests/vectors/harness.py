@@ -38,6 +38,9 @@ RESULTS = ("loss", "grad", "per_token", "metric", "sampled")
 SETTINGS = ("grad_clip", "grad_accum")
 """Inputs whose names look like results."""
 
+SMALL_BUDGET_BYTES = 2**10
+"""Budget under which streaming takes several blocks even at the vectors' sizes."""
+
 HANDLERS: dict[str, Handler] = {}
 
 
@@ -69,7 +72,7 @@ def forced(path: str) -> Iterator[None]:
         return
     from counterpoint.kernels.config import kernel_path
 
-    with kernel_path(path):
+    with kernel_path(path, budget_bytes=SMALL_BUDGET_BYTES):
         yield
 
 
