@@ -4,7 +4,7 @@ from counterpoint.study.case import Arm, Case, Claim
 
 FIXED = {"batch_size": 1024, "keep": "best"}
 NOISE = {"noise": 0.1, "temperature": 0.2}
-RATE = [0.005, 0.01, 0.02]
+RATE = [0.005, 0.01]
 TUNE = {"learning_rate": RATE, "contrast": [0.02, 0.05]}
 
 CASE = Case(
@@ -18,9 +18,9 @@ CASE = Case(
         "xsimgcl-no-noise": Arm(method="xsimgcl", settings={**FIXED, **NOISE, "noise": 0.0}, tune=TUNE),
     },
     baseline="lightgcn",
-    budget={"examples": 795_000},
+    budget={"examples": 1_192_500},
     seeds=5,
-    trials=7,
+    trials=5,
     metrics=("ndcg@20", "recall@20", "tail_recall@20", "tail_share@20", "coverage@20", "uniformity"),
     claims=(
         Claim.better("contrast ranks better than LightGCN", "xsimgcl", "lightgcn"),
@@ -36,9 +36,10 @@ CASE = Case(
     ),
     notes=(
         "MovieLens-100k in place of Yelp2018, ratings of at least 4 as positives, random 72/8/20 split with seed 0.",
-        "20 passes over the training pairs in batches of 1024 for every arm; each keeps its best epoch on validation.",
-        "Every arm is tuned on validation over six points, among them the same three learning rates: two weights of the "
-        "contrast, or one and two layers for LightGCN, which has no contrast.",
+        "30 passes over the training pairs in batches of 1024 for every arm; each keeps its best epoch on validation. "
+        "XSimGCL has its best epoch within 20 passes; LightGCN still gains a little after 30.",
+        "Every arm is tuned on validation over its published settings and four more points: the same two learning rates, "
+        "with two weights of the contrast, or with one and two layers for LightGCN, which has no contrast.",
         "Noise 0.1 and temperature 0.2 are SimGCL's published values; XSimGCL's own (0.2, 0.15 with weight 0.2) are meant "
         "for a million pairs.",
     ),
