@@ -151,7 +151,10 @@ def test_folder_of_splits_reports_and_removes_leaks(tmp_path: Path) -> None:
 def test_folder_with_one_table_is_split(tmp_path: Path) -> None:
     (tmp_path / "interactions.csv").write_text(text(",", "user,item,rating,time"))
     (tmp_path / "items.csv").write_text("item,title\n")
-    assert load_interactions(tmp_path).fingerprint() == load_interactions(tmp_path / "interactions.csv").fingerprint()
+    assert (
+        load_interactions(tmp_path).fingerprint()
+        == load_interactions(tmp_path / "interactions.csv").fingerprint()
+    )
 
 
 def test_core_drops_rare_ones_until_none_is_left(tmp_path: Path) -> None:

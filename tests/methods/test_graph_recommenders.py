@@ -143,7 +143,9 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     for name, launcher in {"one": [sys.executable], "two": torchrun}.items():
         (tmp_path / name).mkdir()
         command = [*launcher, str(script), str(tmp_path / name), "-1"]
-        done = subprocess.run(command, env=environment, check=False, timeout=240, capture_output=True, text=True)
+        done = subprocess.run(
+            command, env=environment, check=False, timeout=240, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr[-2000:]
     one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
