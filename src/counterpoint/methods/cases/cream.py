@@ -31,19 +31,19 @@ CASE = Case(
     trials=3,
     baseline="self-rewarding",
     arms={
-        "seed only": Arm(method="cream", settings={**SAME, "rounds": 0}, tune={}),
+        "seed-only": Arm(method="cream", settings={**SAME, "rounds": 0}, tune={}),
         "self-rewarding": Arm(method="self-rewarding", settings=SAME, tune={}),
         "cream": Arm(method="cream", settings=SAME, tune={}),
-        "cream per sample": Arm(method="cream", settings={**SAME, "weight": "sample"}, tune={}),
-        "oracle labels": Arm(method="self-rewarding", settings={**SAME, "judge": "verifier"}, tune={}),
-        "self-rewarding, tuned": Arm(method="self-rewarding", settings=SHARED, tune=RATES),
-        "cream per sample, tuned": Arm(method="cream", settings={**SHARED, "weight": "sample"}, tune=RATES),
+        "cream-sample": Arm(method="cream", settings={**SAME, "weight": "sample"}, tune={}),
+        "oracle": Arm(method="self-rewarding", settings={**SAME, "judge": "verifier"}, tune={}),
+        "self-rewarding-tuned": Arm(method="self-rewarding", settings=SHARED, tune=RATES),
+        "cream-sample-tuned": Arm(method="cream", settings={**SHARED, "weight": "sample"}, tune=RATES),
     },
     metrics=("accuracy", "perplexity"),
     claims=(
         Claim.better(
             "with its own reward as labeller the model gets worse than it started",
-            "seed only",
+            "seed-only",
             "self-rewarding",
         ),
         Claim.better(
@@ -53,18 +53,18 @@ CASE = Case(
         ),
         Claim.better(
             "same settings, each prompt's own agreement as weight loses less",
-            "cream per sample",
+            "cream-sample",
             "self-rewarding",
         ),
         Claim.better(
             "the labels are at fault, not the loss: with right labels nothing is lost",
-            "oracle labels",
+            "oracle",
             "self-rewarding",
         ),
         Claim.better(
             "learning rate tuned for both, CREAM is still ahead",
-            "cream per sample, tuned",
-            "self-rewarding, tuned",
+            "cream-sample-tuned",
+            "self-rewarding-tuned",
         ),
     ),
     notes=(
