@@ -6,12 +6,15 @@ samples, the others are the references.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
-from counterpoint.data.problems import ProblemData
+from counterpoint.data.problems import Problem, ProblemData, Problems
+from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler
 from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, jsd
 from counterpoint.kernels.vocabulary import divergence
@@ -23,6 +26,7 @@ from counterpoint.pairs import demonstrations as shown
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
 from counterpoint.teachers.shadow import Teacher
+from counterpoint.teachers.stored import Stored, write
 from counterpoint.training import Optimizer, Run
 
 
@@ -37,6 +41,8 @@ class GKD(Method):
         on_policy: share of batches that the student samples itself; the others are the references.
         temperature: of sampling; the divergence is at loss_temperature.
         max_new_tokens: longest sampled completion.
+        store: write the teacher's answers on the references into this folder once, sparse and unbiased, and train from there;
+            needs on_policy 0 and beta 0.
         template: wording of the prompt of a teacher that is shown the reference.
         lora_rank: rank of the adapters that are trained; 0 trains every weight.
     """
@@ -50,6 +56,7 @@ class GKD(Method):
     temperature: float = 0.9
     loss_temperature: float = 1.0
     max_new_tokens: int = 1024
+    store: str = ""
     template: str = shown.SHOWN
     lora_rank: int = 64
     learning_rate: float = 2e-5
@@ -64,6 +71,8 @@ class GKD(Method):
         sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         model = adapt(model, self.lora_rank, run.seed)
         voice = self._voice(model, run)
+        if self.store:
+            voice = self._stored(voice, model, data.train, run)
         model = run.state(model=model)
         run.optimize(
             model,
@@ -77,7 +86,7 @@ class GKD(Method):
                 completions = model.completions([problem.reference for problem in batch.items])
             both, mask = join(prompts, completions), completions.mask.bool()
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
-            answer = voice.answer(batch.items, completions)
+            answer = voice.answer(batch.items, completions, batch.index)
             per_token = divergence(
                 model.scores(hidden), answer, kind, temperature=self.loss_temperature, mask=mask
             )
@@ -93,3 +102,22 @@ class GKD(Method):
         same_vocabulary(model, other)
         placed: Any = run.place(Frozen(other.requires_grad_(False), at_once=run.micro_batch_size))
         return Hinted(placed, lambda row: row.prompt)
+
+    def _stored(self, voice: Teacher, model: Language, problems: Problems, run: Run) -> Stored:
+        if self.on_policy > 0 or self.beta != 0:
+            raise CounterpointError(
+                f"a stored teacher knows the references only, by forward KL; got on_policy={self.on_policy} and "
+                f"beta={self.beta}; set both to 0, or leave store empty"
+            )
+
+        def shards() -> Iterator[tuple[list[Problem], Tokens, Tensor]]:
+            for start in range(0, len(problems), 64):
+                rows = problems[start : start + 64]
+                said = model.completions([row.reference for row in rows])
+                yield rows, said, torch.arange(start, start + len(rows))
+
+        def make() -> str:
+            write(self.store, voice, shards(), temperature=self.loss_temperature, seed=run.seed)
+            return self.store
+
+        return Stored(run.stage("store", make))
