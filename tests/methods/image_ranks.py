@@ -1,0 +1,39 @@
+"""Train image methods for a few steps on a ragged last batch and write losses and weights; torchrun may start several."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from counterpoint.methods.catalog import load
+from counterpoint.study.tasks.images import TASK
+from counterpoint.training import Budget, Run
+
+METHODS = {
+    "simclr": ("simclr", {}),
+    "dclw": ("dcl", {"variant": "dclw"}),
+    "nnclr-dcl": ("dcl", {"variant": "nnclr-dcl", "queue_size": 24}),
+    "dhel": ("multiview", {"num_views": 3}),
+    "poly": ("multiview", {"num_views": 3, "loss": "pvc_geometric"}),
+    "pairwise": ("multiview-pairwise", {"num_views": 3}),
+}
+
+
+def main(out: Path) -> None:
+    torch.set_num_threads(1)
+    images = TASK.load_data("digits", limit=60, evaluation_limit=20)
+    result = {}
+    for name, (key, settings) in METHODS.items():
+        method = load(key).settings(batch_size=11, dim=8, learning_rate=0.05, **settings)
+        with Run(out / name, seed=1, budget=Budget(steps=4), progress=False) as run:
+            trained = method.fit(TASK.load_model("conv-small:group", images, 1), images, run)
+        result[name] = {**trained.state_dict(), "q": torch.tensor(trained.figures.get("npc_multiplier", 0.0))}
+        world, rank = run.world, run.rank
+    if rank == 0:
+        torch.save({"world": world, "result": result}, out / "result.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
