@@ -341,10 +341,10 @@ def recommend(
     """Suggest methods for data by its kind and size. Rules of thumb: the last word has a comparison."""
     from counterpoint.study import recognise
     from counterpoint.study import recommend as rules
-    from counterpoint.study.task import task
+    from counterpoint.study.task import open_data, task
 
     kind = kind or recognise.kind_of(data)
-    facts = rules.facts_of(kind, task(kind).load_data(data, **(data_options or {})))
+    facts = rules.facts_of(kind, open_data(task(kind), data, data_options))
     ready = [key for key, row in catalog.rows().items() if row.ready]
     found = rules.suggestions(facts, ready)
     keys = [s.key for s in found if s.ready][:3]

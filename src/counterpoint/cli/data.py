@@ -38,11 +38,10 @@ def get(
 ) -> None:
     """Fetch a data set, or see that it is there, and say what it holds."""
     from counterpoint.study import recognise
-    from counterpoint.study.task import task
+    from counterpoint.study.task import open_data, task
 
-    found = task(kind or recognise.kind_of(name)).load_data(
-        name, **options.pairs(data_option, "--data-option")
-    )
+    options_given = options.pairs(data_option, "--data-option")
+    found = open_data(task(kind or recognise.kind_of(name)), name, options_given)
     for line in found.describe():
         typer.echo(line)
 
@@ -57,7 +56,7 @@ def check(
     """Load data, and a model for it, and say what was understood. Nothing is trained or written."""
     from counterpoint.errors import CounterpointError
     from counterpoint.study import recognise
-    from counterpoint.study.task import task
+    from counterpoint.study.task import open_data, open_model, task
 
     if data is None:
         raise CounterpointError(
@@ -65,14 +64,14 @@ def check(
         )
     kind = kind or recognise.kind_of(data)
     found = task(kind)
-    loaded = found.load_data(data, **options.pairs(data_option, "--data-option"))
+    loaded = open_data(found, data, options.pairs(data_option, "--data-option"))
     screen = console()
     screen.print(f"[bold]data[/] {data}: {kind}")
     for line in loaded.describe():
         screen.print(f"  {line}", markup=False)
     screen.print(f"  fingerprint {loaded.fingerprint()[:16]}", style="dim")
     if model is not None:
-        opened = found.load_model(model, loaded, 0)
+        opened = open_model(found, model, loaded, 0)
         every = sum(p.numel() for p in opened.parameters())
         trained = sum(p.numel() for p in opened.parameters() if p.requires_grad)
         screen.print(

@@ -21,6 +21,7 @@ from counterpoint.study.plan import TUNING_SEED, Entry, Plan, claim_study, seede
 from counterpoint.study.recipe import GIVEN, Recipe, plain
 from counterpoint.study.store import Result
 from counterpoint.study.summary import Tuned, summarise
+from counterpoint.study.task import open_data
 from counterpoint.study.tune import Settings, best, search
 from counterpoint.study.workers import Job, run_apart, run_here
 
@@ -66,7 +67,7 @@ def compare(
             loaded[key] = (
                 data
                 if recipe.data == GIVEN
-                else recipe.build_task().load_data(recipe.data, **recipe.data_options)
+                else open_data(recipe.build_task(), recipe.data, recipe.data_options)
             )
         return loaded[key]
 

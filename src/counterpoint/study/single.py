@@ -16,8 +16,16 @@ from counterpoint.study import card
 from counterpoint.study.cost import Meter, environment
 from counterpoint.study.files import disk, read_json, write_json, write_text
 from counterpoint.study.recipe import GIVEN, Recipe, imported, plain, refuse_objects
-from counterpoint.study.store import RESULT, Result, claim, discard_if_nothing_saved, is_run, stored_recipe
-from counterpoint.study.task import Task
+from counterpoint.study.store import (
+    RESULT,
+    Result,
+    claim,
+    discard_if_nothing_saved,
+    is_run,
+    numbers,
+    stored_recipe,
+)
+from counterpoint.study.task import Task, open_data, open_model
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -60,7 +68,7 @@ def execute(
     if data is None:
         if recipe.data == GIVEN:
             refuse_objects(recipe, out)
-        data = task.load_data(recipe.data, **recipe.data_options)
+        data = open_data(task, recipe.data, recipe.data_options)
     fingerprint = data.fingerprint()
     budget = Budget(**_whole(recipe.budget))
     first = int(os.environ.get("RANK", "0")) == 0
@@ -159,7 +167,7 @@ def _starting_model(recipe: Recipe, task: Task, data: Any, model: nn.Module | No
         return copy.deepcopy(model)
     if recipe.model == GIVEN:
         refuse_objects(recipe, out)
-    return task.load_model(recipe.model, data, recipe.seed)
+    return open_model(task, recipe.model, data, recipe.seed)
 
 
 def _before(
@@ -171,7 +179,7 @@ def _before(
     if not kept.exists():
         # A case's own metrics are of a trained model: they may read what training left with it.
         write_json(kept, _measure(replace(recipe, measure=None), task, model, data))
-    return read_json(kept)
+    return {split: numbers(figures) for split, figures in read_json(kept).items()}
 
 
 def _measure(recipe: Recipe, task: Task, model: nn.Module, data: Any) -> dict[str, dict[str, float]]:

@@ -61,7 +61,7 @@ class Result:
         names = cls.__dataclass_fields__
         kept = {name: value for name, value in stored.items() if name in names}
         for name in ("metrics", "before"):
-            kept[name] = {split: _numbers(figures) for split, figures in kept.get(name, {}).items()}
+            kept[name] = {split: numbers(figures) for split, figures in kept.get(name, {}).items()}
         return cls(**{**kept, "folder": folder})
 
     def write(self) -> None:
@@ -79,7 +79,8 @@ class Result:
         return figures[metric]
 
 
-def _numbers(figures: Mapping[str, float | None]) -> dict[str, float]:
+def numbers(figures: Mapping[str, float | None]) -> dict[str, float]:
+    """Figures as JSON kept them: null is a figure that could not be computed."""
     return {name: float("nan") if value is None else float(value) for name, value in figures.items()}
 
 

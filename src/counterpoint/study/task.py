@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
@@ -116,6 +116,34 @@ def task(kind: str) -> Task:
     if found is None:
         raise CounterpointError(f"{name} holds no TASK; end the file with TASK = {kind.title()}()")
     return cast(Task, found)
+
+
+def open_data(found: Task, spec: str, options: Mapping[str, Any] | None = None) -> Any:
+    """Load data; what a parser says of a damaged file becomes a message that names the file.
+
+    Raises:
+        CounterpointError: the task's own message, or the parser's.
+    """
+    return _guarded(lambda: found.load_data(spec, **(options or {})), spec, f"{found.kind} data")
+
+
+def open_model(found: Task, spec: str, data: Any, seed: int) -> nn.Module:
+    """Load a model; what a library says of a damaged folder becomes a message that names the folder."""
+    return _guarded(lambda: found.load_model(spec, data, seed), spec, f"a model for {found.kind}")
+
+
+def _guarded(load: Callable[[], Any], spec: str, what: str) -> Any:
+    try:
+        return load()
+    except CounterpointError:
+        raise
+    except Exception as error:
+        if not Path(spec).exists():  # no file of a person's to blame: a fault of ours, shown whole
+            raise
+        said = " ".join(str(error).split())[:300] or "it ends too early"
+        raise CounterpointError(
+            f"{spec} cannot be read as {what}: {type(error).__name__}: {said}; see that the file is whole, or write it again"
+        ) from error
 
 
 def bundled(found: Task) -> Mapping[str, str]:
