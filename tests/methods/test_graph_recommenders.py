@@ -121,6 +121,7 @@ if rank == 0:
 """
 
 
+@pytest.mark.slow
 def test_sigkill_then_the_same_command_gives_the_same_bits(tmp_path: Path) -> None:
     script = tmp_path / "fit.py"
     script.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1])))
@@ -135,6 +136,7 @@ def test_sigkill_then_the_same_command_gives_the_same_bits(tmp_path: Path) -> No
     assert same_bits(*files)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     script = tmp_path / "fit.py"
     script.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1])))
