@@ -1,0 +1,73 @@
+"""Suggestions fit the catalog and the data's size; kinds are told apart by names and first lines."""
+
+import json
+
+import numpy as np
+import pytest
+
+from counterpoint.errors import CounterpointError
+from counterpoint.methods.catalog import rows
+from counterpoint.study.recognise import kind_of
+from counterpoint.study.recommend import RULES, Facts, cautions, suggestions
+
+
+def test_every_rule_names_a_method_of_its_kind():
+    wrong = [rule.key for rule in RULES if rows()[rule.key].kind != rule.kind]
+    assert wrong == []
+
+
+def test_size_and_shape_of_the_data_change_the_order():
+    ready = set(rows())
+    tailed = suggestions(Facts("images", 10_000, labelled=10_000, classes=10, imbalance=50.0), ready)
+    even = suggestions(Facts("images", 10_000, labelled=10_000, classes=10, imbalance=1.1), ready)
+    assert tailed[0].key == "isogclr"
+    assert even[0].key == "multiview"
+    assert suggestions(Facts("problems", 20), ready)[0].key == "sft"
+    assert suggestions(Facts("problems", 2_000), ready)[0].key == "unisd"
+
+
+def test_planned_methods_come_last_and_each_key_once():
+    found = suggestions(Facts("images", 10_000, imbalance=50.0), {"dcl", "simclr"})
+    assert [s.key for s in found][:2] == ["dcl", "simclr"]
+    assert all(not s.ready for s in found[2:])
+    assert len({s.key for s in found}) == len(found)
+
+
+def test_little_data_comes_with_a_warning():
+    assert "few" in cautions(Facts("images", 30))[0]
+    assert cautions(Facts("images", 5_000, labelled=5_000, classes=10)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("a.jsonl", json.dumps({"prompt": "p", "chosen": "c", "rejected": "r"}), "preferences"),
+        ("b.jsonl", json.dumps({"question": "1+1", "answer": "2"}), "problems"),
+        ("c.inter", "user_id:token\titem_id:token\n1\t2\n", "interactions"),
+        ("d.txt", "1\t2\t5.0\n1\t3\t4.0\n", "interactions"),
+        ("e.dat", "1::2::5::978300760\n", "interactions"),
+        ("f.csv", "prompt,chosen,rejected\np,c,r\n", "preferences"),
+    ],
+)
+def test_kinds_are_told_apart(tmp_path, name, content, kind):
+    (tmp_path / name).write_text(content)
+    assert kind_of(str(tmp_path / name)) == kind
+
+
+def test_pictures_arrays_and_bundled_names(tmp_path):
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "1.png").write_bytes(b"")
+    assert kind_of(str(tmp_path)) == "images"
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 4, 4)), labels=np.zeros(2))
+    assert kind_of(str(tmp_path / "x.npz")) == "images"
+    assert kind_of("digits") == "images"
+    assert kind_of("movielens-100k") == "interactions"
+    assert kind_of("reasoning-gym:leg_counting?size=10") == "problems"
+
+
+def test_what_cannot_be_told_is_said(tmp_path):
+    (tmp_path / "poem.xyz").write_text("shall I compare thee")
+    with pytest.raises(CounterpointError, match="--kind"):
+        kind_of(str(tmp_path / "poem.xyz"))
+    with pytest.raises(CounterpointError, match="counterpoint data list"):
+        kind_of("no-such-thing")
