@@ -28,14 +28,24 @@ SCENES = (
         "images",
         "Image encoders without labels: InfoNCE, its decoupled form, and four views at once, in small batches",
         {"simclr": "simclr", "dcl": "dcl", "multiview": "multiview"},
-        {"data": "digits", "seeds": 5, "steps": 150, "baseline": "simclr"},
+        {"data": "digits", "seeds": 5, "steps": 300, "baseline": "simclr"},
         {name: {"batch_size": 32} for name in ("simclr", "dcl", "multiview")},
     ),
     Scene(
         "films",
         "Film recommendation: LightGCN against noise contrast on the same graph",
         {"lightgcn": "lightgcn", "xsimgcl": "xsimgcl"},
-        {"data": "movielens-100k", "seeds": 5, "steps": 300, "baseline": "lightgcn"},
+        {"data": "movielens-100k", "seeds": 5, "steps": 600, "baseline": "lightgcn"},
+        {
+            "lightgcn": {"batch_size": 1024, "learning_rate": 0.01},
+            "xsimgcl": {
+                "batch_size": 1024,
+                "learning_rate": 0.01,
+                "noise": 0.1,
+                "temperature": 0.2,
+                "contrast": 0.05,
+            },
+        },
     ),
 )
 
