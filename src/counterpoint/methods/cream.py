@@ -75,12 +75,10 @@ class CREAM(Method):
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:  # type: ignore[override]
         """Learn the solved seed, then ``rounds`` times: sample, judge, measure agreement, train."""
         seed, asked = seed_and_prompts(data.train, self.seed_examples, self.rounds)
-        model = adapt(
-            model, self.lora_rank, run.seed
-        ).eval()  # without dropout: what is judged is what is trained
-        initial: Any = run.place(
-            Frozen(model).model
-        )  # theta_0: what likelihoods are compared with, in every round
+        # Without dropout: what is judged is what is trained.
+        model = adapt(model, self.lora_rank, run.seed).eval()
+        # theta_0, what likelihoods are compared with in every round.
+        initial: Any = run.place(Frozen(model).model)
         past = run.state(past=Past(model))  # theta_{t-1}: the judge whose opinion is compared
         policy = run.state(model=model)
         sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)

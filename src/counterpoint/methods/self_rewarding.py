@@ -71,9 +71,8 @@ class SelfRewarding(Method):
         seed, asked = seed_and_prompts(
             data.train, self.seed_examples, self.rounds, verified=self.judge == "verifier"
         )
-        model = adapt(
-            model, self.lora_rank, run.seed
-        ).eval()  # without dropout: what is judged is what is trained
+        # Without dropout: what is judged is what is trained.
+        model = adapt(model, self.lora_rank, run.seed).eval()
         initial: Any = run.place(Frozen(model).model)
         policy = run.state(model=model)
         sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)

@@ -1,0 +1,38 @@
+"""Rounds of CREAM and a DPO run, killed with SIGKILL at random moments, end with the unbroken run's bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from crash_harness import check
+
+from counterpoint.methods.catalog import load, row
+from counterpoint.study.recipe import recipe_of
+from counterpoint.study.single import execute
+
+SUMS = "backward-sums?digits=1&size=56&validation=8&test=8"
+ROUNDS = {
+    "rounds": 2, "answers": 4, "top_p": 1.0, "max_new_tokens": 4, "learning_rate": 1e-3, "batch_size": 4,
+    "sft_epochs": 3.0, "sft_learning_rate": 3e-3, "seed_examples": 16,
+}  # fmt: skip
+CASES = {
+    "cream": ("cream", SUMS, ROUNDS),
+    "dpo": ("dpo", f"paired:{SUMS}", {"batch_size": 4, "epochs": 2.0, "learning_rate": 1e-3, "loss": "rpo"}),
+}
+
+
+def command(key: str, data: str, settings: dict[str, object]) -> object:
+    made = recipe_of(load(key).settings(**settings), row(key).kind, data=data, model="characters", seed=1)
+    return lambda out: execute(made, out, progress=False, checkpoint_seconds=0.1)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_killed_runs_end_with_the_same_bits(tmp_path: Path, name: str) -> None:
+    assert check(command(*CASES[name]), tmp_path / "runs", trials=2, seed=0) >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_twenty_kills(tmp_path: Path, name: str) -> None:
+    assert check(command(*CASES[name]), tmp_path / "runs", trials=20, seed=7) >= 15
