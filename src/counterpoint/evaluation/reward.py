@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from counterpoint.data.trajectories import TrajectoryData
 from counterpoint.errors import CounterpointError
+from counterpoint.models.trajectory import TrajectoryEncoder
 
 
 def feature_error(train_ND: Tensor, train_NK: Tensor, test_ND: Tensor, test_NK: Tensor) -> float:
@@ -72,6 +74,15 @@ def frozen_scores(
     z = z_ND.double()
     z = (z - z.mean(0)) / z.std(0).clamp(min=1e-9)
     return [linear_rewards(z[chosen_RP] - z[rejected_RP], ridge) @ z.T for ridge in ridges]
+
+
+@torch.no_grad()
+def learn_reward(model: TrajectoryEncoder, data: TrajectoryData, ridge: float) -> None:
+    """Set the model's linear reward from the preferences of the training split, the embedding frozen."""
+    z = model(data.train.inputs)
+    chosen, rejected = (z[rows] for rows in data.train.preferences.T)
+    scale = z.std(0).clamp(min=1e-9)
+    model.reward.copy_(linear_rewards(((chosen - rejected) / scale)[None], ridge)[0] / scale)
 
 
 def network_scores(

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from counterpoint.data.trajectories import TrajectoryData
 from counterpoint.errors import CounterpointError
+from counterpoint.evaluation.reward import learn_reward
 from counterpoint.judges.person import preferred, tastes
 from counterpoint.methods.base import Method
-from counterpoint.methods.sirl import learn_reward
 from counterpoint.models.trajectory import TrajectoryEncoder
 from counterpoint.objectives.ranking import bpr
 from counterpoint.pairs.queries import Grouped, random_groups

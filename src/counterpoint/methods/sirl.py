@@ -15,7 +15,7 @@ from torch import Tensor
 
 from counterpoint.data.trajectories import TrajectoryData
 from counterpoint.errors import CounterpointError
-from counterpoint.evaluation.reward import linear_rewards
+from counterpoint.evaluation.reward import learn_reward
 from counterpoint.judges.person import most_alike
 from counterpoint.methods.base import Method
 from counterpoint.models.trajectory import TrajectoryEncoder
@@ -85,12 +85,3 @@ class SIRL(Method):
             )
         groups = random_groups(len(part), self.queries, 3, torch.default_generator)
         return groups.gather(1, most_alike(part.features[groups], self.rationality))
-
-
-@torch.no_grad()
-def learn_reward(model: TrajectoryEncoder, data: TrajectoryData, ridge: float) -> None:
-    """Set the model's linear reward from the preferences of the training split, the embedding frozen."""
-    z = model(data.train.inputs)
-    chosen, rejected = (z[rows] for rows in data.train.preferences.T)
-    scale = z.std(0).clamp(min=1e-9)
-    model.reward.copy_(linear_rewards(((chosen - rejected) / scale)[None], ridge)[0] / scale)

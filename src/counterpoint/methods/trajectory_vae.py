@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from counterpoint.data.trajectories import TrajectoryData
+from counterpoint.evaluation.reward import learn_reward
 from counterpoint.methods.base import Method
-from counterpoint.methods.sirl import learn_reward
 from counterpoint.models.trajectory import TrajectoryEncoder, perceptron
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.variational import gaussian_kl, squared_error

@@ -1,0 +1,52 @@
+"""SIRL against an autoencoder, many people's preferences and no representation, in a grid world and on real scans."""
+
+from counterpoint.study.case import Arm, Case, Claim
+
+STROKES = "strokes"
+
+CASE = Case(
+    key="sirl",
+    data="gridrobot",
+    arms={
+        "sirl": Arm(method="sirl"),
+        "multi-preference": Arm(method="multi-preference"),
+        "autoencoder": Arm(method="trajectory-vae"),
+        "end to end": Arm(method="preferences-only"),
+        "untrained": Arm(method="preferences-only", settings={"end_to_end": False}),
+        "sirl, strokes": Arm(method="sirl", data=STROKES),
+        "multi-preference, strokes": Arm(method="multi-preference", data=STROKES),
+        "autoencoder, strokes": Arm(method="trajectory-vae", data=STROKES),
+        "end to end, strokes": Arm(method="preferences-only", data=STROKES),
+    },
+    baseline="multi-preference",
+    metrics=("preference_accuracy", "feature_error", "similarity_accuracy"),
+    claims=(
+        *(
+            Claim.better(
+                f"rewards from 30 preferences order more held-out pairs than with {name}{where}",
+                f"sirl{where}",
+                f"{name}{where}",
+                metric="preference_accuracy",
+            )
+            for where in ("", ", strokes")
+            for name in ("multi-preference", "autoencoder", "end to end")
+        ),
+        *(
+            Claim(
+                text=f"the features are recovered better than with {name}{where}",
+                contrast={f"{name}{where}": 1.0, f"sirl{where}": -1.0},
+                metric="feature_error",
+            )
+            for where in ("", ", strokes")
+            for name in ("multi-preference", "autoencoder")
+        ),
+    ),
+    budget={"steps": 600},
+    seeds=5,
+    trials=4,
+    notes=(
+        "500 similarity queries of one simulated person against 500 preferences of 10 or 50 simulated people",
+        "50 unseen people's rewards, each from 30 preferences; ridge or number of steps chosen on validation",
+        "strokes: real scans judged by ink, slant and breadth; the digit is the nuisance",
+    ),
+)

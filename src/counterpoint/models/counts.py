@@ -1,0 +1,49 @@
+"""A transition model of counted moves, and the policy planned on it.
+
+Legend: H tables (1 when the world is stationary), S states, X = S A B pairs.
+"""
+
+from __future__ import annotations
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+
+class CountedModel(nn.Module, PyTorchModelHubMixin):
+    """Counts and policies.
+
+    Args:
+        states, actions, horizon, opponents, stationary, rounds: as in ``LowRankModel``.
+
+    Attributes:
+        counts: [H, X, S] how often each move was seen. first, second, history: as in ``LowRankModel``.
+    """
+
+    counts: Tensor
+    first: Tensor
+    second: Tensor
+    history: Tensor
+
+    def __init__(
+        self,
+        states: int,
+        actions: int,
+        horizon: int,
+        opponents: int = 1,
+        stationary: bool = False,
+        rounds: int = 0,
+    ) -> None:
+        super().__init__()
+        self.states, self.actions, self.opponents, self.horizon = states, actions, opponents, horizon
+        pairs = states * actions * opponents
+        tables = 1 if stationary else horizon
+        self.register_buffer("counts", torch.zeros(tables, pairs, states, dtype=torch.float64))
+        self.register_buffer("first", torch.full((horizon, states, actions), 1.0 / actions))
+        self.register_buffer("second", torch.full((horizon, states, opponents), 1.0 / opponents))
+        self.register_buffer("history", torch.zeros(rounds))
+
+    def transition(self) -> Tensor:
+        """[H or 1, X, S] shares of the counts; uniform where nothing was seen."""
+        seen = self.counts.sum(-1, keepdim=True)
+        return torch.where(seen > 0, self.counts / seen.clamp(min=1), 1.0 / self.states)
