@@ -24,7 +24,7 @@ def greedy_accuracy(
     Args:
         model: the model.
         problems: a split with answers.
-        max_new_tokens: longest reply; None takes half as much again as the longest reference, between 32 and 256.
+        max_new_tokens: longest reply; None takes ``reply_budget``.
         at_once: problems that are answered together (of similar length, so that little is padding).
 
     Returns:
@@ -54,11 +54,11 @@ def greedy_accuracy(
 
 
 def reply_budget(model: Language, problems: Problems) -> int:
-    """How many tokens a reply may take, judged by the references."""
-    references = [row.reference for row in problems if row.reference]
-    longest = (
-        max((len(row) for row in model.tokenizer(references)["input_ids"]), default=0) if references else 0
-    )
+    """How many tokens a reply may take: half as much again as the longest solution, or 128 where only answers are known."""
+    solutions = [row.solution for row in problems if row.solution]
+    if not solutions:
+        return 128
+    longest = max(len(row) for row in model.tokenizer(solutions)["input_ids"])
     return min(max(32, longest * 3 // 2), 256)
 
 
