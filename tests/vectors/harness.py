@@ -35,7 +35,7 @@ Handler = Callable[["Case"], Checks]
 RESULTS = ("loss", "grad", "per_token", "metric", "sampled")
 """An array whose last name starts so is a result: it must be compared, reading it is not enough."""
 
-SETTINGS = ("grad_clip", "grad_accum")
+SETTINGS = ("grad_clip", "grad_accum", "grad_weight")
 """Inputs whose names look like results."""
 
 SMALL_BUDGET_BYTES = 2**10

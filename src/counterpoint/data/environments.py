@@ -114,7 +114,7 @@ class TableSimulator:
         state = draw(self.tables.start.expand(count, -1), generator)
         states, actions, rewards = [state], [], []
         for step in range(horizon):
-            free = (step == uniform_from) | (step == uniform_from + 1)
+            free = uniform_from.eq(step) | uniform_from.eq(step - 1)
             chances = torch.where(free[:, None], 1.0 / self.joint_actions, policy[step, state])
             action = draw(chances, generator)
             pair = state * self.joint_actions + action

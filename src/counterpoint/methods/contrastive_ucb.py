@@ -8,6 +8,7 @@ optimistic; with two players, upper and lower values meet in a coarse correlated
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -84,7 +85,7 @@ class ContrastiveUCB(Method):
                     run.step(Loss((losses * valid).sum((1, 2)), counts=valid.sum((1, 2))))
                 else:  # the sum over h of each step's mean
                     run.step((losses * valid).sum(-1).div(valid.sum(-1)).sum(-1))
-            run.once("plan", lambda number=number: self.plan(model, replay, data, number))
+            run.once("plan", partial(self.plan, model, replay, data, number))
         run.once("result", lambda: self.plan(model, replay, data, None))
         return model
 
@@ -93,7 +94,7 @@ class ContrastiveUCB(Method):
         """Set the model's policies: optimistic ones in a round, those of the plain model as the result."""
         learnt = model.normalised()
         if data.end is not None:
-            learnt = with_end(learnt, data)
+            learnt = with_end(learnt, data.end, data.actions * data.opponents)
         seen = replay[torch.arange(len(replay))]
         reward = data.reward if data.reward is not None else mean_reward(seen, data)
         bonus: Tensor | float = 0.0
@@ -116,11 +117,10 @@ class ContrastiveUCB(Method):
             model.history[number] = worth(model.first, model.second, data, seen)
 
 
-def with_end(learnt: Normalised, data: FiniteWorld) -> Normalised:
+def with_end(learnt: Normalised, end: int, joint: int) -> Normalised:
     """The model with what is known of the end: whoever is there stays, and there is nothing new to see."""
-    joint = data.actions * data.opponents
-    rows = slice(data.end * joint, (data.end + 1) * joint)
+    rows = slice(end * joint, (end + 1) * joint)
     phi, transition = learnt.phi.clone(), learnt.transition.clone()
     phi[:, rows], transition[:, rows] = 0.0, 0.0
-    transition[:, rows, data.end] = 1.0
+    transition[:, rows, end] = 1.0
     return Normalised(phi, learnt.psi, transition)

@@ -7,6 +7,7 @@ feature, which is what the contrast has to find out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -46,7 +47,7 @@ class CountUCB(Method):
         replay = run.state(replay=Replay(self.rounds, **example_row(data)))
         for number in run.rounds(self.rounds):
             run.once("play", lambda: replay.add(**roll_in(counted.first, counted.second, data)))
-            run.once("plan", lambda number=number: self.plan(counted, replay, data, number))
+            run.once("plan", partial(self.plan, counted, replay, data, number))
         run.once("result", lambda: self.plan(counted, replay, data, None))
         return counted
 

@@ -79,7 +79,7 @@ class SPRUCB(Method):
                 continue
             draws = Positions(max(round(self.updates * self.segment), 1) * self.batch_size)
             for batch in run.batches(draws, self.batch_size, epochs=1, shuffle=False):
-                chance = replay.priority[: len(replay) - length].pow(self.alpha).double()
+                chance = replay.column("priority")[:-length].pow(self.alpha).double()
                 rows = torch.searchsorted(chance.cumsum(0), batch.random.uniform().double() * chance.sum())
                 rows = rows.clamp(max=len(chance) - 1)
                 model.renoise()
@@ -99,7 +99,7 @@ class SPRUCB(Method):
                     "prediction": Loss(ahead.mean(1), weight=self.prediction),
                 })  # fmt: skip
                 fresh = priority(logits, past["action"][0], target)
-                replay.priority[run.gather_constant(rows)] = run.gather_constant(fresh)
+                replay.get_buffer("priority")[run.gather_constant(rows)] = run.gather_constant(fresh)
         return model.eval()
 
     @torch.no_grad()
@@ -117,10 +117,10 @@ class SPRUCB(Method):
 
         steps = play_steps(data, choose, self.segment, int(torch.randint(2**31 - 1, ())))
         steps["reward"] = steps["reward"] * self.reward_scale
-        highest = replay.priority[:played].amax() if played else torch.tensor(1.0)
+        highest = replay.column("priority").amax() if played else torch.tensor(1.0)
         replay.add(**steps, priority=highest.expand(len(steps["action"])))
         if played < self.warmup:
-            observed = replay.observation[: len(replay)]
+            observed = replay.column("observation")
             model.mean.copy_(observed.mean(0))
             model.deviation.copy_(observed.std(0).clamp(min=1e-3))
 

@@ -36,6 +36,10 @@ class Replay(nn.Module):
             self.get_buffer(name)[place] = rows[name].to(self.get_buffer(name).dtype)
         self.written += count
 
+    def column(self, name: str) -> Tensor:
+        """The rows written so far of one name."""
+        return self.get_buffer(name)[: len(self)]
+
     def __getitem__(self, index: Tensor) -> dict[str, Tensor]:
         """Rows by name."""
         return {name: self.get_buffer(name)[index] for name in self.names}

@@ -1,11 +1,13 @@
 """Contrastive UCB with and without its bonus: a combination lock, FrozenLake, a random game, and the deep variant."""
 
+from typing import Any
+
 from counterpoint.study.case import Arm, Case, Claim
 
-LAKE = {"data": "FrozenLake-v1", "data_options": {"horizon": 60}, "budget": {"steps": 1200}}
-GAME = {"data": "game", "data_options": {"states": 6, "horizon": 4}, "budget": {"steps": 375}}
-POLE = {"data": "CartPole-v1", "model": "c51-64", "budget": {"steps": 600}}
-DEEP = {
+LAKE: dict[str, Any] = {"data": "FrozenLake-v1", "data_options": {"horizon": 60}, "budget": {"steps": 1200}}
+GAME: dict[str, Any] = {"data": "game", "data_options": {"states": 6, "horizon": 4}, "budget": {"steps": 375}}
+POLE: dict[str, Any] = {"data": "CartPole-v1", "model": "c51-64", "budget": {"steps": 600}}
+DEEP: dict[str, Any] = {
     "frames": 2000, "warmup": 400, "segment": 100, "window": 5, "jumps": 3, "learning_rate": 1e-3, "reward_scale": 0.1,
 }  # fmt: skip
 
