@@ -226,3 +226,33 @@ def test_sigterm_saves_exits_with_zero_and_the_same_command_goes_on(tmp_path):
     assert "the same command goes on" in said
     assert list((tmp_path / "r" / "checkpoints").glob("step-*"))
     assert not (tmp_path / "r" / "model").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_model_of_one_and_only_the_first_speaks(tmp_path):
+    from safetensors.torch import load_file
+
+    tail = ["run", "dcl", "--data", "digits", "--steps", "6", "--batch-size", "32", "--norm", "none", "--no-evaluate",
+            "--model", "conv-small:group"]  # fmt: skip
+    launch = {
+        "one": [sys.executable, "-m"],
+        "two": [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc_per_node",
+            "2",
+            "--master-port",
+            "29517",
+            "-m",
+        ],
+    }
+    for name, start in launch.items():
+        done = subprocess.run(
+            [*start, "counterpoint", *tail, "--out", str(tmp_path / name)],
+            capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("model: ") == 1
+    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in launch)
+    assert max(float((one[key] - two[key]).abs().max()) for key in one) < 1e-4

@@ -74,6 +74,11 @@ def _quiet() -> None:
         logger.propagate = False
 
 
+def speaks() -> bool:
+    """Whether this process prints results: the only one, or the first of several."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def complain(message: str) -> None:
     """Say what is wrong, on standard error."""
     typer.secho("error: ", fg="red", bold=True, nl=False, err=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from counterpoint.cli import options
-from counterpoint.cli.shell import command, console, progress
+from counterpoint.cli.shell import command, console, progress, speaks
 
 
 @command
@@ -65,7 +65,6 @@ def run(
         _show_settings(method)
         return
     example = f"counterpoint run {key} --data DATA --out OUT --steps 300"
-    result = None
     values: dict[str, Any] = {
         "kind": kind, "seed": seed, "steps": steps, "examples": examples, "tokens": tokens, "seconds": seconds,
         "precision": precision, "micro_batch_size": micro_batch_size, "model": model, "data": data, "out": out,
@@ -85,9 +84,10 @@ def run(
             checkpoint_seconds=checkpoint_seconds,
             keep_checkpoints=keep_checkpoints,
         )
-    from counterpoint.cli.tables import result_table
+    if speaks():
+        from counterpoint.cli.tables import result_table
 
-    result_table(console(), result)
+        result_table(console(), result)
 
 
 @command
@@ -102,6 +102,8 @@ def resume(
 
     with progress() as shown:
         found = api.resume(out, jobs=jobs, progress=shown)
+    if not speaks():
+        return
     if isinstance(found, Result):
         result_table(console(), found)
     else:

@@ -10,6 +10,7 @@ Every run is a folder of its own below the study's; the same command takes finis
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,10 @@ def compare(
         CounterpointError: the folder holds something else, or a run failed.
         Interrupted, KeyboardInterrupt: a signal came; everything is saved.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise CounterpointError(
+            "a study is started by one process: leave out torchrun and give --jobs, or launch its runs one by one"
+        )
     if jobs < 1:
         raise CounterpointError(f"jobs={jobs}; give 1 or more")
     loaded: dict[str, Any] = {}

@@ -173,14 +173,14 @@ def _domain(given: Sequence[Row], zero: bool, start: float | None) -> tuple[floa
 
 def curve(series: Series, *, title: str, unit: str = "step") -> str:
     """One panel: thin lines for seeds, a thick one for their mean."""
-    width, height, left, bottom = 320, 190, 46, 160
+    width, height, left, bottom = 320, 196, 46, 160
     every = [p for line in [series.points, *series.thin] for p in line if math.isfinite(p[1])]
     if not every:
         return ""
     xs, ys = [p[0] for p in every], sorted(p[1] for p in every)
     low, high = ys[0], ys[min(len(ys) - 1, int(0.995 * len(ys)))]
     pad = 0.06 * ((high - low) or abs(high) or 1.0)
-    x = _scale(0, max(xs), left, width - 10)
+    x = _scale(0, max(xs), left, width - 16)
     y = _scale(low - pad, high + pad, bottom, 10)
     marks = ticks(low - pad, high + pad, 4)
     step = marks[1] - marks[0] if len(marks) > 1 else 1

@@ -10,14 +10,16 @@ from typing import Any
 def number(value: float | None) -> str:
     """A figure with four significant digits; a dash where there is none.
 
-    >>> number(0.91237), number(None), number(1234.5), number(2.0)
-    ('0.9124', '–', '1,234', '2.000')
+    >>> number(0.91237), number(None), number(1234.5), number(-2.0)
+    ('0.9124', '–', '1,234', '−2.000')
     """
     if value is None or math.isnan(value):
         return "–"
     if value == 0:
         return "0"
-    size = abs(value)
+    if value < 0:
+        return "−" + number(-value)
+    size = value
     if size >= 1000:
         return f"{value:,.0f}"
     if size < 1e-4:
