@@ -90,6 +90,14 @@ def test_it_learns(tmp_path, key, settings, images):
     assert trained["probe_accuracy"] > 0.8
 
 
+def test_a_model_that_was_measured_before_trains_like_a_fresh_one(tmp_path, images):
+    fresh = fit(tmp_path / "a", "simclr", {}, images, steps=2)
+    with Run(tmp_path / "b", seed=1, budget=Budget(steps=2), progress=False) as run:
+        model = TASK.load_model("conv-small", images, 1).eval()
+        measured = load("simclr").settings(**SMALL).fit(model, images, run)
+    assert same(fresh, measured)
+
+
 def test_dclw_differs_from_dcl_and_variants_are_checked(tmp_path, images):
     plain = fit(tmp_path / "a", "dcl", {}, images, steps=2)
     weighted = fit(tmp_path / "b", "dcl", {"variant": "dclw"}, images, steps=2)

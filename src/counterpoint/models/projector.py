@@ -9,6 +9,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models.classifier import Classified
 
 HeadNorm = Literal["auto", "batch", "none"]
 
@@ -45,13 +46,15 @@ class Projector(nn.Module, PyTorchModelHubMixin):
 class Projected(nn.Module):
     """An encoder with its projector. It is an encoder itself: calling it gives features; ``project=True``, projections.
 
-    ``figures`` holds what the training measured about itself, for whoever evaluates the model afterwards.
+    ``figures`` holds what the training measured about itself, for whoever evaluates the model afterwards; ``tables``,
+    what it learnt about single training rows: name -> column -> values. They are saved beside the weights as CSV.
     """
 
     def __init__(self, encoder: nn.Module, projector: nn.Module) -> None:
         super().__init__()
         self.encoder, self.projector = encoder, projector
         self.figures: dict[str, float] = {}
+        self.tables: dict[str, dict[str, list[float]]] = {}
 
     @property
     def num_features(self) -> int:
@@ -67,7 +70,7 @@ class Projected(nn.Module):
 def projected(
     model: nn.Module, *, hidden: int = 0, dim: int = 128, norm: HeadNorm = "auto", seed: int = 0
 ) -> Projected:
-    """Put a fresh projector on an encoder; a model that has one of this width already keeps it.
+    """Put a fresh projector on an encoder; a model that has one of this width already keeps it. In training mode.
 
     Args:
         model: an encoder with ``num_features``, or a ``Projected``.
@@ -81,7 +84,9 @@ def projected(
     if isinstance(model, Projected):
         last = [layer for layer in model.projector.modules() if isinstance(layer, nn.Linear)][-1]
         if last.out_features == dim:
-            return model
+            return model.train()
+        model = model.encoder
+    elif isinstance(model, Classified):
         model = model.encoder
     width = getattr(model, "num_features", None)
     if not isinstance(width, int):
@@ -94,4 +99,5 @@ def projected(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = Projector(width, hidden or width, dim, batch)
-    return Projected(model, head)
+    # A model that was just opened or measured is in evaluation mode, in which batch normalisation would not train.
+    return Projected(model, head).train()
