@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from counterpoint.methods.catalog import load
 
 PAGES = Path(__file__).parents[2] / "docs" / "methods"
-KEYS = ["dcl", "simclr", "multiview", "multiview-pairwise"]
+KEYS = ["dcl", "simclr", "multiview", "multiview-pairwise", "isogclr", "sla"]
 
 
 def blocks(key: str, language: str) -> list[str]:

@@ -21,7 +21,9 @@ def batch(n: int = 8, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     return z, y, torch.rand(n, n, dtype=torch.float64, generator=draw)
 
 
-def literal(z: Tensor, y: Tensor, alpha: Tensor | None, window: float | None, weighted: bool, detach: bool) -> Tensor:
+def literal(
+    z: Tensor, y: Tensor, alpha: Tensor | None, window: float | None, weighted: bool, detach: bool
+) -> Tensor:
     v = [row / row.norm() for row in z]
     src = [row.detach() if detach else row for row in v]
     losses, n = [], len(v)
@@ -52,10 +54,17 @@ def literal(z: Tensor, y: Tensor, alpha: Tensor | None, window: float | None, we
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("detach", [False, True])
-@pytest.mark.parametrize(("negatives", "window"), [(False, None), (True, None), (False, WINDOW), (True, WINDOW)])
+@pytest.mark.parametrize(
+    ("negatives", "window"), [(False, None), (True, None), (False, WINDOW), (True, WINDOW)]
+)
 def test_loops(negatives: bool, window: float | None, detach: bool, weighted: bool) -> None:
     z, y, alpha = batch()
-    options = {"alpha": alpha if negatives else None, "window": window, "weighted": weighted, "detach": detach}
+    options = {
+        "alpha": alpha if negatives else None,
+        "window": window,
+        "weighted": weighted,
+        "detach": detach,
+    }
     one, other = z.clone().requires_grad_(), z.clone().requires_grad_()
     found, expected = mixed_pairs(one, y, temperature=TAU, **options).values, literal(other, y, **options)
     torch.testing.assert_close(found, expected)
@@ -121,7 +130,9 @@ def test_order_does_not_matter() -> None:
 @pytest.mark.parametrize("values", [[1.0, 2.0], [1.0, 1.0], [0.0, 1e6], [1.0, 1.0 + 1e-9]])
 def test_two_rows(values: list[float]) -> None:
     z = torch.randn(2, 3, requires_grad=True)
-    loss = mixed_pairs(z, torch.tensor(values), temperature=1e-4, alpha=torch.full((2, 2), 0.2), window=1.0).values
+    loss = mixed_pairs(
+        z, torch.tensor(values), temperature=1e-4, alpha=torch.full((2, 2), 0.2), window=1.0
+    ).values
     loss.sum().backward()
     assert torch.isfinite(loss).all()
     assert torch.isfinite(z.grad).all()

@@ -140,6 +140,7 @@ def load_images(
     labels_per_class: int | None = None,
     limit: int | None = None,
     evaluation_limit: int | None = None,
+    long_tail: float | None = None,
     unreadable: str = "error",
     validation: float = 0.1,
     test: float = 0.2,
@@ -158,6 +159,8 @@ def load_images(
         labels_per_class: labels per class that evaluation may use.
         limit: at most that many training images, stratified.
         evaluation_limit: at most that many images in validation and in test, stratified.
+        long_tail: make the training classes unequal: each keeps this share of the one before it, in an order drawn with
+            ``seed``; the first keeps as many as the smallest class has. Evaluation splits stay as they are.
         unreadable: "error", or "skip" to leave out files that cannot be opened (they are counted in the description).
         validation: share of all images cut for validation when the files name none.
         test: share of all images cut for test, likewise.
@@ -181,10 +184,12 @@ def load_images(
         raise CounterpointError(
             f"{spec}: {len(table.pixels)} readable images; expected at least 10 (hundreds to learn anything)"
         )
-    pixels = torch.from_numpy(_same_size(table, size, spec, notes)).permute(0, 3, 1, 2).contiguous()
+    pixels = torch.from_numpy(same_size(table, size, spec, notes)).permute(0, 3, 1, 2).contiguous()
     classes, labels = _encode(table.labels, spec)
     everything = ImageSet(pixels, torch.from_numpy(labels))
     parts = _split(everything, table.splits, validation, test, seed, spec, notes)
+    if long_tail is not None:
+        parts["train"] = _long_tail(labels, parts["train"], long_tail, seed, notes)
     limits = {"train": limit, "validation": evaluation_limit, "test": evaluation_limit}
     kept = {
         name: everything.subset(_stratified(labels, rows, limits[name], seed)) for name, rows in parts.items()
@@ -209,7 +214,8 @@ def _bundled(name: str) -> Path:
     return bundled.path(name)
 
 
-def _same_size(table: Table, size: int | None, spec: str, notes: list[str]) -> np.ndarray:
+def same_size(table: Table, size: int | None, spec: str, notes: list[str]) -> np.ndarray:
+    """Stack images to [N, H, W, C], brought to one size and as many channels as the most colourful has; says what it did in ``notes``."""
     channels = max(image.shape[2] for image in table.pixels)
     gray = sum(image.shape[2] < channels for image in table.pixels)
     if gray:
@@ -307,3 +313,23 @@ def _stratified(labels: np.ndarray, rows: np.ndarray, limit: int | None, seed: i
         mine = np.flatnonzero(labels[order] == label)
         place[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
     return np.sort(order[np.argsort(place, kind="stable")[:limit]])
+
+
+def _long_tail(labels: np.ndarray, rows: np.ndarray, ratio: float, seed: int, notes: list[str]) -> np.ndarray:
+    if not 0 < ratio <= 1:
+        raise CounterpointError(
+            f"long_tail={ratio}; expected the size of each class relative to the one before it, such as 0.6"
+        )
+    classes, sizes = np.unique(labels[rows][labels[rows] >= 0], return_counts=True)
+    if len(classes) < 2:
+        raise CounterpointError("long_tail needs labelled classes; leave it out for images without labels")
+    generator = np.random.default_rng([seed, len(classes)])
+    kept = [rows[labels[rows] < 0]]
+    wanted = []
+    for rank, label in enumerate(generator.permutation(classes)):
+        wanted.append(max(1, round(int(sizes.min()) * ratio**rank)))
+        kept.append(generator.permutation(rows[labels[rows] == label])[: wanted[-1]])
+    notes.append(
+        f"long tail: training classes of {wanted[0]} down to {wanted[-1]} images, order drawn with seed {seed}"
+    )
+    return np.sort(np.concatenate(kept))

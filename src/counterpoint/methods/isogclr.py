@@ -4,7 +4,7 @@
 
 A moving average per image stands for the expectation over the whole data set, so small batches do. Each temperature
 descends its own gradient: images of frequent semantics end warm, those of rare ones cold. Averages, temperatures and
-their momenta live in the Run, and travel with the model as ``temperatures`` for looking at.
+their momenta live in the Run; the temperatures are saved with the model as ``temperatures.csv``, for looking at.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from counterpoint.data.images import Images
 from counterpoint.errors import CounterpointError
@@ -117,5 +117,15 @@ class ISogCLR(Method):
                 log_average=run.gather_constant(seen.log_average),
                 momentum=run.gather_constant(momentum),
             )
-        net.temperatures = memory.get_buffer("temperature").clone()
+        net.tables = {"temperatures": coldest_first(memory.get_buffer("temperature"), data)}
         return net
+
+
+def coldest_first(temperature: Tensor, data: Images) -> dict[str, list[float]]:
+    """Every training image's row, label and learned temperature, from the rarest semantics to the commonest."""
+    order = torch.argsort(temperature.cpu(), stable=True)
+    return {
+        "row": order.tolist(),
+        "label": data.train.labels[order].tolist(),
+        "temperature": [round(tau, 6) for tau in temperature.cpu()[order].tolist()],
+    }

@@ -18,6 +18,7 @@ class Optimizer:
     """Settings of an optimiser and its learning-rate schedule over a loop.
 
     Attributes:
+        schedule: "steps" divides the rate by ten at one half and at three quarters.
         warmup: fraction of the loop over which the rate rises linearly from 0.
         decay_all: whether weight decay also acts on biases and normalisation parameters (one-dimensional tensors).
         max_grad_norm: clip the global gradient norm to this; None leaves it alone.
@@ -28,7 +29,7 @@ class Optimizer:
     weight_decay: float = 0.0
     momentum: float = 0.9
     betas: tuple[float, float] = (0.9, 0.999)
-    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    schedule: Literal["constant", "cosine", "linear", "steps"] = "constant"
     warmup: float = 0.0
     max_grad_norm: float | None = None
     decay_all: bool = False
@@ -62,6 +63,8 @@ class Optimizer:
         left = (progress - self.warmup) / max(1.0 - self.warmup, 1e-12)
         if self.schedule == "linear":
             return self.learning_rate * max(1.0 - left, 0.0)
+        if self.schedule == "steps":
+            return self.learning_rate * 0.1 ** ((left >= 0.5) + (left >= 0.75))
         if self.schedule == "cosine":
             return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(left, 1.0)))
         return self.learning_rate

@@ -12,10 +12,12 @@ from torch import nn
 
 from counterpoint.data.images import Images, load_images
 from counterpoint.errors import CounterpointError, nearest
+from counterpoint.evaluation.classification import class_accuracy
 from counterpoint.evaluation.features import features
 from counterpoint.evaluation.geometry import alignment, effective_rank, uniformity
 from counterpoint.evaluation.knn import knn_accuracy
 from counterpoint.evaluation.probe import linear_probe
+from counterpoint.models.classifier import Classified, Heads
 from counterpoint.models.projector import Projected, Projector
 from counterpoint.models.vision import load_encoder
 from counterpoint.pairs.views import augmentation
@@ -56,12 +58,17 @@ class ImageTask:
         name, _, norm = spec.partition(":") if not Path(spec).exists() else (spec, "", "")
         options = {"norm": norm} if norm else {}
         encoder = load_encoder(name, data.shape, statistics=data.statistics(), seed=seed, **options)
+        if (Path(spec) / "heads").is_dir():
+            return Classified(encoder, Heads.from_pretrained(Path(spec) / "heads"))
         head = Path(spec) / "projector"
         return Projected(encoder, Projector.from_pretrained(head)) if head.is_dir() else encoder
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
-        """Write the encoder as an ordinary folder; its projector, when it has one, goes to ``projector/`` inside."""
-        encoder = model.encoder if isinstance(model, Projected) else model
+        """Write the encoder as an ordinary folder; a projector goes to ``projector/`` inside, a classifier's heads to ``heads/``.
+
+        What training learnt about single images (``tables``) is written beside them as CSV.
+        """
+        encoder = model.encoder if isinstance(model, Projected | Classified) else model
         if not hasattr(encoder, "save_pretrained"):
             raise CounterpointError(
                 f"{type(encoder).__name__} has no save_pretrained; derive it from huggingface_hub.PyTorchModelHubMixin"
@@ -69,13 +76,22 @@ class ImageTask:
         encoder.save_pretrained(folder)  # type: ignore[operator]
         if isinstance(model, Projected) and isinstance(model.projector, Projector):
             model.projector.save_pretrained(folder / "projector")
+        if isinstance(model, Classified):
+            model.heads.save_pretrained(folder / "heads")
+        for name, columns in getattr(model, "tables", {}).items():
+            lines = [
+                ",".join(columns),
+                *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True)),
+            ]
+            (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def evaluate(self, model: nn.Module, data: Images, split: str, seed: int = 0) -> dict[str, float]:
         """Measure frozen features on "validation" or "test".
 
         ``probe_accuracy`` and ``knn_accuracy`` learn from the labelled training images (``labels_per_class`` of them,
         drawn with ``seed``, when the data says so); the probe's regularisation is chosen on validation. Geometry is of
-        the features; ``alignment`` is between two augmented views. Without labels there is geometry only.
+        the features; ``alignment`` is between two augmented views. Without labels there is geometry only. A classifier
+        is measured by its own answers, too: ``accuracy`` of one pass and ``aggregated_accuracy`` over all copies.
         """
         if split not in ("validation", "test"):
             raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
@@ -95,6 +111,8 @@ class ImageTask:
                 (found[known].numpy(), part.labels[known].numpy()),
             )
             result["probe_accuracy"] = probe.accuracy
+            if isinstance(model, Classified):
+                result |= class_accuracy(model, part.pixels, part.labels)
             result["knn_accuracy"] = knn_accuracy(bank, labelled.labels, found[known], part.labels[known])
         result["effective_rank"] = effective_rank(found)
         result["uniformity"] = uniformity(found[:2000])

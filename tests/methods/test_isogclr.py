@@ -1,0 +1,89 @@
+"""iSogCLR end to end: a temperature per image that moves, resumes, and comes out as a table beside the weights."""
+
+import csv
+
+import pytest
+import torch
+
+from counterpoint.data.images import Images
+from counterpoint.errors import CounterpointError
+from counterpoint.methods.catalog import load
+from counterpoint.study.tasks.images import TASK
+from counterpoint.training import Budget, Run
+
+SMALL = {"batch_size": 16, "dim": 8, "learning_rate": 0.05, "temperature_rate": 0.1}
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    return TASK.load_data("digits", limit=100, evaluation_limit=60)
+
+
+class Killed(Exception):
+    pass
+
+
+class Dying(Run):
+    def step(self, losses, **options):
+        if self.cursor.spent["steps"] == 8:
+            raise Killed
+        return super().step(losses, **options)
+
+
+def fit(folder, images, steps=10, model="conv-small", run_class=Run, options=None, **settings):
+    with run_class(folder, seed=1, budget=Budget(steps=steps), progress=False, **(options or {})) as run:
+        method = load("isogclr").settings(**{**SMALL, **settings})
+        return method.fit(TASK.load_model(model, images, 1), images, run)
+
+
+def test_temperatures_survive_an_interruption(tmp_path, images):
+    """Ten steps of six an epoch: every image's state has been read back at least once."""
+    whole = fit(tmp_path / "whole", images, options={"audit": True})
+    with pytest.raises(Killed):
+        fit(tmp_path / "cut", images, run_class=Dying, options={"checkpoint_steps": 3})
+    resumed = fit(tmp_path / "cut", images)
+    assert whole.tables == resumed.tables
+    for one, other in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_table_is_saved_coldest_first(tmp_path, images):
+    trained = fit(tmp_path / "run", images)
+    TASK.save_model(trained, tmp_path / "model")
+    with (tmp_path / "model" / "temperatures.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(int(row["row"]) for row in rows) == list(range(100))
+    tau = [float(row["temperature"]) for row in rows]
+    assert tau == sorted(tau)
+    assert len(set(tau)) > 50
+    assert all(int(row["label"]) == int(images.train.labels[int(row["row"])]) for row in rows)
+
+
+def test_one_temperature_for_all_is_sogclr(tmp_path, images):
+    trained = fit(tmp_path / "run", images, individual=False, temperature=0.3)
+    assert set(trained.tables["temperatures"]["temperature"]) == {0.3}
+
+
+def test_micro_batches_change_nothing(tmp_path, images):
+    whole = fit(tmp_path / "whole", images, steps=3, model="conv-small:group")
+    parts = fit(
+        tmp_path / "parts", images, steps=3, model="conv-small:group", options={"micro_batch_size": 7}
+    )
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_a_start_outside_the_bounds_teaches(tmp_path, images):
+    with pytest.raises(CounterpointError, match="start inside"):
+        fit(tmp_path, images, temperature=2.0)
+
+
+def test_a_long_tail_of_classes():
+    whole, tail = (TASK.load_data("digits", **options) for options in ({}, {"long_tail": "0.5"}))
+    sizes = sorted(torch.bincount(tail.train.labels).tolist(), reverse=True)
+    first = int(torch.bincount(whole.train.labels).min())
+    assert sizes == [max(1, round(first * 0.5**rank)) for rank in range(10)]
+    assert torch.equal(whole.test.pixels, tail.test.pixels)
+    assert any("long tail" in note for note in tail.notes)
+    with pytest.raises(CounterpointError, match="such as 0.6"):
+        TASK.load_data("digits", long_tail=1.5)
