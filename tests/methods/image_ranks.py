@@ -18,6 +18,8 @@ METHODS = {
     "dhel": ("multiview", {"num_views": 3}),
     "poly": ("multiview", {"num_views": 3, "loss": "pvc_geometric"}),
     "pairwise": ("multiview-pairwise", {"num_views": 3}),
+    "isogclr": ("isogclr", {"temperature_rate": 0.1}),
+    "sla": ("sla", {"mode": "sla+sd"}),
 }
 
 
@@ -26,10 +28,22 @@ def main(out: Path) -> None:
     images = TASK.load_data("digits", limit=60, evaluation_limit=20)
     result = {}
     for name, (key, settings) in METHODS.items():
-        method = load(key).settings(batch_size=11, dim=8, learning_rate=0.05, **settings)
+        shared = {"batch_size": 11, "learning_rate": 0.05, **({} if key == "sla" else {"dim": 8})}
+        method = load(key).settings(**shared, **settings)
         with Run(out / name, seed=1, budget=Budget(steps=4), progress=False) as run:
             trained = method.fit(TASK.load_model("conv-small:group", images, 1), images, run)
-        result[name] = {**trained.state_dict(), "q": torch.tensor(trained.figures.get("npc_multiplier", 0.0))}
+        figures, tables = getattr(trained, "figures", {}), getattr(trained, "tables", {})
+        by_row = {
+            int(r): t
+            for r, t in zip(
+                *(tables.get("temperatures", {}).get(c, []) for c in ("row", "temperature")), strict=True
+            )
+        }
+        result[name] = {
+            **trained.state_dict(),
+            "q": torch.tensor(figures.get("npc_multiplier", 0.0)),
+            "temperatures": torch.tensor([by_row[row] for row in sorted(by_row)]),
+        }
         world, rank = run.world, run.rank
     if rank == 0:
         torch.save({"world": world, "result": result}, out / "result.pt")

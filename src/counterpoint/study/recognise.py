@@ -73,6 +73,8 @@ def _file(path: Path) -> str | None:
         return "interactions"
     if columns & {"pixels", "images", "image"}:
         return "images"
+    if "target" in columns:
+        return "regression"
     return None
 
 
@@ -114,5 +116,7 @@ def _table(path: Path) -> str | None:
         return "preferences"
     if any(word in head for word in ("question", "prompt", "problem")):
         return "problems"
+    if "target" in head.replace('"', "").strip().replace("\t", ",").split(","):
+        return "regression"
     cells = lines[-1].replace("::", "\t").replace(",", "\t").split()
     return "interactions" if 2 <= len(cells) <= 6 and all(len(cell) <= 24 for cell in cells[:2]) else None

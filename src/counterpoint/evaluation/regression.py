@@ -1,0 +1,125 @@
+"""How well numbers are predicted, and whether features lie in the order of the targets.
+
+``mae`` and ``rmse`` are in the targets' units; ``rare_mae`` is of the fifth of the rows whose targets training saw least
+of. ``order`` is the rank correlation of distances between features with distances between targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import rankdata, spearmanr
+from torch import Tensor, nn
+
+from counterpoint.data.regression import Regression, Rows
+from counterpoint.errors import CounterpointError
+from counterpoint.evaluation.features import features
+from counterpoint.models.tabular import Predictor
+
+STRENGTHS = tuple(10.0**power for power in range(-4, 4))
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """A ridge regression on features, its penalty chosen on validation: ``features @ weight + bias``."""
+
+    weight: np.ndarray
+    bias: float
+    penalty: float
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """[N, F] -> [N]."""
+        return rows @ self.weight + self.bias
+
+
+def ridge_probe(model: nn.Module, data: Regression) -> Ridge:
+    """Fit a ridge regression on the frozen features of the training rows.
+
+    Raises:
+        CounterpointError: features that are not finite.
+    """
+    rows, held = (
+        features(model, data.train.inputs).double().numpy(),
+        features(model, data.validation.inputs).double().numpy(),
+    )
+    if not np.isfinite(rows).all():
+        raise CounterpointError(
+            "the encoder's features hold NaN or infinite values; the training diverged: lower learning_rate"
+        )
+    y, wanted = data.train.targets.double().numpy(), data.validation.targets.double().numpy()
+    middle, mean = rows.mean(0), y.mean()
+    left, singular, right = np.linalg.svd(rows - middle, full_matrices=False)
+    best: tuple[float, Ridge] | None = None
+    for strength in STRENGTHS:
+        penalty = strength * float((singular**2).mean()) or 1.0
+        weight = right.T @ (singular / (singular**2 + penalty) * (left.T @ (y - mean)))
+        found = Ridge(weight, float(mean - middle @ weight), penalty)
+        error = float(((found(held) - wanted) ** 2).mean())
+        if best is None or error <= best[0]:
+            best = error, found
+    assert best is not None
+    return best[1]
+
+
+def with_head(model: nn.Module, data: Regression) -> Predictor:
+    """Give an encoder the ridge regression on its features as a head."""
+    encoder = model.encoder if isinstance(model, Predictor) else model
+    found = ridge_probe(encoder, data)
+    predictor = Predictor(encoder).to(next(encoder.parameters()).device)
+    with torch.no_grad():
+        predictor.head.weight.copy_(torch.from_numpy(found.weight)[None])
+        predictor.head.bias.fill_(found.bias)
+    return predictor
+
+
+def predict(model: Predictor, inputs: Tensor) -> Tensor:
+    """[Q] predicted targets of inputs, on the CPU."""
+    return features(model, inputs, predict=True)
+
+
+def measure(model: nn.Module, data: Regression, part: Rows, rows: int = 500) -> dict[str, float]:
+    """Figures of ``part``; a model without a head of its own predicts by ridge regression on its features.
+
+    Args:
+        rows: how many rows, at most, the order of distances is taken over.
+    """
+    found = features(model, part.inputs).double().numpy()
+    y = part.targets.double().numpy()
+    probed = ridge_probe(model, data)(found)
+    said = predict(model, part.inputs).double().numpy() if isinstance(model, Predictor) else probed
+    error = np.abs(said - y)
+    rare = _rare(data.train.targets.double().numpy(), y)
+    spread = float(((y - y.mean()) ** 2).sum()) or 1.0
+    return {
+        "r2": 1 - float((error**2).sum()) / spread,
+        "mae": float(error.mean()),
+        "rmse": float(np.sqrt((error**2).mean())),
+        "rare_mae": float(error[rare].mean()),
+        "rank_correlation": _spearman(said, y),
+        "order": _order(found[:rows], y[:rows]),
+        "probe_mae": float(np.abs(probed - y).mean()),
+        "probe_rare_mae": float(np.abs(probed - y)[rare].mean()),
+    }
+
+
+def _rare(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The fifth of ``wanted`` with the fewest training targets within a quarter of their deviation; ties by distance from the middle."""
+    near = (np.abs(wanted[:, None] - seen[None, :]) <= seen.std() / 4).sum(1)
+    order = np.lexsort((-np.abs(wanted - np.median(seen)), near))
+    return order[: max(1, round(len(wanted) / 5))]
+
+
+def _order(rows: np.ndarray, targets: np.ndarray) -> float:
+    first, second = np.triu_indices(len(rows), 1)
+    return _spearman(
+        np.linalg.norm(rows[first] - rows[second], axis=1), np.abs(targets[first] - targets[second])
+    )
+
+
+def _spearman(one: np.ndarray, other: np.ndarray) -> float:
+    """Rank correlation; 0 where one side is constant."""
+    if len(one) < 2 or np.ptp(rankdata(one)) == 0 or np.ptp(rankdata(other)) == 0:
+        return 0.0
+    return float(spearmanr(one, other).statistic)
