@@ -122,7 +122,8 @@ class EnvironmentTask:
         else:
             result["return"], result["exploitability"] = guaranteed(model.first, model.second, data)
             best = 0.0
-        result["regret"] = float((best - model.history).sum())
+        if len(model.history):
+            result["regret"] = float((best - model.history).sum())
         result["model_error"] = total_variation(model.transition(), data)
         return result
 
