@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from counterpoint.study.recipe import GIVEN, Recipe, Trainable
@@ -52,16 +53,21 @@ def text(recipe: Recipe, result: Result, method: Trainable, task: Task) -> str:
         f"{result.cost.get('wall_seconds', 0):.1f} s of wall time, {result.cost.get('cpu_seconds', 0):.1f} s of CPU time, "
         f"{result.cost.get('peak_rss_bytes', 0) / 2**20:.0f} MiB of memory at the peak.\n",
         "## Use\n",
-        f"```python\n{usage(task)}\n```\n",
+        f"```python\n{usage(task, result.folder / 'model')}\n```\n",
     ]
     return "\n".join(parts)
 
 
-def usage(task: Task) -> str:
-    """Python that opens the model folder; a task may bring its own as ``usage``."""
-    own = getattr(task, "usage", None)
-    if own:
-        return str(own)
+def usage(task: Task, folder: Path) -> str:
+    """Python that opens the model folder: transformers' own where it is one of theirs."""
+    config = folder / "config.json"
+    named = json.loads(config.read_text(encoding="utf-8")).get("architectures") if config.exists() else None
+    if named:
+        return (
+            f"from transformers import AutoTokenizer, {named[0]}\n\n"
+            f'model = {named[0]}.from_pretrained("THIS_FOLDER")\n'
+            'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")'
+        )
     return (
         "from counterpoint.study.task import task\n\n"
         f'kind = task("{task.kind}")\n'
