@@ -14,7 +14,7 @@ from counterpoint.study.single import execute
 SUMS = "backward-sums?digits=1&size=56&validation=8&test=8"
 ROUNDS = {
     "rounds": 2, "answers": 4, "top_p": 1.0, "max_new_tokens": 4, "learning_rate": 1e-3, "batch_size": 4,
-    "sft_epochs": 3.0, "sft_learning_rate": 3e-3, "seed_examples": 16,
+    "sft_epochs": 6.0, "epochs": 3.0, "sft_learning_rate": 3e-3, "seed_examples": 16,
 }  # fmt: skip
 CASES = {
     "cream": ("cream", SUMS, ROUNDS),
@@ -29,7 +29,7 @@ def command(key: str, data: str, settings: dict[str, object]) -> object:
 
 @pytest.mark.parametrize("name", CASES)
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path, name: str) -> None:
-    assert check(command(*CASES[name]), tmp_path / "runs", trials=2, seed=0) >= 1
+    assert check(command(*CASES[name]), tmp_path / "runs", trials=4, seed=0) >= 1
 
 
 @pytest.mark.slow
