@@ -12,7 +12,9 @@ from counterpoint.study.recipe import recipe_of
 from counterpoint.study.single import execute
 
 
-def command(key: str, data: str, model: str, steps: int, options: dict[str, object], **settings: object) -> object:
+def command(
+    key: str, data: str, model: str, steps: int, options: dict[str, object], **settings: object
+) -> object:
     method = load(key).settings(**settings)
     made = recipe_of(
         method, row(key).kind, data=data, data_options=options, model=model, budget={"steps": steps}, seed=1

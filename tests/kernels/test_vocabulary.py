@@ -190,6 +190,27 @@ def test_log_probs_entropy_and_top_entries() -> None:
     close(results[1][2], results[1][3], 1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("options", [{}, {"scale": 0.6, "softcap": 7.0}])
+def test_tiles_over_the_vocabulary(dtype: torch.dtype, options: dict[str, float]) -> None:
+    s = like(head(18, **options), dtype)
+    s.weight.data[5] *= 400  # one entry dominates from the first tile on
+    ids = torch.randint(0, V, (N, 2), generator=torch.Generator().manual_seed(0))
+    exact, up = like(s, torch.float64), torch.linspace(-2, 3, 2 * N, dtype=torch.float64).view(N, 2)
+    with kernel_path("plain"):
+        want, want_entropy = log_probs_and_entropy(exact, ids, temperature=0.9)
+        want_grads = gradients(want, up, exact.hidden, exact.weight, exact.bias)
+    for budget in (SMALL, 2**14, 2**24):
+        with kernel_path("stream", budget_bytes=budget):
+            got, got_entropy = log_probs_and_entropy(s, ids, temperature=0.9)
+            got_grads = gradients(got, up.to(got.dtype), s.hidden, s.weight, s.bias)
+        exactly = dtype == torch.float64
+        close(got, want, 1e-12 if exactly else 2e-6)
+        close(got_entropy, want_entropy, 1e-12 if exactly else 1e-5)
+        for a, b in zip(got_grads, want_grads):
+            close(a, b, 1e-12 if exactly else 1e-2)
+
+
 def test_sparse_teacher_equals_the_dense_one_when_complete() -> None:
     s, t = head(9), head(10)
     with kernel_path("plain"):

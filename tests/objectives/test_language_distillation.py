@@ -194,9 +194,12 @@ ALL_ON = Mechanisms(
 def test_whole_loss_under_permutation_and_ragged_split(seed: int) -> None:
     data = everything(seed)
     pick = lambda w: {k: v[:, w] if k == "context_logp_KBT" else v[w] for k, v in data.items()}  # noqa: E731
-    run = lambda d: self_distillation(
-        d.pop("student"), d.pop("teacher"), d.pop("ids_BT"), d.pop("mask_BT"), ALL_ON, **d
-    )  # noqa: E731
+
+    def run(d):
+        return self_distillation(
+            d.pop("student"), d.pop("teacher"), d.pop("ids_BT"), d.pop("mask_BT"), ALL_ON, **d
+        )
+
     whole = run(dict(data))
     assert set(whole) == {"distil", "contrast", "match"}
     order = torch.randperm(4, generator=torch.Generator().manual_seed(seed))

@@ -41,6 +41,7 @@ from counterpoint.kernels.scores import (
 )
 from counterpoint.kernels.selection import Selection
 from counterpoint.kernels.vocabulary_rows import PickedLogProbs, RowDivergence, RowEntropy, TopEntries
+from counterpoint.kernels.vocabulary_tiles import tiled_log_probs
 
 __all__ = [
     "FORWARD",
@@ -229,12 +230,19 @@ def _picked(
     _check_ids(table, vocabulary(scores))
     spread: Tensor | None = None
     if settings().streams(chosen.plain_bytes(copies=4)):
-        if with_entropy:
-            spread = torch.empty(len(table), dtype=chosen.dtype, device=chosen.device)
-        known = None if weights is None else chosen.pick(weights).reshape(len(table), -1).expand(table.shape)
-        statistic = PickedLogProbs(table, spread)
-        picked = chosen.stream(statistic, temperature, known)
-        statistic.entropy = None  # the backward must not write into what was handed out
+        flat = chosen.flat if isinstance(scores, Head) else None
+        if isinstance(flat, Head) and weights is None and _sums_over_positions(flat, table):
+            picked, spread = tiled_log_probs(flat, table, temperature, settings().budget_bytes, with_entropy)
+        else:
+            spread = (
+                torch.empty(len(table), dtype=chosen.dtype, device=chosen.device) if with_entropy else None
+            )
+            known = (
+                None if weights is None else chosen.pick(weights).reshape(len(table), -1).expand(table.shape)
+            )
+            statistic = PickedLogProbs(table, spread)
+            picked = chosen.stream(statistic, temperature, known)
+            statistic.entropy = None  # the backward must not write into what was handed out
     else:
         log_p = _log_softmax(chosen.flat, temperature)
         picked = log_p.gather(-1, table)
@@ -242,6 +250,14 @@ def _picked(
             spread = -_p_log_p(log_p.detach()).sum(-1)
     values = chosen.restore(picked if several else picked.squeeze(-1))
     return values, None if spread is None else chosen.restore(spread)
+
+
+def _sums_over_positions(head: Head, ids: Tensor) -> bool:
+    """Whether some gradient cannot be formed per position: the head's, or that of several values per position."""
+    if not torch.is_grad_enabled():
+        return False
+    trainable = head.weight.requires_grad or (head.bias is not None and head.bias.requires_grad)
+    return trainable or (head.hidden.requires_grad and ids.shape[1] > 1)
 
 
 def _log_softmax(scores: Scores, temperature: float) -> Tensor:

@@ -49,10 +49,14 @@ class Method(ABC):
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else "settings"
-            raise CounterpointError(f"{cls.key}: {name}={given.get(name)!r}: {first['msg'].lower()}") from None
+            raise CounterpointError(
+                f"{cls.key}: {name}={given.get(name)!r}: {first['msg'].lower()}"
+            ) from None
 
     def changed(self) -> dict[str, tuple[Any, Any]]:
         """Settings that differ from the paper's: name -> (paper's value, this value)."""
         paper = type(self)()
-        pairs = {field.name: (getattr(paper, field.name), getattr(self, field.name)) for field in fields(self)}
+        pairs = {
+            field.name: (getattr(paper, field.name), getattr(self, field.name)) for field in fields(self)
+        }
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -101,4 +101,6 @@ if __name__ == "__main__":
 
     page = Path(sys.argv[1])
     inside = f"<!-- methods -->\n{markdown()}\n<!-- /methods -->"
-    page.write_text(re.sub(r"<!-- methods -->.*<!-- /methods -->", lambda _: inside, page.read_text(), flags=re.S))
+    page.write_text(
+        re.sub(r"<!-- methods -->.*<!-- /methods -->", lambda _: inside, page.read_text(), flags=re.S)
+    )

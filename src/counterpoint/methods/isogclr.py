@@ -90,7 +90,8 @@ class ISogCLR(Method):
             index = batch.index.to(run.device)
             tau = memory.read("temperature", index)
             seen = robust_views(
-                *z_VBD.unbind(),
+                z_VBD[0],
+                z_VBD[1],
                 tau,
                 memory.read("log_average", index),
                 gamma=self.gamma,

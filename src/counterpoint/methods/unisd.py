@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from counterpoint.data.problems import Problem, ProblemData, Problems
@@ -178,11 +177,11 @@ class UniSD(Method):
         )
 
     def _heard(self, teacher: Any, asked: list[Any], completions: Tokens) -> Tensor:
-        """Log-probabilities [K, B, T] at temperature 1 of the completions' tokens, after each context."""
-        mask = completions.mask.bool()
-        return torch.stack(
-            [log_probs(teacher.answer(each, completions), completions.ids, mask=mask) for each in asked]
-        )
+        """Log-probabilities [K, B, T] at temperature 1 of the completions' tokens, after each context; one pass for all."""
+        many = len(asked)
+        said = Tokens(completions.ids.repeat(many, 1), completions.mask.repeat(many, 1))
+        answer = teacher.answer([prompt for each in asked for prompt in each], said)
+        return log_probs(answer, said.ids, mask=said.mask.bool()).unflatten(0, (many, -1))
 
     def _contexts(self, model: Language, problems: Problems, run: Run) -> Examples | Instructions:
         """The auxiliary contexts of the mode; those that cost something are made once, before training."""

@@ -87,7 +87,7 @@ def robust_views(
             fresh,
             count=2 * len(all_first) - 2,
             relative=False,
-        )  # fmt: skip
+        )
         for rows in (first, second)
     ]
     log_mean = torch.logaddexp(sides[0].log_average, sides[1].log_average) - math.log(2)

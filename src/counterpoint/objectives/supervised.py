@@ -146,7 +146,12 @@ def supcon_views(
     if candidates is not None or anchored < num_views:
         columns = everyone.transpose(0, 1).reshape(num_views * total, -1)
         column_labels = candidate_labels.repeat(num_views)
-    where: dict[str, Any] = {"candidates": columns, "candidate_labels": column_labels, "offset": own, "normalize": normalize}
+    where: dict[str, Any] = {
+        "candidates": columns,
+        "candidate_labels": column_labels,
+        "offset": own,
+        "normalize": normalize,
+    }
     if form == "out":
         loss = supcon_out(
             rows, row_labels, temperature=temperature, base_temperature=base_temperature, **where
