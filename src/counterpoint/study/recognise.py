@@ -47,6 +47,8 @@ def _folder(path: Path) -> str | None:
         return "images"
     if endings & SOUNDS:
         return "audio"
+    if any(file.stem == "trajectories" for file in names):
+        return "trajectories"
     for file in sorted(names):
         found = _file(file)
         if found is not None:
@@ -69,6 +71,8 @@ def _file(path: Path) -> str | None:
         or {"prompt", "completion"} <= columns
     ):
         return "problems"
+    if {"id", "states"} <= columns:
+        return "trajectories"
     if "user" in columns or "user_id" in columns:
         return "interactions"
     if columns & {"pixels", "images", "image"}:

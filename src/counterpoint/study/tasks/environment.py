@@ -43,7 +43,7 @@ class EnvironmentTask:
     bundled = {  # noqa: RUF012
         "lock": "a combination lock of 5 steps: one right action in four at every step, reward only at the end",
         "game": "a random low-rank game of two players, zero-sum",
-        "FrozenLake-v1": "any gymnasium id; with the extra 'rl'",
+        "gym:FrozenLake-v1": "a walk over a frozen lake, or any other gymnasium id after 'gym:' (extra 'rl')",
     }
 
     def load_data(self, spec: str, **options: Any) -> World:
