@@ -273,6 +273,9 @@ class Language(nn.Module):
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()
         whole = self.causal if adapter else self.merged().causal
         whole.save_pretrained(str(partial))
         self.tokenizer.save_pretrained(str(partial))
