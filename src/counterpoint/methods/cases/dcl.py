@@ -15,7 +15,7 @@ SMALL = {**SHARED, "batch_size": 8}
 LARGE = {**SHARED, "batch_size": 128}
 SAME_SMALL = {**SMALL, "temperature": 0.1, "learning_rate": 0.003}
 SAME_LARGE = {**LARGE, "temperature": 0.1, "learning_rate": 0.05}
-TUNE_SMALL = {"temperature": [0.1, 0.2, 0.5], "learning_rate": [0.001, 0.003, 0.01]}
+TUNE_SMALL = {"temperature": [0.05, 0.1, 0.2], "learning_rate": [0.001, 0.003, 0.01]}
 TUNE_LARGE = {"temperature": [0.1, 0.2, 0.5], "learning_rate": [0.03, 0.1, 0.3]}
 
 

@@ -8,7 +8,9 @@ SHARED = {
     "optimizer": "adam", "batch_size": 64, "warmup": 0.0, "norm": "none", "hidden": 128, "dim": 32,
 }  # fmt: skip
 SAME = {**SHARED, "temperature": 0.5, "learning_rate": 1e-3}
-TUNE = {"temperature": [0.2, 0.5], "learning_rate": [5e-4, 1e-3, 3e-3]}
+# The paper's recipe, which the accuracies are compared under: momentum SGD, batch normalisation in the projector.
+PAPER = {"num_views": 4, "batch_size": 64, "norm": "batch"}
+TUNE = {"temperature": [0.2, 0.5, 1.0], "learning_rate": [0.03, 0.1, 0.3]}
 
 
 def _arm(loss: str, num_views: int) -> Arm:
@@ -30,7 +32,7 @@ CASE = Case(
     data_options={"labels_per_class": 20},
     budget={"examples": 10500},
     seeds=5,
-    trials=6,
+    trials=9,
     baseline="pairwise-4",
     arms={
         "pairwise-2": _arm("nt_xent", 2),
@@ -40,8 +42,8 @@ CASE = Case(
         "polyview-4": _arm("pvc_geometric", 4),
         "infonce-4": _arm("mv_infonce", 4),
         "dhel-4": _arm("mv_dhel", 4),
-        "pairwise-4-tuned": Arm(method="multiview-pairwise", settings={**SHARED, "num_views": 4}, tune=TUNE),
-        "dhel-4-tuned": Arm(method="multiview", settings={**SHARED, "num_views": 4}, tune=TUNE),
+        "pairwise-4-tuned": Arm(method="multiview-pairwise", settings=PAPER, tune=TUNE),
+        "dhel-4-tuned": Arm(method="multiview", settings=PAPER, tune=TUNE),
     },
     metrics=("probe_accuracy", "knn_accuracy", "projection_rank", "effective_rank"),
     claims=(
@@ -67,6 +69,7 @@ CASE = Case(
         "epochs of a ResNet on CIFAR and ImageNet",
         "the probe sees 20 labels per class; its regularisation is chosen on validation",
         "the budget counts images: an arm with 4 views sees twice as many views as one with 2",
-        "the arms with the same settings show the mechanism; only the tuned ones may be compared in accuracy",
+        "the arms with the same settings (Adam, no batch normalisation in the projector) show the mechanism; only the tuned "
+        "ones, which follow the paper's recipe, may be compared in accuracy",
     ),
 )
