@@ -290,7 +290,9 @@ def reproduction(key: str) -> tuple[Case, Plan]:
 
     found = case(key)
     first = found.arm(found.baseline).method
-    return found, reproducing.plan_of(found, build, catalog.row(first).kind)
+    return found, reproducing.plan_of(
+        found, build, catalog.row(first).kind, titles={key: row.title for key, row in catalog.rows().items()}
+    )
 
 
 def reproduce(

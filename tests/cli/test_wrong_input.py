@@ -133,7 +133,7 @@ def test_mismatched_vocabularies(cli, tmp_path):
     refused(done, out, says=["vocabular"])
 
 
-@pytest.mark.parametrize("limit", [300, 40_000])
+@pytest.mark.parametrize("limit", [pytest.param(300, marks=pytest.mark.slow), 40_000])
 def test_full_disk(tmp_path, limit):
     """A file may not grow beyond a limit, which is what a full disk looks like from inside."""
     out = tmp_path / "out"

@@ -150,6 +150,7 @@ def test_two_processes_give_the_figures_of_one(plan, tmp_path):
         assert figures[0] == figures[1]
 
 
+@pytest.mark.slow
 def test_an_error_in_a_process_is_the_same_message(plan, recipe, tmp_path):
     wrong = Plan(
         what="compare", entries=[Entry(name="bad", recipe=recipe(method=Logistic(hint=-2.0)))], seeds=1

@@ -128,7 +128,7 @@ def test_a_plot_of_one_seed_and_of_equal_figures_is_drawn():
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.slow)])
 def test_a_browser_draws_it_without_a_console_error(study, tmp_path, width):
     page = write_report([study], tmp_path / "page.html")
     picture = tmp_path / "page.png"

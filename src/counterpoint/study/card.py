@@ -34,7 +34,8 @@ def text(recipe: Recipe, result: Result, method: Trainable, task: Task) -> str:
                 ("seed", str(recipe.seed)),
                 (
                     "budget",
-                    ", ".join(f"{v:g} {k}" for k, v in recipe.budget.items()) or "the method's own epochs",
+                    ", ".join(f"{v:,.10g} {k}" for k, v in recipe.budget.items())
+                    or "the method's own epochs",
                 ),
                 ("spent", ", ".join(f"{v:,.0f} {k}" for k, v in result.spent.items())),
                 ("precision", {"no": "fp32"}.get(recipe.precision, recipe.precision)),

@@ -66,7 +66,7 @@ def changed(settings: Mapping[str, Sequence[Any]]) -> str:
 
 def budget(given: Mapping[str, float]) -> str:
     """A budget in words."""
-    return ", ".join(f"{limit:,g} {name}" for name, limit in given.items()) or "the method's own epochs"
+    return ", ".join(f"{limit:,.10g} {name}" for name, limit in given.items()) or "the method's own epochs"
 
 
 def environment(given: Mapping[str, Any]) -> str:

@@ -125,8 +125,14 @@ def _figures(summary: Summary, colors: Mapping[str, str]) -> str:
             )
         )
     start = summary["before"].get(metric, {}).get("mean")
-    drawing = rows(given, start=start, title=f"{metric} on test of every arm, with 95 % intervals")
+    seen = [dot for row in given for _, dot in row.dots]
+    room = 2 * (max(seen) - min(seen)) if seen else 0.0
+    off = start is not None and not min(seen, default=0.0) - room <= start <= max(seen, default=0.0) + room
+    drawing = rows(
+        given, start=None if off else start, title=f"{metric} on test of every arm, with 95 % intervals"
+    )
     caption = "Each dot is a seed, the diamond their mean, the line the 95% Student interval of the mean. An arrow: it goes on."
+    caption += f" Before training, off the scale: {number(start)}." if off else ""
     return f"<h2>{escape(metric)} on test</h2>" + html.figure(drawing, caption)
 
 
@@ -151,10 +157,10 @@ def _difference_plot(summary: Summary, colors: Mapping[str, str]) -> str:
             interval(d, plus=True),
             f"{signed(d['boot_low'])} to {signed(d['boot_high'])}" if d["boot_low"] is not None else "–",
             won(d).replace(" seeds", ""),
-            "–" if d["probability"] is None else f"{100 * d['probability']:.1f}%",
+            _percent(d["probability"]),
             "–" if d["p_holm"] is None else _p(d["p_holm"]),
         ]
-        for name, d in summary["differences"][metric].items()
+        for name, d in _ranked(summary)
     ]
     head = (
         "",
@@ -168,7 +174,7 @@ def _difference_plot(summary: Summary, colors: Mapping[str, str]) -> str:
     return (
         f"<h2>Difference from {escape(baseline)}</h2>"
         "<p>Taken seed by seed: the same seed gives every arm the same initial weights and order of the data. "
-        "An interval that includes zero shows no difference.</p>"
+        "An interval that includes zero shows no difference. Intervals speak of other seeds on this data, not of other data.</p>"
         + html.figure(
             rows(given, zero=True, title=f"Paired differences of {metric} from {baseline}"),
             f"Right of the dashed line is better than {baseline}. P(better): probability that the mean over all seeds is.",
@@ -366,6 +372,18 @@ def _seen(dots: list[tuple[str, float]]) -> list[tuple[str, float]]:
 def _signed(value: float | None, verdict: str) -> str:
     css = {"above": "up", "below": "down"}.get(verdict, "")
     return f'<span class="{css}">{signed(value)}</span>' if css else signed(value)
+
+
+def _ranked(summary: Summary) -> list[tuple[str, Mapping[str, Any]]]:
+    """Differences in the order of the ranking."""
+    found = summary["differences"][summary["primary"]]
+    return [(name, found[name]) for name in summary["ranked"] if name in found]
+
+
+def _percent(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "&gt; 99.9%" if value > 0.999 else "&lt; 0.1%" if value < 0.001 else f"{100 * value:.1f}%"
 
 
 def _p(value: float) -> str:

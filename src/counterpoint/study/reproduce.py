@@ -27,12 +27,17 @@ SHOWN, NOT_SHOWN = "shown", "not shown"
 
 
 def plan_of(
-    case: Case, build: Callable[[str, Mapping[str, Any]], Trainable], kind: str, *, precision: str = "no"
+    case: Case,
+    build: Callable[[str, Mapping[str, Any]], Trainable],
+    kind: str,
+    *,
+    titles: Mapping[str, str] | None = None,
 ) -> Plan:
     """The study that a case asks for.
 
     Args:
         build: makes a method from its key and settings. kind: the kind of data, where the case names none.
+        titles: method key -> one line for tables.
     """
     kind = case.kind or kind
     measure = None if case.measure is None else f"{case.measure.__module__}:{case.measure.__qualname__}"
@@ -53,7 +58,6 @@ def plan_of(
             data_options=dict(case.data_options if arm.data_options is None else arm.data_options),
             model=arm.model or case.model or task(kind).default_model,
             budget=dict(arm.budget or case.budget),
-            precision=precision,
             measure=measure,
         )
         entries.append(
@@ -61,7 +65,7 @@ def plan_of(
                 name=name,
                 recipe=recipe,
                 tune=usable(ranges, arm.settings),
-                title=arm.method,
+                title=(titles or {}).get(arm.method, ""),
                 baseline=name == case.baseline,
             )
         )
