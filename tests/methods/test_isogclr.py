@@ -2,12 +2,15 @@
 
 import csv
 
+import numpy as np
 import pytest
 import torch
 
 from counterpoint.data.images import Images
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.catalog import load
+from counterpoint.models.projector import Projected
+from counterpoint.pairs.views import Augmentation
 from counterpoint.study.tasks.images import TASK
 from counterpoint.training import Budget, Run
 
@@ -71,6 +74,75 @@ def test_micro_batches_change_nothing(tmp_path, images):
     )
     for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory) -> Images:
+    """Digits with a partner each: a random projection of their own pixels, so that who belongs to whom can be learnt."""
+    from counterpoint.data.bundled import path
+
+    pixels = np.load(path("digits"))["images"]
+    direction = np.random.default_rng(0).normal(size=(64, 12)) / 255
+    place = tmp_path_factory.mktemp("pairs") / "partners.npy"
+    np.save(place, pixels.reshape(len(pixels), 64) @ direction)
+    return TASK.load_data("digits", limit=150, evaluation_limit=60, partners=str(place))
+
+
+BIMODAL = {
+    "bimodal": True,
+    "optimizer": "adam",
+    "learning_rate": 3e-3,
+    "augmentation": Augmentation(noise=0.05),
+}
+
+
+def test_partners_stay_with_their_images(pairs):
+    direction = np.random.default_rng(0).normal(size=(64, 12)) / 255
+    for part in pairs.splits().values():
+        expected = part.pixels.numpy().reshape(len(part), 64) @ direction
+        np.testing.assert_allclose(part.partners.numpy(), expected, rtol=1e-4, atol=1e-4)
+    assert any("vector of 12" in line for line in pairs.describe())
+    assert pairs.fingerprint() != TASK.load_data("digits", limit=150, evaluation_limit=60).fingerprint()
+
+
+def test_images_find_their_partners_and_both_towers_come_back(tmp_path, pairs):
+    before = TASK.evaluate(fit(tmp_path / "none", pairs, steps=1, **BIMODAL), pairs, "test")
+    trained = fit(tmp_path / "run", pairs, steps=120, **BIMODAL)
+    after = TASK.evaluate(trained, pairs, "test")
+    for name in ("image_recall@1", "partner_recall@1"):
+        assert after[name] > before[name] + 0.1, (name, before, after)
+    TASK.save_model(trained, tmp_path / "model")
+    header = (tmp_path / "model" / "temperatures.csv").read_text().splitlines()[0]
+    assert header == "row,label,temperature,partner_temperature"
+    again = TASK.load_model(str(tmp_path / "model"), pairs, 0)
+    assert TASK.evaluate(again, pairs, "test") == pytest.approx(after)
+    assert isinstance(fit(tmp_path / "views", pairs, steps=1, model=str(tmp_path / "model")), Projected)
+
+
+def test_both_sides_temperatures_survive_an_interruption(tmp_path, pairs):
+    whole = fit(tmp_path / "whole", pairs, options={"audit": True}, **BIMODAL)
+    with pytest.raises(Killed):
+        fit(tmp_path / "cut", pairs, run_class=Dying, options={"checkpoint_steps": 3}, **BIMODAL)
+    resumed = fit(tmp_path / "cut", pairs, **BIMODAL)
+    assert whole.tables == resumed.tables
+    for one, other in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_wrong_partners_teach(tmp_path, images):
+    with pytest.raises(CounterpointError, match="the data has none"):
+        fit(tmp_path / "run", images, bimodal=True)
+    place = tmp_path / "partners.npy"
+    for rows, lesson in (
+        (np.zeros((5, 3)), r"expected \[1797, width\]"),
+        (np.full((1797, 3), np.nan), "row 0 holds NaN"),
+        (np.array(["a"] * 1797), r"expected \[1797, width\]"),
+    ):
+        np.save(place, rows)
+        with pytest.raises(CounterpointError, match=lesson):
+            TASK.load_data("digits", partners=str(place))
+    with pytest.raises(CounterpointError, match=r"expected a \.npy file"):
+        TASK.load_data("digits", partners=str(tmp_path / "none.csv"))
 
 
 def test_a_start_outside_the_bounds_teaches(tmp_path, images):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.image_files import Table, read
+from counterpoint.data.partners import read_partners
 from counterpoint.data.pixels import colour, resize
 from counterpoint.errors import CounterpointError
 
@@ -25,10 +26,11 @@ UNLABELLED = -1
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Some images and their labels: pixels_NCHW uint8, labels_N long."""
+    """Some images and their labels: pixels_NCHW uint8, labels_N long; partners_NP floats where a second modality was given."""
 
     pixels: Tensor
     labels: Tensor
+    partners: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -37,17 +39,20 @@ class ImageSet:
 
     pixels: Tensor
     labels: Tensor
+    partners: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def __getitem__(self, index: Tensor) -> ImageBatch:
-        return ImageBatch(self.pixels[index], self.labels[index])
+        return ImageBatch(
+            self.pixels[index], self.labels[index], None if self.partners is None else self.partners[index]
+        )
 
     def subset(self, index: Tensor | np.ndarray) -> ImageSet:
         """Return the rows of ``index`` as a split of their own."""
         index = torch.as_tensor(index, dtype=torch.long)
-        return ImageSet(self.pixels[index], self.labels[index])
+        return ImageSet(**vars(self[index]))
 
     def labelled(self) -> ImageSet:
         """Return only the rows that have a label."""
@@ -103,6 +108,8 @@ class Images:
             digest.update(f"{name}{tuple(part.pixels.shape)}{self.classes}{self.labels_per_class}".encode())
             digest.update(part.pixels.numpy().tobytes())
             digest.update(part.labels.numpy().tobytes())
+            if part.partners is not None:
+                digest.update(part.partners.numpy().tobytes())
         return digest.hexdigest()
 
     def describe(self) -> list[str]:
@@ -121,6 +128,8 @@ class Images:
                 lines.append(f"{bare} images without a label: trained on, not evaluated on")
         else:
             lines.append("no labels: training works; accuracy cannot be measured, only geometry")
+        if self.train.partners is not None:
+            lines.append(f"every image has a partner, a vector of {self.train.partners.shape[1]} numbers")
         if self.labels_per_class is not None:
             lines.append(f"the probe sees {self.labels_per_class} labels per class")
         shared = overlap(self.train, self.validation), overlap(self.train, self.test)
@@ -141,6 +150,7 @@ def load_images(
     limit: int | None = None,
     evaluation_limit: int | None = None,
     long_tail: float | None = None,
+    partners: str | None = None,
     unreadable: str = "error",
     validation: float = 0.1,
     test: float = 0.2,
@@ -161,6 +171,7 @@ def load_images(
         evaluation_limit: at most that many images in validation and in test, stratified.
         long_tail: make the training classes unequal: each keeps this share of the one before it, in an order drawn with
             ``seed``; the first keeps as many as the smallest class has. Evaluation splits stay as they are.
+        partners: a .npy file with one vector per image, in their order: a second modality for methods that pair.
         unreadable: "error", or "skip" to leave out files that cannot be opened (they are counted in the description).
         validation: share of all images cut for validation when the files name none.
         test: share of all images cut for test, likewise.
@@ -186,7 +197,12 @@ def load_images(
         )
     pixels = torch.from_numpy(same_size(table, size, spec, notes)).permute(0, 3, 1, 2).contiguous()
     classes, labels = _encode(table.labels, spec)
-    everything = ImageSet(pixels, torch.from_numpy(labels))
+    if partners is not None and table.unreadable:
+        raise CounterpointError(
+            f"{spec}: partners belong to images row by row, so that none may be skipped; mend those files"
+        )
+    beside = None if partners is None else read_partners(partners, len(pixels), spec)
+    everything = ImageSet(pixels, torch.from_numpy(labels), beside)
     parts = _split(everything, table.splits, validation, test, seed, spec, notes)
     if long_tail is not None:
         parts["train"] = _long_tail(labels, parts["train"], long_tail, seed, notes)

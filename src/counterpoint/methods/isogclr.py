@@ -2,7 +2,8 @@
 
     F = mean_i [ tau_i log E_{z of other images} e^{h_i(z)/tau_i} + tau_i rho ],  tau_i in [lowest, highest]
 
-A moving average per image stands for the expectation over the whole data set, so small batches do. Each temperature
+With ``bimodal`` an image's partner is a vector of another modality, such as its caption's embedding, and both sides have
+temperatures. A moving average per image stands for the expectation over the whole data set, so small batches do. Each temperature
 descends its own gradient: images of frequent semantics end warm, those of rare ones cold. Averages, temperatures and
 their momenta live in the Run; the temperatures are saved with the model as ``temperatures.csv``, for looking at.
 """
@@ -19,8 +20,9 @@ from torch import Tensor, nn
 from counterpoint.data.images import Images
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Method
+from counterpoint.models.paired import paired
 from counterpoint.models.projector import HeadNorm, projected
-from counterpoint.objectives.robust import descend, robust_views
+from counterpoint.objectives.robust import Robust, descend, robust_pairs, robust_views
 from counterpoint.pairs.views import Augmentation, augmentation, everyone
 from counterpoint.training import Optimizer, PerSample, Run
 
@@ -30,6 +32,8 @@ class ISogCLR(Method):
     """Settings of iSogCLR.
 
     Attributes:
+        bimodal: pair every image with its partner's vector (``partners=`` of the data) instead of with a second view; a
+            temperature for each side.
         individual: learn a temperature per image; False keeps ``temperature`` for all, which is SogCLR.
         temperature: where every temperature starts. lowest, highest: its bounds.
         rho: the KL budget that pulls temperatures down.
@@ -42,6 +46,7 @@ class ISogCLR(Method):
     key: ClassVar[str] = "isogclr"
     search: ClassVar[dict[str, Any]] = {"temperature": (0.05, 0.5), "learning_rate": (0.03, 3.0)}
 
+    bimodal: bool = False
     individual: bool = True
     temperature: float = 0.1
     lowest: float = 0.05
@@ -59,74 +64,116 @@ class ISogCLR(Method):
     augmentation: str | Augmentation = "auto"
 
     def fit(self, model: nn.Module, data: Images, run: Run) -> nn.Module:
-        """Train and return the encoder with its projector."""
+        """Train and return the encoder with its projector, or both towers."""
         if not self.lowest <= self.temperature <= self.highest:
             raise CounterpointError(
                 f"temperature={self.temperature} lies outside [lowest={self.lowest}, highest={self.highest}]; start inside"
             )
+        return self._pairs(model, data, run) if self.bimodal else self._views(model, data, run)
+
+    def _views(self, model: nn.Module, data: Images, run: Run) -> nn.Module:
+        """Two views of every image; the negatives are both views of all others."""
         draw = augmentation(self.augmentation, data.shape)
         net = run.state(model=projected(model, dim=self.dim, norm=self.norm, seed=run.seed))
-        memory = run.state(
-            memory=PerSample(
-                len(data.train),
-                temperature=torch.tensor(self.temperature),
-                log_average=torch.tensor(-math.inf),
-                momentum=torch.tensor(0.0),
-            )
-        )
-        rule = Optimizer(
-            name=self.optimizer,
-            learning_rate=self.learning_rate,
-            weight_decay=1e-4,
-            schedule="cosine",
-            warmup=0.025,
-        )
-        run.optimize(net, rule)
+        memory = run.state(memory=self._memory(len(data.train), ("image",)))
+        run.optimize(net, self._rule())
         for batch in run.batches(data.train.pixels, self.batch_size, epochs=self.epochs, drop_last=True):
             z_VBD = run.forward(net, draw.views(batch.items, batch.random, 2), project=True).unflatten(
                 0, (2, -1)
             )
             all_VBD = everyone(z_VBD, run)
             index = batch.index.to(run.device)
-            tau = memory.read("temperature", index)
+            log_average = memory.read("image_log_average", index)
             seen = robust_views(
-                z_VBD[0],
-                z_VBD[1],
-                tau,
-                memory.read("log_average", index),
+                *z_VBD.unbind(),
+                memory.read("image_temperature", index),
+                log_average,
                 gamma=self.gamma,
                 rho=self.rho,
-                fresh=memory.read("log_average", index) == -math.inf,
+                fresh=log_average == -math.inf,
                 candidates=None if all_VBD is None else (all_VBD[0], all_VBD[1]),
                 offset=run.row_offset,
             )
             run.step(seen.values)
-            new, momentum = tau, memory.read("momentum", index)
-            if self.individual:
-                new, momentum = descend(
-                    tau, momentum, seen.temperature_gradient,
-                    step=self.temperature_rate, beta=self.temperature_beta, low=self.lowest, high=self.highest,
-                )  # fmt: skip
-            run.log(
-                temperature=float(new.mean()), temperature_spread=float(new.std()) if len(new) > 1 else 0.0
-            )
-            # Every rank keeps the whole table, so every rank writes all ranks' rows.
-            rows = run.gather_constant(index)
-            memory.write(
-                rows,
-                temperature=run.gather_constant(new),
-                log_average=run.gather_constant(seen.log_average),
-                momentum=run.gather_constant(momentum),
-            )
-        net.tables = {"temperatures": coldest_first(memory.get_buffer("temperature"), data)}
+            self._move(run, memory, index, "image", seen, clip=3.0)
+        net.tables = {"temperatures": coldest_first(data, image=memory.get_buffer("image_temperature"))}
         return net
 
+    def _pairs(self, model: nn.Module, data: Images, run: Run) -> nn.Module:
+        """One view of every image and its partner; each side's negatives are the other side's rows."""
+        if data.train.partners is None:
+            raise CounterpointError(
+                "bimodal=True pairs every image with a vector and the data has none; give a .npy file with one row per image: "
+                "partners=captions.npy (--data-option partners=captions.npy)"
+            )
+        draw = augmentation(self.augmentation, data.shape)
+        net = run.state(
+            model=paired(model, data.train.partners.shape[1], dim=self.dim, norm=self.norm, seed=run.seed)
+        )
+        memory = run.state(memory=self._memory(len(data.train), ("image", "partner")))
+        run.optimize(net, self._rule())
+        for batch in run.batches(data.train, self.batch_size, epochs=self.epochs, drop_last=True):
+            views = draw.views(batch.items.pixels, batch.random, 1)
+            z, t = run.forward(net, views, batch.items.partners)
+            index = batch.index.to(run.device)
+            seen = {
+                side: robust_pairs(
+                    mine,
+                    theirs,
+                    memory.read(f"{side}_temperature", index),
+                    memory.read(f"{side}_log_average", index),
+                    gamma=self.gamma,
+                    rho=self.rho,
+                    candidates=None if run.world == 1 else run.gather(theirs),
+                    offset=run.row_offset,
+                )
+                for side, mine, theirs in (("image", z, t), ("partner", t, z))
+            }
+            run.step({side: found.values for side, found in seen.items()})
+            for side, found in seen.items():
+                self._move(run, memory, index, side, found, clip=5.0)
+        both = {side: memory.get_buffer(f"{side}_temperature") for side in ("image", "partner")}
+        net.tables = {"temperatures": coldest_first(data, **both)}
+        return net
 
-def coldest_first(temperature: Tensor, data: Images) -> dict[str, list[float]]:
-    """Every training image's row, label and learned temperature, from the rarest semantics to the commonest."""
-    order = torch.argsort(temperature.cpu(), stable=True)
+    def _memory(self, count: int, sides: tuple[str, ...]) -> PerSample:
+        start = {"temperature": self.temperature, "log_average": -math.inf, "momentum": 0.0}
+        return PerSample(
+            count,
+            **{f"{side}_{name}": torch.tensor(value) for side in sides for name, value in start.items()},
+        )
+
+    def _rule(self) -> Optimizer:
+        return Optimizer(
+            name=self.optimizer,
+            learning_rate=self.learning_rate,
+            weight_decay=1e-4,
+            schedule="cosine",
+            warmup=0.025,
+        )
+
+    def _move(self, run: Run, memory: PerSample, index: Tensor, side: str, seen: Robust, clip: float) -> None:
+        """Store a side's averages and move its temperatures."""
+        new, momentum = memory.read(f"{side}_temperature", index), memory.read(f"{side}_momentum", index)
+        if self.individual:
+            new, momentum = descend(
+                new, momentum, seen.temperature_gradient, step=self.temperature_rate, beta=self.temperature_beta,
+                clip=clip, low=self.lowest, high=self.highest,
+            )  # fmt: skip
+        spread = float(new.std()) if len(new) > 1 else 0.0
+        run.log(**{f"{side}_temperature": float(new.mean()), f"{side}_temperature_spread": spread})
+        values = {"temperature": new, "log_average": seen.log_average, "momentum": momentum}
+        # Every rank keeps the whole table, so every rank writes all ranks' rows.
+        rows = run.gather_constant(index)
+        memory.write(rows, **{f"{side}_{name}": run.gather_constant(value) for name, value in values.items()})
+
+
+def coldest_first(data: Images, image: Tensor, partner: Tensor | None = None) -> dict[str, list[float]]:
+    """Every training image's row, label and learned temperatures, from the rarest semantics to the commonest."""
+    order = torch.argsort(image.cpu(), stable=True)
+    columns = {"temperature": image, **({} if partner is None else {"partner_temperature": partner})}
     return {
         "row": order.tolist(),
         "label": data.train.labels[order].tolist(),
-        "temperature": [round(tau, 6) for tau in temperature.cpu()[order].tolist()],
+        **{name: [round(tau, 6) for tau in tau_N.cpu()[order].tolist()] for name, tau_N in columns.items()},
     }

@@ -18,6 +18,7 @@ from counterpoint.data.images import Images
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Method
 from counterpoint.models.classifier import Classified, fresh_heads
+from counterpoint.models.paired import Paired
 from counterpoint.models.projector import Projected
 from counterpoint.objectives.label_augmentation import (
     augmented_loss,
@@ -126,6 +127,7 @@ class SLA(Method):
             known = model.heads
             if (known.classes, tuple(known.widths), known.transformations) == (data.classes, heads, name):
                 return model
+        model = model.image if isinstance(model, Paired) else model
         encoder = model.encoder if isinstance(model, Projected | Classified) else model
         width = getattr(encoder, "num_features", None)
         if not isinstance(width, int):

@@ -81,6 +81,9 @@ def projected(
     Raises:
         CounterpointError: the model does not say how wide its features are.
     """
+    two_towers = getattr(model, "image", None)
+    if isinstance(two_towers, Projected):
+        model = two_towers
     if isinstance(model, Projected):
         last = [layer for layer in model.projector.modules() if isinstance(layer, nn.Linear)][-1]
         if last.out_features == dim:

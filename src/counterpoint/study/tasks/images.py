@@ -16,8 +16,10 @@ from counterpoint.evaluation.classification import class_accuracy
 from counterpoint.evaluation.features import features
 from counterpoint.evaluation.geometry import alignment, effective_rank, uniformity
 from counterpoint.evaluation.knn import knn_accuracy
+from counterpoint.evaluation.matching import matching_recall
 from counterpoint.evaluation.probe import linear_probe
 from counterpoint.models.classifier import Classified, Heads
+from counterpoint.models.paired import Paired
 from counterpoint.models.projector import Projected, Projector
 from counterpoint.models.vision import load_encoder
 from counterpoint.pairs.views import augmentation
@@ -61,13 +63,21 @@ class ImageTask:
         if (Path(spec) / "heads").is_dir():
             return Classified(encoder, Heads.from_pretrained(Path(spec) / "heads"))
         head = Path(spec) / "projector"
-        return Projected(encoder, Projector.from_pretrained(head)) if head.is_dir() else encoder
+        if not head.is_dir():
+            return encoder
+        whole = Projected(encoder, Projector.from_pretrained(head))
+        partner = Path(spec) / "partner"
+        return Paired(whole, Projector.from_pretrained(partner)) if partner.is_dir() else whole
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
         """Write the encoder as an ordinary folder; a projector goes to ``projector/`` inside, a classifier's heads to ``heads/``.
 
         What training learnt about single images (``tables``) is written beside them as CSV.
         """
+        tables = getattr(model, "tables", {})
+        if isinstance(model, Paired):
+            model.partner.save_pretrained(folder / "partner")
+            model = model.image
         encoder = model.encoder if isinstance(model, Projected | Classified) else model
         if not hasattr(encoder, "save_pretrained"):
             raise CounterpointError(
@@ -78,7 +88,7 @@ class ImageTask:
             model.projector.save_pretrained(folder / "projector")
         if isinstance(model, Classified):
             model.heads.save_pretrained(folder / "heads")
-        for name, columns in getattr(model, "tables", {}).items():
+        for name, columns in tables.items():
             lines = [
                 ",".join(columns),
                 *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True)),
@@ -91,7 +101,7 @@ class ImageTask:
         ``probe_accuracy`` and ``knn_accuracy`` learn from the labelled training images (``labels_per_class`` of them,
         drawn with ``seed``, when the data says so); the probe's regularisation is chosen on validation. Geometry is of
         the features; ``alignment`` is between two augmented views. Without labels there is geometry only. A classifier
-        is measured by its own answers, too: ``accuracy`` of one pass and ``aggregated_accuracy`` over all copies.
+        is measured by its own answers, too, and two towers by whether partners find each other (``image_recall@1``): ``accuracy`` of one pass and ``aggregated_accuracy`` over all copies.
         """
         if split not in ("validation", "test"):
             raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
@@ -114,6 +124,9 @@ class ImageTask:
             if isinstance(model, Classified):
                 result |= class_accuracy(model, part.pixels, part.labels)
             result["knn_accuracy"] = knn_accuracy(bank, labelled.labels, found[known], part.labels[known])
+        if isinstance(model, Paired) and part.partners is not None:
+            sides = features(model.image, part.pixels, project=True), features(model.partner, part.partners)
+            result["image_recall@1"], result["partner_recall@1"] = matching_recall(*sides)
         result["effective_rank"] = effective_rank(found)
         result["uniformity"] = uniformity(found[:2000])
         few = part.pixels[:500]
