@@ -47,7 +47,26 @@ def graph(folder: Path) -> object:
     return command("xsimgcl", ratings(folder), "embeddings-16", 100, batch_size=64)
 
 
-CASES = {"contrast": contrast, "memory": memory, "graph": graph}
+def language(folder: Path) -> object:
+    """EMA teacher, stages before training, sampling in every step."""
+    return command(
+        "unisd",
+        "worked-sums?size=24&validation=4&test=4",
+        "characters",
+        8,
+        mode="unisd_star",
+        max_new_tokens=8,
+        lora_rank=0,
+        batch_size=4,
+        retriever="tfidf",
+        negatives="sampled",
+        num_negatives=1,
+        sync_steps=2,
+        learning_rate=1e-3,
+    )
+
+
+CASES = {"contrast": contrast, "memory": memory, "graph": graph, "language": language}
 
 
 @pytest.mark.parametrize("kind", CASES)
