@@ -63,8 +63,8 @@ class Lessons:
     def example(self, number: int) -> tuple[str, str]:
         """Return (prompt, solution) number ``number``.
 
-        A quarter is sorting (half of it with its demonstration), a fifth easy sums alone, a few hard sums alone, a third
-        hard sums with their demonstration, the rest sums, mostly easy, with another problem's demonstration.
+        A quarter is sorting (half of it with its demonstration), a fifth easy sums alone, a twentieth hard sums alone, a
+        third hard sums with their demonstration, the rest easy sums with another problem's.
         """
         draw = random.Random(f"{self.seed}/{number}")
         kind = draw.random()
@@ -73,15 +73,14 @@ class Lessons:
             demonstration = problem.solution if draw.random() < 0.5 else ""
         elif kind < 0.45:
             problem, demonstration = self._easy(draw), ""
-        elif kind < 0.48:
+        elif kind < 0.5:
             problem, demonstration = self._hard(draw), ""
-        elif kind < 0.8:
+        elif kind < 0.85:
             problem = self._hard(draw)
             demonstration = problem.solution
         else:
             other = (self._hard if draw.random() < 0.5 else self._easy)(draw)
-            problem = (self._hard if draw.random() < 0.35 else self._easy)(draw)
-            demonstration = other.solution
+            problem, demonstration = self._easy(draw), other.solution
         shown = TEMPLATE.replace("{demonstration}", demonstration).replace("{prompt}", problem.question)
         return (shown if demonstration else problem.question), problem.solution
 
