@@ -121,7 +121,7 @@ def cached(name: str, parts: list[torch.Tensor], labels: torch.Tensor) -> torch.
     from sentence_transformers.util import dot_score
 
     loss = CachedMultipleNegativesRankingLoss(
-        torch.nn.Identity(), scale=SCALE, similarity_fct=dot_score, mini_batch_size=64
+        torch.nn.Sequential(torch.nn.Identity()), scale=SCALE, similarity_fct=dot_score, mini_batch_size=64
     )
     return loss.calculate_loss([[z] for z in parts[:2]], with_backward=True)
 

@@ -19,6 +19,15 @@ DEFAULT_BYTES = 64 * 2**20
 SMALLEST_BYTES = 2**10
 
 
+def tile_elements(device_type: str) -> int:
+    """Entries that elementwise work takes at once: what stays in a core's cache, or what keeps an accelerator busy.
+
+    >>> tile_elements("cpu")
+    131072
+    """
+    return 2**17 if device_type == "cpu" else 2**22
+
+
 @dataclass(frozen=True)
 class KernelSettings:
     """The settings in force.

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from counterpoint.kernels.config import tile_elements
 from counterpoint.kernels.foreseen import explain, scale_owned
 from counterpoint.kernels.pairs_rules import Rule, exclude
-
-TILE_ELEMENTS = 2**17
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,10 @@ class _RowSweep:
         count, width = len(a), len(self.b)
         size = max(
             1,
-            max(self.plan.budget_bytes - 2 * TILE_ELEMENTS * a.itemsize, self.plan.budget_bytes // 2)
+            max(
+                self.plan.budget_bytes - 2 * tile_elements(a.device.type) * a.itemsize,
+                self.plan.budget_bytes // 2,
+            )
             // max(width * a.itemsize, 1),
         )
         buffer = a.new_empty(min(size, count), width)
@@ -121,7 +123,7 @@ class _RowSweep:
         width = block.shape[1]
         total = block.new_empty(len(block), 1)
         top = block.new_empty(len(block), 1) if self.shifted else None
-        height = max(1, TILE_ELEMENTS // max(width, 1))
+        height = max(1, tile_elements(block.device.type) // max(width, 1))
         every = slice(0, width)
         for start in range(0, len(block), height):
             strip = block[start : start + height]

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from counterpoint.kernels.config import tile_elements
 from counterpoint.kernels.pairs_rules import Rule, exclude
 from counterpoint.kernels.similarity_stream import exponent_limit, largest_logit
 
-TILE_ROWS, TILE_COLUMNS = 64, 2048
+TILE_ROWS = 64
 
 
 def stream_logsumexp_both(
@@ -75,9 +76,10 @@ class _Table:
 
     def tiles(self, block: Tensor, rows: slice, columns: slice) -> Iterator[tuple[Tensor, slice, slice]]:
         """Go over a block tile by tile: exponentials (or logits when shifted) of the pairs that are in."""
+        width = tile_elements(block.device.type) // TILE_ROWS
         for r in range(0, block.shape[0], TILE_ROWS):
-            for c in range(0, block.shape[1], TILE_COLUMNS):
-                tile = block[r : r + TILE_ROWS, c : c + TILE_COLUMNS]
+            for c in range(0, block.shape[1], width):
+                tile = block[r : r + TILE_ROWS, c : c + width]
                 place = slice(rows.start + r, rows.start + r + tile.shape[0])
                 across = slice(columns.start + c, columns.start + c + tile.shape[1])
                 if self.shifted:
@@ -108,7 +110,8 @@ class _Side:
 def _elements(like: Tensor, budget_bytes: int) -> int:
     """Entries of the block buffer, tile temporaries apart."""
     return (
-        max(budget_bytes - 3 * TILE_ROWS * TILE_COLUMNS * like.itemsize, budget_bytes // 2) // like.itemsize
+        max(budget_bytes - 3 * tile_elements(like.device.type) * like.itemsize, budget_bytes // 2)
+        // like.itemsize
     )
 
 

@@ -16,10 +16,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from counterpoint.kernels.config import tile_elements
 from counterpoint.kernels.divergence_rows import Kind, row_divergence
 from counterpoint.kernels.projection import Projection
 
-TILE_ELEMENTS = 2**17
 Rows = slice | Tensor
 
 
@@ -44,7 +44,7 @@ class RowStatistic(Protocol):
 
 def tiles(z: Tensor) -> Iterator[slice]:
     """Split the vocabulary so that one tile of all rows stays in cache."""
-    width = max(256, TILE_ELEMENTS // max(len(z), 1))
+    width = max(256, tile_elements(z.device.type) // max(len(z), 1))
     for start in range(0, z.shape[1], width):
         yield slice(start, min(start + width, z.shape[1]))
 

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from counterpoint.kernels.config import KernelSettings
+from counterpoint.kernels.config import KernelSettings, tile_elements
 from counterpoint.kernels.foreseen import explain, scale_owned
 from counterpoint.kernels.projection import Projection
 from counterpoint.kernels.scores import Head, Scores
-from counterpoint.kernels.vocabulary_rows import TILE_ELEMENTS, Rows, RowStatistic
+from counterpoint.kernels.vocabulary_rows import Rows, RowStatistic
 
 
 def stream_rows(
@@ -51,9 +51,11 @@ def stream_rows(
     return _DenseStream.apply(student, statistic, temperature, settings, index)
 
 
-def chunks(count: int, vocabulary: int, buffers: int, itemsize: int, budget_bytes: int) -> Iterator[slice]:
-    """Split positions so that ``buffers`` tables [n, V] and the tile temporaries fit the budget."""
-    room = max(budget_bytes - 3 * buffers * TILE_ELEMENTS * itemsize, budget_bytes // 2)
+def chunks(
+    count: int, vocabulary: int, buffers: int, itemsize: int, budget_bytes: int, tile: int
+) -> Iterator[slice]:
+    """Split positions so that ``buffers`` tables [n, V] and temporaries of ``tile`` entries fit the budget."""
+    room = max(budget_bytes - 3 * buffers * tile * itemsize, budget_bytes // 2)
     size = max(1, room // (buffers * vocabulary * itemsize))
     parts = -(-count // size)
     size = -(-count // max(parts, 1))
@@ -95,8 +97,9 @@ class _Pass:
         student, width = self.student, self.student.vocabulary
         count = len(student) if only is None else len(only)
         needs_slope = student.softcap is not None and upstream is not None
+        tile = tile_elements(student.hidden.device.type)
         buffers = 1 + self.statistic.extra_buffers + int(needs_slope)
-        plan = list(chunks(count, width, buffers, student.dtype.itemsize, self.settings.budget_bytes))
+        plan = list(chunks(count, width, buffers, student.dtype.itemsize, self.settings.budget_bytes, tile))
         pool = [
             student.hidden.new_empty(plan[0].stop if plan else 0, width, dtype=student.dtype)
             for _ in range(buffers)

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from counterpoint.kernels.config import tile_elements
 from counterpoint.kernels.scores import Head, wide
 
-STRIP_ELEMENTS = 2**17
 MOST_POSITIONS = 4096
 
 
@@ -43,7 +43,9 @@ class _Tiles:
         self.inner = head.scale / (head.softcap or temperature)
         self.outer = 1.0 if head.softcap is None else head.softcap / temperature
         count, vocabulary = len(head.hidden), head.vocabulary
-        room = max(budget_bytes - 3 * STRIP_ELEMENTS * self.dtype.itemsize, budget_bytes // 2)
+        room = max(
+            budget_bytes - 3 * tile_elements(head.hidden.device.type) * self.dtype.itemsize, budget_bytes // 2
+        )
         elements = max(1, room // (buffers * self.dtype.itemsize))
         self.height = max(1, min(count, MOST_POSITIONS, elements))
         self.width = max(1, min(vocabulary, elements // self.height))
@@ -87,7 +89,7 @@ class _Tiles:
 
 
 def _strips(tile: Tensor) -> Iterator[slice]:
-    height = max(1, STRIP_ELEMENTS // tile.shape[1])
+    height = max(1, tile_elements(tile.device.type) // tile.shape[1])
     return (slice(s, min(s + height, len(tile))) for s in range(0, len(tile), height))
 
 
