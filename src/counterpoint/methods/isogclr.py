@@ -85,7 +85,8 @@ class ISogCLR(Method):
             index = batch.index.to(run.device)
             log_average = memory.read("image_log_average", index)
             seen = robust_views(
-                *z_VBD.unbind(),
+                z_VBD[0],
+                z_VBD[1],
                 memory.read("image_temperature", index),
                 log_average,
                 gamma=self.gamma,

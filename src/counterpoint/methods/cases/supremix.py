@@ -54,7 +54,7 @@ CASE = Case(
         ),
     ),
     notes=(
-        "749 films to train on, twenty passes, two views by hiding 30 % of the columns; the paper trains a ResNet-50 on faces "
+        "743 films to train on, twenty passes, two views by hiding 30 % of the columns; the paper trains a ResNet-50 on faces "
         "for 100 passes",
         "errors are in years; rare: the fifth of the test films whose years training saw least of",
         "what the paper reports against plain regression is on images; a small table of ratings is another matter",
