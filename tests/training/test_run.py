@@ -48,6 +48,7 @@ def fit(run: Run, crash_at: int | None = None, rounds: int = 3) -> dict[str, tor
             "t"
         ]
         run.once("refresh", lambda: reference.load_state_dict(model[0].state_dict()))
+        run.log(round=number, target=float(targets.mean()))
         run.optimize(model, Optimizer(learning_rate=0.05, schedule="cosine", max_grad_norm=1.0))
         for batch in run.batches(X, 4, epochs=2):
             error = (run.forward(model, batch.items) - targets[batch.index] - reference(batch.items)) ** 2

@@ -310,12 +310,16 @@ class Run:
         seed_everything(derive(self.seed, key, "after"))
 
     def log(self, **scalars: float) -> None:
-        """Add figures to the event of the step at hand, or write an event of their own outside a loop."""
+        """Add figures to the event of the step at hand; outside a loop, write an event of their own, once in the run."""
         values = {k: float(v) for k, v in scalars.items()}
-        if self.cursor.loop is not None:
+        if self._walking is not None:
             self._metrics |= values
-        else:
+            return
+        self._open()
+        key = self._key("log")
+        if key not in self.cursor.done:
             self.events.emit(step=int(self.cursor.spent["steps"]), **values)
+            self.cursor.done.append(key)
 
     def say(self, line: str) -> None:
         """Tell the person one line, and keep it in the events."""
