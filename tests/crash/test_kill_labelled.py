@@ -13,7 +13,7 @@ from counterpoint.study.single import execute
 
 RUNS = {
     "classifier": ("sla", "digits", "conv-small", 40, {"batch_size": 16, "mode": "sla+sd"}),
-    "mixtures": ("supremix", "diabetes", "mlp", 150, {"batch_size": 16, "bin_width": 25.0, "window": 60.0}),
+    "mixtures": ("supremix", "diabetes", "mlp", 60, {"batch_size": 16, "bin_width": 25.0, "window": 60.0}),
 }
 
 
