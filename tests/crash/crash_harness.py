@@ -68,7 +68,7 @@ def final_bits(out: Path) -> dict[str, object]:
     for line in (out / "events.jsonl").read_text().splitlines():
         event = json.loads(line)
         event.pop("time")
-        bits.setdefault("events", []).append(event)  # type: ignore[attr-defined]
+        bits.setdefault("events", []).append(json.dumps(event))  # type: ignore[attr-defined]
     bits["metrics"] = json.loads((out / "result.json").read_text())["metrics"]
     return bits
 
