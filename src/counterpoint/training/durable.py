@@ -23,7 +23,8 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f".writing-{target.name}-{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
+    for stale in target.parent.glob(f".writing-{target.name}-*"):  # left by a process that was killed
+        shutil.rmtree(stale, ignore_errors=True)
     try:
         aside.mkdir()
         fill(aside)
