@@ -6,7 +6,8 @@ head, none recomputed. That needs the factors the loss will put on each position
 (``weights``). Where the real ones differ (a clipped token, an unforeseen weight), just those rows are formed again.
 
 Peak bytes above the inputs, with w bytes per element (4, or 8 for float64):
-``V d w`` (trainable head: its gradient) ``+ N d w`` (the gradient of the hidden states) ``+ budget_bytes``.
+``V d w`` (trainable head: its gradient) ``+ N d w`` (the gradient of the hidden states) ``+ budget_bytes``. Every chunk
+adds to the whole weight gradient, so with a large trainable head twice the default budget is about a sixth faster.
 """
 
 from __future__ import annotations
