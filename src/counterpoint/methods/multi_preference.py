@@ -31,7 +31,7 @@ class MultiPreference(Method):
     search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
         "people": [10, 50],
         "weight_decay": [0.0, 0.01, 0.1],
-        "epochs": [30, 75, 150],
+        "learning_rate": (3e-4, 3e-3),
     }
 
     people: int = 10

@@ -40,7 +40,7 @@ class SIRL(Method):
     search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
         "margin": [0.3, 1.0, 3.0],
         "weight_decay": [0.0, 0.01, 0.1],
-        "epochs": [30, 75, 150],
+        "learning_rate": (3e-4, 3e-3),
     }
 
     margin: float = 1.0

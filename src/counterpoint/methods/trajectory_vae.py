@@ -27,7 +27,7 @@ class TrajectoryVAE(Method):
     key: ClassVar[str] = "trajectory-vae"
     search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
         "beta": [0.01, 0.1, 1.0],
-        "epochs": [75, 150, 300],
+        "learning_rate": (3e-4, 3e-3),
     }
 
     beta: float = 0.1

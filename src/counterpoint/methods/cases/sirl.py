@@ -42,8 +42,8 @@ CASE = Case(
         ),
     ),
     budget={"steps": 600},
-    seeds=5,
-    trials=4,
+    seeds=10,
+    trials=6,
     notes=(
         "500 similarity queries of one simulated person against 500 preferences of 10 or 50 simulated people",
         "50 unseen people's rewards, each from 30 preferences; ridge or number of steps chosen on validation",
