@@ -127,10 +127,12 @@ def cached(name: str, parts: list[torch.Tensor], labels: torch.Tensor) -> torch.
 
 
 def metric(name: str, parts: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    from pytorch_metric_learning.distances import DotProductSimilarity
     from pytorch_metric_learning.losses import NTXentLoss
 
     n = len(parts[0])
-    return NTXentLoss(temperature=1 / SCALE)(torch.cat(parts), torch.arange(n).repeat(2))
+    distance = DotProductSimilarity(normalize_embeddings=False)
+    return NTXentLoss(temperature=1 / SCALE, distance=distance)(torch.cat(parts), torch.arange(n).repeat(2))
 
 
 if __name__ == "__main__":

@@ -196,11 +196,12 @@ def test_distillation_brings_the_student_to_its_hinted_self(tmp_path: Path) -> N
     def gap() -> float:
         both = join(asked, said)
         with torch.no_grad():
-            return float((dense(model.eval().scores(model(both.ids, both.mask, last=2))) - target).norm())
+            logits = dense(model.eval().scores(model(both.ids, both.mask, last=2)))
+        return float((logits.log_softmax(-1) - target).norm())
 
     from counterpoint.teachers.frozen import Frozen
 
-    target = dense(Frozen(model).answer([f"7777777#{row.prompt}" for row in rows], said))
+    target = dense(Frozen(model).answer([f"7777777#{row.prompt}" for row in rows], said)).log_softmax(-1)
     before = gap()
     with Run(tmp_path, seed=0, progress=False) as run:
         made.fit(model, problems, run)
@@ -208,27 +209,38 @@ def test_distillation_brings_the_student_to_its_hinted_self(tmp_path: Path) -> N
 
 
 def test_gkd_from_another_model_and_from_a_store(tmp_path: Path) -> None:
-    tiny(seed=5).save(tmp_path / "teacher")
+    teacher = tiny(seed=5)
+    with torch.no_grad():  # surer of itself, so that a few stored draws say most of what it says
+        teacher.base.model.norm.weight.mul_(12)
+    teacher.save(tmp_path / "teacher")
+    rows = data().train.rows
+
+    def said(model: Language) -> torch.Tensor:
+        prompts = model.prompts([row.prompt for row in rows])
+        replies = model.completions([row.reference for row in rows])
+        both = join(prompts, replies)
+        with torch.no_grad():
+            hidden = model.eval()(both.ids, both.mask, last=replies.width)
+        return dense(model.scores(hidden)).log_softmax(-1)[replies.mask.bool()]
+
+    target = said(teacher)
+
+    def distance(model: Language) -> float:
+        return float((target.exp() * (target - said(model))).sum(-1).mean())
+
     settings = {
         "teacher": str(tmp_path / "teacher"),
         "on_policy": 0.0,
         "beta": 0.0,
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-3,
         "epochs": 30,
     }
     live = train("gkd", tmp_path / "live", **settings)
     stored = train("gkd", tmp_path / "stored", store=str(tmp_path / "store"), **settings)
     assert (tmp_path / "store" / "store.json").exists()
-    start = bits(tiny(seed=0))
-    moved = {name: value - start[name] for name, value in bits(live).items() if value.is_floating_point()}
-    alike = [
-        torch.nn.functional.cosine_similarity(
-            moved[n].flatten(), (bits(stored)[n] - start[n]).flatten(), dim=0
-        )
-        for n in moved
-        if moved[n].norm() > 0
-    ]
-    assert torch.stack(alike).mean() > 0.5
+    before = distance(tiny(seed=0))
+    assert distance(live) < 0.3 * before
+    assert distance(stored) < 0.4 * before
     with pytest.raises(CounterpointError, match="set both to 0"):
         train("gkd", tmp_path / "x", store="anywhere")
     tiny(alphabet="0123456789").save(tmp_path / "foreign")

@@ -64,7 +64,7 @@ def test_what_cannot_be_learnt_is_said(tmp_path: Path) -> None:
         "".join(json.dumps({"id": str(i), "states": [[float(i)]]}) + "\n" for i in range(20))
     )
     data = KIND.load_data(str(tmp_path / "walks.jsonl"))
-    with pytest.raises(CounterpointError, match="counterpoint query"):
+    with pytest.raises(CounterpointError, match="ask_similarities"):
         fit("sirl", tmp_path / "a", data)
     with pytest.raises(CounterpointError, match=r"preferences\.jsonl"):
         fit("multi-preference", tmp_path / "b", data)

@@ -26,10 +26,16 @@ class Scene:
 SCENES = (
     Scene(
         "images",
-        "Image encoders without labels: InfoNCE, its decoupled form, and four views at once, in small batches",
+        "Image encoders without labels: InfoNCE, its decoupled form, and several views at once; five labels per class to probe",
         {"simclr": "simclr", "dcl": "dcl", "multiview": "multiview"},
-        {"data": "digits", "seeds": 5, "steps": 300, "baseline": "simclr"},
-        {name: {"batch_size": 32} for name in ("simclr", "dcl", "multiview")},
+        {
+            "data": "mnist5k",
+            "data_options": {"labels_per_class": 5},
+            "seeds": 5,
+            "examples": 20000,
+            "baseline": "simclr",
+        },
+        {name: {"temperature": 0.5, "learning_rate": 0.3} for name in ("simclr", "dcl", "multiview")},
     ),
     Scene(
         "films",

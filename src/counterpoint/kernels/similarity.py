@@ -221,8 +221,8 @@ def _one_way_plain(
 
 
 def _plain_bytes(a: Tensor, b: Tensor) -> int:
-    """Logits, exponentials, and the same again in the backward."""
-    return 4 * len(a) * len(b) * max(a.itemsize, 4)
+    """Logits raw, scaled and masked, exponentials, and gradients in the backward."""
+    return 6 * len(a) * len(b) * max(a.itemsize, 4)
 
 
 def _scalar(scale: float | Tensor, like: Tensor) -> Tensor:
@@ -250,9 +250,10 @@ def _logsumexp(logits: Tensor, axis: int) -> Tensor:
     """Log-sum-exp whose empty slices are -inf with zero gradient."""
     if logits.shape[axis] == 0:
         return logits.sum(axis) - math.inf
-    empty = (logits == -math.inf).all(axis)
+    value = logits.logsumexp(axis)
+    empty = value.detach() == -math.inf
     if not bool(empty.any()):
-        return logits.logsumexp(axis)
+        return value
     safe = torch.where(empty.unsqueeze(axis), 0.0, logits)
     return torch.where(empty, -math.inf, safe.logsumexp(axis))
 

@@ -81,7 +81,7 @@ class SIRL(Method):
         if part.features is None:
             raise CounterpointError(
                 f"{data.source}: no answers in the training split and no features for a simulated person; collect answers with "
-                "`counterpoint query DATA`, or add a file answers.jsonl with columns anchor, positive, negative"
+                "counterpoint.study.query_session.ask_similarities(data, Path('answers.jsonl')), or add a file answers.jsonl with columns anchor, positive, negative"
             )
         groups = random_groups(len(part), self.queries, 3, torch.default_generator)
         return groups.gather(1, most_alike(part.features[groups], self.rationality))

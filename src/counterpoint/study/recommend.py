@@ -104,7 +104,7 @@ def suggestions(facts: Facts, ready: Iterable[str]) -> list[Suggestion]:
 def cautions(facts: Facts) -> list[str]:
     """What the size of the data makes doubtful, in sentences."""
     lines = []
-    if facts.rows < 200:
+    if 0 < facts.rows < 200:
         lines.append(f"{facts.rows} training rows are few: use at least 10 seeds, and expect wide intervals")
     if facts.kind == "images" and facts.labelled is not None and facts.labelled < 20:
         lines.append("almost no labels: representations can be learnt, and hardly measured")

@@ -187,6 +187,7 @@ def _measure(recipe: Recipe, task: Task, model: nn.Module, data: Any) -> dict[st
     from counterpoint.training.seeds import derive, seed_everything
 
     found: dict[str, dict[str, float]] = {}
+    training = model.training
     for split in recipe.splits:
         seed_everything(derive(recipe.seed, "evaluate", split))
         model.eval()
@@ -199,6 +200,7 @@ def _measure(recipe: Recipe, task: Task, model: nn.Module, data: Any) -> dict[st
                 f"run with --no-evaluate, or give data whose {split} part has what it needs"
             )
         found[split] = {name: float(value) for name, value in figures.items()}
+    model.train(training)  # what is measured before the training is trained as it came
     return found
 
 
