@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.methods.catalog import rows
-from counterpoint.study.pages import refresh
+from counterpoint.study.pages import refresh, refresh_summary
 from counterpoint.study.reproduce import check_evidence
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -18,6 +18,11 @@ PAGES = sorted((DOCS / "methods").glob("*.md"))
 def test_page_shows_its_evidence(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert refresh(text, DOCS / "evidence") == text, "run: python -m counterpoint.study.pages docs"
+
+
+def test_readme_shows_all_evidence() -> None:
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert refresh_summary(text, DOCS / "evidence") == text, "run: python -m counterpoint.study.pages docs"
 
 
 @pytest.mark.parametrize("path", sorted((DOCS / "evidence").glob("*.json")), ids=lambda p: p.stem)

@@ -63,6 +63,26 @@ def table(content: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def summary(evidence: Path) -> str:
+    """All evidence as one table: what each method's reproduction showed at small scale, and what it did not."""
+    lines = ["| method | shown at small scale | not shown |", "|---|---|---|"]
+    for path in sorted(evidence.glob("*.json")):
+        content = check_evidence(path)
+        shown = [claim["text"] for claim in content["claims"] if claim["verdict"] == "shown"]
+        rest = [claim["text"] for claim in content["claims"] if claim["verdict"] != "shown"]
+        key = content["key"]
+        lines.append(
+            f"| [`{key}`](docs/methods/{key}.md) | {'; '.join(shown) or '-'} | {'; '.join(rest) or '-'} |"
+        )
+    return "\n".join(lines)
+
+
+def refresh_summary(page: str, evidence: Path) -> str:
+    """A page's text with the table of all evidence drawn anew."""
+    block = f"<!-- evidence -->\n{summary(evidence)}\n<!-- /evidence -->"
+    return re.sub(r"<!-- evidence -->.*?<!-- /evidence -->", lambda _: block, page, flags=re.S)
+
+
 def refresh(page: str, evidence: Path) -> str:
     """A page's text with every evidence block drawn anew; a method without evidence says so."""
 
@@ -102,5 +122,7 @@ def _spread(values: list[float | None]) -> str:
 
 if __name__ == "__main__":
     docs = Path(sys.argv[1])
+    front = docs.parent / "README.md"
+    front.write_text(refresh_summary(front.read_text(encoding="utf-8"), docs / "evidence"), encoding="utf-8")
     for found in sorted((docs / "methods").glob("*.md")):
         found.write_text(refresh(found.read_text(encoding="utf-8"), docs / "evidence"), encoding="utf-8")
