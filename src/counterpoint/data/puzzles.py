@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from counterpoint.data.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
-
-if TYPE_CHECKING:
-    from counterpoint.data.problems import Problem
 
 NAMES = {
     "worked-sums": "sums of two numbers, each solved digit by digit; options size, digits, corrupt, seed",
@@ -36,8 +33,6 @@ def sum_problem(one: int, other: int) -> Problem:
     >>> sum_problem(48, 375).prompt, sum_problem(48, 375).solution
     ('48+375', '8+5=13,4+7+1=12,0+3+1=4;423')
     """
-    from counterpoint.data.problems import Problem
-
     steps, carry = [], 0
     for place in range(max(len(str(one)), len(str(other)))):
         left, right = one // 10**place % 10, other // 10**place % 10
@@ -55,8 +50,6 @@ def backward_sum(one: int, other: int, digits: int) -> Problem:
     >>> backward_sum(48, 7, 2).prompt, backward_sum(48, 7, 2).solution
     ('48+07=', '550')
     """
-    from counterpoint.data.problems import Problem
-
     result = f"{one + other:0{digits + 1}d}"[::-1]
     return Problem(prompt=f"{one:0{digits}d}+{other:0{digits}d}=", solution=result, answer=result)
 
@@ -67,8 +60,6 @@ def sorting_problem(letters: str) -> Problem:
     >>> sorting_problem("cab").prompt, sorting_problem("cab").solution
     ('sort cab', 'a:cb,b:c,c:;abc')
     """
-    from counterpoint.data.problems import Problem
-
     left, steps = letters, []
     while left:
         pick = min(left)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from counterpoint.data import scorers
+from counterpoint.data.problem import Problem
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
-
-if TYPE_CHECKING:
-    from counterpoint.data.problems import Problem
 
 SIZES = {"size": 500, "validation": 100, "test": 200, "seed": 0}
 """Options of the specification that are not the task's own, with their defaults."""
@@ -25,8 +23,6 @@ def load(spec: str) -> dict[str, list[Problem]]:
         CounterpointError: an unknown task or option, or a task with too few distinct problems.
         MissingExtra: reasoning-gym is not installed.
     """
-    from counterpoint.data.problems import Problem
-
     task, options = parse(spec)
     sizes = {name: int(options.pop(name, default)) for name, default in SIZES.items()}
     wanted = {name: sizes[name if name != "train" else "size"] for name in ("test", "validation", "train")}
