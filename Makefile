@@ -1,7 +1,8 @@
 # Everything happens in .venv; remove the folder to start anew.
 PYTHON ?= python3
 BIN := .venv/bin
-export OMP_NUM_THREADS ?= 2
+# One thread per process: small models gain nothing from more, and several processes would fight over the cores.
+export OMP_NUM_THREADS ?= 1
 # CPU build of torch where pip offers one beside the registry's default; a GPU build is taken as it comes.
 TORCH ?= torch==2.13.0
 

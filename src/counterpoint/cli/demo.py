@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +71,12 @@ def demo(
         tell(f"\n{scene.line}")
         with progress() as shown:
             summary = api.compare(
-                scene.arms, out=folder, settings=scene.settings, progress=shown, **scene.arguments
+                scene.arms,
+                out=folder,
+                settings=scene.settings,
+                progress=shown,
+                jobs=min(2, os.cpu_count() or 1),
+                **scene.arguments,
             )
         finished.append((folder, summary))
     screen = console()
