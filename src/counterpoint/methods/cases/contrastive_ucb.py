@@ -67,7 +67,7 @@ CASE = Case(
         ),
     ),
     budget={"steps": 2250},
-    seeds=10,
+    seeds=5,
     trials=3,
     notes=(
         "lock, lake and game are measured exactly by their tables, which the learner does not see",

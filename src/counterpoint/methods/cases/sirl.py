@@ -42,7 +42,7 @@ CASE = Case(
         ),
     ),
     budget={"steps": 600},
-    seeds=10,
+    seeds=5,
     trials=6,
     notes=(
         "500 similarity queries of one simulated person against 500 preferences of 10 or 50 simulated people",
