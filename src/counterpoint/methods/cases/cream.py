@@ -27,7 +27,7 @@ CASE = Case(
     data="backward-sums?digits=2&size=1736&validation=200&test=600",
     model="adder",
     budget={},
-    seeds=5,
+    seeds=10,
     trials=3,
     baseline="self-rewarding",
     arms={
