@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -129,3 +130,22 @@ def recommend(
         screen.print(f"\nnote: {line}", markup=False)
     screen.print("\nThese are rules of thumb from the kind and size of the data. This settles it:")
     screen.print(f"  {found.command}", soft_wrap=True, markup=False)
+
+
+@command
+def query(
+    data: options.Data = None,
+    answers: Annotated[Path, typer.Option(help="file that the answers are added to")] = Path("answers.jsonl"),
+    count: Annotated[int, typer.Option(help="answers in all; those in the file count")] = 100,
+    seed: Annotated[int, typer.Option(help="of the order of the questions")] = 0,
+) -> None:
+    """Ask a person which two of three trajectories are alike, and keep the answers for sirl."""
+    from counterpoint.errors import CounterpointError
+    from counterpoint.study.query_session import ask_similarities
+    from counterpoint.study.task import task
+
+    if data is None:
+        raise CounterpointError(
+            "--data is missing; for example: counterpoint query --data gridrobot --answers answers.jsonl"
+        )
+    ask_similarities(task("trajectories").load_data(data), answers, count=count, seed=seed)
