@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from torch.nn import functional
 
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
+from counterpoint.models.saved import Saved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,16 +50,7 @@ class _Normalise(nn.Module):
         return (pixels - mean) / self.get_buffer("std")
 
 
-class _Saved(nn.Module, PyTorchModelHubMixin):
-    """A module whose ordinary folder also says which architecture it is, so that a folder alone can be opened."""
-
-    def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:  # type: ignore[override]
-        """Write model.safetensors, config.json and a model card."""
-        described = {"architecture": type(self).__name__, **(self._hub_mixin_config or {})}  # type: ignore[dict-item]
-        return super().save_pretrained(save_directory, **{"config": described, **options})
-
-
-class SmallConv(_Saved):
+class SmallConv(Saved):
     """Three strided 3x3 convolutions and 2x2 pooling: 256 features, 23 thousand weights, seconds on one core.
 
     Args:
@@ -115,7 +106,7 @@ class _Residual(nn.Module):
         return functional.relu(self.body(x) + self.shortcut(x))
 
 
-class ResNet18(_Saved):
+class ResNet18(Saved):
     """ResNet-18 with the stem that 32-pixel images need (3x3, stride 1, no pooling), or the one for 224 pixels.
 
     >>> ResNet18(channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)(torch.rand(1, 3, 32, 32)).shape
@@ -159,7 +150,7 @@ class ResNet18(_Saved):
         return self.body(self.normalise(pixels))
 
 
-class EfficientNetLite(_Saved):
+class EfficientNetLite(Saved):
     """EfficientNet-Lite0; the bundled model "efficientnet-lite0" brings its ImageNet weights.
 
     Args:
