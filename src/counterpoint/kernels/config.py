@@ -1,7 +1,8 @@
 """Which path the kernels take, and how many bytes they may use. Knows nothing of torch.
 
 ``plain`` forms whole matrices (exact in any dtype, differentiable twice), ``stream`` works in blocks within a byte
-budget, ``auto`` takes the plain path when its matrices fit the budget. The path never changes a result beyond rounding.
+budget, ``triton`` does the same with fused kernels on a GPU (triton_path.py), ``auto`` takes the plain path when its
+matrices fit the budget, else the fused one where it can run. The path never changes a result beyond rounding.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 
 from counterpoint.errors import CounterpointError, nearest
 
-PATHS = ("auto", "plain", "stream")
+PATHS = ("auto", "plain", "stream", "triton")
 DEFAULT_BYTES = 64 * 2**20
+DEFAULT_GPU_BYTES = 2**30
 SMALLEST_BYTES = 2**10
 
 
@@ -33,7 +35,7 @@ class KernelSettings:
     """The settings in force.
 
     Attributes:
-        path: "auto", "plain" or "stream".
+        path: "auto", "plain", "stream" or "triton".
         budget_bytes: bytes of working buffers that a streaming kernel may hold at once, results apart.
     """
 
@@ -53,32 +55,46 @@ class KernelSettings:
             )
 
     def streams(self, plain_bytes: int) -> bool:
-        """Say whether to stream, given what the plain path would hold at once.
+        """Say whether to work in blocks, given what the plain path would hold at once.
 
         >>> KernelSettings("auto", 1024).streams(plain_bytes=4096)
         True
         """
-        return self.path == "stream" or (self.path == "auto" and plain_bytes > self.budget_bytes)
+        return self.path in ("stream", "triton") or (self.path == "auto" and plain_bytes > self.budget_bytes)
 
 
-def from_environment() -> KernelSettings:
-    """Read COUNTERPOINT_KERNELS (auto, plain, stream) and COUNTERPOINT_KERNEL_BYTES (a whole number)."""
-    given = os.environ.get("COUNTERPOINT_KERNEL_BYTES", str(DEFAULT_BYTES))
+def from_environment(device_type: str = "cpu") -> KernelSettings:
+    """Read COUNTERPOINT_KERNELS (auto, plain, stream, triton) and COUNTERPOINT_KERNEL_BYTES (a whole number)."""
+    path, given = os.environ.get("COUNTERPOINT_KERNELS", "auto"), os.environ.get("COUNTERPOINT_KERNEL_BYTES")
     try:
-        budget_bytes = int(given)
+        budget_bytes = default_bytes(device_type) if given is None else int(given)
     except ValueError:
         raise CounterpointError(
             f"COUNTERPOINT_KERNEL_BYTES is '{given}'; expected a whole number of bytes; for example 67108864"
         ) from None
-    return KernelSettings(os.environ.get("COUNTERPOINT_KERNELS", "auto"), budget_bytes)
+    return KernelSettings(path, budget_bytes)
 
 
-_override: ContextVar[KernelSettings | None] = ContextVar("counterpoint_kernels", default=None)
+def default_bytes(device_type: str) -> int:
+    """Budget where none is given: a GPU needs larger blocks to be busy."""
+    return DEFAULT_GPU_BYTES if device_type == "cuda" else DEFAULT_BYTES
 
 
-def settings() -> KernelSettings:
-    """Return the settings in force: the innermost ``kernel_path``, else the environment's."""
-    return _override.get() or from_environment()
+_override: ContextVar[tuple[str, int | None] | None] = ContextVar("counterpoint_kernels", default=None)
+
+
+def settings(device_type: str = "cpu") -> KernelSettings:
+    """Return the settings in force on a kind of device: the innermost ``kernel_path``, else the environment's.
+
+    >>> settings("cuda").budget_bytes // settings().budget_bytes
+    16
+    """
+    now = _override.get()
+    outside = from_environment(device_type)
+    if now is None:
+        return outside
+    path, budget_bytes = now
+    return KernelSettings(path, outside.budget_bytes if budget_bytes is None else budget_bytes)
 
 
 @contextmanager
@@ -89,10 +105,11 @@ def kernel_path(path: str | None = None, *, budget_bytes: int | None = None) -> 
     ...     now.path, settings().budget_bytes
     ('stream', 1048576)
     """
-    now = settings()
-    token = _override.set(
-        KernelSettings(path or now.path, now.budget_bytes if budget_bytes is None else budget_bytes)
-    )
+    given, budget = _override.get() or (None, None)
+    budget = budget if budget_bytes is None else budget_bytes
+    path = path or given or from_environment().path
+    KernelSettings(path, DEFAULT_BYTES if budget is None else budget)  # raises where one of them is wrong
+    token = _override.set((path, budget))
     try:
         yield settings()
     finally:
