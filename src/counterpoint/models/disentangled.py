@@ -48,7 +48,7 @@ def configuration(
     if width % heads:
         raise CounterpointError(f"width {width} over {heads} heads; expected a width that the heads divide")
     kinds = [name for name, on in (("c2p", content_to_position), ("p2c", position_to_content)) if on]
-    return DebertaV2Config(
+    return DebertaV2Config(  # type: ignore[call-arg]
         vocab_size=vocabulary,
         hidden_size=width,
         num_hidden_layers=layers,

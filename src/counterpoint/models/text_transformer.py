@@ -141,6 +141,38 @@ def open_transformer(spec: str | Path, limit: int = LIMIT) -> TransformerText:
     return TransformerText(net, tokenizer, limit)
 
 
+def word_tokenizer(words: Sequence[str], limit: int = LIMIT) -> Any:
+    """A tokenizer of whole words in lower case, with BERT's markers: padding is 0.
+
+    Raises:
+        MissingExtra: transformers is not installed.
+    """
+    try:
+        import tokenizers
+        from transformers import PreTrainedTokenizerFast
+    except ImportError:
+        raise MissingExtra("transformers", "language") from None
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    ids = {word: number for number, word in enumerate([*special, *words])}
+    raw = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token="[UNK]"))
+    raw.normalizer = tokenizers.normalizers.Lowercase()
+    raw.pre_tokenizer = tokenizers.pre_tokenizers.Split(
+        tokenizers.Regex(r"[\p{L}\p{N}]+(?:'[\p{L}\p{N}]+)*"), "removed", invert=True
+    )
+    raw.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=limit,
+    )
+
+
 def fresh_transformer(
     words: Sequence[str],
     *,
@@ -157,31 +189,12 @@ def fresh_transformer(
         words: the vocabulary, in lower case. layers, width, heads, dropout: of the network. limit: longest text in tokens.
     """
     try:
-        import tokenizers
-        from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+        from transformers import BertConfig, BertModel
     except ImportError:
         raise MissingExtra("transformers", "language") from None
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    ids = {word: number for number, word in enumerate([*special, *words])}
-    raw = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token="[UNK]"))
-    raw.normalizer = tokenizers.normalizers.Lowercase()
-    raw.pre_tokenizer = tokenizers.pre_tokenizers.Split(
-        tokenizers.Regex(r"[\p{L}\p{N}]+(?:'[\p{L}\p{N}]+)*"), "removed", invert=True
-    )
-    raw.post_processor = tokenizers.processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_max_length=limit,
-    )
+    fast = word_tokenizer(words, limit)
     config = BertConfig(
-        vocab_size=len(ids),
+        vocab_size=len(fast),
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=heads,
