@@ -8,7 +8,8 @@ A row with no pair at all is ``-inf`` and gets zero gradient (never NaN).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from counterpoint.kernels.pairs_rules import Rule, allowed, check_rules, differe
 from counterpoint.kernels.scores import full_precision, wide
 from counterpoint.kernels.similarity_stream import Plan, stream_logsumexp
 from counterpoint.kernels.similarity_table import stream_logsumexp_both, stream_logsumexp_self
+from counterpoint.kernels.triton_path import fused
 
 __all__ = [
     "Rule",
@@ -32,6 +34,9 @@ __all__ = [
     "similarity_logsumexp_views",
     "where",
 ]
+
+WIDEST_FUSED = 256
+"""Width up to which a fused kernel holds whole rows on the chip; beyond it the products outweigh the table's traffic."""
 
 
 @full_precision
@@ -78,8 +83,10 @@ def similarity_logsumexp_both(
             f"a scale of shape {tuple(scale.shape)} was given; rows and columns share one table, so expected a number or []; "
             "with a temperature per row call similarity_logsumexp(a, b, scale=...) and similarity_logsumexp(b, a, scale=...)"
         )
-    if settings().streams(_plain_bytes(a, b)):
-        return stream_logsumexp_both(wide(a), wide(b), _scalar(scale, a), include, settings().budget_bytes)
+    now = settings(a.device.type)
+    if now.streams(_plain_bytes(a, b)):
+        ways, rows, columns = _in_blocks(a, b)
+        return ways.both(rows, columns, _scalar(scale, a), include, now.budget_bytes)
     logits = _logits(a, b, scale, include, None)
     return _logsumexp(logits, 1), _logsumexp(logits, 0)
 
@@ -171,19 +178,22 @@ def _one_way(
     columns = a if b is None else b
     _check(a, columns, scale, include, log_weights, mask)
     learns_table = log_weights is not None and log_weights.dim() == 2 and log_weights.requires_grad
-    if not settings().streams(_plain_bytes(a, columns)) or learns_table:
+    now = settings(a.device.type)
+    if not now.streams(_plain_bytes(a, columns)) or learns_table:
         return _one_way_plain(a, columns, scale, include, log_weights, mask, with_mean)
-    budget = settings().budget_bytes
+    budget = now.budget_bytes
     triangle = columns is a and log_weights is None and mask is None and not with_mean
     if (
         triangle
         and not (isinstance(scale, Tensor) and scale.dim())
         and all(rule.symmetric for rule in include)
     ):
-        return stream_logsumexp_self(wide(a), _scalar(scale, a), include, budget), None
+        ways, rows, _ = _in_blocks(a, a)
+        return ways.itself(rows, _scalar(scale, a), include, budget), None
+    ways, rows, columns = _in_blocks(a, columns)
     if mask is None:
-        return stream_logsumexp(
-            wide(a), wide(columns), _scalar(scale, a), log_weights, Plan(include, weights, budget, with_mean)
+        return ways.one_way(
+            rows, columns, _scalar(scale, a), log_weights, Plan(include, weights, budget, with_mean)
         )
     kept = mask.nonzero().squeeze(1)
     plan = Plan(
@@ -191,12 +201,29 @@ def _one_way(
     )
     scale = scale[kept] if isinstance(scale, Tensor) and scale.dim() else scale
     log_weights = log_weights[kept] if log_weights is not None and log_weights.dim() == 2 else log_weights
-    value, mean = stream_logsumexp(wide(a[kept]), wide(columns), _scalar(scale, a), log_weights, plan)
+    value, mean = ways.one_way(rows[kept], columns, _scalar(scale, a), log_weights, plan)
 
     def back(x: Tensor) -> Tensor:
         return x.new_zeros(len(a)).index_copy(0, kept, x)
 
     return back(value), None if mean is None else back(mean)
+
+
+class _Ways(NamedTuple):
+    """Kernels that work in blocks: rows against columns, both sides of one table, rows against themselves."""
+
+    one_way: Callable[..., tuple[Tensor, Tensor | None]] = stream_logsumexp
+    both: Callable[..., tuple[Tensor, Tensor]] = stream_logsumexp_both
+    itself: Callable[..., Tensor] = stream_logsumexp_self
+
+
+def _in_blocks(a: Tensor, b: Tensor) -> tuple[_Ways, Tensor, Tensor]:
+    """Choose the kernels; widen rows and columns where the kernels do not widen blocks themselves."""
+    if fused(a.device) and a.dtype == b.dtype and a.shape[1] <= WIDEST_FUSED:
+        from counterpoint.kernels import triton_similarity as t
+
+        return _Ways(t.fused_logsumexp, t.fused_logsumexp_both, t.fused_logsumexp_self), a, b
+    return _Ways(), wide(a), wide(b)
 
 
 def _one_way_plain(

@@ -1,0 +1,156 @@
+"""Two Triton kernels behind every similarity statistic: row sums with their mean column, and weighted products.
+
+Both form logits ``s_rc = scale <x_r, y_c> + log_weight_rc`` block by block in registers; pairs that a rule keeps out are
+-inf. No logit reaches memory. Sums run in float32 (float64 for float64 inputs), offsets in 64 bits.
+Axes: N rows (each owned by one program), M columns (gone over in blocks), D width, padded to a power of two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import triton
+import triton.language as tl
+
+LOWEST = tl.constexpr(-3.0e38)
+"""A finite start for running maxima: -inf minus itself would be NaN."""
+
+
+@triton.jit
+def _logits(
+    x: Any, y: Any, rows: Any, columns: Any, num_rows: Any, num_columns: Any,
+    scale: Any, log_weights: Any, row_keys: Any, column_keys: Any, table: Any,
+    weight_row: Any, weight_column: Any, table_row: Any, table_column: Any,
+    KEYS: tl.constexpr, EQUAL: tl.constexpr, NOT_SELF: tl.constexpr, TABLE: tl.constexpr, WEIGHTS: tl.constexpr,
+    SCALE_OF_COLUMNS: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
+):  # fmt: skip
+    """Form one block of logits from loaded rows and columns."""
+    s = tl.dot(x, tl.trans(y), input_precision=PRECISION, out_dtype=SUM)
+    inside_rows, inside_columns = rows < num_rows, columns < num_columns
+    inside = inside_rows[:, None] & inside_columns[None, :]
+    if SCALE_OF_COLUMNS:
+        s *= tl.load(scale + columns, mask=inside_columns, other=0.0)[None, :]
+    else:
+        s *= tl.load(scale + rows, mask=inside_rows, other=0.0)[:, None]
+    far_rows, far_columns = rows.to(tl.int64)[:, None], columns.to(tl.int64)[None, :]
+    if WEIGHTS:
+        place = far_rows * weight_row + far_columns * weight_column
+        s += tl.load(log_weights + place, mask=inside, other=0.0)
+    kept = inside
+    if NOT_SELF:
+        kept = kept & (rows[:, None] != columns[None, :])
+    if TABLE:
+        place = far_rows * table_row + far_columns * table_column
+        kept = kept & (tl.load(table + place, mask=inside, other=0) != 0)
+    for k in tl.static_range(KEYS):
+        left = tl.load(row_keys + k * num_rows + rows, mask=inside_rows, other=0)
+        right = tl.load(column_keys + k * num_columns + columns, mask=inside_columns, other=0)
+        if (EQUAL >> k) & 1:
+            kept = kept & (left[:, None] == right[None, :])
+        else:
+            kept = kept & (left[:, None] != right[None, :])
+    return tl.where(kept, s, float("-inf"))
+
+
+@triton.jit
+def row_sums(
+    x: Any, y: Any, scale: Any, log_weights: Any, row_keys: Any, column_keys: Any, table: Any,
+    value: Any, mixed: Any, partial: Any, num_rows: Any, num_columns: Any, first_row: Any,
+    weight_row: Any, weight_column: Any, table_row: Any, table_column: Any,
+    WIDTH: tl.constexpr, D: tl.constexpr,
+    KEYS: tl.constexpr, EQUAL: tl.constexpr, NOT_SELF: tl.constexpr, TABLE: tl.constexpr, WEIGHTS: tl.constexpr,
+    MIXED: tl.constexpr, PARTIAL: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Write value [N], the row's log-sum-exp; if wanted mixed [N, D], its softmax-weighted mean column, and partial
+    [programs, M], the log-sum-exp of each column over this program's rows."""
+    rows = first_row + tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    width = tl.arange(0, WIDTH)
+    across = width[None, :] < D
+    inside = (rows < num_rows)[:, None] & across
+    mine = tl.load(x + rows.to(tl.int64)[:, None] * D + width[None, :], mask=inside, other=0.0)
+    top = tl.full([ROWS], LOWEST, SUM)
+    total = tl.zeros([ROWS], SUM)
+    mean = tl.zeros([ROWS, WIDTH], SUM)
+    for start in range(0, num_columns, COLUMNS):
+        columns = start + tl.arange(0, COLUMNS)
+        theirs = tl.load(
+            y + columns.to(tl.int64)[:, None] * D + width[None, :],
+            mask=(columns < num_columns)[:, None] & across,
+            other=0.0,
+        )
+        s = _logits(
+            mine, theirs, rows, columns, num_rows, num_columns, scale, log_weights, row_keys, column_keys, table,
+            weight_row, weight_column, table_row, table_column,
+            KEYS, EQUAL, NOT_SELF, TABLE, WEIGHTS, False, PRECISION, SUM,
+        )  # fmt: skip
+        if PARTIAL:
+            highest = tl.maximum(tl.max(s, 0), LOWEST)
+            summed = highest + tl.log(tl.sum(tl.exp(s - highest[None, :]), 0))
+            place = tl.program_id(0).to(tl.int64) * num_columns + columns
+            tl.store(partial + place, summed, mask=columns < num_columns)
+        here = tl.maximum(top, tl.max(s, 1))
+        shrink = tl.exp(top - here)
+        p = tl.exp(s - here[:, None])
+        total = total * shrink + tl.sum(p, 1)
+        if MIXED:
+            mean = mean * shrink[:, None] + tl.dot(
+                p, theirs.to(SUM), input_precision=PRECISION, out_dtype=SUM
+            )
+        top = here
+    tl.store(value + rows, top + tl.log(total), mask=rows < num_rows)
+    if MIXED:
+        mean = mean / tl.where(total > 0, total, 1.0)[:, None]
+        tl.store(mixed + rows.to(tl.int64)[:, None] * D + width[None, :], mean, mask=inside)
+
+
+@triton.jit
+def weighted_products(
+    x: Any, y: Any, scale: Any, log_weights: Any, row_keys: Any, column_keys: Any, table: Any,
+    row_shift: Any, row_factor: Any, column_shift: Any, column_factor: Any, found: Any, mass: Any,
+    num_rows: Any, num_columns: Any, weight_row: Any, weight_column: Any, table_row: Any, table_column: Any,
+    WIDTH: tl.constexpr, D: tl.constexpr,
+    KEYS: tl.constexpr, EQUAL: tl.constexpr, NOT_SELF: tl.constexpr, TABLE: tl.constexpr, WEIGHTS: tl.constexpr,
+    OF_ROWS: tl.constexpr, SCALE_OF_COLUMNS: tl.constexpr, PRODUCT: tl.constexpr, MASS: tl.constexpr,
+    PRECISION: tl.constexpr, SUM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Write found [N, D] = ``sum_c w_rc y_c`` and mass [N] = ``sum_c w_rc``, where
+    ``w_rc = h_c exp(s_rc - column_shift_c) [+ g_r exp(s_rc - row_shift_r)]``.
+
+    Where the scale belongs to the columns it multiplies the product too.
+    """
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    width = tl.arange(0, WIDTH)
+    across = width[None, :] < D
+    inside = (rows < num_rows)[:, None] & across
+    mine = tl.load(x + rows.to(tl.int64)[:, None] * D + width[None, :], mask=inside, other=0.0)
+    sums = tl.zeros([ROWS, WIDTH], SUM)
+    masses = tl.zeros([ROWS], SUM)
+    for start in range(0, num_columns, COLUMNS):
+        columns = start + tl.arange(0, COLUMNS)
+        known = columns < num_columns
+        theirs = tl.load(
+            y + columns.to(tl.int64)[:, None] * D + width[None, :], mask=known[:, None] & across, other=0.0
+        )
+        s = _logits(
+            mine, theirs, rows, columns, num_rows, num_columns, scale, log_weights, row_keys, column_keys, table,
+            weight_row, weight_column, table_row, table_column,
+            KEYS, EQUAL, NOT_SELF, TABLE, WEIGHTS, SCALE_OF_COLUMNS, PRECISION, SUM,
+        )  # fmt: skip
+        shift = tl.load(column_shift + columns, mask=known, other=0.0)
+        factor = tl.load(column_factor + columns, mask=known, other=0.0)
+        w = tl.exp(s - shift[None, :]) * factor[None, :]
+        if OF_ROWS:
+            shift = tl.load(row_shift + rows, mask=rows < num_rows, other=0.0)
+            factor = tl.load(row_factor + rows, mask=rows < num_rows, other=0.0)
+            w += tl.exp(s - shift[:, None]) * factor[:, None]
+        if MASS:
+            masses += tl.sum(w, 1)
+        if SCALE_OF_COLUMNS:
+            w *= tl.load(scale + columns, mask=known, other=0.0)[None, :]
+        if PRODUCT:
+            sums += tl.dot(w, theirs.to(SUM), input_precision=PRECISION, out_dtype=SUM)
+    if PRODUCT:
+        tl.store(found + rows.to(tl.int64)[:, None] * D + width[None, :], sums, mask=inside)
+    if MASS:
+        tl.store(mass + rows, masses, mask=rows < num_rows)
