@@ -179,6 +179,32 @@ def bbc_news(archives: list[Path], folder: Path) -> None:
     _parquet_rows(folder / "articles.parquet", rows)
 
 
+FORTUNES = [
+    "art", "computers", "debian", "education", "food", "kids", "law", "linux", "literature", "love", "magic", "medicine",
+    "men-women", "news", "people", "perl", "pets", "platitudes", "politics", "riddles", "science", "songs-poems", "sports",
+    "tao", "wisdom", "work",
+]  # fmt: skip
+"""Files whose name says what their texts are about; collections without a subject, and two that mock people, are left out."""
+
+
+def fortunes(archives: list[Path], folder: Path) -> None:
+    """One file per topic, texts between lines with a percent sign; a text in two topics stays in the first."""
+    unpacked = archives[0].parent / "unpacked"
+    for archive in archives:
+        unpack_debian(archive, unpacked)
+    rows, seen = [], set()
+    for topic in FORTUNES:
+        content = (unpacked / "usr/share/games/fortunes" / topic).read_text(
+            encoding="utf-8", errors="replace"
+        )
+        for text in re.split(r"^%\s*$", content, flags=re.M):
+            key = " ".join(re.findall(r"\w+", text.lower()))
+            if len(key.split()) >= 5 and key not in seen:
+                seen.add(key)
+                rows.append({"text": text.strip(), "label": topic.replace("-", " ")})
+    _parquet_rows(folder / "texts.parquet", rows)
+
+
 def wiki_vital(archives: list[Path], folder: Path) -> None:
     """One JSON object per language, title -> lead text, description, topic."""
     rows = []
@@ -193,38 +219,71 @@ def wiki_vital(archives: list[Path], folder: Path) -> None:
     _parquet_rows(folder / "articles.parquet", rows)
 
 
+VOICES = {
+    "en_US_f_Allison": ("en-US-allison", "allison", "en-US"),
+    "es_MX_f_Allison": ("es-MX-allison", "allison", "es-MX"),
+    "es": ("es-CO-jimenez", "jimenez", "es-CO"),
+    "fr_CA_f_June": ("fr-CA-june", "june", "fr-CA"),
+    "fr": ("fr-FR-armelle", "armelle", "fr-FR"),
+    "it_IT_m_Carlo": ("it-IT-carlo", "carlo", "it-IT"),
+    "it_IT_f_Menardi": ("it-IT-menardi", "menardi", "it-IT"),
+    "ru_RU_f_IvrvoiceRU": ("ru-RU-ivrvoice", "ivrvoice", "ru-RU"),
+}
+"""Folders of recorded prompts: voice, speaker (one speaks two languages) and variety."""
+
+
+def voices(archives: list[Path], folder: Path) -> None:
+    """Eight voices in five languages; prompts without words (tones, silence) stay behind, words unknown are left empty."""
+    _voices(archives, folder, list(VOICES), every=True)
+
+
 def voices_it(archives: list[Path], folder: Path) -> None:
     """Two Italian voices over one list of transcripts."""
-    _voices(archives, folder, "it", {"it_IT_m_Carlo": "carlo", "it_IT_f_Menardi": "menardi"})
+    _voices(archives, folder, ["it_IT_m_Carlo", "it_IT_f_Menardi"])
 
 
 def voices_en(archives: list[Path], folder: Path) -> None:
     """One English voice."""
-    _voices(archives, folder, "en", {"en_US_f_Allison": "allison"})
+    _voices(archives, folder, ["en_US_f_Allison"])
 
 
-def _voices(archives: list[Path], folder: Path, language: str, speakers: dict[str, str]) -> None:
-    """Copy every prompt that has a transcript, with a metadata.csv as the audio-folder convention wants it."""
+def _voices(archives: list[Path], folder: Path, spoken: list[str], every: bool = False) -> None:
+    """Copy prompts with a metadata.csv as the audio-folder convention wants it: those with a transcript, or all with words."""
     unpacked = archives[0].parent / "unpacked"
     for archive in archives:
         unpack_debian(archive, unpacked)
     share = unpacked / "usr/share"
-    script = gzip.decompress(
-        (share / f"doc/asterisk-core-sounds-{language}/core-sounds-{language}.txt.gz").read_bytes()
-    )
-    said = dict(_transcripts(script.decode("utf-8-sig", "replace")))
+    scripts = {
+        language: dict(
+            _transcripts(
+                gzip.decompress(
+                    (
+                        share / f"doc/asterisk-core-sounds-{language}/core-sounds-{language}.txt.gz"
+                    ).read_bytes()
+                ).decode("utf-8-sig", "replace")
+            )
+        )
+        for language in sorted({name[:2] for name in spoken})
+    }
+    # A description in brackets stands for a sound that is no speech, in whatever language it is written.
+    wordless = {name for said in scripts.values() for name, words in said.items() if words[0] in "[(<"}
     rows = []
-    for voice, speaker in speakers.items():
-        spoken = share / "asterisk/sounds" / voice
-        for file in sorted(spoken.rglob("*.wav")):
-            prompt = file.relative_to(spoken).with_suffix("").as_posix()
-            if prompt in said:
-                kept = Path("audio") / speaker / f"{prompt}.wav"
-                (folder / kept).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, folder / kept)
-                rows.append([kept.as_posix(), said[prompt], speaker, language, prompt])
+    for name in spoken:
+        voice, speaker, variety = VOICES[name]
+        language, source = variety[:2], share / "asterisk/sounds" / name
+        for file in sorted(file for file in source.rglob("*") if file.suffix in (".wav", ".gsm")):
+            prompt = file.relative_to(source).with_suffix("").as_posix()
+            words = scripts[language].get(prompt, "")
+            if (every and prompt in wordless) or not (every or words):
+                continue
+            kept = Path("audio") / (voice if every else speaker) / f"{prompt}{file.suffix}"
+            (folder / kept).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, folder / kept)
+            family = prompt.split("/")[0].split("-")[0]
+            rows.append([kept.as_posix(), words, voice, speaker, variety, language, prompt, family])
+    columns = ["file_name", "transcription", "voice", "speaker", "variety", "language", "prompt", "family"]
     with (folder / "metadata.csv").open("w", newline="", encoding="utf-8") as table:
-        csv.writer(table).writerows([["file_name", "transcription", "speaker", "language", "prompt"], *rows])
+        csv.writer(table).writerows([columns, *rows])
 
 
 def _transcripts(script: str) -> Iterator[tuple[str, str]]:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from counterpoint import bundled
 from counterpoint.errors import CounterpointError, MissingExtra
-from counterpoint.models.language import find
 from counterpoint.models.text import Out, pooled
 from counterpoint.models.tokens import Tokens
 
@@ -31,7 +31,7 @@ class TransformerText(nn.Module):
 
     words: Tensor
 
-    def __init__(self, net: nn.Module, tokenizer: Any, limit: int = LIMIT) -> None:
+    def __init__(self, net: Any, tokenizer: Any, limit: int = LIMIT) -> None:
         super().__init__()
         self.net: Any = net
         self.tokenizer = tokenizer
@@ -39,7 +39,7 @@ class TransformerText(nn.Module):
             raise CounterpointError(
                 f"the tokenizer of {type(net).__name__} has no padding token; set tokenizer.pad_token and save the folder again"
             )
-        config = self.net.config
+        config: Any = net.config
         if getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False):
             raise CounterpointError(
                 f"{type(net).__name__} is no encoder; give a model such as BERT, RoBERTa, DeBERTa or MiniLM"
@@ -122,10 +122,14 @@ def open_transformer(spec: str | Path, limit: int = LIMIT) -> TransformerText:
         CounterpointError: a folder without tokenizer, or of a model that is no encoder.
     """
     try:
+        import transformers
         from transformers import AutoModel, AutoTokenizer
     except ImportError:
         raise MissingExtra("transformers", "language") from None
-    folder = find(spec)
+    folder = Path(spec) if Path(spec).is_dir() else bundled.path(str(spec))
+    transformers.utils.logging.disable_progress_bar()
+    level = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()  # it would report the pooler and heads that are not wanted
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         with torch.random.fork_rng(devices=[]):
@@ -136,6 +140,8 @@ def open_transformer(spec: str | Path, limit: int = LIMIT) -> TransformerText:
             f"{folder} cannot be opened as a text encoder with its tokenizer: {' '.join(str(error).split())[:300]}; give a folder "
             "that save_pretrained of a transformers encoder and its tokenizer wrote"
         ) from error
+    finally:
+        transformers.utils.logging.set_verbosity(level)
     if getattr(net, "pooler", None) is not None:
         net.pooler = None  # states are pooled here; an unused pooler would get no gradient
     return TransformerText(net, tokenizer, limit)

@@ -10,6 +10,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.study.task import bundled, kinds, task
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
+TEXTS = {"text", "sentence"}
 SOUNDS = {".wav", ".flac", ".mp3", ".ogg"}
 
 
@@ -47,6 +48,12 @@ def _folder(path: Path) -> str | None:
         return "images"
     if endings & SOUNDS:
         return "audio"
+    if any(file.suffix == ".txt" and file.parent != path for file in names) and endings <= {
+        ".txt",
+        ".md",
+        "",
+    }:
+        return "text"
     if any(file.stem == "trajectories" for file in names):
         return "trajectories"
     for file in sorted(names):
@@ -79,6 +86,8 @@ def _file(path: Path) -> str | None:
         return "images"
     if "target" in columns:
         return "regression"
+    if columns & TEXTS:
+        return "text"
     return None
 
 
@@ -122,5 +131,7 @@ def _table(path: Path) -> str | None:
         return "problems"
     if "target" in head.replace('"', "").strip().replace("\t", ",").split(","):
         return "regression"
+    if TEXTS & set(head.replace('"', "").strip().replace("\t", ",").split(",")):
+        return "text"
     cells = lines[-1].replace("::", "\t").replace(",", "\t").split()
     return "interactions" if 2 <= len(cells) <= 6 and all(len(cell) <= 24 for cell in cells[:2]) else None

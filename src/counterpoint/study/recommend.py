@@ -70,8 +70,11 @@ RULES: Sequence[_Rule] = (
     _Rule("preferences", "preference-degree", "when it is known how much better, not only which", 2),
     _Rule("preferences", "selm", "when new answers can be sampled and judged", 2),
     _Rule("preferences", "adpa", "when a larger, preference-tuned teacher exists", 2),
-    _Rule("text", "contrastive-primer", "few labels: label names are texts, too", 3, lambda f: f.rows < 5_000),
-    _Rule("text", "vega", "enough labelled text for careful fine-tuning", 3, lambda f: f.rows >= 5_000),
+    _Rule("text", "contrastive-primer", "few labels: label names are texts, too", 4, lambda f: (f.labelled or 0) < 2_000),
+    _Rule("text", "contrastive-primer", "classes are unequal in size: pretraining helps the rare ones most", 3, lambda f: (f.labelled or 0) >= 2_000 and (f.imbalance or 1) >= 5),
+    _Rule("text", "vega", "enough labelled text for careful fine-tuning", 3, lambda f: (f.labelled or 0) >= 2_000),
+    _Rule("text", "text-classifier", "the baseline to beat: a classifier on the same encoder", 1.5),
+    _Rule("text", "tfidf", "weighted words and a linear model: hard to beat where all texts have labels", 2, lambda f: (f.labelled or 0) > 0),
     _Rule("text", "distiller", "a large model works and a small one is wanted", 2),
     _Rule("regression", "supremix", "the target is ordered: mixtures of samples respect the order", 3),
     _Rule("regression", "teacher-guidance", "little, noisy data and a kernel that fits it: closed form", 2, lambda f: f.rows < 5_000),
@@ -123,6 +126,9 @@ def facts_of(kind: str, data: Any) -> Facts:
         counts = [known.count(label) for label in set(known)]
         imbalance = max(counts) / min(counts) if counts else None
         return Facts(kind, rows, len(known), len(counts), imbalance)
+    if kind == "text":
+        sizes = [size for size in data.sizes if size]
+        return Facts(kind, rows, int(train.labelled.sum()), len(sizes), max(sizes) / min(sizes) if sizes else None)
     if kind == "interactions":
         pairs = len(data.users) * len(data.items)
         return Facts(kind, rows, density=rows / pairs if pairs else None)

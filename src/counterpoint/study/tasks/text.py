@@ -1,0 +1,83 @@
+"""Texts with labels: classifiers and sentence encoders, measured by how well every class's texts are ranked first."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError, validate_call
+from torch import nn
+
+from counterpoint.bundled import registry
+from counterpoint.data import text_sets
+from counterpoint.data.text import Texts, load_texts
+from counterpoint.errors import CounterpointError, nearest
+from counterpoint.evaluation.text import measure
+from counterpoint.models import text_folder, text_transformer, words
+
+
+class TextTask:
+    """The kind "text": see ``data.text.load_texts`` for the options of ``load_data``.
+
+    The primary metric is macro average precision, which suits one label and several alike and lets a rare class count as
+    much as a common one.
+    """
+
+    kind = "text"
+    primary = "macro_ap"
+    default_model = "words"
+    bundled = text_sets.BUNDLED
+
+    def load_data(self, spec: str, **options: Any) -> Texts:
+        """Load a bundled name or a path; options as values or as text."""
+        own = spec in text_sets.BUNDLED and not Path(spec).exists()
+        load = text_sets.load if own else load_texts
+        known = [name for name in inspect.signature(load).parameters if name not in ("spec", "name")]
+        for name in options:
+            if name not in known:
+                raise CounterpointError(f"{spec} has no data option '{name}'; {nearest(name, known)}")
+        try:
+            return validate_call(load)(spec, **options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][-1])
+            raise CounterpointError(
+                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
+            ) from None
+
+    def load_model(self, spec: str, data: Texts, seed: int) -> nn.Module:
+        """Build or open a model.
+
+        "words" (word vectors, pooled), "words:3" (with a convolution over three words) and "transformer" (a small BERT,
+        two layers of 128) start from nothing, with the training texts' vocabulary. "bert-tiny", "minilm-l6" or the folder
+        of a transformers encoder start from what it learnt. A folder that counterpoint wrote is opened as it was saved.
+        """
+        if Path(spec).is_dir():
+            return text_folder.load(Path(spec))
+        name, _, kernel = spec.partition(":")
+        if name == "words" and (not kernel or kernel.isdigit()):
+            return text_folder.fresh_words(words.vocabulary(data.train.texts), int(kernel or 0), seed)
+        if spec == "transformer":
+            return text_transformer.fresh_transformer(words.vocabulary(data.train.texts), seed=seed)
+        known = [e.name for e in registry.entries().values() if e.kind == "model" and e.form == "sentences"]
+        also = [alias for e in registry.entries().values() if e.name in known for alias in e.aliases]
+        if spec in (*known, *also):
+            return text_transformer.open_transformer(spec)
+        raise CounterpointError(
+            f"no model '{spec}' for texts; {nearest(spec, ['words', 'words:3', 'transformer', *known, *also])}, or the folder of a "
+            "transformers encoder with its tokenizer"
+        )
+
+    def save_model(self, model: nn.Module, folder: Path) -> None:
+        """Write the encoder as an ordinary folder; a classifier's head goes to ``head/`` inside."""
+        text_folder.save(model, folder)
+
+    def evaluate(self, model: nn.Module, data: Texts, split: str, seed: int = 0) -> dict[str, float]:
+        """Measure on "validation" or "test"; see ``evaluation.text.measure``."""
+        if split not in ("validation", "test"):
+            raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
+        return measure(model, data, split)
+
+
+TASK = TextTask()
