@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
 from counterpoint.models.language import Language
+from counterpoint.models.prompt_groups import groups
 from counterpoint.models.tokens import Tokens
 
 
@@ -103,8 +104,14 @@ class Sampler:
         alive = torch.arange(rows, device=device)  # rows still in the cache
         mask, new, cache, longest = prompts.mask.to(device), prompts.ids.to(device), None, 0
         with evaluating(model):
+            shared = groups(model, prompts.to(device))
             for step in range(self.max_new_tokens if rows else 0):
-                logits, cache = model.decode(new, mask, cache)
+                if step == 0 and shared is not None:  # a prompt that is answered several times is read once
+                    logits, cache = model.decode(new[shared.first], mask[shared.first], cache)
+                    cache.batch_select_indices(shared.owner)
+                    logits = logits[shared.owner]
+                else:
+                    logits, cache = model.decode(new, mask, cache)
                 token, log_prob = self._pick(logits.float(), draws_BT[alive, step])
                 going = ~ended_B[alive]
                 where = alive[going]

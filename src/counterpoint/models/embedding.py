@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from counterpoint.errors import MissingExtra
-from counterpoint.models.language import find
+from counterpoint.models.model_folders import find
 
 if TYPE_CHECKING:
     import numpy as np

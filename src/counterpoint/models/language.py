@@ -1,48 +1,31 @@
 """Any causal language model of transformers as one module: tokens in, the hidden states that feed its head out.
 
-Knows: chat templates, padding, LoRA, the head's bias, scale and soft-cap, ordinary model folders.
-Does not know: sampling, losses, training. B rows, L positions, T completion positions, D width, V vocabulary.
+Knows: chat templates, padding, the head's bias, scale and soft-cap; adapters, folders, vocabularies and shared prompts
+have modules of their own. Does not know: sampling, losses, training. B rows, L positions, T completion positions, D width, V vocabulary.
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
-import json
-import os
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from counterpoint.errors import CounterpointError, MissingExtra
+from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import Head, dense
-from counterpoint.models import tokens
+from counterpoint.models import model_folders, prompt_groups, tokens
+from counterpoint.models.adapters import LoRA, adapt, attach
 from counterpoint.models.tokens import Tokens
+from counterpoint.models.vocabularies import same_vocabulary
+
+__all__ = ["Language", "LoRA", "Message", "Prompt", "adapt", "load", "same_vocabulary"]
 
 Message = dict[str, str]
 Prompt = str | list[Message]
-
-
-@dataclass(frozen=True)
-class LoRA:
-    """Low-rank adapters through PEFT; the base weights stay frozen.
-
-    Attributes:
-        rank: width of the adapters.
-        alpha: their scale is ``alpha / rank``.
-        dropout: on the adapters' input, in training only.
-        targets: names of the linear layers that get one; "all" means every linear layer but the head.
-    """
-
-    rank: int = 64
-    alpha: float = 128.0
-    dropout: float = 0.05
-    targets: tuple[str, ...] | str = "all"
 
 
 class Language(nn.Module):
@@ -70,6 +53,11 @@ class Language(nn.Module):
     def base(self) -> Any:
         """The transformers model, with adapters in place when there are any."""
         return self.causal.get_base_model() if self.adapted else self.causal
+
+    @property
+    def backbone(self) -> Any:
+        """What makes hidden states: the transformers model without its head."""
+        return self.base.base_model
 
     @property
     def adapted(self) -> bool:
@@ -105,19 +93,26 @@ class Language(nn.Module):
             )
         return tuple(dict.fromkeys(given))
 
-    def forward(self, ids_BL: Tensor, mask_BL: Tensor, last: int | None = None) -> Tensor:
+    def forward(
+        self, ids_BL: Tensor, mask_BL: Tensor, last: int | None = None, share: bool = False
+    ) -> Tensor:
         """Return the hidden states after the final norm, those that the head reads.
 
         Args:
             ids_BL: [B, L] token ids.
             mask_BL: [B, L], 0 on padding (left, right or both).
             last: return only the ``last`` positions that predict the last ``last`` tokens.
+            share: rows with the same tokens before the last ones go through together (``prompt_groups`` says when).
 
         Returns:
             [B, L, D]; position t predicts token t + 1. With ``last=T``: [B, T, D], position t predicts token L - T + t.
         """
+        if share and last is not None and last < ids_BL.shape[1]:
+            states_BTD = prompt_groups.shared_states(self.backbone, ids_BL, mask_BL, last)
+            if states_BTD is not None:
+                return states_BTD
         given: dict[str, Any] = {"input_ids": ids_BL, "attention_mask": mask_BL, "use_cache": False}
-        backbone = self.base.base_model
+        backbone = self.backbone
         if "position_ids" in inspect.signature(backbone.forward).parameters:
             given["position_ids"] = tokens.positions(mask_BL)
         hidden_BLD = backbone(**given).last_hidden_state
@@ -140,7 +135,7 @@ class Language(nn.Module):
         """
         new = ids_BL.shape[1]
         given: dict[str, Any] = {"attention_mask": mask_BL, "past_key_values": cache, "use_cache": True}
-        backbone = self.base.base_model
+        backbone = self.backbone
         if "position_ids" in inspect.signature(backbone.forward).parameters:
             given["position_ids"] = tokens.positions(mask_BL)[:, -new:]
         out = backbone(input_ids=ids_BL, **given)
@@ -229,28 +224,9 @@ class Language(nn.Module):
 
     def with_lora(self, lora: LoRA, seed: int = 0) -> Language:
         """Return this model with fresh adapters (a no-op at the start: B is 0); only they are trainable."""
-        try:
-            import peft
-        except ImportError:
-            raise MissingExtra("peft", "language") from None
         if self.adapted:
             raise CounterpointError("this model has adapters already; merge them first: model.merged()")
-        targets = "all-linear" if lora.targets == "all" else list(lora.targets)
-        config = peft.LoraConfig(
-            r=lora.rank,
-            lora_alpha=lora.alpha,  # type: ignore[arg-type]
-            lora_dropout=lora.dropout,
-            target_modules=targets,
-            task_type="CAUSAL_LM",
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            try:
-                return Language(peft.get_peft_model(self.causal, config), self.tokenizer)  # type: ignore[arg-type]
-            except ValueError as error:
-                raise CounterpointError(
-                    f"LoRA targets {lora.targets!r} do not fit this model: {error}"
-                ) from None
+        return Language(attach(self.causal, lora, seed), self.tokenizer)
 
     def merged(self) -> Language:
         """Return a copy with the adapters added into the weights; the model itself when there are none."""
@@ -265,34 +241,11 @@ class Language(nn.Module):
             folder: where; replaced when it exists and holds a model.
             adapter: write only the adapters (PEFT's folder) instead of merged weights.
         """
-        folder = Path(folder)
         if adapter and not self.adapted:
             raise CounterpointError(
                 "adapter=True, but this model was trained in full; save it with adapter=False"
             )
-        partial = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        import transformers
-
-        transformers.utils.logging.disable_progress_bar()
-        whole = self.causal if adapter else self.merged().causal
-        whole.save_pretrained(str(partial))
-        self.tokenizer.save_pretrained(str(partial))
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(partial, folder)
-        return folder
-
-
-def adapt(model: Language, rank: int, seed: int = 0) -> Language:
-    """Put adapters of a rank on (alpha twice the rank, dropout 0.05, every linear layer but the head); 0 leaves it be.
-
-    A model that brings adapters along keeps them.
-    """
-    if rank < 0:
-        raise CounterpointError(f"lora_rank={rank}: expected 0 (train every weight) or a rank such as 64")
-    return model if rank == 0 or model.adapted else model.with_lora(LoRA(rank=rank, alpha=2.0 * rank), seed)
+        return model_folders.write(folder, self.causal if adapter else self.merged().causal, self.tokenizer)
 
 
 def load(
@@ -310,66 +263,6 @@ def load(
         CounterpointError: neither a folder nor a bundled name; a folder without a causal model.
         MissingExtra: transformers or peft is not installed.
     """
-    try:
-        import transformers
-    except ImportError:
-        raise MissingExtra("transformers", "language") from None
-    transformers.utils.logging.disable_progress_bar()
-    folder = find(spec)
-    where, adapter = folder, folder / "adapter_config.json"
-    if adapter.exists():
-        where = Path(json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"])
-        if not where.is_dir():
-            raise CounterpointError(
-                f"the adapter in {folder} stands on {where}, which is not there; save it merged"
-            )
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        causal: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            where, dtype=dtype or torch.float32, local_files_only=True
-        )
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise CounterpointError(
-            f"{folder} holds no causal language model that transformers can load: {first}"
-        ) from None
-    if adapter.exists():
-        import peft
-
-        causal = peft.PeftModel.from_pretrained(causal, str(folder), is_trainable=True)
-    model = Language(causal, tokenizer)
+    model = Language(*model_folders.read(spec, dtype))
     model.stops  # noqa: B018  (fails here, with its lesson, and not in the middle of a run)
     return model if lora is None else model.with_lora(lora, seed)
-
-
-def find(spec: str | Path) -> Path:
-    """Return the folder of a model: the path itself, or a bundled model's."""
-    folder = Path(spec)
-    if folder.is_dir():
-        return folder
-    from counterpoint import bundled
-
-    return bundled.path(str(spec))
-
-
-def same_vocabulary(one: Language, other: Language) -> None:
-    """Raise unless every id means the same to both models; padded tail rows of a head do not matter.
-
-    Raises:
-        CounterpointError: the first token that differs.
-    """
-    ours, theirs = one.tokenizer.get_vocab(), other.tokenizer.get_vocab()
-    if ours == theirs:
-        return
-    for token, number in sorted(ours.items(), key=lambda item: item[1]):
-        if theirs.get(token) != number:
-            raise CounterpointError(
-                f"student and teacher have different vocabularies: {token!r} is id {number} to the student and "
-                f"{theirs.get(token, 'unknown')} to the teacher; token-level distillation needs one tokenizer "
-                "(distil on sampled text instead: the method sft on the teacher's completions)"
-            )
-    extra = sorted(set(theirs) - set(ours))
-    raise CounterpointError(
-        f"the teacher knows {len(extra)} tokens that the student does not, first {extra[0]!r}; "
-        "token-level distillation needs one tokenizer"
-    )

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from counterpoint.kernels.vocabulary import log_probs
 from counterpoint.models.language import Language, Prompt
-from counterpoint.models.tokens import Tokens, join, pad
+from counterpoint.models.prompt_groups import answer_states, groups
+from counterpoint.models.tokens import Tokens, pad
 
 
 def completion_log_probs(
@@ -36,11 +37,7 @@ def completion_log_probs(
     >>> logp.shape, bool((logp[0, 2:] == 0).all())
     (torch.Size([2, 3]), True)
     """
-    both = join(prompts, completions)
-    if forward is None:
-        hidden = model(both.ids, both.mask, last=completions.width)
-    else:
-        hidden = forward(model, both.ids, both.mask, last=completions.width)
+    hidden = answer_states(model, prompts, completions, forward=forward)
     return log_probs(
         model.scores(hidden), completions.ids, temperature=temperature, mask=completions.mask.bool()
     )
@@ -63,8 +60,8 @@ def sequence_log_probs(
 ) -> tuple[Tensor, Tensor]:
     """Return (sums [N] in float64, lengths [N]) of completions, without gradient or dropout.
 
-    Completions are texts or token ids. Rows of similar length go through the model together; the order of the results is
-    the order given.
+    Completions are texts or token ids. Rows of similar length go through the model together, or, where sharing their
+    prompts pays, rows with one prompt; the order of the results is the order given.
 
     >>> from counterpoint.models.characters import tiny
     >>> sums, lengths = sequence_log_probs(tiny(seed=0), ["1+1=", "20+2="], ["2", "22"])
@@ -74,7 +71,7 @@ def sequence_log_probs(
     training = model.training
     model.eval()
     try:
-        order = sorted(range(len(prompts)), key=lambda i: (len(completions[i]), len(str(prompts[i]))))
+        order = _order(model, prompts, completions, at_once)
         sums = torch.zeros(len(prompts), dtype=torch.float64)
         lengths = torch.zeros(len(prompts), dtype=torch.long)
         for start in range(0, len(order), at_once):
@@ -86,3 +83,13 @@ def sequence_log_probs(
     finally:
         model.train(training)
     return sums, lengths
+
+
+def _order(model: Language, prompts: Sequence[Prompt], completions: Sequence[Any], at_once: int) -> list[int]:
+    """In which order rows go through the model: by length, or by prompt where rows should share it."""
+    names = [str(prompt) for prompt in prompts]
+    if len(set(names)) < len(names):
+        by_prompt = sorted(range(len(names)), key=lambda i: (len(names[i]), names[i], len(completions[i])))
+        if groups(model, model.prompts([prompts[i] for i in by_prompt[-at_once:]])) is not None:
+            return by_prompt
+    return sorted(range(len(names)), key=lambda i: (len(completions[i]), len(names[i])))

@@ -7,7 +7,7 @@ positions.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import Head, Scores, Sparse
 from counterpoint.models.language import Language, Prompt
-from counterpoint.models.tokens import Tokens, join
+from counterpoint.models.prompt_groups import answer_states
+from counterpoint.models.tokens import Tokens
 
 Asked = Tokens | Sequence[Any]
 """Left-padded prompts, or one thing per row that the teacher can turn into a prompt."""
@@ -56,13 +57,17 @@ def speak(model: Language, asked: Asked, completions: Tokens, at_once: int | Non
     prompts = asked if isinstance(asked, Tokens) else model.prompts(list[Prompt](asked))
     if len(prompts) != len(completions):
         raise CounterpointError(f"{len(prompts)} prompts were asked about {len(completions)} completions")
-    size = at_once or max(len(prompts), 1)
     with torch.no_grad():
-        pieces = []
-        for start in range(0, len(prompts), size):
-            both = join(prompts[start : start + size], completions[start : start + size])
-            pieces.append(model(both.ids, both.mask, last=completions.width))
-        return model.scores(torch.cat(pieces)).detach()
+        return model.scores(answer_states(model, prompts, completions, forward=_in_pieces(at_once))).detach()
+
+
+def _in_pieces(size: int | None) -> Callable[..., Tensor]:
+    def forward(model: Language, ids: Tensor, mask: Tensor, **given: Any) -> Tensor:
+        step = size or max(len(ids), 1)
+        rows = range(0, max(len(ids), 1), step)
+        return torch.cat([model(ids[at : at + step], mask[at : at + step], **given) for at in rows])
+
+    return forward
 
 
 class Shadow:

@@ -1,0 +1,79 @@
+"""Ordinary model folders: transformers' own, PEFT's adapters on one, bundled names. Nothing here is a private format."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from counterpoint.errors import CounterpointError, MissingExtra
+
+
+def find(spec: str | Path) -> Path:
+    """Return the folder of a model: the path itself, or a bundled model's."""
+    folder = Path(spec)
+    if folder.is_dir():
+        return folder
+    from counterpoint import bundled
+
+    return bundled.path(str(spec))
+
+
+def read(spec: str | Path, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
+    """Return (causal model, tokenizer) of a folder or a bundled name; adapters come back trainable, on their base.
+
+    Raises:
+        CounterpointError: neither a folder nor a bundled name; a folder without a causal model; adapters without a base.
+        MissingExtra: transformers or PEFT is not installed.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise MissingExtra("transformers", "language") from None
+    transformers.utils.logging.disable_progress_bar()
+    folder = find(spec)
+    where, adapter = folder, folder / "adapter_config.json"
+    if adapter.exists():
+        where = Path(json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"])
+        if not where.is_dir():
+            raise CounterpointError(
+                f"the adapter in {folder} stands on {where}, which is not there; save it merged"
+            )
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        causal: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            where, dtype=dtype or torch.float32, local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise CounterpointError(
+            f"{folder} holds no causal language model that transformers can load: {first}"
+        ) from None
+    if adapter.exists():
+        try:
+            import peft
+        except ImportError:
+            raise MissingExtra("peft", "language") from None
+        causal = peft.PeftModel.from_pretrained(causal, str(folder), is_trainable=True)
+    return causal, tokenizer
+
+
+def write(folder: Path | str, causal: Any, tokenizer: Any) -> Path:
+    """Write safetensors, config and tokenizer; the folder appears whole or not at all, in place of an older one."""
+    folder = Path(folder)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    causal.save_pretrained(str(partial))
+    tokenizer.save_pretrained(str(partial))
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(partial, folder)
+    return folder
