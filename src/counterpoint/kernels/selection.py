@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
-from counterpoint.kernels.config import settings
+from counterpoint.kernels.config import KernelSettings, settings
 from counterpoint.kernels.projection import Projection
 from counterpoint.kernels.scores import Head, Scores, positions, vocabulary
 from counterpoint.kernels.vocabulary_rows import RowStatistic
@@ -36,6 +36,11 @@ class Selection:
     def device(self) -> torch.device:
         """Where the scores are."""
         return self.scores.hidden.device if isinstance(self.scores, Head) else self.scores.device
+
+    @property
+    def settings(self) -> KernelSettings:
+        """The settings in force there."""
+        return settings(self.device.type)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -77,7 +82,7 @@ class Selection:
             student,
             statistic,
             temperature=temperature,
-            settings=settings(),
+            settings=self.settings,
             weights=weights,
             index=None if is_head else self.index,
         )

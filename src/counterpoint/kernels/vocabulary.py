@@ -7,12 +7,13 @@ weights and reduction happen outside. Positions outside ``mask`` return 0, get n
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
-from counterpoint.kernels.config import settings
 from counterpoint.kernels.divergence_rows import (
     FORWARD,
     HELLINGER,
@@ -40,6 +41,7 @@ from counterpoint.kernels.scores import (
     wide,
 )
 from counterpoint.kernels.selection import Selection
+from counterpoint.kernels.triton_path import fused
 from counterpoint.kernels.vocabulary_rows import PickedLogProbs, RowDivergence, RowEntropy, TopEntries
 from counterpoint.kernels.vocabulary_tiles import tiled_log_probs
 
@@ -103,8 +105,9 @@ def entropy(scores: Scores, *, temperature: float = 1.0, mask: Tensor | None = N
     [4.0]
     """
     chosen = Selection(scores, mask)
-    if settings().streams(chosen.plain_bytes(copies=4)):
-        return chosen.restore(chosen.stream(RowEntropy(), temperature, None).squeeze(-1))
+    if chosen.settings.streams(chosen.plain_bytes(copies=4)):
+        statistic = _in_blocks(chosen.device).entropy()
+        return chosen.restore(chosen.stream(statistic, temperature, None).squeeze(-1))
     return chosen.restore(-_p_log_p(_log_softmax(chosen.flat, temperature)).sum(-1))
 
 
@@ -162,8 +165,8 @@ def divergence(
     width = min(vocabulary(student), vocabulary(teacher))
     chosen = Selection(narrow(student, width), mask)
     against = Selection(narrow(constant(teacher), width), mask)
-    if settings().streams(chosen.plain_bytes(copies=6)):
-        statistic = RowDivergence(against.projection(temperature), kind)
+    if chosen.settings.streams(chosen.plain_bytes(copies=6)):
+        statistic = _in_blocks(chosen.device).divergence(against.projection(temperature), kind)
         known = chosen.pick(
             torch.ones(positions(student), device=chosen.device) if weights is None else weights
         )
@@ -181,7 +184,7 @@ def top_entries(scores: Scores, k: int) -> Tensor:
     """
     chosen = Selection(constant(scores), None)
     with torch.no_grad():
-        if not settings().streams(chosen.plain_bytes(copies=1)):
+        if not chosen.settings.streams(chosen.plain_bytes(copies=1)):
             return dense(scores).topk(k, dim=-1).indices
         statistic = TopEntries(k)
         return chosen.restore(chosen.stream(statistic, 1.0, None).long())
@@ -229,10 +232,11 @@ def _picked(
     table = chosen.pick(ids if several else ids.unsqueeze(-1))
     _check_ids(table, vocabulary(scores))
     spread: Tensor | None = None
-    if settings().streams(chosen.plain_bytes(copies=4)):
+    if chosen.settings.streams(chosen.plain_bytes(copies=4)):
+        ways = _in_blocks(chosen.device)
         flat = chosen.flat if isinstance(scores, Head) else None
         if isinstance(flat, Head) and weights is None and _sums_over_positions(flat, table):
-            picked, spread = tiled_log_probs(flat, table, temperature, settings().budget_bytes, with_entropy)
+            picked, spread = ways.tiled(flat, table, temperature, chosen.settings.budget_bytes, with_entropy)
         else:
             spread = (
                 torch.empty(len(table), dtype=chosen.dtype, device=chosen.device) if with_entropy else None
@@ -240,7 +244,7 @@ def _picked(
             known = (
                 None if weights is None else chosen.pick(weights).reshape(len(table), -1).expand(table.shape)
             )
-            statistic = PickedLogProbs(table, spread)
+            statistic = ways.picked(table, spread)
             picked = chosen.stream(statistic, temperature, known)
             statistic.entropy = None  # the backward must not write into what was handed out
     else:
@@ -250,6 +254,24 @@ def _picked(
             spread = -_p_log_p(log_p.detach()).sum(-1)
     values = chosen.restore(picked if several else picked.squeeze(-1))
     return values, None if spread is None else chosen.restore(spread)
+
+
+class _Ways(NamedTuple):
+    """Kernels that work in blocks: statistics of whole rows, and a head's log-probabilities in tiles."""
+
+    picked: type[PickedLogProbs] = PickedLogProbs
+    entropy: type[RowEntropy] = RowEntropy
+    divergence: type[RowDivergence] = RowDivergence
+    tiled: Callable[..., tuple[Tensor, Tensor | None]] = tiled_log_probs
+
+
+def _in_blocks(device: torch.device) -> _Ways:
+    """Choose the kernels."""
+    if not fused(device):
+        return _Ways()
+    from counterpoint.kernels import triton_vocabulary as t
+
+    return _Ways(t.FusedPicked, t.FusedEntropy, t.FusedDivergence, t.fused_log_probs)
 
 
 def _sums_over_positions(head: Head, ids: Tensor) -> bool:
