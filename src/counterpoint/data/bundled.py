@@ -274,7 +274,8 @@ def _voices(archives: list[Path], folder: Path, spoken: list[str], every: bool =
         for file in sorted(file for file in source.rglob("*") if file.suffix in (".wav", ".gsm")):
             prompt = file.relative_to(source).with_suffix("").as_posix()
             words = scripts[language].get(prompt, "")
-            if (every and prompt in wordless) or not (every or words):
+            header_only = file.stat().st_size <= 60
+            if (every and (prompt in wordless or header_only)) or not (every or words):
                 continue
             kept = Path("audio") / (voice if every else speaker) / f"{prompt}{file.suffix}"
             (folder / kept).parent.mkdir(parents=True, exist_ok=True)

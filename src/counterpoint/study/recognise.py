@@ -11,7 +11,7 @@ from counterpoint.study.task import bundled, kinds, task
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
 TEXTS = {"text", "sentence"}
-SOUNDS = {".wav", ".flac", ".mp3", ".ogg"}
+SOUNDS = {".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif", ".au", ".gsm", ".opus"}
 
 
 def kind_of(spec: str) -> str:
@@ -70,6 +70,8 @@ def _file(path: Path) -> str | None:
     columns = _columns(path)
     if not columns:
         return None
+    if columns & {"file", "file_name", "audio"} and _names_sounds(path):
+        return "audio"
     if {"chosen", "rejected"} <= columns or ("label" in columns and "completion" in columns):
         return "preferences"
     if (
@@ -89,6 +91,21 @@ def _file(path: Path) -> str | None:
     if columns & TEXTS:
         return "text"
     return None
+
+
+def _names_sounds(path: Path) -> bool:
+    """Whether a table's first rows name sound files."""
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet as parquet
+
+            row: Any = next(parquet.ParquetFile(path).iter_batches(1)).to_pylist()
+        else:
+            with path.open(encoding="utf-8") as file:
+                row = [line for line, _ in zip(file, range(5), strict=False)]
+    except Exception:  # as in ``_columns``
+        return False
+    return any(ending in str(row).lower() for ending in SOUNDS)
 
 
 def _columns(path: Path) -> set[str]:
@@ -123,6 +140,8 @@ def _table(path: Path) -> str | None:
     if not lines:
         return None
     head = lines[0].lower()
+    if any(ending in line.lower() for line in lines[1:] for ending in SOUNDS):
+        return "audio"
     if "user" in head:
         return "interactions"
     if "chosen" in head and "rejected" in head:

@@ -78,7 +78,9 @@ RULES: Sequence[_Rule] = (
     _Rule("text", "distiller", "a large model works and a small one is wanted", 2),
     _Rule("regression", "supremix", "the target is ordered: mixtures of samples respect the order", 3),
     _Rule("regression", "teacher-guidance", "little, noisy data and a kernel that fits it: closed form", 2, lambda f: f.rows < 5_000),
-    _Rule("audio", "speech-varieties", "labels of accent or variety on a pretrained speech encoder", 3),
+    _Rule("audio", "speech-varieties", "labelled clips: a contrastive term beside the classes, which pays most where clips are few", 4, lambda f: f.rows < 2_000),
+    _Rule("audio", "speech-varieties", "labelled clips: a contrastive term beside the classes; with this many, expect less of it", 2.5, lambda f: f.rows >= 2_000),
+    _Rule("audio", "audio-classifier", "the baseline to beat: cross-entropy alone", 2),
     _Rule("audio", "coconut", "classes arrive over time and old ones must not be forgotten", 2),
     _Rule("trajectories", "sirl", "a person can say which two behaviours are alike", 2),
     _Rule("environment", "contrastive-ucb", "rewards are rare and exploration matters", 2),
@@ -129,6 +131,9 @@ def facts_of(kind: str, data: Any) -> Facts:
     if kind == "text":
         sizes = [size for size in data.sizes if size]
         return Facts(kind, rows, int(train.labelled.sum()), len(sizes), max(sizes) / min(sizes) if sizes else None)
+    if kind == "audio" and labels is not None:
+        sizes = [count for count in labels.bincount().tolist() if count]
+        return Facts(kind, rows, rows, len(sizes), max(sizes) / min(sizes))
     if kind == "interactions":
         pairs = len(data.users) * len(data.items)
         return Facts(kind, rows, density=rows / pairs if pairs else None)

@@ -1,0 +1,216 @@
+"""Reads labelled sound files: folders of class folders, and tables with a column of file names. Knows nothing of splits.
+
+Tables are CSV, TSV, JSON lines or parquet with a file and a label column, alone or as ``metadata.csv`` in a folder (the
+audio-folder convention of Hugging Face). Sound is read by soundfile, mixed down to one channel, and brought to one rate.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import gcd
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from counterpoint.data import tables
+from counterpoint.errors import CounterpointError, MissingExtra, nearest
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".gsm", ".opus")
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+SPLITS = {**tables.SPLITS, "training": "train", "testing": "test"}
+FILE_COLUMNS = ("file", "file_name", "path", "audio", "filename", "wav")
+LABEL_COLUMNS = ("label", "class", "target", "variety", "accent", "intent")
+TEXT_COLUMNS = ("text", "transcription", "transcript", "sentence")
+SPEAKER_COLUMNS = ("speaker", "speaker_id", "client_id", "town", "prompt")
+EXPECTED = (
+    "a folder of class folders (train/<label>/x.wav or <label>/x.wav), or a .csv/.tsv/.jsonl/.parquet file (or a folder with a "
+    "metadata.csv) with columns file and label, and if you like group, text and split"
+)
+Part = Literal["start", "quiet"]
+
+
+@dataclass
+class Found:
+    """Clips as they were found, row by row.
+
+    Attributes:
+        waves: int16 samples of one channel at the wanted rate.
+        rows: the row's columns; of a folder, ``label``, ``folder`` (below the class) and ``prefix`` (of the file's name).
+        files: names for messages.
+        splits: "train", "validation" or "test" where the files say so.
+        rates: how many files had which sample rate.
+        cut: how many were longer than wanted.
+        silent: names of files without any sound.
+        unreadable: names of files that cannot be used, each with the reason.
+    """
+
+    waves: list[np.ndarray] = field(default_factory=list)
+    rows: list[dict[str, str]] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    splits: list[str | None] = field(default_factory=list)
+    rates: Counter[int] = field(default_factory=Counter)
+    cut: int = 0
+    silent: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+    def columns(self) -> list[str]:
+        """Names of all columns, in order."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One file to read: its path, its row of the table, and its split where one is named."""
+
+    path: Path
+    row: dict[str, str]
+    split: str | None
+
+
+def listing(path: Path) -> list[Listed]:
+    """Every file that a folder or a table names, unread.
+
+    Raises:
+        CounterpointError: nothing there, no sound files, a column or a file is missing.
+    """
+    if not path.exists():
+        raise CounterpointError(f"{path} does not exist; expected {EXPECTED}")
+    if path.is_file():
+        if path.suffix.lower() not in TABLES:
+            raise CounterpointError(f"{path.name} is no table of sound files; expected {EXPECTED}")
+        return _of_table(path, None)
+    found = sorted(file for file in path.rglob("metadata.*") if file.suffix in TABLES)
+    if found:
+        return [one for file in found for one in _of_table(file, SPLITS.get(file.parent.name.lower()))]
+    return _of_folder(path)
+
+
+def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "start") -> Found:
+    """Read files into one channel of int16 at ``sample_rate``, at most ``seconds`` long.
+
+    Args:
+        listed: what to read.
+        part: "start" keeps a longer clip's first seconds; "quiet" its quietest stretch of that length (to see what
+            labels can be told from the recording alone, without speech).
+    """
+    found = Found()
+    longest = max(1, round(seconds * sample_rate))
+    for one in listed:
+        name = str(one.path)
+        try:
+            wave, rate = _decode(one.path)
+        except MissingExtra:
+            raise
+        except Exception as error:  # whatever a decoder says of a damaged file becomes a lesson that names it
+            found.unreadable.append(f"{name} ({' '.join(str(error).split())[:120] or type(error).__name__})")
+            continue
+        if not len(wave):
+            found.unreadable.append(f"{name} (no samples)")
+            continue
+        if not np.isfinite(wave).all():
+            found.unreadable.append(f"{name} (samples that are not finite)")
+            continue
+        found.rates[rate] += 1
+        wave = resample(wave, rate, sample_rate)
+        if len(wave) > longest:
+            found.cut += 1
+            wave = wave[:longest] if part == "start" else quietest(wave, longest)
+        if not wave.any():
+            found.silent.append(name)
+        found.waves.append(np.clip(np.round(wave * 32767), -32768, 32767).astype(np.int16))
+        found.rows.append(one.row)
+        found.files.append(name)
+        found.splits.append(one.split)
+    return found
+
+
+def resample(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Bring samples from one rate to another by a polyphase filter.
+
+    >>> len(resample(np.zeros(8000, np.float32), 8000, 16000))
+    16000
+    """
+    if rate == wanted:
+        return wave
+    from scipy.signal import resample_poly
+
+    common = gcd(rate, wanted)
+    return resample_poly(wave, wanted // common, rate // common).astype(np.float32)
+
+
+def quietest(wave: np.ndarray, length: int) -> np.ndarray:
+    """The stretch of ``length`` samples with the least energy, tried every tenth of its length.
+
+    >>> quietest(np.array([3.0, 3, 0, 1, 3]), 2).tolist()
+    [0.0, 1.0]
+    """
+    energy = np.concatenate([[0.0], np.cumsum(np.square(wave, dtype=np.float64))])
+    starts = np.arange(0, len(wave) - length + 1, max(1, length // 10))
+    best = starts[np.argmin(energy[starts + length] - energy[starts])]
+    return wave[best : best + length]
+
+
+def _decode(path: Path) -> tuple[np.ndarray, int]:
+    try:
+        import soundfile
+    except ImportError:
+        raise MissingExtra("soundfile", "audio") from None
+    # Telephone GSM has no header of its own; everything else says what it is.
+    bare = {"format": "RAW", "subtype": "GSM610", "samplerate": 8000, "channels": 1}
+    wave, rate = soundfile.read(
+        path, dtype="float32", always_2d=True, **(bare if path.suffix.lower() == ".gsm" else {})
+    )
+    return wave.mean(1), int(rate)
+
+
+def _of_folder(path: Path) -> list[Listed]:
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not files:
+        raise CounterpointError(f"{path}: no sound files in this folder; expected {EXPECTED}")
+    parts = [file.relative_to(path).parts for file in files]
+    split_at_top = all(len(part) > 1 and part[0].lower() in SPLITS for part in parts)
+    listed = []
+    for file, part in zip(files, parts, strict=True):
+        below = part[1:] if split_at_top else part
+        if len(below) < 2:
+            raise CounterpointError(f"{file} lies in no class folder; expected {EXPECTED}")
+        row = {"label": below[0], "folder": "/".join(below[1:-1]), "prefix": _prefix(file.stem)}
+        listed.append(Listed(file, row, SPLITS[part[0].lower()] if split_at_top else None))
+    return listed
+
+
+def _prefix(stem: str) -> str:
+    """A file name up to its first "_", "-" or ".": where corpora keep the speaker's code."""
+    for mark in "-.":
+        stem = stem.replace(mark, "_")
+    return stem.split("_")[0]
+
+
+def _of_table(path: Path, split: str | None) -> list[Listed]:
+    rows = tables.read_file(path)
+    column = next((name for name in FILE_COLUMNS if name in rows[0]), None)
+    if column is None:
+        raise CounterpointError(
+            f"{path} has columns {', '.join(list(rows[0])[:12])} and none is called {', '.join(FILE_COLUMNS)}; expected {EXPECTED}"
+        )
+    listed = []
+    for number, row in enumerate(rows, 1):
+        given = _text(row.get(column))
+        file = path.parent / given
+        if not given or not file.is_file():
+            raise CounterpointError(
+                f"{path}, row {number}: there is no file '{given}' (paths are relative to the table's folder); mend or remove the row"
+            )
+        own = _text(row.get("split")).lower()
+        if own and own not in SPLITS:
+            raise CounterpointError(f"{path}, row {number}: split '{own}'; {nearest(own, SPLITS)}")
+        listed.append(
+            Listed(file, {name: _text(value) for name, value in row.items()}, SPLITS[own] if own else split)
+        )
+    return listed
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or value != value else str(value).strip()

@@ -1,0 +1,119 @@
+"""What a speech model says of clips, and how the classes lie among its vectors. N clips, D features, C classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from counterpoint.data.audio import Audio, Clips
+from counterpoint.evaluation.knn import knn_predict
+from counterpoint.evaluation.probe import linear_probe
+from counterpoint.models.speech_classifier import SpeechClassifier
+
+
+@torch.no_grad()
+def vectors(model: nn.Module, clips: Clips, size: int = 64) -> tuple[Tensor, Tensor | None]:
+    """Run a model over clips and leave it in the mode it was in.
+
+    Returns:
+        Vectors [N, D], and a classifier's scores [N, C] (None of an encoder alone), float32 on the CPU.
+    """
+    first = next(model.parameters(), None)
+    device = first.device if first is not None else torch.device("cpu")
+    training = model.training
+    model.eval()
+    found: list[Tensor] = []
+    scored: list[Tensor] = []
+    try:
+        # Clips of like length together waste least on padding, which changes nothing.
+        order = torch.argsort(clips.lengths, stable=True)
+        for index in order.split(size):
+            batch = clips[index].to(device)
+            if isinstance(model, SpeechClassifier):
+                rows, scores = model(batch.waves, batch.lengths, classify=True)
+                scored.append(scores.float().cpu())
+            else:
+                rows = model(batch.waves, batch.lengths)
+            found.append(rows.float().cpu())
+    finally:
+        model.train(training)
+    back = torch.argsort(order)
+    return torch.cat(found)[back], torch.cat(scored)[back] if scored else None
+
+
+def measure(model: nn.Module, data: Audio, part: Clips) -> dict[str, float]:
+    """Figures of one split.
+
+    ``macro_f1`` (mean over all classes of the data, 0 for one that is neither there nor said), ``accuracy`` and
+    ``cross_entropy`` are of a classifier's answers; of an encoder alone, of a linear probe trained on its vectors.
+    ``silhouette`` (cosine) and ``nearest_accuracy`` (the nearest training clip's class) are of the vectors.
+    """
+    rows, scores = vectors(model, part)
+    bank, _ = vectors(model, data.train)
+    truth, num = part.labels.numpy(), len(data.classes)
+    result: dict[str, float] = {}
+    if scores is not None:
+        said = scores.argmax(1).numpy()
+    else:
+        tuning, _ = vectors(model, data.validation)
+        said = linear_probe(
+            (bank.numpy(), data.train.labels.numpy()),
+            (tuning.numpy(), data.validation.labels.numpy()),
+            (rows.numpy(), truth),
+        ).predicted
+    result["macro_f1"] = macro_f1(truth, said, num)
+    result["accuracy"] = float((said == truth).mean())
+    result["nearest_accuracy"] = float(
+        (knn_predict(bank, data.train.labels, rows, k=1).numpy() == truth).mean()
+    )
+    result["silhouette"] = silhouette(rows, truth)
+    if scores is not None:
+        result["cross_entropy"] = float(cross_entropy(scores, part.labels))
+    return result
+
+
+def macro_f1(truth: np.ndarray, said: np.ndarray, num_classes: int) -> float:
+    """Mean F1 over the classes 0..C-1; a class that is neither there nor said counts 0.
+
+    >>> round(macro_f1(np.array([0, 0, 1]), np.array([0, 1, 1]), 2), 4)
+    0.6667
+    """
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(truth, said, labels=list(range(num_classes)), average="macro", zero_division=0.0))
+
+
+def silhouette(rows: Tensor, truth: np.ndarray) -> float:
+    """Mean silhouette of vectors [N, D] by cosine distance, from -1 to 1; 0 where one class only is there."""
+    from sklearn.metrics import silhouette_score
+
+    if not 1 < len(np.unique(truth)) < len(truth):
+        return 0.0
+    return float(silhouette_score(normalize(rows, dim=1).numpy(), truth, metric="cosine"))
+
+
+def tables(model: nn.Module, data: Audio, part: Clips) -> dict[str, Any]:
+    """A classifier's confusion and its classes' distances.
+
+    Returns:
+        ``classes``; ``confusion`` [C][C], clips by class (rows) and answer; ``distances`` [C][C], cosine distances
+        between the classes' mean vectors (nan for a class without clips).
+    """
+    rows, scores = vectors(model, part)
+    num = len(data.classes)
+    unit = normalize(rows.double(), dim=1)
+    middles = torch.stack([unit[part.labels == label].mean(0) for label in range(num)])
+    middles = normalize(middles, dim=1)
+    found: dict[str, Any] = {
+        "classes": list(data.classes),
+        "distances": (1 - middles @ middles.T).tolist(),
+    }
+    if scores is not None:
+        confusion = torch.zeros(num, num, dtype=torch.long)
+        confusion.index_put_((part.labels, scores.argmax(1)), torch.tensor(1), accumulate=True)
+        found["confusion"] = confusion.tolist()
+    return found
