@@ -91,7 +91,7 @@ def _sift(case: Case) -> None:
     assert float(start.abs().max()) <= 2 * std * (1 + 1e-6)
     logits = answer(clean)
     delta = adversarial.worst_noise(
-        lambda noise: answer(clean.detach() + noise),
+        lambda noise: answer(adversarial.disturbed(clean, noise)),
         start,
         logits,
         step=case.number("step_size"),
@@ -101,7 +101,7 @@ def _sift(case: Case) -> None:
     terms = {
         "label": Loss(cross_entropy(logits, case.tensor("labels"), reduction="none")),
         "adversarial": Loss(
-            adversarial.symmetric_cross_entropy(answer(clean.detach() + delta), logits),
+            adversarial.symmetric_cross_entropy(answer(adversarial.disturbed(clean, delta)), logits),
             weight=case.number("weight"),
         ),
     }

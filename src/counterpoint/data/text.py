@@ -57,6 +57,7 @@ class Texts:
         classes: names of the C classes, in the order of the targets' columns; empty without labels.
         sizes: texts of each class in all three splits, also those whose labels training may not see.
         multi_label: a text may belong to several classes.
+        truth: the training texts' targets [N, C] before labels were hidden or made wrong on request; None where none was.
     """
 
     train: Lines
@@ -67,6 +68,7 @@ class Texts:
     multi_label: bool = False
     notes: tuple[str, ...] = ()
     name: str = "texts"
+    truth: Tensor | None = None
 
     def splits(self) -> dict[str, Lines]:
         """Return the three splits by name."""
@@ -141,6 +143,7 @@ def load_texts(
     separator: str | None = None,
     empty: str = "error",
     labelled: float = 1.0,
+    mislabelled: float = 0.0,
     limit: int | None = None,
     validation: float = 0.15,
     test: float = 0.2,
@@ -155,6 +158,7 @@ def load_texts(
         empty: "error", or "skip" to leave out rows without text.
         labelled: which share of the labelled training texts keeps its labels, or, from 2 on, how many; the others are
             read as text only. Drawn with ``seed``, in the classes' proportions.
+        mislabelled: which share of the labels that training sees is replaced by another class, to study wrong labels.
         limit: at most that many training texts, labelled first, in the classes' proportions.
         validation, test: shares to cut from the training texts when the files name no such split; stratified, copies
             of a text on one side.
@@ -167,7 +171,7 @@ def load_texts(
     found = text_rows.read(path, text, label, separator, empty)
     return build(
         found.rows, found.several, path.name, found.notes,
-        labelled=labelled, limit=limit, validation=validation, test=test, seed=seed,
+        labelled=labelled, mislabelled=mislabelled, limit=limit, validation=validation, test=test, seed=seed,
     )  # fmt: skip
 
 
@@ -178,6 +182,7 @@ def build(
     notes: Sequence[str] = (),
     *,
     labelled: float = 1.0,
+    mislabelled: float = 0.0,
     limit: int | None = None,
     validation: float = 0.15,
     test: float = 0.2,
@@ -223,7 +228,8 @@ def build(
         raise CounterpointError(
             f"{name}: no test text has a label; nothing could be measured: give labelled test texts"
         )
-    return data if labelled == 1.0 else _hide(data, labelled, seed)
+    data = data if labelled == 1.0 else _hide(data, labelled, seed)
+    return data if mislabelled == 0.0 else _mislabel(data, mislabelled, seed)
 
 
 def readable(name: str) -> str:
@@ -325,7 +331,29 @@ def _hide(data: Texts, labelled: float, seed: int) -> Texts:
     keep[torch.from_numpy(order[:count].copy())] = True
     note = f"training may use the labels of {count} of {len(known)} labelled texts (drawn with seed {seed})"
     train = Lines(data.train.texts, data.train.targets & keep[:, None], keep)
-    return replace(data, train=train, notes=(*data.notes, note))
+    return replace(data, train=train, truth=data.train.targets, notes=(*data.notes, note))
+
+
+def _mislabel(data: Texts, share: float, seed: int) -> Texts:
+    """Give a share of the labels that training sees to another class, every other class being as likely."""
+    if data.multi_label or not 0 < share < 1:
+        raise CounterpointError(
+            f"mislabelled={share}; expected a share between 0 and 1 of the labels, in data with one label a text"
+        )
+    random = np.random.default_rng([seed, 1])
+    known = random.permutation(np.flatnonzero(data.train.labelled.numpy()))
+    wrong = torch.from_numpy(known[: round(share * len(known))].copy())
+    shift = torch.from_numpy(random.integers(1, len(data.classes), len(wrong)))
+    targets = data.train.targets.clone()
+    targets[wrong] = False
+    targets[wrong, (data.train.labels[wrong] + shift) % len(data.classes)] = True
+    note = f"{len(wrong)} of the {len(known)} labels that training sees are wrong on purpose (drawn with seed {seed})"
+    return replace(
+        data,
+        train=replace(data.train, targets=targets),
+        truth=data.train.targets if data.truth is None else data.truth,
+        notes=(*data.notes, note),
+    )
 
 
 def _key(text: str) -> bytes:

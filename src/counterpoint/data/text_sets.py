@@ -19,6 +19,7 @@ def load(
     *,
     language: str = "en",
     labelled: float = 1.0,
+    mislabelled: float = 0.0,
     limit: int | None = None,
     validation: float = 0.15,
     test: float = 0.2,
@@ -46,5 +47,14 @@ def load(
         for number, row in enumerate(table, 1)
     ]
     return build(
-        rows, False, name, notes, labelled=labelled, limit=limit, validation=validation, test=test, seed=seed
+        rows,
+        False,
+        name,
+        notes,
+        labelled=labelled,
+        mislabelled=mislabelled,
+        limit=limit,
+        validation=validation,
+        test=test,
+        seed=seed,
     )

@@ -7,12 +7,14 @@ The layers are those of transformers' DeBERTa-v2, whose attention the conformanc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from counterpoint.errors import CounterpointError, MissingExtra
+from counterpoint.models.text_transformer import LIMIT, TransformerText, word_tokenizer
 
 
 def configuration(
@@ -69,12 +71,42 @@ def configuration(
 
 
 def disentangled_encoder(config: Any, seed: int) -> nn.Module:
-    """A fresh encoder of these sizes: ids [B, T] and mask [B, T] in, states [B, T, width] out."""
+    """A fresh network of these sizes: ids [B, T] and mask [B, T] in, states [B, T, width] out."""
     from transformers import DebertaV2Model
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return DebertaV2Model(config)
+
+
+def fresh_disentangled(
+    words: Sequence[str],
+    *,
+    layers: int = 2,
+    width: int = 128,
+    heads: int = 2,
+    reach: int = 32,
+    limit: int = LIMIT,
+    dropout: float = 0.1,
+    seed: int = 0,
+) -> TransformerText:
+    """A small text encoder with disentangled attention over whole words, its weights drawn from ``seed``.
+
+    Args:
+        words: the vocabulary, in lower case. layers, width, heads, reach, dropout: of the network. limit: longest text in tokens.
+    """
+    tokenizer = word_tokenizer(words, limit)
+    config = configuration(
+        len(tokenizer),
+        layers=layers,
+        width=width,
+        heads=heads,
+        reach=reach,
+        longest=limit,
+        dropout=dropout,
+        padding=tokenizer.pad_token_id,
+    )
+    return TransformerText(disentangled_encoder(config, seed), tokenizer, limit)
 
 
 def attention(config: Any) -> nn.Module:

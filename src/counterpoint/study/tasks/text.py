@@ -14,7 +14,7 @@ from counterpoint.data import text_sets
 from counterpoint.data.text import Texts, load_texts
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.evaluation.text import measure
-from counterpoint.models import text_folder, text_transformer, words
+from counterpoint.models import disentangled, text_folder, text_transformer, words
 
 
 class TextTask:
@@ -50,8 +50,9 @@ class TextTask:
         """Build or open a model.
 
         "words" (word vectors, pooled), "words:3" (with a convolution over three words) and "transformer" (a small BERT,
-        two layers of 128) start from nothing, with the training texts' vocabulary. "bert-tiny", "minilm-l6" or the folder
-        of a transformers encoder start from what it learnt. A folder that counterpoint wrote is opened as it was saved.
+        two layers of 128) and "deberta" (the same size, disentangled attention) start from nothing, with the training texts'
+        vocabulary. "bert-tiny", "minilm-l6" or the folder of a transformers encoder start from what it learnt. A folder that
+        counterpoint wrote is opened as it was saved.
         """
         if Path(spec).is_dir():
             return text_folder.load(Path(spec))
@@ -60,13 +61,15 @@ class TextTask:
             return text_folder.fresh_words(words.vocabulary(data.train.texts), int(kernel or 0), seed)
         if spec == "transformer":
             return text_transformer.fresh_transformer(words.vocabulary(data.train.texts), seed=seed)
+        if spec == "deberta":
+            return disentangled.fresh_disentangled(words.vocabulary(data.train.texts), seed=seed)
         known = [e.name for e in registry.entries().values() if e.kind == "model" and e.form == "sentences"]
         also = [alias for e in registry.entries().values() if e.name in known for alias in e.aliases]
         if spec in (*known, *also):
             return text_transformer.open_transformer(spec)
         raise CounterpointError(
-            f"no model '{spec}' for texts; {nearest(spec, ['words', 'words:3', 'transformer', *known, *also])}, or the folder of a "
-            "transformers encoder with its tokenizer"
+            f"no model '{spec}' for texts; {nearest(spec, ['words', 'words:3', 'transformer', 'deberta', *known, *also])}, or "
+            "the folder of a transformers encoder with its tokenizer"
         )
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
