@@ -78,7 +78,7 @@ def triplet(
         anchor, positive, negative = _hardest(gaps.detach(), relation)
         far = gaps[anchor, negative]
         if swap:
-            far = torch.minimum(far, _paired(b[positive], b[negative], distance))
+            far = torch.minimum(far, paired_distances(b[positive], b[negative], distance))
         values = gaps[anchor, positive] - far + margin
         mined = torch.ones_like(values, dtype=torch.bool)
     else:
@@ -111,7 +111,7 @@ def _hardest(gaps: Tensor, relation: Relation) -> tuple[Tensor, Tensor, Tensor]:
     return anchor, positive[anchor], negative[anchor]
 
 
-def _paired(a: Tensor, b: Tensor, distance: Distance) -> Tensor:
+def paired_distances(a: Tensor, b: Tensor, distance: Distance = "euclidean") -> Tensor:
     """Distance of row i of one to row i of the other; gradient 0 between equal rows, as in ``distances``."""
     squared = (a - b).square().sum(-1)
     if distance == "squared":
