@@ -32,6 +32,11 @@ def test_killed_runs_end_with_the_same_bits(tmp_path: Path, name: str) -> None:
     assert check(command(*CASES[name]), tmp_path / "runs", trials=4, seed=0) >= 1
 
 
+def test_killed_runs_with_shared_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_SHARE_PROMPTS", "on")
+    assert check(command(*CASES["dpo"]), tmp_path / "runs", trials=2, seed=1) >= 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_twenty_kills(tmp_path: Path, name: str) -> None:
