@@ -7,8 +7,6 @@ Axes: N rows (each owned by one program), M columns (gone over in blocks), D wid
 
 from __future__ import annotations
 
-from typing import Any
-
 import triton
 import triton.language as tl
 
@@ -18,9 +16,9 @@ LOWEST = tl.constexpr(-3.0e38)
 
 @triton.jit
 def _logits(
-    x: Any, y: Any, rows: Any, columns: Any, num_rows: Any, num_columns: Any,
-    scale: Any, log_weights: Any, row_keys: Any, column_keys: Any, table: Any,
-    weight_row: Any, weight_column: Any, table_row: Any, table_column: Any,
+    x, y, rows, columns, num_rows, num_columns,
+    scale, log_weights, row_keys, column_keys, table,
+    weight_row, weight_column, table_row, table_column,
     KEYS: tl.constexpr, EQUAL: tl.constexpr, NOT_SELF: tl.constexpr, TABLE: tl.constexpr, WEIGHTS: tl.constexpr,
     SCALE_OF_COLUMNS: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
@@ -54,9 +52,9 @@ def _logits(
 
 @triton.jit
 def row_sums(
-    x: Any, y: Any, scale: Any, log_weights: Any, row_keys: Any, column_keys: Any, table: Any,
-    value: Any, mixed: Any, partial: Any, num_rows: Any, num_columns: Any, first_row: Any,
-    weight_row: Any, weight_column: Any, table_row: Any, table_column: Any,
+    x, y, scale, log_weights, row_keys, column_keys, table,
+    value, mixed, partial, num_rows, num_columns, first_row,
+    weight_row, weight_column, table_row, table_column,
     WIDTH: tl.constexpr, D: tl.constexpr,
     KEYS: tl.constexpr, EQUAL: tl.constexpr, NOT_SELF: tl.constexpr, TABLE: tl.constexpr, WEIGHTS: tl.constexpr,
     MIXED: tl.constexpr, PARTIAL: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
@@ -106,9 +104,9 @@ def row_sums(
 
 @triton.jit
 def weighted_products(
-    x: Any, y: Any, scale: Any, log_weights: Any, row_keys: Any, column_keys: Any, table: Any,
-    row_shift: Any, row_factor: Any, column_shift: Any, column_factor: Any, found: Any, mass: Any,
-    num_rows: Any, num_columns: Any, weight_row: Any, weight_column: Any, table_row: Any, table_column: Any,
+    x, y, scale, log_weights, row_keys, column_keys, table,
+    row_shift, row_factor, column_shift, column_factor, found, mass,
+    num_rows, num_columns, weight_row, weight_column, table_row, table_column,
     WIDTH: tl.constexpr, D: tl.constexpr,
     KEYS: tl.constexpr, EQUAL: tl.constexpr, NOT_SELF: tl.constexpr, TABLE: tl.constexpr, WEIGHTS: tl.constexpr,
     OF_ROWS: tl.constexpr, SCALE_OF_COLUMNS: tl.constexpr, PRODUCT: tl.constexpr, MASS: tl.constexpr,

@@ -6,8 +6,6 @@ Sums have the type of the logits, float32 or float64. Entries of -inf count for 
 
 from __future__ import annotations
 
-from typing import Any
-
 import triton
 import triton.language as tl
 
@@ -16,7 +14,7 @@ LOWEST = tl.constexpr(-3.0e38)
 
 
 @triton.jit
-def _lanes(row: Any, width: Any, DEPTH: tl.constexpr, BLOCK: tl.constexpr):
+def _lanes(row, width, DEPTH: tl.constexpr, BLOCK: tl.constexpr):
     """Fold a row into one maximum, sum of exponentials and (if wanted) sum of their depths below the maximum."""
     lane = tl.arange(0, BLOCK)
     top = tl.full([BLOCK], LOWEST, row.dtype.element_ty)
@@ -41,7 +39,7 @@ def _lanes(row: Any, width: Any, DEPTH: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def fold_rows(
-    z: Any, stride: Any, width: Any, top: Any, total: Any, depth: Any, DEPTH: tl.constexpr, BLOCK: tl.constexpr
+    z, stride, width, top, total, depth, DEPTH: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
     """Fold each row into its running maximum, sum and depth, [n] each."""
     i = tl.program_id(0).to(tl.int64)
@@ -59,7 +57,7 @@ def fold_rows(
 
 @triton.jit
 def softmax_gradient(
-    z: Any, stride: Any, width: Any, top: Any, rest: Any, factor: Any, spread: Any, cap: Any,
+    z, stride, width, top, rest, factor, spread, cap,
     ENTROPY: tl.constexpr, SOFTCAP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Overwrite each row's logits with ``f S``, of the entropy H with ``f S (log S + H)``; under a soft-cap c times
@@ -81,7 +79,7 @@ def softmax_gradient(
 
 
 @triton.jit
-def _terms(log_s: Any, log_t: Any, NAME: tl.constexpr, X: tl.constexpr, TINY: tl.constexpr):
+def _terms(log_s, log_t, NAME: tl.constexpr, X: tl.constexpr, TINY: tl.constexpr):
     """The addends of a divergence, and e, their derivative by log S up to multiples of S."""
     s, t = tl.exp(log_s), tl.exp(log_t)
     if NAME == "forward":
@@ -124,14 +122,14 @@ def _terms(log_s: Any, log_t: Any, NAME: tl.constexpr, X: tl.constexpr, TINY: tl
 
 @triton.jit
 def divergence_rows(
-    z: Any, stride: Any, width: Any, teacher: Any, teacher_stride: Any, value: Any, upstream: Any,
+    z, stride, width, teacher, teacher_stride, value, upstream,
     NAME: tl.constexpr, X: tl.constexpr, TINY: tl.constexpr, GRADIENT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Write each row's divergence; if wanted, overwrite the student's logits with ``g (e - S sum(e))``."""
     i = tl.program_id(0).to(tl.int64)
     student, other, lane = z + i * stride, teacher + i * teacher_stride, tl.arange(0, BLOCK)
-    top_s, total_s, _ = _lanes(student, width, False, BLOCK)
-    top_t, total_t, _ = _lanes(other, width, False, BLOCK)
+    top_s, total_s, no_depth = _lanes(student, width, False, BLOCK)
+    top_t, total_t, no_depth = _lanes(other, width, False, BLOCK)
     rest_s, rest_t = tl.log(total_s), tl.log(total_t)
     values = tl.zeros([BLOCK], z.dtype.element_ty)
     inner = tl.zeros([BLOCK], z.dtype.element_ty)
@@ -139,7 +137,7 @@ def divergence_rows(
         known = start + lane < width
         log_s = tl.load(student + start + lane, mask=known, other=float("-inf")) - top_s - rest_s
         log_t = tl.load(other + start + lane, mask=known, other=float("-inf")) - top_t - rest_t
-        term, e, _ = _terms(log_s, log_t, NAME, X, TINY)
+        term, e, s = _terms(log_s, log_t, NAME, X, TINY)
         values += term
         inner += e
     tl.store(value + i, tl.sum(values, 0))
@@ -151,5 +149,5 @@ def divergence_rows(
             known = start + lane < width
             log_s = tl.load(student + start + lane, mask=known, other=float("-inf")) - top_s - rest_s
             log_t = tl.load(other + start + lane, mask=known, other=float("-inf")) - top_t - rest_t
-            _, e, s = _terms(log_s, log_t, NAME, X, TINY)
+            term, e, s = _terms(log_s, log_t, NAME, X, TINY)
             tl.store(student + start + lane, g * (e - s * mass), mask=known)
