@@ -144,6 +144,7 @@ def load_texts(
     empty: str = "error",
     labelled: float = 1.0,
     mislabelled: float = 0.0,
+    words: int | None = None,
     limit: int | None = None,
     validation: float = 0.15,
     test: float = 0.2,
@@ -159,6 +160,7 @@ def load_texts(
         labelled: which share of the labelled training texts keeps its labels, or, from 2 on, how many; the others are
             read as text only. Drawn with ``seed``, in the classes' proportions.
         mislabelled: which share of the labels that training sees is replaced by another class, to study wrong labels.
+        words: only so many words of each text, from its beginning; less is faster.
         limit: at most that many training texts, labelled first, in the classes' proportions.
         validation, test: shares to cut from the training texts when the files name no such split; stratified, copies
             of a text on one side.
@@ -171,7 +173,8 @@ def load_texts(
     found = text_rows.read(path, text, label, separator, empty)
     return build(
         found.rows, found.several, path.name, found.notes,
-        labelled=labelled, mislabelled=mislabelled, limit=limit, validation=validation, test=test, seed=seed,
+        labelled=labelled, mislabelled=mislabelled, words=words, limit=limit,
+        validation=validation, test=test, seed=seed,
     )  # fmt: skip
 
 
@@ -183,6 +186,7 @@ def build(
     *,
     labelled: float = 1.0,
     mislabelled: float = 0.0,
+    words: int | None = None,
     limit: int | None = None,
     validation: float = 0.15,
     test: float = 0.2,
@@ -198,6 +202,10 @@ def build(
         raise CounterpointError(
             f"validation={validation}, test={test}; expected shares above 0 that leave some to train on"
         )
+    if words is not None:
+        if words < 1:
+            raise CounterpointError(f"words={words}; expected at least 1 word of each text")
+        rows = [replace(row, text=" ".join(row.text.split()[:words])) for row in rows]
     classes = _classes(rows, name)
     several = several or any(len(row.labels) > 1 for row in rows)
     place = {label: number for number, label in enumerate(classes)}
