@@ -12,6 +12,7 @@ N clips, F frames, D encoder features, T tokens, W width of the embeddings, C in
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from counterpoint.models.lexicon import END, PAD, START, Lexicon
 from counterpoint.models.saved import Saved
 from counterpoint.models.speech import masked_mean
 
-FOLDER, STAGES = "intents", "stages.json"
+FOLDER, STAGES = "intents", "stages.csv"
 
 
 class IntentHead(Saved):
@@ -172,13 +173,14 @@ HEADS: dict[str, type[IntentHead]] = {"decoder": IntentDecoder, "classifier": In
 class Understanding(nn.Module):
     """A speech encoder with an intent head. It is an encoder itself: calling it gives features [N, D].
 
-    ``stages`` holds what was measured after each stage of a continual training (split -> rows), saved beside the weights.
+    ``stages`` holds what was measured after each stage of a continual training, a row per stage and split; it is saved
+    beside the weights as ``stages.csv``.
     """
 
     def __init__(self, encoder: nn.Module, head: IntentHead) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        self.stages: dict[str, Any] = {}
+        self.stages: list[dict[str, Any]] = []
 
     @property
     def num_features(self) -> int:
@@ -212,7 +214,11 @@ class Understanding(nn.Module):
         """Write the head, and the stages' table if there is one, below an encoder's folder."""
         self.head.save_pretrained(folder / FOLDER)
         if self.stages:
-            (folder / FOLDER / STAGES).write_text(json.dumps(self.stages), encoding="utf-8")
+            with (folder / STAGES).open("w", encoding="utf-8", newline="") as file:
+                names = list(dict.fromkeys(name for row in self.stages for name in row))
+                writer = csv.DictWriter(file, names)
+                writer.writeheader()
+                writer.writerows(self.stages)
 
 
 def with_head(
@@ -251,14 +257,34 @@ def with_head(
     return Understanding(encoder, head).train()
 
 
-def load_head(encoder: nn.Module, folder: Path) -> Understanding:
-    """Open what ``save_head`` wrote below ``folder``."""
+def load_head(encoder: nn.Module, folder: Path, classes: Sequence[str]) -> Understanding:
+    """Open what ``save_head`` wrote below ``folder``.
+
+    Raises:
+        CounterpointError: it knows other intents than ``classes``, or holds no intent head.
+    """
     described: Mapping[str, Any] = json.loads((folder / FOLDER / "config.json").read_text(encoding="utf-8"))
     kinds = {each.__name__: each for each in HEADS.values()}
     named = described.get("architecture")
     if named not in kinds:
         raise CounterpointError(f"{folder / FOLDER} holds '{named}'; expected one of {', '.join(kinds)}")
     model = Understanding(encoder, kinds[named].from_pretrained(folder / FOLDER))
-    if (folder / FOLDER / STAGES).exists():
-        model.stages = json.loads((folder / FOLDER / STAGES).read_text(encoding="utf-8"))
+    if model.classes != tuple(classes):
+        raise CounterpointError(
+            f"{folder} understands {', '.join(model.classes[:12])}; the data has {', '.join(list(classes)[:12])}: give data with "
+            "the same classes, or start from the encoder alone (without intents/)"
+        )
+    if (folder / STAGES).exists():
+        with (folder / STAGES).open(encoding="utf-8", newline="") as file:
+            model.stages = [_row(cells) for cells in csv.DictReader(file)]
     return model
+
+
+def _row(cells: Mapping[str, str]) -> dict[str, Any]:
+    """A stage's row as it was before it was written; cells that were not there stay out."""
+    whole, words = ("stage", "seen", "clips"), ("split", "new")
+    return {
+        name: text if name in words else int(text) if name in whole else float(text)
+        for name, text in cells.items()
+        if text != ""
+    }

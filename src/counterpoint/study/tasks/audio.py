@@ -11,9 +11,11 @@ from torch import nn
 
 from counterpoint.data.audio import Audio, load_audio
 from counterpoint.errors import CounterpointError, nearest
+from counterpoint.evaluation import understanding
 from counterpoint.evaluation.speech import measure
 from counterpoint.models.speech_classifier import SpeechClassifier
 from counterpoint.models.speech_encoders import load_speech_encoder
+from counterpoint.models.understanding import FOLDER, Understanding, load_head
 
 VOICES = {"sample_rate": 8000, "group": "prompt"}
 """How the bundled voices are read unless one says otherwise: at their own rate, and no prompt on two sides."""
@@ -25,7 +27,7 @@ class AudioTask:
     kind = "audio"
     primary = "macro_f1"
     default_model = "conv-speech"
-    lower_is_better = ("cross_entropy",)
+    lower_is_better = ("cross_entropy", "wer", "average_wer", "forgetting")
     bundled = {  # noqa: RUF012
         "voices": "telephone prompts in eight voices, seven varieties, five languages",
         "voices-it": "telephone prompts in two Italian voices",
@@ -51,14 +53,16 @@ class AudioTask:
             ) from None
 
     def load_model(self, spec: str, data: Audio, seed: int) -> nn.Module:
-        """Build "conv-speech", fetch "whisper-tiny-en", or open a folder; a folder with a head comes back as a classifier."""
+        """Build "conv-speech", fetch "whisper-tiny-en", or open a folder; a folder with a head comes back with it."""
         encoder = load_speech_encoder(spec, data.sample_rate, seed, data.seconds)
+        if (Path(spec) / FOLDER).is_dir():
+            return load_head(encoder, Path(spec), data.classes)
         head = Path(spec) / "head"
         return SpeechClassifier.open(encoder, head, data.classes) if head.is_dir() else encoder
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
-        """Write the encoder as an ordinary folder, and a classifier's head to ``head/`` inside."""
-        encoder = model.encoder if isinstance(model, SpeechClassifier) else model
+        """Write the encoder as an ordinary folder, a classifier's head to ``head/`` and one of intents to ``intents/`` inside."""
+        encoder = model.encoder if isinstance(model, SpeechClassifier | Understanding) else model
         if not hasattr(encoder, "save_pretrained"):
             raise CounterpointError(
                 f"{type(encoder).__name__} has no save_pretrained; derive it from huggingface_hub.PyTorchModelHubMixin"
@@ -66,11 +70,15 @@ class AudioTask:
         encoder.save_pretrained(folder)  # type: ignore[operator]
         if isinstance(model, SpeechClassifier):
             model.save_head(folder / "head")
+        if isinstance(model, Understanding):
+            model.save_head(folder)
 
     def evaluate(self, model: nn.Module, data: Audio, split: str, seed: int = 0) -> dict[str, float]:
-        """Measure answers and vectors on "validation" or "test"; see ``evaluation.speech``."""
+        """Measure answers and vectors on "validation" or "test"; see ``evaluation.speech``, and ``evaluation.understanding``."""
         if split not in ("validation", "test"):
             raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
+        if isinstance(model, Understanding):
+            return understanding.measure(model, data, split)
         return measure(model, data, data.splits()[split])
 
 

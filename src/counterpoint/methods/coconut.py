@@ -1,0 +1,315 @@
+"""COCONUT (arXiv 2310.02699): new intents learnt task by task, old ones kept by contrast with the model as it was.
+
+    L = L_ASR + lambda_MM L_MM + lambda_NSPT L_NSPT        (the last term from the second task on)
+
+A small memory is replayed beside the new clips. For a replayed clip the frozen previous model says where its class was (the
+positives), the model at hand says what comes near (the negatives); new clips are tied to their transcripts. Distillation of
+what the decoder says can be added. With both weights 0 it is experience replay; without memory, plain fine-tuning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from counterpoint.data.audio import Audio
+from counterpoint.errors import CounterpointError, nearest
+from counterpoint.evaluation.speech import vectors
+from counterpoint.evaluation.understanding import StageTable, stage_rows
+from counterpoint.generation.beam import beam_search
+from counterpoint.kernels.vocabulary import log_probs
+from counterpoint.methods.base import Method
+from counterpoint.models.continual import Student
+from counterpoint.models.lexicon import Lexicon
+from counterpoint.models.understanding import IntentDecoder, IntentHead, with_head
+from counterpoint.objectives.continual import (
+    audio_text_contrast,
+    distillation_share,
+    old_class_distillation,
+    replayed_contrast,
+    token_distillation,
+)
+from counterpoint.objectives.matching import feature_distance
+from counterpoint.objectives.reduction import Loss
+from counterpoint.objectives.tokens import aggregate
+from counterpoint.pairs.memory import ReplayMemory, Selection, choose, class_order
+from counterpoint.pairs.replayed import Mixed, targets
+from counterpoint.teachers.past import Past
+from counterpoint.training import Optimizer, Run
+
+KINDS = ("tokens", "sequence", "audio", "classes")
+
+
+@dataclass(kw_only=True)
+class Coconut(Method):
+    """Settings of COCONUT; shapes: B clips of a batch, T tokens, D width of projections.
+
+    Attributes:
+        tasks: stages that the classes come in, in an order drawn from the seed; 1 is joint training, the upper bound.
+        head: "decoder" says intent and transcript; "classifier" the intent alone.
+        memory: clips kept of earlier classes, as a share of the training clips, or a number from 1 on; 0 keeps none.
+        selection: which: "random", "herding" or "nearest" to the class mean.
+        replay_share: repeat the memory until it is at least this share of a stage's clips; 0 shows it once per pass.
+        contrast: "nspt"; "ntpt", the teacher's vectors as negatives, too; "student", without a teacher.
+        contrast_weight: lambda_NSPT; 0 is off.
+        self_positive, self_negative: a clip's own teacher vector is a positive; its own vector stands in the denominator.
+        multimodal: clips that are tied to their transcripts: "new" ones or "all".
+        multimodal_weight: lambda_MM; 0 is off.
+        temperature: tau of both contrasts.
+        distillation: of replayed clips, joined by "+": "tokens" (the teacher's distributions), "sequence" (its own decoded
+            transcripts), "audio" (its states); of all clips, "classes" (old intents' scores, weighed by their number);
+            "" is none.
+        distillation_weight: of "tokens", "sequence" and "audio".
+        beams: of the decoding for "sequence".
+        longest: longest target in tokens; the rest of a longer transcript is not learnt.
+        batch_size, epochs, learning_rate, weight_decay: AdamW per stage, new and kept clips mixed.
+    """
+
+    key: ClassVar[str] = "coconut"
+    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+        "learning_rate": (3e-4, 3e-3),
+        "contrast_weight": [0.05, 0.1, 0.5],
+    }
+
+    tasks: int = 6
+    head: Literal["decoder", "classifier"] = "decoder"
+    memory: float = 0.01
+    selection: Selection = "random"
+    replay_share: float = 0.0
+    contrast: Literal["nspt", "ntpt", "student"] = "nspt"
+    contrast_weight: float = 0.1
+    self_positive: bool = True
+    self_negative: bool = True
+    multimodal: Literal["new", "all"] = "new"
+    multimodal_weight: float = 0.1
+    temperature: float = 0.1
+    distillation: str = ""
+    distillation_weight: float = 1.0
+    beams: int = 4
+    longest: int = 64
+    batch_size: int = 32
+    epochs: float = 30
+    learning_rate: float = 5e-5
+    weight_decay: float = 0.1
+
+    def fit(self, model: nn.Module, data: Audio, run: Run) -> nn.Module:
+        """Train stage by stage and return the encoder with its head and the table of the stages."""
+        self._check(data)
+        tasks = class_order(len(data.classes), self.tasks, run.seed)
+        lexicon = Lexicon.of(data.classes, data.train.texts)
+        goals, cut = targets(lexicon, data.train, self.longest)
+        if cut:
+            run.say(
+                f"{cut} of {len(data.train)} transcripts are longer than longest={self.longest} tokens; their ends are not learnt"
+            )
+        understanding = with_head(model, self.head, lexicon, seed=run.seed)
+        if hasattr(
+            understanding.encoder, "freeze_front"
+        ):  # convolutions over the waveform stay as they were pretrained
+            understanding.encoder.freeze_front()  # type: ignore[operator]
+        student = run.state(model=Student(understanding, run.seed))
+        memory, past, table = run.state(
+            memory=ReplayMemory(self._capacity(data), len(data.classes)),
+            past=Past(student),
+            table=StageTable(),
+        )
+        for stage in run.rounds(len(tasks)):
+            new = torch.isin(data.train.labels, torch.tensor(tasks[stage])).nonzero().squeeze(1)
+            kept = memory.rows()
+            if stage:
+                run.once("teacher", partial(past.refresh, student))
+            said = self._said(past.model, data, kept, run) if stage and "sequence" in self._kinds() else None
+            source = Mixed(data.train, new, kept, goals, said=said, share=self.replay_share)
+            run.optimize(
+                student,
+                Optimizer(name="adamw", learning_rate=self.learning_rate, weight_decay=self.weight_decay),
+            )
+            for batch in run.batches(source, self.batch_size, epochs=self.epochs):
+                run.step(self._losses(student, past.model, batch, tasks, stage, run))
+            chosen = partial(self._chosen, student, data, tasks[stage], run.seed)
+            run.once("memory", partial(_remember, memory, chosen))
+            measured = partial(stage_rows, student.model, data, tasks, stage, limit=self.longest)
+            rows = run.stage("measure", measured)
+            run.once("table", partial(table.extend, rows))
+            run.log(**{f"stage/{row['split']}": row["accuracy"] for row in rows})
+        student.model.stages = table.rows
+        return student.model
+
+    def _losses(
+        self, student: Student, teacher: Student, batch: Any, tasks: list[list[int]], stage: int, run: Run
+    ) -> dict[str, Loss]:
+        """The named terms of a batch of new and replayed clips."""
+        items, kinds, head = batch.items, self._kinds(), student.model.head
+        replayed, labels, ids, mask = (items[name] for name in ("replayed", "labels", "ids", "mask"))
+        seen = [label for part in tasks[: stage + 1] for label in part]
+        before = [label for part in tasks[:stage] for label in part]
+        asked = {name: items[name] for name in ("said", "said_mask") if name in items}
+        out = run.forward(student, items["waves"], items["lengths"], ids, intents="classes" in kinds, **asked)
+        label = self._label_loss(head, out, labels, ids, mask, seen)
+        terms = {"label": label}
+        if self.multimodal_weight:
+            chosen = items["told"] & (~replayed if self.multimodal == "new" else True)
+            rows = out["audio"], out["text"], labels, chosen
+            loss = audio_text_contrast(
+                *rows, temperature=self.temperature, candidates=self._everyone(run, rows, constant=(2, 3))
+            )
+            terms["multimodal"] = Loss(loss.values, loss.counts, self.multimodal_weight)
+        if not before:
+            return terms
+        # New clips mean nothing to the teacher; it hears them only where a form asks for it.
+        every = self.contrast == "ntpt" or "classes" in kinds
+        hears = (self.contrast != "student" and self.contrast_weight) or kinds
+        place = torch.arange(len(labels), device=labels.device) if every else replayed.nonzero().squeeze(1)
+        old = self._remembered(teacher, items, place, "classes" in kinds, run) if hears else {}
+        if self.contrast_weight:
+            z, t = out["kept"], None if self.contrast == "student" else old["kept"]
+            loss = replayed_contrast(
+                z,
+                labels,
+                replayed,
+                t,
+                temperature=self.temperature,
+                negatives="teacher" if self.contrast == "ntpt" else "student",
+                self_positive=self.self_positive and t is not None,
+                self_negative=self.self_negative,
+                candidates=self._everyone(run, (z, t, labels), constant=(1, 2)),
+                offset=batch.offset,
+            )
+            terms["contrast"] = Loss(loss.values, loss.counts, self.contrast_weight, loss.stats)
+        weight, again = self.distillation_weight, replayed[:, None]
+        if "tokens" in kinds:
+            loss = token_distillation(
+                head.scores(out["hidden"]), head_of(teacher).scores(old["hidden"]), mask & again
+            )  # type: ignore[operator]
+            terms["tokens"] = Loss(loss.values, loss.counts, weight)
+        if "sequence" in kinds:
+            told = items["said_mask"]
+            loss = aggregate(-log_probs(head.scores(out["said"]), items["said"], mask=told), told)  # type: ignore[operator]
+            terms["sequence"] = Loss(loss.values, loss.counts, weight)
+        if "audio" in kinds:
+            loss = aggregate(feature_distance(out["states"], old["states"]), out["frames"] & again)
+            terms["audio"] = Loss(loss.values, loss.counts, weight)
+        if "classes" in kinds:
+            share = distillation_share(len(seen), len(before))
+            kl = old_class_distillation(out["intents"][:, seen], old["intents"][:, before])
+            terms["label"] = Loss(label.values, label.counts, 1.0 if "audio" in kinds else 1.0 - share)
+            terms["classes"] = Loss(kl, weight=share)
+        return terms
+
+    def _label_loss(
+        self,
+        head: nn.Module,
+        out: dict[str, Tensor],
+        labels: Tensor,
+        ids: Tensor,
+        mask: Tensor,
+        seen: list[int],
+    ) -> Loss:
+        """Of the target's tokens, mean over all of the batch; or of the intent, among those seen so far."""
+        if isinstance(head, IntentDecoder):
+            return aggregate(-log_probs(head.scores(out["hidden"]), ids, mask=mask), mask)
+        known = torch.tensor(seen, device=labels.device)
+        place = (labels[:, None] == known).long().argmax(1)
+        return Loss(F.cross_entropy(out["intents"][:, known], place, reduction="none"))
+
+    @torch.no_grad()
+    def _remembered(
+        self, teacher: Student, items: dict[str, Tensor], place: Tensor, intents: bool, run: Run
+    ) -> dict[str, Tensor]:
+        """What the frozen model gives for the rows of ``place``; zeros, which nothing reads, for the others."""
+        waves = items["waves"]
+        if not len(place):
+            place = torch.arange(
+                min(1, len(waves)), device=waves.device
+            )  # shapes, of a row that nothing reads
+        parts = run.forward(
+            teacher, waves[place], items["lengths"][place], items["ids"][place], intents=intents
+        )
+        return {
+            name: value.new_zeros(len(waves), *value.shape[1:]).index_copy(0, place, value)
+            for name, value in parts.items()
+        }
+
+    def _said(self, teacher: Student, data: Audio, kept: Tensor, run: Run) -> list[list[int]]:
+        """The teacher's own words for every kept clip, decoded once per stage."""
+
+        def decode(rows: list[int]) -> list[list[int]]:
+            batch = data.train[torch.tensor(rows)].to(run.device)
+            with torch.no_grad():
+                heard = teacher.model.heard(batch.waves, batch.lengths)
+            decoder = head_of(teacher)
+            return beam_search(decoder, *heard, beams=self.beams, limit=self.longest)  # type: ignore[arg-type]
+
+        return run.stage("decode", decode, over=kept.tolist(), size=64) if len(kept) else []
+
+    def _chosen(self, student: Student, data: Audio, labels: list[int], seed: int) -> dict[int, Tensor]:
+        """Each new class's training positions, those worth keeping most first."""
+        found = {}
+        for label in labels:
+            rows = (data.train.labels == label).nonzero().squeeze(1)
+            random = self.selection == "random"
+            features = None if random else vectors(student.model, data.train.subset(rows))[0]
+            order = choose(len(rows), self.selection, size=len(rows), features=features, seed=seed + label)
+            found[label] = rows[order]
+        return found
+
+    def _everyone(self, run: Run, rows: tuple[Tensor | None, ...], constant: tuple[int, ...]) -> Any:
+        """All ranks' rows, without gradient where they are constant; None on one process."""
+        if run.world == 1:
+            return None
+        return tuple(
+            row if row is None else (run.gather_constant(row) if place in constant else run.gather(row))
+            for place, row in enumerate(rows)
+        )
+
+    def _kinds(self) -> list[str]:
+        return [name.strip() for name in self.distillation.split("+") if name.strip()]
+
+    def _capacity(self, data: Audio) -> int:
+        """Rows of the memory; a share keeps at least one per class."""
+        if self.memory < 0 or (self.memory >= 1 and self.memory != int(self.memory)):
+            raise CounterpointError(
+                f"memory={self.memory}; expected a share of the training clips below 1, a whole number of clips, or 0"
+            )
+        if self.memory >= 1:
+            ReplayMemory(int(self.memory), len(data.classes)).quota(len(data.classes))
+            return int(self.memory)
+        return max(round(self.memory * len(data.train)), len(data.classes)) if self.memory else 0
+
+    def _check(self, data: Audio) -> None:
+        for name in self._kinds():
+            if name not in KINDS:
+                raise CounterpointError(
+                    f"distillation='{self.distillation}': no kind '{name}'; {nearest(name, KINDS)}"
+                )
+        if self.head == "classifier" and {"tokens", "sequence"} & set(self._kinds()):
+            raise CounterpointError(
+                f"distillation='{self.distillation}' distils what a decoder says and head='classifier' says nothing; use "
+                "head=decoder, or distillation=classes or audio"
+            )
+        if self.multimodal_weight and not any(data.train.texts):
+            raise CounterpointError(
+                f"{data.name} has no transcripts, which multimodal_weight={self.multimodal_weight} ties to the audio; name their "
+                "column with text=COLUMN, or set multimodal_weight=0"
+            )
+        if not 0 <= self.replay_share < 1:
+            raise CounterpointError(f"replay_share={self.replay_share}; expected 0 or a share below 1")
+        if self.beams < 1 or self.longest < 2:
+            raise CounterpointError(
+                f"beams={self.beams}, longest={self.longest}; expected at least 1 beam and 2 tokens"
+            )
+
+
+def _remember(memory: ReplayMemory, chosen: Callable[[], dict[int, Tensor]]) -> None:
+    memory.update(chosen())
+
+
+def head_of(student: Student) -> IntentHead:
+    """The head of a student or of its copy."""
+    return student.model.head
