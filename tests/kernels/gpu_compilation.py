@@ -45,7 +45,17 @@ def main(capability: int) -> None:
         if kernel.hash not in seen:
             seen.add(kernel.hash)
             shown = {k: v for k, v in kwargs.items() if isinstance(v, int | str)}
-            print(json.dumps({"kernel": self.__name__, "shared": kernel.metadata.shared, **shown}), flush=True)
+            print(
+                json.dumps(
+                    {
+                        "kernel": self.__name__,
+                        "shared": kernel.metadata.shared,
+                        "hash": kernel.hash[:8],
+                        **shown,
+                    }
+                ),
+                flush=True,
+            )
             if len(sys.argv) > 2:
                 with open(f"{sys.argv[2]}/{self.__name__}-{kernel.hash[:8]}.cubin", "wb") as file:
                     file.write(kernel.asm["cubin"])
@@ -54,7 +64,11 @@ def main(capability: int) -> None:
     JITFunction.run = compile_only
     triton_path.fused = similarity.fused = vocabulary.fused = lambda device: True
     with kernel_path("stream", budget_bytes=2**20):
-        for dtype, widths in ((torch.float32, (48, 128, 256)), (torch.bfloat16, (128,)), (torch.float64, (64,))):
+        for dtype, widths in (
+            (torch.float32, (48, 128, 256)),
+            (torch.bfloat16, (128,)),
+            (torch.float64, (64,)),
+        ):
             for width in widths:
                 contrast(dtype, width)
         for dtype in (torch.float32, torch.float64):
@@ -73,7 +87,11 @@ def contrast(dtype: torch.dtype, width: int) -> None:
 
 
 def rows(dtype: torch.dtype) -> None:
-    h, w, t = torch.zeros(3, 16, dtype=dtype), torch.zeros(9000, 16, dtype=dtype), torch.zeros(3, 9000, dtype=dtype)
+    h, w, t = (
+        torch.zeros(3, 16, dtype=dtype),
+        torch.zeros(9000, 16, dtype=dtype),
+        torch.zeros(3, 9000, dtype=dtype),
+    )
     h, w = h.requires_grad_(), w.requires_grad_()
     head, ids = vocabulary.Head(h, w, softcap=30.0), torch.zeros(3, dtype=torch.long)
     for kind in ("forward", "reverse", "tv", "jeffreys", "hellinger", vocabulary.jsd(0.5), vocabulary.amari(0.5),

@@ -169,7 +169,8 @@ class _Table:
             self.x if table is None else table, *(self.x if v is None else v for v in arguments),
             *((0, 0) if weights is None else weights.stride()), *((0, 0) if table is None else table.stride()),
             WIDTH=self._width, D=self.x.shape[1], KEYS=len(self.row_keys), EQUAL=self.equal, NOT_SELF=self.not_self,
-            TABLE=table is not None, WEIGHTS=weights is not None, **constants, PRECISION=_precision(self.dtype),
+            TABLE=table is not None, WEIGHTS=weights is not None, **constants,
+            LOGIT_PRECISION=_precision(self.x.dtype), PRECISION=_precision(self.dtype),
             SUM=tl.float64 if self.dtype == torch.float64 else tl.float32, ROWS=height, COLUMNS=across,
             num_warps=4, num_stages=1,
         )  # fmt: skip
@@ -185,10 +186,15 @@ class _Side:
 
 
 def _precision(dtype: torch.dtype) -> str:
-    """How float32 products are formed: like PyTorch's own, in full unless the person asked for less."""
+    """How products of widened inputs are formed: in full, unless the person asked PyTorch for less.
+
+    Half-precision numbers are TF32 numbers too, so that their products are exact in the short form.
+    """
     if dtype == torch.float64 or torch.version.hip is not None:
         return "ieee"
-    return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    return (
+        "tf32x3" if dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest" else "tf32"
+    )
 
 
 def _whole(rule: Rule) -> tuple[Tensor, Tensor]:

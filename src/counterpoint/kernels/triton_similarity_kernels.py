@@ -20,10 +20,10 @@ def _logits(
     scale, log_weights, row_keys, column_keys, table,
     weight_row, weight_column, table_row, table_column,
     KEYS: tl.constexpr, EQUAL: tl.constexpr, NOT_SELF: tl.constexpr, TABLE: tl.constexpr, WEIGHTS: tl.constexpr,
-    SCALE_OF_COLUMNS: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
+    SCALE_OF_COLUMNS: tl.constexpr, LOGIT_PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
     """Form one block of logits from loaded rows and columns."""
-    s = tl.dot(x, tl.trans(y), input_precision=PRECISION, out_dtype=SUM)
+    s = tl.dot(x.to(SUM), tl.trans(y.to(SUM)), input_precision=LOGIT_PRECISION, out_dtype=SUM)
     inside_rows, inside_columns = rows < num_rows, columns < num_columns
     inside = inside_rows[:, None] & inside_columns[None, :]
     if SCALE_OF_COLUMNS:
@@ -57,8 +57,8 @@ def row_sums(
     weight_row, weight_column, table_row, table_column,
     WIDTH: tl.constexpr, D: tl.constexpr,
     KEYS: tl.constexpr, EQUAL: tl.constexpr, NOT_SELF: tl.constexpr, TABLE: tl.constexpr, WEIGHTS: tl.constexpr,
-    MIXED: tl.constexpr, PARTIAL: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    MIXED: tl.constexpr, PARTIAL: tl.constexpr, LOGIT_PRECISION: tl.constexpr, PRECISION: tl.constexpr,
+    SUM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Write value [N], the row's log-sum-exp; if wanted mixed [N, D], its softmax-weighted mean column, and partial
     [programs, M], the log-sum-exp of each column over this program's rows."""
@@ -80,7 +80,7 @@ def row_sums(
         s = _logits(
             mine, theirs, rows, columns, num_rows, num_columns, scale, log_weights, row_keys, column_keys, table,
             weight_row, weight_column, table_row, table_column,
-            KEYS, EQUAL, NOT_SELF, TABLE, WEIGHTS, False, PRECISION, SUM,
+            KEYS, EQUAL, NOT_SELF, TABLE, WEIGHTS, False, LOGIT_PRECISION, SUM,
         )  # fmt: skip
         if PARTIAL:
             highest = tl.maximum(tl.max(s, 0), LOWEST)
@@ -110,7 +110,8 @@ def weighted_products(
     WIDTH: tl.constexpr, D: tl.constexpr,
     KEYS: tl.constexpr, EQUAL: tl.constexpr, NOT_SELF: tl.constexpr, TABLE: tl.constexpr, WEIGHTS: tl.constexpr,
     OF_ROWS: tl.constexpr, SCALE_OF_COLUMNS: tl.constexpr, PRODUCT: tl.constexpr, MASS: tl.constexpr,
-    PRECISION: tl.constexpr, SUM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    LOGIT_PRECISION: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Write found [N, D] = ``sum_c w_rc y_c`` and mass [N] = ``sum_c w_rc``, where
     ``w_rc = h_c exp(s_rc - column_shift_c) [+ g_r exp(s_rc - row_shift_r)]``.
@@ -133,7 +134,7 @@ def weighted_products(
         s = _logits(
             mine, theirs, rows, columns, num_rows, num_columns, scale, log_weights, row_keys, column_keys, table,
             weight_row, weight_column, table_row, table_column,
-            KEYS, EQUAL, NOT_SELF, TABLE, WEIGHTS, SCALE_OF_COLUMNS, PRECISION, SUM,
+            KEYS, EQUAL, NOT_SELF, TABLE, WEIGHTS, SCALE_OF_COLUMNS, LOGIT_PRECISION, SUM,
         )  # fmt: skip
         shift = tl.load(column_shift + columns, mask=known, other=0.0)
         factor = tl.load(column_factor + columns, mask=known, other=0.0)

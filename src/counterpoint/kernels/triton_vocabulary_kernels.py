@@ -128,8 +128,8 @@ def divergence_rows(
     """Write each row's divergence; if wanted, overwrite the student's logits with ``g (e - S sum(e))``."""
     i = tl.program_id(0).to(tl.int64)
     student, other, lane = z + i * stride, teacher + i * teacher_stride, tl.arange(0, BLOCK)
-    top_s, total_s, no_depth = _lanes(student, width, False, BLOCK)
-    top_t, total_t, no_depth = _lanes(other, width, False, BLOCK)
+    top_s, total_s, _depth = _lanes(student, width, False, BLOCK)
+    top_t, total_t, _depth = _lanes(other, width, False, BLOCK)
     rest_s, rest_t = tl.log(total_s), tl.log(total_t)
     values = tl.zeros([BLOCK], z.dtype.element_ty)
     inner = tl.zeros([BLOCK], z.dtype.element_ty)

@@ -1,0 +1,14 @@
+"""Where there is no GPU, Triton's kernels run in its interpreter: said before anything imports Triton."""
+
+import importlib.util
+import os
+
+import torch
+
+if importlib.util.find_spec("triton") is None:
+    collect_ignore_glob = [
+        "src/counterpoint/kernels/triton_similarity*",
+        "src/counterpoint/kernels/triton_vocabulary*",
+    ]
+elif not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
