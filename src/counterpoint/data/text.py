@@ -225,7 +225,9 @@ def build(
     if several:  # in multi-label data a list without labels is an answer; it cannot be told from "not labelled" in a table
         notes.append("several labels a text: each class is decided on its own")
     data = Texts(
-        **lines,
+        train=lines["train"],
+        validation=lines["validation"],
+        test=lines["test"],
         classes=classes,
         sizes=tuple(targets.sum(0).tolist()),
         multi_label=several,

@@ -11,13 +11,21 @@ import torch
 from torch import nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models.label_match import MatchHead
 from counterpoint.models.text import LinearHead, TextClassifier
 from counterpoint.models.text_transformer import open_transformer
+from counterpoint.models.tfidf import Tfidf
 from counterpoint.models.words import WordEncoder
 
-HEADS: dict[str, Callable[[Path], nn.Module]] = {"LinearHead": LinearHead.from_pretrained}
+HEADS: dict[str, Callable[[Path], nn.Module]] = {
+    "LinearHead": LinearHead.from_pretrained,
+    "MatchHead": MatchHead.from_pretrained,
+}
 """How each kind of head is read back, by the name in ``head/kind.json``."""
-ENCODERS: dict[str, Callable[[Path], nn.Module]] = {"WordEncoder": WordEncoder.from_pretrained}
+ENCODERS: dict[str, Callable[[Path], nn.Module]] = {
+    "WordEncoder": WordEncoder.from_pretrained,
+    "Tfidf": Tfidf.from_pretrained,
+}
 """Likewise for encoders of our own; anything else is a transformers folder."""
 
 

@@ -15,6 +15,8 @@ from counterpoint.data.text import Texts, load_texts
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.evaluation.text import measure
 from counterpoint.models import disentangled, text_folder, text_transformer, words
+from counterpoint.models.label_match import MatchHead, renamed
+from counterpoint.models.text import TextClassifier
 
 
 class TextTask:
@@ -55,7 +57,7 @@ class TextTask:
         counterpoint wrote is opened as it was saved.
         """
         if Path(spec).is_dir():
-            return text_folder.load(Path(spec))
+            return _for_classes(text_folder.load(Path(spec)), data, spec)
         name, _, kernel = spec.partition(":")
         if name == "words" and (not kernel or kernel.isdigit()):
             return text_folder.fresh_words(words.vocabulary(data.train.texts), int(kernel or 0), seed)
@@ -81,6 +83,23 @@ class TextTask:
         if split not in ("validation", "test"):
             raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
         return measure(model, data, split)
+
+
+def _for_classes(model: nn.Module, data: Texts, spec: str) -> nn.Module:
+    """A saved classifier as it is; one that reads labels' names takes this data's classes.
+
+    Raises:
+        CounterpointError: a head of other classes.
+    """
+    if not isinstance(model, TextClassifier) or set(model.classes) == set(data.classes):
+        return model
+    if isinstance(model.head, MatchHead):
+        head = renamed(model.head, model.encoder, data.classes, data.label_texts, data.multi_label)
+        return TextClassifier(model.encoder, head)
+    raise CounterpointError(
+        f"{spec} classifies {', '.join(model.classes[:4])}..., and {data.name} has {', '.join(data.classes[:4]) or 'no labels'}...; give "
+        f"data with its classes, or remove {Path(spec) / 'head'} to start from its encoder alone"
+    )
 
 
 TASK = TextTask()
