@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from counterpoint.kernels.products import times, times_transposed
 from counterpoint.kernels.scores import Head, Scores, wide
 
 Rows = slice | Tensor
@@ -61,7 +62,7 @@ class Projection:
         if self.weight is None:
             return torch.mul(states, self.factor, out=out)
         for tile, weight in self._tiles():
-            torch.mm(states, weight.T, out=out[:, tile])
+            times_transposed(states, weight, out[:, tile])
         if self.bias is not None:
             out.add_(wide(self.bias.detach()))
         if self.inner != 1.0:
@@ -88,7 +89,8 @@ class Projection:
         assert self.weight is not None
         total: Tensor | None = None
         for tile, weight in self._tiles():
-            total = g[:, tile] @ weight if total is None else total.addmm_(g[:, tile], weight)
+            part = times(g[:, tile], weight)
+            total = part if total is None else total.add_(part)
         assert total is not None
         return total
 

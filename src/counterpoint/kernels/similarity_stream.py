@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from counterpoint.kernels.config import tile_elements
 from counterpoint.kernels.foreseen import explain, scale_owned
 from counterpoint.kernels.pairs_rules import Rule, exclude
+from counterpoint.kernels.products import times, times_transposed
 
 
 @dataclass(frozen=True)
@@ -92,22 +93,23 @@ class _RowSweep:
         size = max(
             1,
             max(
-                self.plan.budget_bytes - 2 * tile_elements(a.device.type) * a.itemsize,
+                self.plan.budget_bytes - 3 * tile_elements(a.device.type) * a.itemsize,
                 self.plan.budget_bytes // 2,
             )
             // max(width * a.itemsize, 1),
         )
         buffer = a.new_empty(min(size, count), width)
+        at_once = table is None and not self.shifted  # logits leave the product as exponentials
         for start in range(0, count, size):
             rows = slice(start, min(start + size, count))
             scaled_rows = a[rows] * (scale[rows].unsqueeze(1) if scale.dim() else scale)
-            block = torch.mm(scaled_rows, self.b.T, out=buffer[: rows.stop - rows.start])
-            total, top = self._exponentiate(block, rows, rules, table)
+            block = times_transposed(scaled_rows, self.b, buffer[: rows.stop - rows.start], at_once)
+            total, top = self._exponentiate(block, rows, rules, table, at_once)
             inverse = torch.where(total > 0, 1 / total, 0.0)
             if values is not None:
                 values[rows] = (total.log() if top is None else total.log() + top).squeeze(1)
             if mixed is not None:
-                mixed[rows] = (block @ self.b).mul_(inverse)
+                mixed[rows] = times(block, self.b).mul_(inverse)
             if factors is None:
                 continue
             weight = inverse * factors[rows].unsqueeze(1)
@@ -117,9 +119,9 @@ class _RowSweep:
                 weights_gradient += torch.mv(block.T, weight.squeeze(1))
 
     def _exponentiate(
-        self, block: Tensor, rows: slice, rules: Sequence[Rule], table: Tensor | None
+        self, block: Tensor, rows: slice, rules: Sequence[Rule], table: Tensor | None, done: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Turn logits into exponentials in place, strip by strip in cache; return their sums [n, 1] and the shift [n, 1]."""
+        """Turn logits into exponentials in place (unless done), strip by strip in cache; return their sums [n, 1] and the shift [n, 1]."""
         width = block.shape[1]
         total = block.new_empty(len(block), 1)
         top = block.new_empty(len(block), 1) if self.shifted else None
@@ -130,6 +132,8 @@ class _RowSweep:
             place = slice(rows.start + start, rows.start + start + len(strip))
             if table is not None:
                 strip.add_(table if table.dim() == 1 else table[place])
+            if not done and top is None:
+                strip.exp_()
             if top is not None:
                 exclude(rules, strip, place, every, -math.inf)
                 here = (
@@ -140,7 +144,6 @@ class _RowSweep:
                 top[start : start + height] = here
                 strip.sub_(here).exp_()
             else:
-                strip.exp_()
                 exclude(rules, strip, place, every, 0.0)
             torch.sum(strip, 1, keepdim=True, out=total[start : start + height])
         return total, top

@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from counterpoint.kernels.config import tile_elements
 from counterpoint.kernels.pairs_rules import Rule, exclude
+from counterpoint.kernels.products import times, times_transposed
 from counterpoint.kernels.similarity_stream import exponent_limit, largest_logit
 
 TILE_ROWS = 64
@@ -62,20 +63,20 @@ class _Sums:
 
 
 class _Table:
-    """Blocks of one table of logits."""
+    """Blocks of one table."""
 
     def __init__(self, a: Tensor, b: Tensor, scale: Tensor, include: Sequence[Rule]) -> None:
         self.a, self.b, self.scale, self.include = a, b, scale, include
         self.shifted = not largest_logit(a, b, scale) <= exponent_limit(a.dtype)
 
-    def logits(self, rows: slice, columns: slice, buffer: Tensor) -> Tensor:
-        """Form a block in the buffer."""
+    def block(self, rows: slice, columns: slice, buffer: Tensor) -> Tensor:
+        """Form a block in the buffer: exponentials, or logits when shifted."""
         height, width = rows.stop - rows.start, columns.stop - columns.start
         out = buffer[: height * width].view(height, width)
-        return torch.mm(self.a[rows] * self.scale, self.b[columns].T, out=out)
+        return times_transposed(self.a[rows] * self.scale, self.b[columns], out, not self.shifted)
 
     def tiles(self, block: Tensor, rows: slice, columns: slice) -> Iterator[tuple[Tensor, slice, slice]]:
-        """Go over a block tile by tile: exponentials (or logits when shifted) of the pairs that are in."""
+        """Go over a block tile by tile, the pairs that are out set to count for nothing."""
         width = tile_elements(block.device.type) // TILE_ROWS
         for r in range(0, block.shape[0], TILE_ROWS):
             for c in range(0, block.shape[1], width):
@@ -85,7 +86,7 @@ class _Table:
                 if self.shifted:
                     exclude(self.include, tile, place, across, -math.inf)
                 else:
-                    exclude(self.include, tile.exp_(), place, across, 0.0)
+                    exclude(self.include, tile, place, across, 0.0)
                 yield tile, place, across
 
     def weigh(self, tile: Tensor, place: slice, across: slice, left: _Side, right: _Side) -> None:
@@ -131,7 +132,7 @@ class _Both(torch.autograd.Function):
         parts, every = _parts(len(a), _elements(a, budget_bytes) // max(len(b), 1)), slice(0, len(b))
         buffer = a.new_empty((parts[0].stop if parts else 0) * len(b))
         for part in parts:
-            for tile, place, across in table.tiles(table.logits(part, every, buffer), part, every):
+            for tile, place, across in table.tiles(table.block(part, every, buffer), part, every):
                 rows.add(tile, place, 1)
                 columns.add(tile, across, 0)
         values = rows.value(), columns.value()
@@ -148,10 +149,10 @@ class _Both(torch.autograd.Function):
         found_a, found_b = torch.zeros_like(a), torch.zeros_like(b)
         buffer = a.new_empty((ctx.parts[0].stop if ctx.parts else 0) * len(b))
         for part in ctx.parts:
-            block = table.logits(part, every, buffer)
+            block = table.block(part, every, buffer)
             for tile, place, across in table.tiles(block, part, every):
                 table.weigh(tile, place, across, left, right)
-            torch.mm(block, b, out=found_a[part])
+            found_a[part] = times(block, b)
             found_b.addmm_(block.T, a[part])
         found_scale = (a * found_a).sum() if ctx.needs_input_grad[2] else None
         return found_a.mul_(scale), found_b.mul_(scale), found_scale, None, None
@@ -166,7 +167,7 @@ class _Self(torch.autograd.Function):
         buffer = z.new_empty((parts[0].stop if parts else 0) ** 2)
         for i, part in enumerate(parts):
             for other in parts[i:]:
-                for tile, place, across in table.tiles(table.logits(part, other, buffer), part, other):
+                for tile, place, across in table.tiles(table.block(part, other, buffer), part, other):
                     sums.add(tile, place, 1)
                     if other is not part:
                         sums.add(tile, across, 0)
@@ -185,10 +186,10 @@ class _Self(torch.autograd.Function):
         buffer = z.new_empty((parts[0].stop if parts else 0) ** 2)
         for i, part in enumerate(parts):
             for other in parts[i:]:
-                block = table.logits(part, other, buffer)
+                block = table.block(part, other, buffer)
                 for tile, place, across in table.tiles(block, part, other):
                     table.weigh(tile, place, across, side, side)
-                found[part].addmm_(block, z[other])
+                found[part].add_(times(block, z[other]))
                 if other is not part:
                     found[other].addmm_(block.T, z[part])
         # Every row stands on both sides, so the products count each logit twice.

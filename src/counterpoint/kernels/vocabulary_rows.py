@@ -66,17 +66,22 @@ class Normaliser(NamedTuple):
 
 def normaliser(z: Tensor) -> Normaliser:
     """Return the log-normaliser of each row."""
+    return _normaliser(z)[0]
+
+
+def _normaliser(z: Tensor) -> tuple[Normaliser, bool]:
+    """Return the log-normalisers and whether some logit is -inf, reading each tile from memory once."""
     lowest = torch.finfo(z.dtype).min
-    tops = torch.cat([z[:, tile].amax(1, keepdim=True) for tile in tiles(z)], 1)
-    top = tops.amax(1, keepdim=True).clamp_(min=lowest)
-    total = torch.zeros_like(top)
+    tops, sums, bottoms = [], [], []
     for tile in tiles(z):
-        total += (z[:, tile] - top).exp_().sum(1, keepdim=True)
-    return Normaliser(top, total.log_())
-
-
-def _has_zeros(z: Tensor) -> bool:
-    return any(bool((z[:, tile].amin(1) == -math.inf).any()) for tile in tiles(z))
+        part = z[:, tile]
+        tops.append(part.amax(1, keepdim=True).clamp_(min=lowest))
+        bottoms.append(part.amin(1, keepdim=True))
+        sums.append((part - tops[-1]).exp_().sum(1, keepdim=True))
+    here = torch.cat(tops, 1)
+    top = here.amax(1, keepdim=True)
+    total = torch.cat(sums, 1).mul_((here - top).exp_()).sum(1, keepdim=True)
+    return Normaliser(top, total.log_()), bool((torch.cat(bottoms, 1) == -math.inf).any())
 
 
 @dataclass
@@ -162,8 +167,8 @@ class RowDivergence:
         """One value per row."""
         assert spare is not None
         t = self.teacher.logits(rows, out=spare)
-        norm_s, norm_t = normaliser(z), normaliser(t)
-        if _has_zeros(z) or _has_zeros(t):
+        (norm_s, zeros_s), (norm_t, zeros_t) = _normaliser(z), _normaliser(t)
+        if zeros_s or zeros_t:
             return self._careful(norm_s.into(z), norm_t.into(t), upstream)
         value, inner = z.new_zeros(len(z), 1), z.new_zeros(len(z), 1)
         form = self._forward if self.kind.name == "forward" else self._centred

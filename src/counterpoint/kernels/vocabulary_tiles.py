@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from counterpoint.kernels.config import tile_elements
+from counterpoint.kernels.products import times, times_transposed
 from counterpoint.kernels.scores import Head, wide
 
 MOST_POSITIONS = 4096
@@ -68,9 +69,8 @@ class _Tiles:
     def logits(self, states: Tensor, columns: slice) -> Tensor:
         """Form one tile [n, c] in the buffer."""
         weight = wide(self.head.weight[columns])
-        tile = torch.mm(
-            states, weight.T, out=self.buffer[: len(states) * len(weight)].view(len(states), len(weight))
-        )
+        out = self.buffer[: len(states) * len(weight)].view(len(states), len(weight))
+        tile = times_transposed(states, weight, out)
         if self.head.bias is not None:
             tile.add_(wide(self.head.bias[columns]))
         if self.inner != 1.0:
@@ -163,7 +163,7 @@ class _Tiled(torch.autograd.Function):
                         part.mul_(slope)
                 tile.index_put_((row, column), upstream[rows][row, place] * tiles.slope(own), accumulate=True)
                 if found[0] is not None:
-                    found[0][rows].addmm_(tile, wide(head.weight.detach()[columns]))
+                    found[0][rows].add_(times(tile, wide(head.weight.detach()[columns])))
                 if found[1] is not None:
                     found[1][columns].addmm_(tile.T, states)
                 if found[2] is not None:
