@@ -1,0 +1,273 @@
+"""Vega v1: a bag of tricks for pretraining a text encoder and tuning it on a task (arXiv 2302.09268).
+
+    pretraining   L_MLM + lambda L_RTD,  then the same + beta L_CL      (replaced tokens; two dropout views of a sentence)
+    tuning        CE + mu SCE(f(n + delta), f(n))                       (adversarial, on normalised embeddings)
+    before it     labels mended by models that never saw them           (self-calibrated)
+    after it      + w CE on confident own predictions for the inputs    (transductive)
+
+Every trick is a switch. Only the abstract of the report names them; their form here is that of the public code and papers they
+build on, and the page says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
+
+from counterpoint.data.text import Texts
+from counterpoint.errors import CounterpointError
+from counterpoint.evaluation.text import outputs
+from counterpoint.methods.base import Method
+from counterpoint.methods.encoder_tricks import attacked, replaced_tokens, stratified_folds
+from counterpoint.models.detector import Detector
+from counterpoint.models.replay import Replay
+from counterpoint.models.text import Coded, check_classes, coded, encoder_of, with_linear_head
+from counterpoint.objectives.adversarial import symmetric_cross_entropy
+from counterpoint.objectives.infonce import info_nce
+from counterpoint.objectives.reduction import Loss
+from counterpoint.objectives.self_labels import (
+    DROP,
+    RELABEL,
+    blended,
+    pseudo_label_loss,
+    pseudo_labels,
+    repair,
+)
+from counterpoint.teachers.shadow import snapshot
+from counterpoint.training import Optimizer, Run
+
+SHARD = 256
+"""Texts per durable shard of predictions."""
+
+
+@dataclass(kw_only=True)
+class Vega(Method):
+    """Pretrain on the training texts, tune on those with a label. With a run's budget every phase gets an equal share.
+
+    Attributes:
+        replaced_tokens, sentence_contrast: the two phases of pretraining; the second also goes on with the first's loss.
+        fine_tuning: learn the labels; without it the pretrained encoder is the result.
+        self_calibrated, adversarial, transductive: the three tricks of fine-tuning.
+        mask_rate: share of tokens the generator fills. detection_weight: lambda. temperature: tau of the contrast.
+        contrast_weight: beta. pretraining_epochs: of each phase, without a budget. pretraining_learning_rate: of both.
+        folds: K; every label is judged by a model that trained on the other folds. 1 judges in-sample, which finds little.
+        mending: "hard" relabels or drops, "soft" blends labels with predictions by ``mix``.
+        low, high: a label below ``low`` is dropped, or replaced where another class is above ``high``.
+        adversarial_weight: mu. step_size: eta. noise: standard deviation of the first noise.
+        inputs: whose texts get own labels: "test", or "unlabelled" training texts.
+        threshold: theta, the confidence that an own label needs. own_weight: w.
+    """
+
+    key: ClassVar[str] = "vega"
+    search: ClassVar[dict[str, Any]] = {"learning_rate": (2e-5, 1e-3)}
+
+    replaced_tokens: bool = True
+    sentence_contrast: bool = True
+    fine_tuning: bool = True
+    self_calibrated: bool = True
+    adversarial: bool = True
+    transductive: bool = True
+    mask_rate: float = 0.15
+    detection_weight: float = 50.0
+    temperature: float = 0.05
+    contrast_weight: float = 1.0
+    pretraining_epochs: float = 10.0
+    pretraining_learning_rate: float = 5e-4
+    folds: int = 5
+    mending: Literal["hard", "soft"] = "hard"
+    low: float = 0.1
+    high: float = 0.9
+    mix: float = 0.3
+    adversarial_weight: float = 3.0
+    step_size: float = 1e-4
+    noise: float = 1e-2
+    inputs: Literal["test", "unlabelled"] = "test"
+    threshold: float = 0.9
+    own_weight: float = 0.5
+    batch_size: int = 32
+    epochs: float = 3.0
+    learning_rate: float = 5e-5
+    weight_decay: float = 0.01
+
+    def fit(self, model: nn.Module, data: Texts, run: Run) -> nn.Module:
+        """Go through the phases; return the classifier, or the encoder when it is not to be tuned."""
+        phases = self._phases(data)
+        net = encoder_of(model)
+        if self.fine_tuning:
+            net = with_linear_head(model, data.classes, data.multi_label, run.seed)
+        # Taken before the detector divides the table of words between generator and encoder.
+        start = snapshot(net) if "fold" in phases else None
+        detector = Detector(encoder_of(net), run.seed) if {"detection", "contrast"} & set(phases) else None
+        train = coded(net, data.train.texts, data.train.targets, data.train.labelled)
+        known = torch.nonzero(train.labelled)[:, 0]
+        folds = stratified_folds(train.targets[known], self.folds, run.seed)
+        opinions = Replay(len(known), place=known.new_zeros(()), said=torch.zeros(len(data.classes)))
+        run.state(model=net, opinions=opinions)
+        run.state(**{k: v for k, v in {"start": start, "detector": detector}.items() if v is not None})
+        for number in run.rounds(len(phases)):
+            phase = phases[number]
+            if detector is not None and phase in ("detection", "contrast"):
+                self._pretrain(run, detector, train, phase)
+                if phases[number + 1 : number + 2] != ["contrast"]:
+                    run.once("merge", detector.merge)
+                    if start is not None:
+                        run.once("start", lambda: start.load_state_dict(net.state_dict()))
+                continue
+            if start is not None and phase in ("fold", "tuning"):
+                run.once("anew", lambda: net.load_state_dict(start.state_dict()))
+            if phase == "fold":
+                held = torch.nonzero(folds == number - phases.index("fold"))[:, 0]
+                self._judge(run, net, data, train, known, held, opinions)
+                continue
+            self._tune(
+                run,
+                net,
+                self._mended(run, train[known], opinions),
+                self._own(run, net, data) if phase == "transduction" else None,
+            )
+        return net
+
+    def _phases(self, data: Texts) -> list[str]:
+        """What is done, in order."""
+        if not self.fine_tuning and not (self.replaced_tokens or self.sentence_contrast):
+            raise CounterpointError(
+                "replaced_tokens, sentence_contrast and fine_tuning are all off, so that nothing is learnt; switch one on"
+            )
+        if self.folds < 1:
+            raise CounterpointError(f"folds={self.folds}; expected 1 (judge in-sample) or more, such as 5")
+        phases = ["detection"] * self.replaced_tokens + ["contrast"] * self.sentence_contrast
+        if not self.fine_tuning:
+            return phases
+        check_classes(data.classes)
+        if data.multi_label:
+            raise CounterpointError(
+                f"{data.name} has several labels a text, and vega's rules are for one; give data with one label a text, or pretrain "
+                "only, with fine_tuning=false"
+            )
+        if self.self_calibrated and int(data.train.labelled.sum()) < max(self.folds, 2):
+            raise CounterpointError(
+                f"{int(data.train.labelled.sum())} labelled training texts do not fill {self.folds} folds; give more, lower folds, or "
+                "set self_calibrated=false"
+            )
+        phases += ["fold"] * (self.folds * self.self_calibrated)
+        return phases + ["tuning"] + ["transduction"] * self.transductive
+
+    def _judge(
+        self,
+        run: Run,
+        net: nn.Module,
+        data: Texts,
+        train: Coded,
+        known: Tensor,
+        held: Tensor,
+        opinions: Replay,
+    ) -> None:
+        """Note what a classifier that trained on the other folds says of one; a single fold judges what it trained on."""
+        others = torch.ones(len(known), dtype=torch.bool)
+        if self.folds > 1:
+            others[held] = False
+        self._tune(run, net, train[known[others]])
+        said = torch.stack(self._said(run, net, [data.train.texts[i] for i in known[held].tolist()]))
+        rows = {"place": held.to(run.device), "said": torch.softmax(said, 1).to(run.device)}
+        run.once("note", lambda: opinions.add(**rows))
+
+    def _pretrain(self, run: Run, detector: Detector, train: Coded, phase: str) -> None:
+        """One phase of pretraining on all training texts, labelled or not."""
+        detector.train()
+        run.optimize(detector, self._optimizer(self.pretraining_learning_rate))
+        whole = len(train) >= self.batch_size
+        for batch in run.batches(
+            train, self.batch_size, epochs=self.pretraining_epochs, drop_last=whole, name=phase
+        ):
+            ids, mask = batch.items.ids, batch.items.mask
+            terms: dict[str, Tensor | Loss] = {}
+            if self.replaced_tokens:
+                terms |= replaced_tokens(run, detector, batch, self.mask_rate, self.detection_weight)
+            if phase == "contrast":  # the two passes differ by their dropout
+                first, second = (run.forward(detector, ids, mask, "sentence") for _ in range(2))
+                values = info_nce(
+                    first, run.gather(second), temperature=self.temperature, offset=run.row_offset
+                )
+                terms["contrast"] = Loss(values, weight=self.contrast_weight)
+            run.step(terms, tokens=int(mask.sum()))
+
+    def _tune(self, run: Run, net: nn.Module, rows: Coded, own: Coded | None = None) -> None:
+        """Train the classifier on ``rows``, and beside them on texts with own labels, as many at a time."""
+        net.train()
+        run.optimize(net, self._optimizer(self.learning_rate))
+        for batch in run.batches(rows, self.batch_size, epochs=self.epochs, name="tune"):
+            ids, mask = batch.items.ids, batch.items.mask
+            logits = run.forward(net, ids, mask, out="logits")
+            terms: dict[str, Tensor | Loss] = {
+                "label": cross_entropy(logits, batch.items.targets, reduction="none")
+            }
+            if self.adversarial:
+                noisy = attacked(run, net, batch, logits, self.noise, self.step_size)
+                terms["adversarial"] = Loss(
+                    symmetric_cross_entropy(noisy, logits), weight=self.adversarial_weight
+                )
+            if own is not None and len(own):
+                more = own[batch.random.integers(len(own)).cpu()]
+                said = run.forward(net, more.ids.to(run.device), more.mask.to(run.device), out="logits")
+                labels = more.targets.argmax(1).to(run.device)
+                terms["own"] = pseudo_label_loss(
+                    said, labels, torch.ones_like(labels).bool(), self.own_weight
+                )
+            run.step(terms, tokens=int(mask.sum()))
+
+    def _said(self, run: Run, net: nn.Module, texts: Sequence[str]) -> list[Tensor]:
+        """Logits of every text, as a durable stage."""
+
+        def answered(shard: Sequence[str]) -> list[Tensor]:
+            return list(outputs(net, shard, out="logits"))
+
+        return run.stage("say", answered, over=texts, size=SHARD)
+
+    def _mended(self, run: Run, rows: Coded, opinions: Replay) -> Coded:
+        """Rows whose labels are calibrated, if that is wanted, by what models said that had not seen them."""
+        if not self.self_calibrated:
+            return rows
+        said = opinions.column("said")[opinions.column("place").argsort()].cpu()
+        labels = rows.targets.argmax(1)
+        if self.mending == "soft":
+            return replace(rows, targets=blended(said, labels, self.mix))
+        mended = repair(said, labels, self.low, self.high)
+        kept = torch.nonzero(mended.action != DROP)[:, 0]
+        run.log(relabelled=float((mended.action == RELABEL).sum()), dropped=len(rows) - len(kept))
+        if not len(kept):
+            raise CounterpointError(
+                f"low={self.low}: the model doubts every label and none is left to train on; lower it, train longer, or use mending=soft"
+            )
+        return replace(rows, targets=one_hot(mended.labels, rows.targets.shape[1]).float())[kept]
+
+    def _own(self, run: Run, net: nn.Module, data: Texts) -> Coded:
+        """The inputs that the classifier is sure of, with its labels for them."""
+        texts: Sequence[str] = data.test.texts
+        if self.inputs == "unlabelled":
+            texts = data.train[torch.nonzero(~data.train.labelled)[:, 0]].texts
+        if not texts:
+            raise CounterpointError(
+                "inputs=unlabelled, and every training text has a label; add texts without one, hide some with the data option "
+                "labelled=100, or use inputs=test"
+            )
+        labels, selected = pseudo_labels(torch.stack(self._said(run, net, texts)), self.threshold)
+        run.log(confident=float(selected.float().mean()))
+        if not selected.any():
+            run.say(
+                f"no prediction reaches the threshold {self.threshold}: nothing is learnt from the inputs"
+            )
+        return coded(net, texts, one_hot(labels, len(data.classes)), selected)[torch.nonzero(selected)[:, 0]]
+
+    def _optimizer(self, rate: float) -> Optimizer:
+        return Optimizer(
+            learning_rate=rate,
+            weight_decay=self.weight_decay,
+            schedule="linear",
+            warmup=0.1,
+            max_grad_norm=1.0,
+        )
