@@ -65,7 +65,7 @@ def main(capability: int) -> None:
     triton_path.fused = similarity.fused = vocabulary.fused = lambda device: True
     with kernel_path("stream", budget_bytes=2**20):
         for dtype, widths in (
-            (torch.float32, (48, 128, 256)),
+            (torch.float32, (48, 256)),
             (torch.bfloat16, (128,)),
             (torch.float64, (64,)),
         ):

@@ -26,6 +26,7 @@ from counterpoint.kernels.similarity_stream import Plan
 from counterpoint.kernels.triton_similarity_kernels import row_sums, weighted_products
 
 FEW_PROGRAMS = 256
+PIECE = 32
 
 
 def fused_logsumexp(
@@ -111,12 +112,10 @@ class _Table:
         return torch.promote_types(self.x.dtype, torch.float32)
 
     @property
-    def blocks(self) -> tuple[int, int]:
-        """Rows per program, and columns gone over at once, so that tiles fit the shared memory of common GPUs."""
-        most = 64 if self._width * self.dtype.itemsize <= 256 else 32
-        most = most if self._width * self.dtype.itemsize <= 1024 else 16
+    def height(self) -> int:
+        """Rows per program: as many as fit its registers, fewer where that leaves most of a GPU idle."""
         few = triton.next_power_of_2(max(1, len(self.x) // FEW_PROGRAMS))
-        return max(16, min(most, few)), most
+        return max(16, min(few, 64 if self.dtype == torch.float32 else 32))
 
     @property
     def _width(self) -> int:
@@ -129,7 +128,7 @@ class _Table:
         value = self.x.new_empty(len(self.x), dtype=self.dtype)
         mixed = self.x.new_empty(self.x.shape, dtype=self.dtype) if with_mixed else None
         columns = self.x.new_full((len(self.y),), -math.inf, dtype=self.dtype)
-        height, _ = self.blocks
+        height = self.height
         programs = max(1, triton.cdiv(len(self.x), height))
         strip, partial = programs, None
         if columns_within_bytes:
@@ -155,24 +154,23 @@ class _Table:
         if len(self.x):
             rows = row_side or column_side
             self._launch(
-                weighted_products, triton.cdiv(len(self.x), self.blocks[0]),
+                weighted_products, triton.cdiv(len(self.x), self.height),
                 rows.shift, rows.factor, column_side.shift, column_side.factor, found, masses, len(self.x), len(self.y),
                 OF_ROWS=row_side is not None, SCALE_OF_COLUMNS=self.scale_of_columns, PRODUCT=product, MASS=mass,
             )  # fmt: skip
         return found, masses
 
     def _launch(self, kernel: Any, programs: int, *arguments: Any, **constants: Any) -> None:
-        height, across = self.blocks
         table, weights = self.table, self.log_weights
         kernel[(programs,)](
             self.x, self.y, self.scale, self.x if weights is None else weights, self.row_keys, self.column_keys,
             self.x if table is None else table, *(self.x if v is None else v for v in arguments),
             *((0, 0) if weights is None else weights.stride()), *((0, 0) if table is None else table.stride()),
-            WIDTH=self._width, D=self.x.shape[1], KEYS=len(self.row_keys), EQUAL=self.equal, NOT_SELF=self.not_self,
+            WIDTH=self._width, PIECE=min(self._width, PIECE), D=self.x.shape[1], KEYS=len(self.row_keys), EQUAL=self.equal, NOT_SELF=self.not_self,
             TABLE=table is not None, WEIGHTS=weights is not None, **constants,
             LOGIT_PRECISION=_precision(self.x.dtype), PRECISION=_precision(self.dtype),
-            SUM=tl.float64 if self.dtype == torch.float64 else tl.float32, ROWS=height, COLUMNS=across,
-            num_warps=4, num_stages=1,
+            SUM=tl.float64 if self.dtype == torch.float64 else tl.float32, ROWS=self.height, COLUMNS=32,
+            num_warps=8 if self._width * self.dtype.itemsize > 512 else 4, num_stages=1,
         )  # fmt: skip
 
 

@@ -15,16 +15,29 @@ LOWEST = tl.constexpr(-3.0e38)
 
 
 @triton.jit
+def _tile(x, rows, inside, start, PIECE: tl.constexpr, D: tl.constexpr):
+    """Load a piece of the width of some rows, zeros outside."""
+    width = start + tl.arange(0, PIECE)
+    place = rows.to(tl.int64)[:, None] * D + width[None, :]
+    return tl.load(x + place, mask=inside[:, None] & (width < D)[None, :], other=0.0)
+
+
+@triton.jit
 def _logits(
     x, y, rows, columns, num_rows, num_columns,
     scale, log_weights, row_keys, column_keys, table,
     weight_row, weight_column, table_row, table_column,
     KEYS: tl.constexpr, EQUAL: tl.constexpr, NOT_SELF: tl.constexpr, TABLE: tl.constexpr, WEIGHTS: tl.constexpr,
-    SCALE_OF_COLUMNS: tl.constexpr, LOGIT_PRECISION: tl.constexpr, SUM: tl.constexpr,
+    SCALE_OF_COLUMNS: tl.constexpr, WIDTH: tl.constexpr, PIECE: tl.constexpr, D: tl.constexpr,
+    LOGIT_PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
-    """Form one block of logits from loaded rows and columns."""
-    s = tl.dot(x.to(SUM), tl.trans(y.to(SUM)), input_precision=LOGIT_PRECISION, out_dtype=SUM)
+    """Form one block of logits; the width is crossed in pieces, so that no whole row needs registers."""
     inside_rows, inside_columns = rows < num_rows, columns < num_columns
+    s = tl.zeros([rows.shape[0], columns.shape[0]], SUM)
+    for start in range(0, WIDTH, PIECE):
+        mine = _tile(x, rows, inside_rows, start, PIECE, D).to(SUM)
+        theirs = _tile(y, columns, inside_columns, start, PIECE, D).to(SUM)
+        s = tl.dot(mine, tl.trans(theirs), s, input_precision=LOGIT_PRECISION, out_dtype=SUM)
     inside = inside_rows[:, None] & inside_columns[None, :]
     if SCALE_OF_COLUMNS:
         s *= tl.load(scale + columns, mask=inside_columns, other=0.0)[None, :]
@@ -55,7 +68,7 @@ def row_sums(
     x, y, scale, log_weights, row_keys, column_keys, table,
     value, mixed, partial, num_rows, num_columns, first_row,
     weight_row, weight_column, table_row, table_column,
-    WIDTH: tl.constexpr, D: tl.constexpr,
+    WIDTH: tl.constexpr, PIECE: tl.constexpr, D: tl.constexpr,
     KEYS: tl.constexpr, EQUAL: tl.constexpr, NOT_SELF: tl.constexpr, TABLE: tl.constexpr, WEIGHTS: tl.constexpr,
     MIXED: tl.constexpr, PARTIAL: tl.constexpr, LOGIT_PRECISION: tl.constexpr, PRECISION: tl.constexpr,
     SUM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -64,23 +77,16 @@ def row_sums(
     [programs, M], the log-sum-exp of each column over this program's rows."""
     rows = first_row + tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     width = tl.arange(0, WIDTH)
-    across = width[None, :] < D
-    inside = (rows < num_rows)[:, None] & across
-    mine = tl.load(x + rows.to(tl.int64)[:, None] * D + width[None, :], mask=inside, other=0.0)
+    inside = (rows < num_rows)[:, None] & (width < D)[None, :]
     top = tl.full([ROWS], LOWEST, SUM)
     total = tl.zeros([ROWS], SUM)
     mean = tl.zeros([ROWS, WIDTH], SUM)
     for start in range(0, num_columns, COLUMNS):
         columns = start + tl.arange(0, COLUMNS)
-        theirs = tl.load(
-            y + columns.to(tl.int64)[:, None] * D + width[None, :],
-            mask=(columns < num_columns)[:, None] & across,
-            other=0.0,
-        )
         s = _logits(
-            mine, theirs, rows, columns, num_rows, num_columns, scale, log_weights, row_keys, column_keys, table,
+            x, y, rows, columns, num_rows, num_columns, scale, log_weights, row_keys, column_keys, table,
             weight_row, weight_column, table_row, table_column,
-            KEYS, EQUAL, NOT_SELF, TABLE, WEIGHTS, False, LOGIT_PRECISION, SUM,
+            KEYS, EQUAL, NOT_SELF, TABLE, WEIGHTS, False, WIDTH, PIECE, D, LOGIT_PRECISION, SUM,
         )  # fmt: skip
         if PARTIAL:
             highest = tl.maximum(tl.max(s, 0), LOWEST)
@@ -92,9 +98,8 @@ def row_sums(
         p = tl.exp(s - here[:, None])
         total = total * shrink + tl.sum(p, 1)
         if MIXED:
-            mean = mean * shrink[:, None] + tl.dot(
-                p, theirs.to(SUM), input_precision=PRECISION, out_dtype=SUM
-            )
+            theirs = _tile(y, columns, columns < num_columns, 0, WIDTH, D).to(SUM)
+            mean = tl.dot(p, theirs, mean * shrink[:, None], input_precision=PRECISION, out_dtype=SUM)
         top = here
     tl.store(value + rows, top + tl.log(total), mask=rows < num_rows)
     if MIXED:
@@ -107,7 +112,7 @@ def weighted_products(
     x, y, scale, log_weights, row_keys, column_keys, table,
     row_shift, row_factor, column_shift, column_factor, found, mass,
     num_rows, num_columns, weight_row, weight_column, table_row, table_column,
-    WIDTH: tl.constexpr, D: tl.constexpr,
+    WIDTH: tl.constexpr, PIECE: tl.constexpr, D: tl.constexpr,
     KEYS: tl.constexpr, EQUAL: tl.constexpr, NOT_SELF: tl.constexpr, TABLE: tl.constexpr, WEIGHTS: tl.constexpr,
     OF_ROWS: tl.constexpr, SCALE_OF_COLUMNS: tl.constexpr, PRODUCT: tl.constexpr, MASS: tl.constexpr,
     LOGIT_PRECISION: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
@@ -120,21 +125,16 @@ def weighted_products(
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     width = tl.arange(0, WIDTH)
-    across = width[None, :] < D
-    inside = (rows < num_rows)[:, None] & across
-    mine = tl.load(x + rows.to(tl.int64)[:, None] * D + width[None, :], mask=inside, other=0.0)
+    inside = (rows < num_rows)[:, None] & (width < D)[None, :]
     sums = tl.zeros([ROWS, WIDTH], SUM)
     masses = tl.zeros([ROWS], SUM)
     for start in range(0, num_columns, COLUMNS):
         columns = start + tl.arange(0, COLUMNS)
         known = columns < num_columns
-        theirs = tl.load(
-            y + columns.to(tl.int64)[:, None] * D + width[None, :], mask=known[:, None] & across, other=0.0
-        )
         s = _logits(
-            mine, theirs, rows, columns, num_rows, num_columns, scale, log_weights, row_keys, column_keys, table,
+            x, y, rows, columns, num_rows, num_columns, scale, log_weights, row_keys, column_keys, table,
             weight_row, weight_column, table_row, table_column,
-            KEYS, EQUAL, NOT_SELF, TABLE, WEIGHTS, SCALE_OF_COLUMNS, LOGIT_PRECISION, SUM,
+            KEYS, EQUAL, NOT_SELF, TABLE, WEIGHTS, SCALE_OF_COLUMNS, WIDTH, PIECE, D, LOGIT_PRECISION, SUM,
         )  # fmt: skip
         shift = tl.load(column_shift + columns, mask=known, other=0.0)
         factor = tl.load(column_factor + columns, mask=known, other=0.0)
@@ -148,7 +148,8 @@ def weighted_products(
         if SCALE_OF_COLUMNS:
             w *= tl.load(scale + columns, mask=known, other=0.0)[None, :]
         if PRODUCT:
-            sums += tl.dot(w, theirs.to(SUM), input_precision=PRECISION, out_dtype=SUM)
+            theirs = _tile(y, columns, known, 0, WIDTH, D).to(SUM)
+            sums = tl.dot(w, theirs, sums, input_precision=PRECISION, out_dtype=SUM)
     if PRODUCT:
         tl.store(found + rows.to(tl.int64)[:, None] * D + width[None, :], sums, mask=inside)
     if MASS:
