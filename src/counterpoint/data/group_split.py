@@ -42,7 +42,7 @@ def split_groups(
         own = members[label]
         if len(own) <= len(shares):
             raise CounterpointError(
-                f"class '{label}' has {len(own)} {what}{'s' * (len(own) != 1)} ({', '.join(sorted(own)[:3])}); a split by {what} "
+                f"class '{label}' has {len(own)} group{'s' * (len(own) != 1)} by {what} ({', '.join(sorted(own)[:3])}); a split by {what} "
                 f"into train, {' and '.join(shares)} needs at least {len(shares) + 1}: leave the class out with classes=..., "
                 "split by something else, or name the splits yourself"
             )
@@ -59,7 +59,7 @@ def split_groups(
         missing = {"train", *shares} - there
         if missing:
             raise CounterpointError(
-                f"no split by {what} was found with class '{label}' in {' and '.join(sorted(missing))}; its {what}s are shared "
+                f"no split by {what} was found with class '{label}' in {' and '.join(sorted(missing))}; its groups are shared "
                 "with other classes: try another seed, or name the splits yourself"
             )
     return found
