@@ -23,6 +23,7 @@ from counterpoint.kernels.similarity import (
     similarity_logsumexp_views,
     where,
 )
+from fused_paths import PATHS_ON_CPU, fused_on_cpu
 
 N, M, D = 13, 11, 4
 TINY, SMALL, LARGE = 1024, 6_000, 2**26
@@ -57,7 +58,8 @@ def both_paths(
     statistic: Callable[[], tuple[Tensor, ...]], leaves: list[Tensor], budget: int
 ) -> list[list[Tensor]]:
     found = []
-    for path in ("plain", "stream"):
+    # The fused kernels hardly look at the budget: once under the interpreter is enough.
+    for path in PATHS_ON_CPU if budget < LARGE else ("plain", "stream"):
         with kernel_path(path, budget_bytes=budget):
             values = statistic()
             total = sum(
@@ -66,7 +68,10 @@ def both_paths(
                 if v.requires_grad
             )
             found.append([*values, *torch.autograd.grad(total, leaves)])
-    return found
+    for fused in found[2:]:
+        for p, q in zip(found[0], fused):
+            close(q, p, 1e-12)
+    return found[:2]
 
 
 RULES: dict[str, Callable[[], list[Rule]]] = {
@@ -196,7 +201,10 @@ def test_views_mean_and_mask() -> None:
         close(q, p, 1e-12)
 
 
-def test_gradcheck() -> None:
+@pytest.mark.parametrize(
+    "path", ["stream", pytest.param("triton", marks=[*fused_on_cpu.marks, pytest.mark.slow])]
+)
+def test_gradcheck(path: str) -> None:
     a, b, z = draw(4, 3), draw(5, 3, seed=1), draw(5, 3, seed=2)
     s, rows = (
         torch.tensor(2.0, dtype=torch.float64, requires_grad=True),
@@ -204,7 +212,7 @@ def test_gradcheck() -> None:
     )
     bias = draw(5, seed=3)
     check = torch.autograd.gradcheck
-    with kernel_path("stream", budget_bytes=TINY):
+    with kernel_path(path, budget_bytes=TINY):
         assert check(
             lambda a, b, r, w: similarity_logsumexp(a, b, scale=r, log_weights=w), (a, b, rows, bias)
         )
@@ -240,7 +248,7 @@ def test_float32_against_float64_and_budget(scale: float) -> None:
 
 def test_half_precision_is_widened() -> None:
     a = draw(9, 8).detach().bfloat16().requires_grad_()
-    for path in ("plain", "stream"):
+    for path in PATHS_ON_CPU:
         with kernel_path(path, budget_bytes=TINY), torch.autocast("cpu", dtype=torch.bfloat16):
             value = similarity_logsumexp(a, scale=10.0, include=[not_self(9)])
             (grad,) = torch.autograd.grad(value.sum(), a)
@@ -249,7 +257,7 @@ def test_half_precision_is_widened() -> None:
         close(value, similarity_logsumexp(a.double(), scale=10.0, include=[not_self(9)]), 1e-6)
 
 
-@pytest.mark.parametrize("path", ["plain", "stream"])
+@pytest.mark.parametrize("path", ["plain", "stream", fused_on_cpu])
 def test_extremes(path: str) -> None:
     with kernel_path(path, budget_bytes=TINY):
         one = draw(1, D)

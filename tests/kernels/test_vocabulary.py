@@ -29,6 +29,7 @@ from counterpoint.kernels.vocabulary import (
     skewed_reverse,
     top_entries,
 )
+from fused_paths import PATHS_ON_CPU, fused_on_cpu
 
 KINDS = [
     FORWARD, REVERSE, jsd(0.5), jsd(0.1), skewed_forward(0.1), skewed_reverse(0.3), TOTAL_VARIATION, JEFFREYS,
@@ -82,13 +83,16 @@ def test_divergence_of_heads_equals_plain(kind: Kind, upstream: str) -> None:
     with kernel_path("plain"):
         want = divergence(s, t, kind, temperature=1.5)
         want_grads = gradients(want, g, s.hidden, s.weight, s.bias)
-    for dtype, relative, budget in [
-        (torch.float64, 1e-12, SMALL),
-        (torch.float64, 1e-12, 2**26),
-        (torch.float32, 2e-6, 2**14),
+    for path, dtype, relative, budget in [
+        ("stream", torch.float64, 1e-12, SMALL),
+        ("stream", torch.float64, 1e-12, 2**26),
+        ("stream", torch.float32, 2e-6, 2**14),
+        ("triton", torch.float32, 2e-6, 2**14),
     ]:
+        if path not in PATHS_ON_CPU or (path == "triton" and upstream == "uniform"):
+            continue
         s2, t2 = like(s, dtype), like(t, dtype)
-        with kernel_path("stream", budget_bytes=budget):
+        with kernel_path(path, budget_bytes=budget):
             got = divergence(s2, t2, kind, temperature=1.5)
             got_grads = gradients(got, g.to(dtype), s2.hidden, s2.weight, s2.bias)
         close(got, want, relative)
@@ -104,14 +108,15 @@ def test_divergence_of_dense_logits_equals_plain(kind: Kind) -> None:
     mask = torch.tensor([[True, False, True], [False, True, True]])
     up = torch.randn(2, 3, generator=g, dtype=torch.float64)
     results = []
-    for path in ("plain", "stream"):
+    for path in PATHS_ON_CPU:
         with kernel_path(path, budget_bytes=SMALL):
             d = divergence(s, t, kind, temperature=0.7, mask=mask)
             results.append((d, *gradients(d, up, s)))
-    for a, b in zip(*results):
-        close(b, a, 1e-12)
-    assert (results[1][0][~mask] == 0).all()
-    assert (results[1][1][~mask] == 0).all()
+    for other in results[1:]:
+        for a, b in zip(results[0], other):
+            close(b, a, 1e-12)
+        assert (other[0][~mask] == 0).all()
+        assert (other[1][~mask] == 0).all()
 
 
 @pytest.mark.parametrize("kind", [FORWARD, REVERSE, jsd(0.3), skewed_reverse(0.2), TOTAL_VARIATION], ids=str)
@@ -173,7 +178,7 @@ def test_log_probs_entropy_and_top_entries() -> None:
     mask = torch.tensor([True, True, False, True, False, True, True])
     up = torch.randn(N, 3, dtype=torch.float64)
     results = []
-    for path in ("plain", "stream"):
+    for path in PATHS_ON_CPU:
         with kernel_path(path, budget_bytes=SMALL):
             many = log_probs(s, torch.where(mask[:, None], ids, -100), temperature=1.2, mask=mask)
             one, spread = log_probs_and_entropy(s, ids[:, 0], temperature=1.2, mask=mask)
@@ -185,9 +190,10 @@ def test_log_probs_entropy_and_top_entries() -> None:
             results.append((many, one, spread, free, *grads))
             top = top_entries(s, 4)
         results[-1] += (top,)
-    for a, b in zip(*results):
-        close(b, a, 1e-12)
-    close(results[1][2], results[1][3], 1e-12)
+    for other in results[1:]:
+        for a, b in zip(results[0], other):
+            close(b, a, 1e-12)
+        close(other[2], other[3], 1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
@@ -200,8 +206,10 @@ def test_tiles_over_the_vocabulary(dtype: torch.dtype, options: dict[str, float]
     with kernel_path("plain"):
         want, want_entropy = log_probs_and_entropy(exact, ids, temperature=0.9)
         want_grads = gradients(want, up, exact.hidden, exact.weight, exact.bias)
-    for budget in (SMALL, 2**14, 2**24):
-        with kernel_path("stream", budget_bytes=budget):
+    for path, budget in (("stream", SMALL), ("stream", 2**14), ("stream", 2**24), ("triton", 2**14)):
+        if path not in PATHS_ON_CPU:
+            continue
+        with kernel_path(path, budget_bytes=budget):
             got, got_entropy = log_probs_and_entropy(s, ids, temperature=0.9)
             got_grads = gradients(got, up.to(got.dtype), s.hidden, s.weight, s.bias)
         exactly = dtype == torch.float64
@@ -228,7 +236,7 @@ def test_sparse_teacher_equals_the_dense_one_when_complete() -> None:
     assert divergence(torch.zeros(1, 8), padded).item() == pytest.approx(torch.tensor(8.0).log().item())
 
 
-@pytest.mark.parametrize("path", ["plain", "stream"])
+@pytest.mark.parametrize("path", ["plain", "stream", fused_on_cpu])
 def test_masked_classes_follow_zero_log_zero(path: str) -> None:
     s = torch.tensor([[1.0, 2.0, -torch.inf, 0.0]], dtype=torch.float64, requires_grad=True)
     t = torch.tensor([[1.0, 2.0, -torch.inf, -torch.inf]], dtype=torch.float64)
@@ -271,7 +279,7 @@ def test_half_precision_inputs_sum_in_float32(dtype: torch.dtype) -> None:
     with kernel_path("plain"):
         want = divergence(*exact, jsd(0.5))
         grads = gradients(want, up.double(), exact[0].hidden, exact[0].weight, exact[0].bias)
-    for path in ("plain", "stream"):
+    for path in PATHS_ON_CPU:
         with kernel_path(path, budget_bytes=2**14), torch.autocast("cpu", dtype=torch.bfloat16):
             got = divergence(s, t, jsd(0.5))
             found = gradients(got, up, s.hidden, s.weight, s.bias)

@@ -29,6 +29,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from fused_paths import INTERPRETED
+
 Checks = dict[str, Callable[[], None]]
 Handler = Callable[["Case"], Checks]
 
@@ -56,12 +58,15 @@ def handler_prefix(stem: str) -> str | None:
 
 
 def kernel_paths() -> list[str]:
-    """Kernel paths every check runs under: the plain formulas, and the streaming ones forced even at these sizes."""
+    """Kernel paths every check runs under: the plain formulas, and those in blocks forced even at these sizes.
+
+    The fused ones (slow) take part where Triton's interpreter runs them.
+    """
     try:
         from counterpoint.kernels.config import kernel_path  # noqa: F401
     except ImportError:
         return ["only"]
-    return ["plain", "stream"]
+    return ["plain", "stream", "triton"] if INTERPRETED else ["plain", "stream"]
 
 
 @contextlib.contextmanager
@@ -192,7 +197,10 @@ def vector_tests(handlers: dict[str, Handler]) -> Callable[..., None]:
             for check in [*_plan(handlers[prefix], case), "complete"]:
                 for kernel in kernel_paths():
                     id_ = f"{path.stem}/{case.name}/{check}-{kernel}"
-                    params.append(pytest.param(handlers[prefix], path, case.name, check, kernel, id=id_))
+                    marks = [pytest.mark.slow] if kernel == "triton" else []
+                    params.append(
+                        pytest.param(handlers[prefix], path, case.name, check, kernel, id=id_, marks=marks)
+                    )
 
     @pytest.mark.parametrize(("handler", "path", "case_name", "check", "kernel"), params)
     def test_vectors(handler: Handler, path: Path, case_name: str, check: str, kernel: str) -> None:
