@@ -37,6 +37,8 @@ class Workload:
         target: what is aimed at, in words.
         tolerance: largest error of a result relative to its largest entry.
         compare: whether arms compute the same numbers.
+        goals: the target in numbers: per peer, how many times our time it must take at least (CPU and wall); or
+            ``peak_mb``, ``seconds`` (ours at most), ``milliseconds_over`` (ours above the last arm's, at most).
     """
 
     name: str
@@ -47,6 +49,7 @@ class Workload:
     tolerance: float = TOLERANCE
     compare: bool = True
     warm: dict[str, int] = field(default_factory=dict)
+    goals: dict[str, float] = field(default_factory=dict)
 
 
 Step = Callable[[], dict]
@@ -144,9 +147,9 @@ def _measure(script: Path, workload: Workload, arms: tuple[str, ...], small: boo
             if round_number == 0 and workload.compare:
                 agreement = _agreement(Path(folder), arms, skipped)
     row = {
-        "workload": workload.name, "shape": workload.small if small else workload.shape, "target": workload.target,
+        "workload": workload.name, "shape": workload.small if small else workload.shape, "target": workload.target, "goals": workload.goals,
         "arms": {arm: _summary(runs[arm]) for arm in arms if runs[arm]}, "skipped": skipped,
-        "agreement": agreement, "agrees": all(e <= workload.tolerance for e in agreement.values()),
+        "agreement": agreement, "tolerance": workload.tolerance, "agrees": all(e <= workload.tolerance for e in agreement.values()),
         "machine": _machine(), "load": [round(x, 2) for x in load], "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip
     return row
@@ -202,6 +205,28 @@ def _machine() -> dict:
     }  # fmt: skip
 
 
+def judge(row: dict) -> dict[str, tuple[float, bool]]:
+    """Return what was reached per goal of a row, and whether that meets it."""
+    arms = row["arms"]
+    if "ours" not in arms:
+        return {}
+    ours, reached = arms["ours"], {}
+    for name, wanted in row["goals"].items():
+        if name == "peak_mb":
+            value = ours["peak_bytes"] / 1e6
+            reached[name] = value, value <= wanted
+        elif name == "seconds":
+            reached[name] = ours[name], ours[name] <= wanted
+        elif name == "milliseconds_over":
+            other = next(r for a, r in arms.items() if a != "ours")
+            value = ours["milliseconds_per_step"] - other["milliseconds_per_step"]
+            reached[name] = value, value <= wanted
+        elif name in arms:
+            value = min(arms[name][k] / ours[k] for k in ("cpu", "wall"))
+            reached[name] = value, value >= wanted and row["agreement"].get(name, 1.0) <= row["tolerance"]
+    return reached
+
+
 def _report(row: dict) -> None:
     ours = next(iter(row["arms"]), None)
     sys.stdout.write(f"\n{row['workload']}  {row['shape']}  target: {row['target']}\n")
@@ -213,6 +238,10 @@ def _report(row: dict) -> None:
             f"peak {run['peak_bytes'] / 1e6:8.1f} MB"
             + (f"  error {error:.1e}" if error is not None else "")
             + "\n"
+        )
+    for name, (value, met) in judge(row).items():
+        sys.stdout.write(
+            f"  {name}: {value:.2f}, wanted {row['goals'][name]:g}: {'met' if met else 'MISSED'}\n"
         )
     for arm, why in row["skipped"].items():
         sys.stdout.write(f"  {arm:<22} did not run: {why}\n")

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from harness import judge
+
 FOLDER = Path(__file__).resolve().parent
 TORCH = "torch==2.13.0"
 START, END = "<!-- table -->\n", "<!-- end of table -->\n"
@@ -27,8 +30,8 @@ def environment() -> str:
 def table(rows: list[dict]) -> str:
     """Lay the stored rows out: every peer's time over ours."""
     lines = [
-        "| workload | shape | ours | against | times ours (CPU) | times ours (wall) | peak, ours / peer | target |",
-        "|" + "---|" * 8,
+        "| workload | shape | ours | against | times ours (CPU) | times ours (wall) | peak, ours / peer | target | reached |",
+        "|" + "---|" * 9,
     ]
     for row in rows:
         ours = row["arms"].get("ours")
@@ -36,25 +39,30 @@ def table(rows: list[dict]) -> str:
             continue
         shape = ", ".join(f"{k}={v:,}" for k, v in row["shape"].items())
         peers = {a: r for a, r in row["arms"].items() if a != "ours"} or {"": None}
+        verdict = _verdict(row)
         for arm, run in peers.items():
             own = _own(ours)
             if run is None:
                 lines.append(
-                    f"| {row['workload']} | {shape} | {own} | | | | {ours['peak_bytes'] / 1e6:,.0f} MB | {row['target']} |"
+                    f"| {row['workload']} | {shape} | {own} | | | | {ours['peak_bytes'] / 1e6:,.0f} MB | {row['target']} | {verdict} |"
                 )
                 continue
             counted = (
-                ""
-                if row["agreement"].get(arm, 0) <= 1e-4 and row["agrees"]
-                else " (not counted: results differ)"
+                "" if row["agreement"].get(arm, 0) <= row["tolerance"] else " (not counted: results differ)"
             )
             extra = next((k for k in ("milliseconds_per_step", "seconds") if k in ours), None)
             ratios = [run[k] / ours[k] for k in (extra or "cpu", extra or "wall")]
             lines.append(
                 f"| {row['workload']} | {shape} | {own} | {arm}{counted} | {ratios[0]:.2f} | {ratios[1]:.2f} | "
-                f"{ours['peak_bytes'] / 1e6:,.0f} / {run['peak_bytes'] / 1e6:,.0f} MB | {row['target']} |"
+                f"{ours['peak_bytes'] / 1e6:,.0f} / {run['peak_bytes'] / 1e6:,.0f} MB | {row['target']} | {verdict} |"
             )
     return "\n".join(lines) + "\n"
+
+
+def _verdict(row: dict) -> str:
+    """Say of every goal of a row what was reached."""
+    found = judge(row).items()
+    return "; ".join(f"{name} {value:.3g}: {'met' if met else '**missed**'}" for name, (value, met) in found)
 
 
 def _own(ours: dict) -> str:
