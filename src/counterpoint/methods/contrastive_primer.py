@@ -25,7 +25,7 @@ from counterpoint.objectives.label_match import label_match
 from counterpoint.objectives.noise_contrast import scored_contrast
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.view_contrast import VIEWED, view_contrast
-from counterpoint.pairs.pseudo_labels import log_frequency, pseudo_labels
+from counterpoint.pairs.pseudo_labels import log_frequency, pseudo_labels, uncommon
 from counterpoint.pairs.views import everyone
 from counterpoint.training import Optimizer, Run
 from counterpoint.training.batches import Batch
@@ -34,6 +34,14 @@ Objective = Literal[
     "bce", "infonce", "ranking_nce", "binary_nce", "negative_sampling", "ebm_hinge", "ebm_log", "ebm_square_square",
     "ntxent", "oneway", "symmetric", "supcon", "n_pair", "pair_margin", "triplet_l2", "triplet_cos",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What words are drawn as labels: words [V] bool that may be, log_share [V] of each among all drawn."""
+
+    words: Tensor
+    log_share: Tensor
 
 
 @dataclass(kw_only=True)
@@ -46,6 +54,7 @@ class ContrastivePrimer(Method):
         pretraining_epochs: passes over all training texts; 0 leaves pretraining out.
         epochs: passes over the labelled texts; 0, or data without labels, leaves fine-tuning out.
         positives, negatives: g and b, words drawn from the text itself and from the others of the batch.
+        common: share of the words that are no labels, the commonest first: they say nothing about a text.
         collisions: what a drawn word is that the text has, too: "true", "leave out", or "ignore" to call it false.
         positive_weight: factor of true labels in the BCE of fine-tuning.
         class_negatives: classes drawn for each text as false labels in fine-tuning; 0 for all of them.
@@ -64,6 +73,7 @@ class ContrastivePrimer(Method):
     epochs: float = 10
     positives: int = 5
     negatives: int = 15
+    common: float = 0.01
     collisions: Literal["true", "leave out", "ignore"] = "true"
     positive_weight: float = 10.0
     class_negatives: int = 0
@@ -91,8 +101,10 @@ class ContrastivePrimer(Method):
         run.optimize(net, Optimizer(name="adam", learning_rate=self.learning_rate), name="pretraining")
         run.optimize(net, Optimizer(name="adam", learning_rate=self.tuning_rate), name="tuning")
         rows = coded(net, data.train.texts, data.train.targets, data.train.labelled)
+        words = uncommon(rows.ids, rows.mask, net.words.cpu(), self.common)
+        drawn = Drawn(words.to(run.device), log_frequency(rows.ids, rows.mask, words).to(run.device))
         for number in run.rounds(len(phases)):  # a budget is shared evenly between the two
-            phases[number](net, rows, run)
+            phases[number](net, rows, drawn, run)
         return net.encoder if self.objective in VIEWED and not labelled else net
 
     def classifier(self, model: nn.Module, data: Texts, seed: int) -> TextClassifier:
@@ -106,9 +118,8 @@ class ContrastivePrimer(Method):
             )
         return TextClassifier(encoder, head)
 
-    def pretrain(self, net: TextClassifier, rows: Coded, run: Run) -> None:
+    def pretrain(self, net: TextClassifier, rows: Coded, drawn: Drawn, run: Run) -> None:
         """All training texts, no labels (but in "supcon", which groups by those there are)."""
-        noise = log_frequency(rows.ids, rows.mask, net.words.cpu()).to(run.device)
         groups, width = _groups(rows), rows.ids.shape[1]
         for batch in run.batches(
             rows,
@@ -120,19 +131,18 @@ class ContrastivePrimer(Method):
             if self.objective in VIEWED:
                 loss = self.views_loss(net, batch, run, groups[batch.index].to(run.device), width)
             else:
-                loss = self.words_loss(net, batch, run, self.sentences(net, batch.items, run), noise)
+                loss = self.words_loss(net, batch, run, self.sentences(net, batch.items, run), drawn)
             run.step({"pretraining": loss}, optimizer="pretraining")
 
-    def tune(self, net: TextClassifier, rows: Coded, run: Run) -> None:
+    def tune(self, net: TextClassifier, rows: Coded, drawn: Drawn, run: Run) -> None:
         """The labelled texts against the classes' names."""
         run.once("labels seen", lambda: net.head.seen.fill_(True))  # type: ignore[union-attr, operator]
         known = Coded(*(part[rows.labelled] for part in (rows.ids, rows.mask, rows.targets, rows.labelled)))
-        noise = log_frequency(rows.ids, rows.mask, net.words.cpu()).to(run.device)
         for batch in run.batches(known, self.batch_size, epochs=self.epochs, name="tuning"):
             sentences = self.sentences(net, batch.items, run)
             terms = {"classes": self.classes_loss(net.head(sentences, net.encoder), batch)}
             if self.mix > 0 and batch.size > 1:
-                words = self.words_loss(net, batch, run, sentences, noise)
+                words = self.words_loss(net, batch, run, sentences, drawn)
                 terms["words"] = Loss(words.values, words.counts, weight=self.mix)
             run.step(terms, optimizer="tuning")
 
@@ -141,17 +151,17 @@ class ContrastivePrimer(Method):
         return run.forward(net, items.ids, items.mask)
 
     def words_loss(
-        self, net: TextClassifier, batch: Batch, run: Run, sentences: Tensor, noise: Tensor
+        self, net: TextClassifier, batch: Batch, run: Run, sentences: Tensor, drawn: Drawn
     ) -> Loss:
         """Texts against words of their own and of others."""
         found = pseudo_labels(
-            batch.items.ids, batch.items.mask, net.words, batch, run,
+            batch.items.ids, batch.items.mask, drawn.words, batch, run,
             true=self.positives, drawn=self.negatives, collisions=self.collisions,
         )  # fmt: skip
         scores = net.head.matcher(sentences[:, None], net.vectors(found.ids))  # type: ignore[union-attr, operator]
         if self.objective == "bce" or self.objective in VIEWED:
             return label_match(scores, found.targets, found.valid)
-        g, share = found.true, noise[found.ids]
+        g, share = found.true, drawn.log_share[found.ids]
         losses = scored_contrast(
             self.objective,  # type: ignore[arg-type]
             scores[:, :g],

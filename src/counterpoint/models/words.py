@@ -31,18 +31,19 @@ def split(text: str) -> list[str]:
     return WORD.findall(text.lower())
 
 
-def vocabulary(texts: Iterable[str], least: int = 3, most: int = 50_000, drop: int = 0) -> list[str]:
-    """Words in at least ``least`` texts, the commonest first, without the ``drop`` commonest of all.
+def vocabulary(texts: Iterable[str], least: int = 3, most: int = 50_000, drop: float = 0.0) -> list[str]:
+    """Words in at least ``least`` texts, the commonest first, without the ``drop`` (a share) commonest of them.
 
     Raises:
         CounterpointError: no word is common enough.
 
-    >>> vocabulary(["a cup of tea", "a pot of tea", "tea"], least=2, drop=1)
+    >>> vocabulary(["a cup of tea", "a pot of tea", "tea"], least=2, drop=0.4)
     ['a', 'of']
     """
     counts = Counter(word for text in texts for word in set(split(text)))
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    kept = [word for word, count in ranked[drop:] if count >= least][:most]
+    kept = [word for word, count in ranked if count >= least]
+    kept = kept[int(drop * len(kept)) :][:most]
     if not kept:
         raise CounterpointError(
             f"no word occurs in {least} texts (of {len(counts)} different words); give more text, or a model that brings a "

@@ -100,3 +100,25 @@ def log_frequency(ids: Tensor, mask: Tensor, words: Tensor, smooth: float = 1.0)
     usable = mask.bool() & words[ids]
     counts = torch.bincount(ids[usable], minlength=len(words)).double() + smooth
     return (counts / counts.sum()).log().float()
+
+
+def uncommon(ids: Tensor, mask: Tensor, words: Tensor, share: float) -> Tensor:
+    """[V] bool: ``words`` without the commonest ``share`` of those that occur, which say nothing about a text.
+
+    Raises:
+        CounterpointError: a share that leaves no word.
+
+    >>> ids = torch.tensor([[0, 1, 1, 2]])
+    >>> uncommon(ids, torch.ones(1, 4), torch.tensor([True, True, True]), share=0.4).tolist()
+    [True, False, True]
+    """
+    usable = mask.bool() & words[ids]
+    counts = torch.bincount(ids[usable], minlength=len(words))
+    present = int((counts > 0).sum())
+    if not present or not 0 <= share < 1:
+        raise CounterpointError(
+            f"common={share} of {present} words that may be labels; expected a share from 0 to below 1, and texts with whole words"
+        )
+    kept = words.clone()
+    kept[counts.argsort(descending=True, stable=True)[: int(share * present)]] = False
+    return kept

@@ -18,6 +18,9 @@ from counterpoint.models import disentangled, text_folder, text_transformer, wor
 from counterpoint.models.label_match import MatchHead, renamed
 from counterpoint.models.text import TextClassifier
 
+COMMON = 0.01
+"""Share of the words, the commonest, that the model "words" leaves out."""
+
 
 class TextTask:
     """The kind "text": see ``data.text.load_texts`` for the options of ``load_data``.
@@ -51,7 +54,7 @@ class TextTask:
     def load_model(self, spec: str, data: Texts, seed: int) -> nn.Module:
         """Build or open a model.
 
-        "words" (word vectors, pooled), "words:3" (with a convolution over three words) and "transformer" (a small BERT,
+        "words" (word vectors without the commonest hundredth of the words, pooled), "words:3" (with a convolution over three words) and "transformer" (a small BERT,
         two layers of 128) and "deberta" (the same size, disentangled attention) start from nothing, with the training texts'
         vocabulary. "bert-tiny", "minilm-l6" or the folder of a transformers encoder start from what it learnt. A folder that
         counterpoint wrote is opened as it was saved.
@@ -60,7 +63,9 @@ class TextTask:
             return _for_classes(text_folder.load(Path(spec)), data, spec)
         name, _, kernel = spec.partition(":")
         if name == "words" and (not kernel or kernel.isdigit()):
-            return text_folder.fresh_words(words.vocabulary(data.train.texts), int(kernel or 0), seed)
+            # Without order, words that every text has (the, of) would drown the others in the mean.
+            names = words.vocabulary(data.train.texts, drop=0.0 if kernel else COMMON)
+            return text_folder.fresh_words(names, int(kernel or 0), seed)
         if spec == "transformer":
             return text_transformer.fresh_transformer(words.vocabulary(data.train.texts), seed=seed)
         if spec == "deberta":
