@@ -54,7 +54,8 @@ class ContrastivePrimer(Method):
         pretraining_epochs: passes over all training texts; 0 leaves pretraining out.
         epochs: passes over the labelled texts; 0, or data without labels, leaves fine-tuning out.
         positives, negatives: g and b, words drawn from the text itself and from the others of the batch.
-        common: share of the words that are no labels, the commonest first: they say nothing about a text.
+        common: share of the words that are no labels, the commonest first; for vocabularies with words that say nothing
+            about a text ("words" has none, a transformer's has: about 0.01).
         collisions: what a drawn word is that the text has, too: "true", "leave out", or "ignore" to call it false.
         positive_weight: factor of true labels in the BCE of fine-tuning.
         class_negatives: classes drawn for each text as false labels in fine-tuning; 0 for all of them.
@@ -73,7 +74,7 @@ class ContrastivePrimer(Method):
     epochs: float = 10
     positives: int = 5
     negatives: int = 15
-    common: float = 0.01
+    common: float = 0.0
     collisions: Literal["true", "leave out", "ignore"] = "true"
     positive_weight: float = 10.0
     class_negatives: int = 0
