@@ -7,18 +7,47 @@ as well, and is called true or left out. n texts of this rank, N of all, L token
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError, nearest
 
-if TYPE_CHECKING:
-    from counterpoint.training import Run
-    from counterpoint.training.batches import Batch
-
 Collisions = Literal["true", "leave out", "ignore"]
+
+
+class Draws(Protocol):
+    """The part of ``batch.random`` that is needed; both return [n, *shape]."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw uniformly from [0, 1)."""
+
+    def integers(self, high: int, *shape: int) -> Tensor:
+        """Draw from 0 to high - 1."""
+
+
+class Rows(Protocol):
+    """The part of a batch that is needed: its size over all processes, and where this one's rows start."""
+
+    @property
+    def size(self) -> int:
+        """N."""
+
+    @property
+    def offset(self) -> int:
+        """Place of this process's first row."""
+
+    @property
+    def random(self) -> Draws:
+        """Random numbers per row."""
+
+
+class Gathers(Protocol):
+    """The part of a run that is needed."""
+
+    def gather_constant(self, rows: Tensor) -> Tensor:
+        """All processes' rows [N, ...] from this one's [n, ...], without gradient."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +64,8 @@ def pseudo_labels(
     ids: Tensor,
     mask: Tensor,
     words: Tensor,
-    batch: Batch,
-    run: Run,
+    batch: Rows,
+    run: Gathers,
     *,
     true: int = 5,
     drawn: int = 15,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterpoint.study.case import Arm, Case, Claim
+from counterpoint.study.case import Arm, Case, Claim, Range
 
 SHARES = {"3 %": 0.03, "10 %": 0.1, "all": 1.0}
 PASSES = {"3 %": [10, 30, 60], "10 %": [10, 20, 40], "all": [4, 8, 16]}
@@ -23,11 +23,11 @@ def arms() -> dict[str, Arm]:
         ),
     }
     for name, share in SHARES.items():
-        tune = {"tuning_rate": [2e-3, 4e-3], "epochs": PASSES[name]}
-        for arm, settings in (("pretrained", PRETRAINING), ("scratch", {"pretraining_epochs": 0})):
+        tune: dict[str, Range] = {"tuning_rate": [2e-3, 4e-3], "epochs": PASSES[name]}
+        for arm, passes in (("pretrained", 6), ("scratch", 0)):
             found[f"{arm}, {name}"] = Arm(
                 method="contrastive-primer",
-                settings=settings,
+                settings={"pretraining_epochs": passes},
                 tune=tune,
                 data_options={"labelled": share},
             )
