@@ -64,7 +64,8 @@ def beam_search(
         log_p = log_p.unflatten(0, (num, width)).masked_fill(ended[..., None], -torch.inf)
         # An ended beam has one way to go on, at no cost, so that it competes with those still speaking.
         log_p[..., PAD] = torch.where(ended, 0.0, -torch.inf)
-        score, place = (score[..., None] + log_p).flatten(1).topk(beams, 1)
+        total = (score[..., None] + log_p).flatten(1)
+        score, place = total.topk(min(beams, total.shape[1]), 1)
         beam, token = place // log_p.shape[-1], place % log_p.shape[-1]
         ids = torch.cat([ids[rows, beam], token[..., None]], -1)
         memory = told.unflatten(0, (num, width))[rows, beam]

@@ -27,7 +27,7 @@ from counterpoint.kernels.vocabulary import log_probs
 from counterpoint.methods.base import Method
 from counterpoint.models.continual import Student
 from counterpoint.models.lexicon import Lexicon
-from counterpoint.models.understanding import IntentDecoder, IntentHead, with_head
+from counterpoint.models.understanding import IntentDecoder, with_head
 from counterpoint.objectives.continual import (
     audio_text_contrast,
     distillation_share,
@@ -68,7 +68,8 @@ class Coconut(Method):
         distillation_weight: of "tokens", "sequence" and "audio".
         beams: of the decoding for "sequence".
         longest: longest target in tokens; the rest of a longer transcript is not learnt.
-        batch_size, epochs, learning_rate, weight_decay: AdamW per stage, new and kept clips mixed.
+        batch_size, epochs, weight_decay: AdamW per stage, new and kept clips mixed.
+        learning_rate: None is 5e-5 for a pretrained encoder, 1e-3 for the small one.
     """
 
     key: ClassVar[str] = "coconut"
@@ -95,7 +96,7 @@ class Coconut(Method):
     longest: int = 64
     batch_size: int = 32
     epochs: float = 30
-    learning_rate: float = 5e-5
+    learning_rate: float | None = None
     weight_decay: float = 0.1
 
     def fit(self, model: nn.Module, data: Audio, run: Run) -> nn.Module:
@@ -109,10 +110,10 @@ class Coconut(Method):
                 f"{cut} of {len(data.train)} transcripts are longer than longest={self.longest} tokens; their ends are not learnt"
             )
         understanding = with_head(model, self.head, lexicon, seed=run.seed)
-        if hasattr(
-            understanding.encoder, "freeze_front"
-        ):  # convolutions over the waveform stay as they were pretrained
+        pretrained = hasattr(understanding.encoder, "freeze_front")
+        if pretrained:  # convolutions over the waveform stay as they are
             understanding.encoder.freeze_front()  # type: ignore[operator]
+        rate = self.learning_rate or (5e-5 if pretrained else 1e-3)
         student = run.state(model=Student(understanding, run.seed))
         memory, past, table = run.state(
             memory=ReplayMemory(self._capacity(data), len(data.classes)),
@@ -128,7 +129,7 @@ class Coconut(Method):
             source = Mixed(data.train, new, kept, goals, said=said, share=self.replay_share)
             run.optimize(
                 student,
-                Optimizer(name="adamw", learning_rate=self.learning_rate, weight_decay=self.weight_decay),
+                Optimizer(name="adamw", learning_rate=rate, weight_decay=self.weight_decay),
             )
             for batch in run.batches(source, self.batch_size, epochs=self.epochs):
                 run.step(self._losses(student, past.model, batch, tasks, stage, run))
@@ -145,7 +146,8 @@ class Coconut(Method):
         self, student: Student, teacher: Student, batch: Any, tasks: list[list[int]], stage: int, run: Run
     ) -> dict[str, Loss]:
         """The named terms of a batch of new and replayed clips."""
-        items, kinds, head = batch.items, self._kinds(), student.model.head
+        items, kinds = batch.items, self._kinds()
+        head: Any = student.model.head
         replayed, labels, ids, mask = (items[name] for name in ("replayed", "labels", "ids", "mask"))
         seen = [label for part in tasks[: stage + 1] for label in part]
         before = [label for part in tasks[:stage] for label in part]
@@ -184,13 +186,12 @@ class Coconut(Method):
             terms["contrast"] = Loss(loss.values, loss.counts, self.contrast_weight, loss.stats)
         weight, again = self.distillation_weight, replayed[:, None]
         if "tokens" in kinds:
-            loss = token_distillation(
-                head.scores(out["hidden"]), head_of(teacher).scores(old["hidden"]), mask & again
-            )  # type: ignore[operator]
+            known = teacher.model.head.scores(old["hidden"])  # type: ignore[operator]
+            loss = token_distillation(head.scores(out["hidden"]), known, mask & again)
             terms["tokens"] = Loss(loss.values, loss.counts, weight)
         if "sequence" in kinds:
             told = items["said_mask"]
-            loss = aggregate(-log_probs(head.scores(out["said"]), items["said"], mask=told), told)  # type: ignore[operator]
+            loss = aggregate(-log_probs(head.scores(out["said"]), items["said"], mask=told), told)
             terms["sequence"] = Loss(loss.values, loss.counts, weight)
         if "audio" in kinds:
             loss = aggregate(feature_distance(out["states"], old["states"]), out["frames"] & again)
@@ -225,9 +226,7 @@ class Coconut(Method):
         """What the frozen model gives for the rows of ``place``; zeros, which nothing reads, for the others."""
         waves = items["waves"]
         if not len(place):
-            place = torch.arange(
-                min(1, len(waves)), device=waves.device
-            )  # shapes, of a row that nothing reads
+            place = torch.arange(min(1, len(waves)), device=waves.device)  # for the shapes; nothing reads it
         parts = run.forward(
             teacher, waves[place], items["lengths"][place], items["ids"][place], intents=intents
         )
@@ -243,8 +242,8 @@ class Coconut(Method):
             batch = data.train[torch.tensor(rows)].to(run.device)
             with torch.no_grad():
                 heard = teacher.model.heard(batch.waves, batch.lengths)
-            decoder = head_of(teacher)
-            return beam_search(decoder, *heard, beams=self.beams, limit=self.longest)  # type: ignore[arg-type]
+            decoder: Any = teacher.model.head
+            return beam_search(decoder, *heard, beams=self.beams, limit=self.longest)
 
         return run.stage("decode", decode, over=kept.tolist(), size=64) if len(kept) else []
 
@@ -308,8 +307,3 @@ class Coconut(Method):
 
 def _remember(memory: ReplayMemory, chosen: Callable[[], dict[int, Tensor]]) -> None:
     memory.update(chosen())
-
-
-def head_of(student: Student) -> IntentHead:
-    """The head of a student or of its copy."""
-    return student.model.head
