@@ -72,25 +72,29 @@ def main(capability: int) -> None:
             for width in widths:
                 contrast(dtype, width)
         for dtype in (torch.float32, torch.float64):
-            rows(dtype)
+            rows(dtype, 9000)
+        # Sizes of 1 become constants of the program.
+        rows(torch.float32, 1)
+        contrast(torch.float32, 1, count=1)
 
 
-def contrast(dtype: torch.dtype, width: int) -> None:
-    a, b = (torch.zeros(n, width, dtype=dtype).requires_grad_() for n in (20_000, 300))
+def contrast(dtype: torch.dtype, width: int, count: int | None = None) -> None:
+    a, b = (torch.zeros(count or n, width, dtype=dtype).requires_grad_() for n in (20_000, 300))
     scale = torch.ones(len(a)).requires_grad_()
     labels = torch.zeros(len(a), dtype=torch.long), torch.zeros(len(b), dtype=torch.long)
     weights = torch.zeros(len(b)).requires_grad_()
-    rules = [similarity.different(*labels)]
+    table = torch.ones(len(a), len(b), dtype=torch.bool)
+    rules = [similarity.different(*labels), similarity.same(*labels), similarity.where(table)]
     similarity.similarity_logsumexp(a, b, scale=scale, include=rules, log_weights=weights).sum().backward()
     sum(v.sum() for v in similarity.similarity_logsumexp_both(a, b)).backward()
     similarity.similarity_logsumexp(a, include=[similarity.not_self(len(a))]).sum().backward()
 
 
-def rows(dtype: torch.dtype) -> None:
+def rows(dtype: torch.dtype, entries: int) -> None:
     h, w, t = (
         torch.zeros(3, 16, dtype=dtype),
-        torch.zeros(9000, 16, dtype=dtype),
-        torch.zeros(3, 9000, dtype=dtype),
+        torch.zeros(entries, 16, dtype=dtype),
+        torch.zeros(3, entries, dtype=dtype),
     )
     h, w = h.requires_grad_(), w.requires_grad_()
     head, ids = vocabulary.Head(h, w, softcap=30.0), torch.zeros(3, dtype=torch.long)

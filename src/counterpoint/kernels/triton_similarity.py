@@ -162,16 +162,17 @@ class _Table:
 
     def _launch(self, kernel: Any, programs: int, *arguments: Any, **constants: Any) -> None:
         table, weights = self.table, self.log_weights
-        kernel[(programs,)](
-            self.x, self.y, self.scale, self.x if weights is None else weights, self.row_keys, self.column_keys,
-            self.x if table is None else table, *(self.x if v is None else v for v in arguments),
-            *((0, 0) if weights is None else weights.stride()), *((0, 0) if table is None else table.stride()),
-            WIDTH=self._width, PIECE=min(self._width, PIECE), D=self.x.shape[1], KEYS=len(self.row_keys), EQUAL=self.equal, NOT_SELF=self.not_self,
-            TABLE=table is not None, WEIGHTS=weights is not None, **constants,
-            LOGIT_PRECISION=_precision(self.x.dtype), PRECISION=_precision(self.dtype),
-            SUM=tl.float64 if self.dtype == torch.float64 else tl.float32, ROWS=self.height, COLUMNS=32,
-            num_warps=8 if self._width * self.dtype.itemsize > 512 else 4, num_stages=1,
-        )  # fmt: skip
+        with torch.cuda.device_of(self.x):  # Triton launches on the current device
+            kernel[(programs,)](
+                self.x, self.y, self.scale, self.x if weights is None else weights, self.row_keys, self.column_keys,
+                self.x if table is None else table, *(self.x if v is None else v for v in arguments),
+                *((0, 0) if weights is None else weights.stride()), *((0, 0) if table is None else table.stride()),
+                WIDTH=self._width, PIECE=min(self._width, PIECE), D=self.x.shape[1], KEYS=len(self.row_keys),
+                EQUAL=self.equal, NOT_SELF=self.not_self, TABLE=table is not None, WEIGHTS=weights is not None, **constants,
+                LOGIT_PRECISION=_precision(self.x.dtype), PRECISION=_precision(self.dtype),
+                SUM=tl.float64 if self.dtype == torch.float64 else tl.float32, ROWS=self.height, COLUMNS=32,
+                num_warps=8 if self._width * self.dtype.itemsize > 512 else 4, num_stages=1,
+            )  # fmt: skip
 
 
 class _Side:
@@ -190,9 +191,8 @@ def _precision(dtype: torch.dtype) -> str:
     """
     if dtype == torch.float64 or torch.version.hip is not None:
         return "ieee"
-    return (
-        "tf32x3" if dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest" else "tf32"
-    )
+    short = dtype != torch.float32 or torch.backends.cuda.matmul.fp32_precision == "tf32"
+    return "tf32" if short else "tf32x3"
 
 
 def _whole(rule: Rule) -> tuple[Tensor, Tensor]:

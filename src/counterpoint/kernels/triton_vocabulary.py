@@ -54,9 +54,10 @@ def _over_rows(kernel: Any, z: Tensor, *arguments: Any, **constants: Any) -> Non
     """Run a kernel with one program per row of [n, c]."""
     if z.numel():
         block = max(128, min(4096, triton.next_power_of_2(z.shape[1]) // 2))
-        kernel[(len(z),)](
-            z, z.stride(0), z.shape[1], *arguments, **constants, BLOCK=block, num_warps=8 if block > 1024 else 4
-        )  # fmt: skip
+        with torch.cuda.device_of(z):  # Triton launches on the current device
+            kernel[(len(z),)](
+                z, z.stride(0), z.shape[1], *arguments, **constants, BLOCK=block, num_warps=8 if block > 1024 else 4
+            )  # fmt: skip
 
 
 def _gradient(
