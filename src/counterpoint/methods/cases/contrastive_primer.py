@@ -5,7 +5,7 @@ from __future__ import annotations
 from counterpoint.study.case import Arm, Case, Claim, Range
 
 SHARES = {"3 %": 0.03, "10 %": 0.1, "all": 1.0}
-PASSES = {"3 %": [10, 30, 60], "10 %": [10, 20, 40], "all": [4, 8, 16]}
+PASSES = {"3 %": [10, 30, 60], "10 %": [10, 20, 40], "all": [4, 8, 12]}
 PRETRAINING = {"pretraining_epochs": 6}
 
 
@@ -50,7 +50,7 @@ CASE = Case(
     data="fortunes",
     budget={},
     seeds=5,
-    trials=4,
+    trials=3,
     baseline="scratch, 10 %",
     arms=arms(),
     metrics=("macro_ap", "tail_ap", "accuracy", "macro_f1"),
