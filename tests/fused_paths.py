@@ -11,7 +11,7 @@ INTERPRETED = installed() and interpreted()
 DEVICE = torch.device("cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu")
 FUSED = INTERPRETED or (installed() and DEVICE.type == "cuda")
 
-needs_fused = pytest.mark.skipif(not FUSED, reason="Triton has no build for this platform")
+needs_fused = pytest.mark.skipif(not FUSED, reason="Triton is not installed")
 """For tests that put their tensors on DEVICE."""
 
 fused_on_cpu = pytest.param(

@@ -179,6 +179,25 @@ def test_dense_log_probs_mask_sparse_teacher_and_top_entries() -> None:
         assert torch.equal(top_entries(z, 2), z.topk(2, -1).indices)
 
 
+def test_one_position_one_entry_and_no_position() -> None:
+    one, ids = head_parts(2, torch.float64, n=1), torch.tensor([300], device=DEVICE)
+    agrees(
+        lambda h, w, b: (log_probs(Head(h, w, b), ids), divergence(Head(h, w, b), Head(-h, w, b), "reverse")),
+        *one,
+    )
+    with kernel_path("triton", budget_bytes=SMALL):
+        assert divergence(draw(2, 1), draw(2, 1, seed=1)).tolist() == [0.0, 0.0]
+        h, w, b = head_parts(2, torch.float64)
+        nowhere = torch.zeros(3, dtype=torch.bool, device=DEVICE)
+        for value in (
+            divergence(Head(h, w, b), Head(-h, w, b), mask=nowhere),
+            log_probs(Head(h, w, b), torch.full((3,), -100, device=DEVICE), mask=nowhere),
+            entropy(Head(h, w, b), mask=nowhere),
+        ):
+            assert value.tolist() == [0.0, 0.0, 0.0]
+            assert all((g == 0).all() for g in torch.autograd.grad(value.sum(), (h, w, b)))
+
+
 def test_gradients_where_the_factors_differ_from_the_foreseen_ones() -> None:
     h, w, b = head_parts(5, torch.float64)
     teacher = draw(3, 301, seed=9).detach()
