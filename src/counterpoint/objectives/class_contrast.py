@@ -30,6 +30,9 @@ def class_contrast(
     *,
     temperature: float = 0.1,
     margin: float = 0.2,
+    alpha: float = 2.0,
+    beta: float = 50.0,
+    base: float = 0.5,
     candidates: Tensor | None = None,
     candidate_labels: Tensor | None = None,
     offset: int | Tensor = 0,
@@ -41,6 +44,7 @@ def class_contrast(
         anchors: [n, D], with ``labels`` [n].
         temperature: of "supcon".
         margin: of "triplet".
+        alpha, beta, base: sharpness over positives and negatives, and threshold, of "multi-similarity".
         candidates, candidate_labels, offset: all ranks' rows, as in ``supcon_out``.
 
     Returns:
@@ -60,5 +64,5 @@ def class_contrast(
         return triplet(anchors, labels, margin=margin, **where)  # type: ignore[arg-type]
     if name in ("multi-similarity", "multi-similarity+miner"):
         epsilon = 0.1 if name.endswith("miner") else None
-        return multi_similarity(anchors, labels, epsilon=epsilon, **where)  # type: ignore[arg-type]
+        return multi_similarity(anchors, labels, alpha=alpha, beta=beta, base=base, epsilon=epsilon, **where)  # type: ignore[arg-type]
     raise CounterpointError(f"contrast '{name}'; {nearest(name, get_args(ClassContrast))}")
