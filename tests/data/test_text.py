@@ -156,6 +156,14 @@ def test_wrong_input_teaches(tmp_path, change, options, lesson):
         load_texts(write(tmp_path / "a.jsonl", change(rows())), **options)
 
 
+def test_evaluation_without_labels_teaches(tmp_path):
+    table = rows()
+    for name, part in (("train", table[:100]), ("validation", [{**r, "label": ""} for r in table[100:]])):
+        write_csv(tmp_path / f"{name}.csv", part)
+    with pytest.raises(CounterpointError, match="no validation text has a label"):
+        load_texts(tmp_path)
+
+
 def test_wrong_files_teach(tmp_path):
     with pytest.raises(CounterpointError, match="there is no data"):
         load_texts(tmp_path / "none.csv")

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from counterpoint.data import text_rows
+from counterpoint.data.text_split import proportional, split_rows, text_key
 from counterpoint.errors import CounterpointError
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -128,8 +127,8 @@ class Texts:
         bare = len(self.train) - int(self.train.labelled.sum())
         if self.classes and bare:
             lines.append(f"{bare} of {len(self.train)} training texts without a label: read as text only")
-        seen = {_key(text) for text in self.train.texts}
-        shared = [sum(_key(text) in seen for text in part.texts) for part in (self.validation, self.test)]
+        seen = {text_key(text) for text in self.train.texts}
+        shared = [sum(text_key(text) in seen for text in part.texts) for part in (self.validation, self.test)]
         if any(shared):
             lines.append(f"warning: {shared[0]} validation and {shared[1]} test texts are in train, too")
         return [*lines, *self.notes]
@@ -213,11 +212,11 @@ def build(
     for number, row in enumerate(rows):
         targets[number, [place[label] for label in row.labels]] = True
     first = np.array([place[row.labels[0]] if row.labels else -1 for row in rows])
-    parts = _split(rows, first, validation, test, seed, name, notes)
+    parts = split_rows(rows, first, validation, test, seed, name, notes)
     if limit is not None:
         if limit < 2:
             raise CounterpointError(f"limit={limit}; expected at least 2 training texts")
-        parts["train"] = np.sort(_proportional(first, parts["train"], seed)[:limit])
+        parts["train"] = np.sort(proportional(first, parts["train"], seed)[:limit])
     lines = {
         part: Lines(tuple(rows[i].text for i in index.tolist()), targets[index], targets[index].any(1))
         for part, index in parts.items()
@@ -234,9 +233,11 @@ def build(
         notes=tuple(notes),
         name=name,
     )
-    if classes and not bool(data.test.labelled.any()):
+    bare = [part for part in ("validation", "test") if not bool(data.splits()[part].labelled.any())]
+    if classes and bare:
         raise CounterpointError(
-            f"{name}: no test text has a label; nothing could be measured: give labelled test texts"
+            f"{name}: no {bare[0]} text has a label; nothing could be measured: give labelled {bare[0]} texts, or leave that file out and "
+            "have them cut from the training texts"
         )
     data = data if labelled == 1.0 else _hide(data, labelled, seed)
     return data if mislabelled == 0.0 else _mislabel(data, mislabelled, seed)
@@ -267,65 +268,6 @@ def _classes(rows: Sequence[text_rows.Row], name: str) -> tuple[str, ...]:
     return tuple(sorted(found, key=int if numbers else str))
 
 
-def _split(
-    rows: Sequence[text_rows.Row],
-    first: np.ndarray,
-    validation: float,
-    test: float,
-    seed: int,
-    name: str,
-    notes: list[str],
-) -> dict[str, np.ndarray]:
-    named = np.array([row.split or "train" for row in rows])
-    strange = set(named) - set(SPLITS)
-    if strange:
-        raise CounterpointError(
-            f"{name}: a split called '{min(strange)}'; expected train, validation and test"
-        )
-    parts = {part: np.flatnonzero(named == part) for part in SPLITS}
-    if not len(parts["train"]):
-        raise CounterpointError(
-            f"{name}: no training texts, only {', '.join(sorted(set(named)))}; add a train file"
-        )
-    shares = {
-        part: share for part, share in (("validation", validation), ("test", test)) if not len(parts[part])
-    }
-    if not shares:
-        return parts
-    notes.append(f"{' and '.join(shares)} cut from the training texts (stratified, seed {seed})")
-    pool = parts["train"]
-    leader: dict[bytes, int] = {}
-    owner = np.array([leader.setdefault(_key(rows[i].text), i) for i in pool.tolist()])
-    side = dict.fromkeys(np.unique(owner).tolist(), "train")
-    random = np.random.default_rng(seed)
-    for label in np.unique(first[list(side)]):
-        own = random.permutation([i for i in side if first[i] == label])
-        start = 0
-        for part, share in shares.items():
-            # Texts without a label are of no use to the evaluation, unless nothing has one.
-            count = round(share * len(own)) if label >= 0 or (first < 0).all() else 0
-            side |= dict.fromkeys(own[start : start + count].tolist(), part)
-            start += count
-    where = np.array([side[i] for i in owner.tolist()])
-    parts |= {part: pool[where == part] for part in ("train", *shares)}
-    for part, index in parts.items():
-        if not len(index):
-            raise CounterpointError(
-                f"{name}: too few labelled texts to cut a {part} split; give more, or a {part} file"
-            )
-    return parts
-
-
-def _proportional(labels: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
-    """``rows`` in an order of which every beginning has the classes in their proportions; unlabelled rows come last."""
-    order = np.random.default_rng(seed).permutation(rows)
-    place = np.empty(len(order))
-    for label in np.unique(labels[order]):
-        mine = np.flatnonzero(labels[order] == label)
-        place[mine] = (np.arange(len(mine)) + 0.5) / len(mine) if label >= 0 else 2.0
-    return order[np.argsort(place, kind="stable")]
-
-
 def _hide(data: Texts, labelled: float, seed: int) -> Texts:
     """Keep the labels of a share, or of so many, of the labelled training texts."""
     known = np.flatnonzero(data.train.labelled.numpy())
@@ -336,7 +278,7 @@ def _hide(data: Texts, labelled: float, seed: int) -> Texts:
     count = round(labelled * len(known)) if labelled < 1 else int(labelled)
     if count > len(known):
         raise CounterpointError(f"labelled={count}, but only {len(known)} training texts have labels")
-    order = _proportional(data.train.labels.numpy(), known, seed)
+    order = proportional(data.train.labels.numpy(), known, seed)
     keep = torch.zeros(len(data.train), dtype=torch.bool)
     keep[torch.from_numpy(order[:count].copy())] = True
     note = f"training may use the labels of {count} of {len(known)} labelled texts (drawn with seed {seed})"
@@ -364,10 +306,3 @@ def _mislabel(data: Texts, share: float, seed: int) -> Texts:
         truth=data.train.targets if data.truth is None else data.truth,
         notes=(*data.notes, note),
     )
-
-
-def _key(text: str) -> bytes:
-    """A text without regard to case and spaces."""
-    return hashlib.blake2b(
-        " ".join(text.lower().split()).encode("utf-8", "surrogatepass"), digest_size=12
-    ).digest()

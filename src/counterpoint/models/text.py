@@ -166,6 +166,7 @@ def with_linear_head(
         isinstance(model, TextClassifier)
         and isinstance(model.head, LinearHead)
         and model.classes == tuple(classes)
+        and model.multi_label == multi_label
     ):
         return model
     encoder = encoder_of(model)
