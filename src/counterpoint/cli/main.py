@@ -36,6 +36,7 @@ app.command("reproduce", short_help="Run a paper's effect, write the evidence.")
 app.command("report", short_help="Draw a page from runs and studies.")(results.report)
 app.command("export", short_help="Copy a trained model out.")(results.export)
 app.command("recommend-items", short_help="Recommend items to a user.")(results.recommend_items)
+app.command("export-embeddings", short_help="Write vectors for a search index.")(results.export_embeddings)
 app.command("demo", hidden=True)(demo.demo)
 
 

@@ -1,4 +1,4 @@
-"""``counterpoint report``, ``export`` and ``recommend-items``: what to do with what came out."""
+"""``counterpoint report``, ``export``, ``recommend-items`` and ``export-embeddings``: what to do with what came out."""
 
 from __future__ import annotations
 
@@ -58,3 +58,22 @@ def recommend_items(
     screen = console()
     for rank, (item, score) in enumerate(top(folder, who, k), start=1):
         screen.print(f"{rank:3d}  {item}  [dim]{score:.4f}[/]")
+
+
+@command
+def export_embeddings(
+    model: Annotated[
+        Path | None, typer.Option(help="model folder of a recommender", show_default=False)
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="new folder for .npy and .txt files, or a .safetensors file", show_default=False),
+    ] = None,
+) -> None:
+    """Write users' and items' vectors for an inner-product index such as FAISS."""
+    from counterpoint.models.recommender_export import export_embeddings as write
+
+    example = "counterpoint export-embeddings --model OUT/model --to index"
+    folder, target = options.required(model, "--model", example), options.required(to, "--to", example)
+    for file in write(folder, target):
+        typer.echo(file)

@@ -280,7 +280,8 @@ def load_recommender(folder: str | Path) -> Recommender:
         CounterpointError: the folder is missing or is not a recommender's.
     """
     path = Path(folder)
-    if not path.is_dir() and (path.is_absolute() or len(path.parts) != 2):
+    repository = not path.is_absolute() and len(path.parts) == 2 and not path.parent.exists()
+    if not path.is_dir() and not repository:
         raise CounterpointError(
             f"{folder}: there is no such folder; expected one written by a recommender's training"
         )
@@ -288,7 +289,15 @@ def load_recommender(folder: str | Path) -> Recommender:
         raise CounterpointError(
             f"{folder}: no config.json in it; expected a folder written by a recommender's training"
         )
-    return Recommender.from_pretrained(str(folder))
+    try:
+        return Recommender.from_pretrained(str(folder))
+    except OSError as error:
+        if path.is_dir():
+            raise
+        raise CounterpointError(
+            f"{folder}: no such folder here, and no repository of that name could be read ({type(error).__name__}); "
+            "expected a folder written by a recommender's training"
+        ) from None
 
 
 def recommend_items(
