@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from functools import partial
 
+import pytest
 import torch
-from harness import Case, Checks, vector_tests
+from harness import Case, Checks, folder, load_cases, vector_tests
 from torch import Tensor
 
 from counterpoint.models.label_match import Matcher, mean_vectors
@@ -98,3 +99,20 @@ test_primer = vector_tests(
         "contrastive-primer_cless": cless,
     }
 )
+
+
+@pytest.mark.parametrize(
+    "path", sorted(folder().glob("contrastive-primer_scores*.npz")), ids=lambda p: p.stem
+)
+def test_single_precision(path):
+    for case in load_cases(path):
+        for name in case.losses():
+            s, n = (case.tensor(key, dtype=torch.float32).requires_grad_() for key in ("s_pos", "s_neg"))
+            noise = tuple(case.tensor(key, dtype=torch.float32) for key in ("logq_pos", "logq_neg"))
+            loss = noise_contrast.scored_contrast(
+                name, s, n, log_noise=noise, temperature=case.number("temperature")
+            ).mean()
+            loss.backward()
+            case.expect(f"{name}/loss", loss, rtol=2e-5, atol=1e-6)
+            case.expect(f"{name}/grad_s_pos", s.grad, rtol=2e-5, atol=1e-6)
+            case.expect(f"{name}/grad_s_neg", n.grad, rtol=2e-5, atol=1e-6)
