@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from html import escape
+from pathlib import Path
 
 from counterpoint.study import html
 from counterpoint.study.plots import Series, curve
@@ -37,6 +39,7 @@ def section(result: Result, anchor: str) -> tuple[str, str]:
         parts.append(
             f"<h2>Figures on {escape(split)}</h2>" + html.table(("metric", "before", "after", "change"), body)
         )
+    parts += _stages(result.folder)
     line = html.curve_of(result.folder)
     if len(line) > 1:
         drawing = curve(Series(result.key, "var(--c0)", line), title=f"Loss of {result.key}")
@@ -57,3 +60,22 @@ def section(result: Result, anchor: str) -> tuple[str, str]:
     parts.append(f'<p class="note mono">fingerprint {escape(result.data["fingerprint"])}</p>')
     parts.append("<h2>Machine and versions</h2>" + html.environment(result.environment) + "</section>")
     return title, "\n".join(parts)
+
+
+def _stages(folder: Path) -> list[str]:
+    """What was measured after every stage of a continual training, if the model folder says so."""
+    file = folder / "model" / "stages.csv"
+    if not file.exists():
+        return []
+    with file.open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    names = [name for name in rows[0] if name != "split"] if rows else []
+    parts = []
+    for split in dict.fromkeys(row["split"] for row in rows):
+        body = [[_cell(row[name]) for name in names] for row in rows if row["split"] == split]
+        parts.append(f"<h2>Stages on {escape(split)}</h2>" + html.table(names, body, text=(1,)))
+    return parts
+
+
+def _cell(text: str) -> str:
+    return f"{float(text):.3f}" if "." in text and text.replace(".", "", 1).isdigit() else escape(text)

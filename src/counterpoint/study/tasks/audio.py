@@ -60,8 +60,9 @@ class AudioTask:
         head = Path(spec) / "head"
         return SpeechClassifier.open(encoder, head, data.classes) if head.is_dir() else encoder
 
-    def save_model(self, model: nn.Module, folder: Path) -> None:
+    def save_model(self, model: nn.Module, folder: Path | str) -> None:
         """Write the encoder as an ordinary folder, a classifier's head to ``head/`` and one of intents to ``intents/`` inside."""
+        folder = Path(folder)
         encoder = model.encoder if isinstance(model, SpeechClassifier | Understanding) else model
         if not hasattr(encoder, "save_pretrained"):
             raise CounterpointError(

@@ -1,0 +1,104 @@
+"""The page of coconut: its snippet and commands run as printed (on made-up commands, one epoch), its settings and case hold."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shlex
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from counterpoint import api
+from counterpoint.methods.catalog import load
+
+PAGE = Path(__file__).parents[2] / "docs" / "methods" / "coconut.md"
+WORDS = {
+    "dial": "please dial one",
+    "stop": "stop now",
+    "next": "the next message",
+    "repeat": "say it again please",
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+
+
+@pytest.fixture
+def _commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("soundfile")
+    folder, draw = tmp_path / "commands", np.random.default_rng(0)
+    folder.mkdir()
+    rows = []
+    for number in range(48):
+        intent = list(WORDS)[number % 4]
+        name = f"{number}.wav"
+        time = np.arange(int(draw.integers(4000, 8000))) / 16_000
+        tone = np.sin(2 * np.pi * 300 * (1 + number % 4) * time) * (time < 0.2)
+        with wave.open(str(folder / name), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(16_000)
+            file.writeframes((9000 * tone + 50 * draw.normal(size=len(time))).astype("<i2").tobytes())
+        rows.append({"file": name, "intent": intent, "text": WORDS[intent], "speaker": f"s{number // 4}"})
+    with (folder / "metadata.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("_commands")
+def test_the_snippet_runs_as_printed() -> None:
+    (code,) = blocks("python")
+    exec(compile(code.replace("epochs=20", "epochs=1"), "coconut.md", "exec"), {})
+    assert Path("model/intents/model.safetensors").exists()
+    assert Path("model/stages.csv").read_text().count("\n") == 5
+
+
+@pytest.mark.usefixtures("_commands")
+def test_commands_run_as_printed() -> None:
+    from counterpoint.cli.main import app
+
+    (script,) = blocks("sh")
+    for line in script.replace("--epochs 20", "--epochs 1").splitlines():
+        result = CliRunner().invoke(app, shlex.split(line)[1:])
+        assert result.exit_code == 0, (line, result.output, result.exception)
+    assert Path("runs/coconut/model/intents/config.json").exists()
+    report = Path("coconut.html").read_text(encoding="utf-8")
+    assert "Stages on test" in report
+    assert "task 2" in report
+
+
+def test_the_settings_table_names_every_setting_with_its_default() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for name, value in vars(load("coconut").settings()).items():
+        row = next((line for line in page.splitlines() if line.startswith(f"| `{name}` |")), "")
+        assert row, f"{name} is not in the table"
+        assert row.split("|")[2].strip() in (str(value), f"`{value}`"), (name, value, row)
+
+
+def test_what_it_is_compared_with_are_settings() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    table = page[page.index("| compared with |") : page.index("The saved folder holds")]
+    for given in re.findall(r"`([a-z_]+)=([^` ]+)", table):
+        load("coconut").settings(**dict([given]))
+
+
+def test_the_case_is_fair() -> None:
+    case, plan = api.reproduction("coconut")
+    entries = {entry.name: entry for entry in plan.entries}
+    assert plan.seeds >= 5
+    assert {str(entry.recipe.budget) for entry in plan.entries} == {str(case.budget)}
+    assert {str(entry.tune["learning_rate"]) for entry in plan.entries} == {"[0.0003, 0.001, 0.003]"}
+    weights = {
+        str(entries[name].tune.get("contrast_weight"))
+        for name in ("replay + ntpt", "replay + nspt", "coconut")
+    }
+    assert len(weights) == 1
+    assert entries["joint"].recipe.settings["tasks"] == 1
+    assert entries["fine-tuning"].recipe.settings["memory"] == 0
