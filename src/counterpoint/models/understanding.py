@@ -210,8 +210,11 @@ class Understanding(nn.Module):
         states, mask = self.frames(waves, lengths)
         return masked_mean(states, mask), states, mask
 
-    def save_head(self, folder: Path) -> None:
-        """Write the head, and the stages' table if there is one, below an encoder's folder."""
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the encoder's ordinary folder with the head's in ``intents/``, and the stages' table if there is one."""
+        whole: Any = self.encoder
+        whole.save_pretrained(folder)
+        folder = Path(folder)
         self.head.save_pretrained(folder / FOLDER)
         if self.stages:
             with (folder / STAGES).open("w", encoding="utf-8", newline="") as file:
@@ -258,7 +261,7 @@ def with_head(
 
 
 def load_head(encoder: nn.Module, folder: Path, classes: Sequence[str]) -> Understanding:
-    """Open what ``save_head`` wrote below ``folder``.
+    """Open the model that ``save_pretrained`` wrote to ``folder``, its encoder already opened.
 
     Raises:
         CounterpointError: it knows other intents than ``classes``, or holds no intent head.
