@@ -152,6 +152,6 @@ def test_freezing_and_rates(tmp_path):
 
 def test_a_head_of_other_classes_is_refused(tmp_path):
     model = SpeechClassifier.fresh(SmallSpeech(8000), ["a", "b"], 0)
-    model.save_head(tmp_path / "head")
+    model.save_pretrained(tmp_path)
     with pytest.raises(CounterpointError, match="tells apart a, b; the data has a, c"):
         SpeechClassifier.open(model.encoder, tmp_path / "head", ["a", "c"])

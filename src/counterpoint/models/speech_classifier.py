@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,9 +62,11 @@ class SpeechClassifier(nn.Module):
         vectors, scores = self.head(self.encoder(waves, lengths))
         return (vectors, scores) if classify else vectors
 
-    def save_head(self, folder: Path) -> None:
-        """Write the head's own folder."""
-        self.head.save_pretrained(folder)
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the encoder's ordinary folder with the head's in ``head/``."""
+        whole: Any = self.encoder
+        whole.save_pretrained(folder)
+        self.head.save_pretrained(Path(folder) / "head")
 
     @classmethod
     def fresh(

@@ -63,16 +63,11 @@ class AudioTask:
     def save_model(self, model: nn.Module, folder: Path | str) -> None:
         """Write the encoder as an ordinary folder, a classifier's head to ``head/`` and one of intents to ``intents/`` inside."""
         folder = Path(folder)
-        encoder = model.encoder if isinstance(model, SpeechClassifier | Understanding) else model
-        if not hasattr(encoder, "save_pretrained"):
+        if not hasattr(model, "save_pretrained"):
             raise CounterpointError(
-                f"{type(encoder).__name__} has no save_pretrained; derive it from huggingface_hub.PyTorchModelHubMixin"
+                f"{type(model).__name__} has no save_pretrained; derive it from huggingface_hub.PyTorchModelHubMixin"
             )
-        encoder.save_pretrained(folder)  # type: ignore[operator]
-        if isinstance(model, SpeechClassifier):
-            model.save_head(folder / "head")
-        if isinstance(model, Understanding):
-            model.save_head(folder)
+        model.save_pretrained(folder)  # type: ignore[operator]
 
     def evaluate(self, model: nn.Module, data: Audio, split: str, seed: int = 0) -> dict[str, float]:
         """Measure answers and vectors on "validation" or "test"; see ``evaluation.speech``, and ``evaluation.understanding``."""
