@@ -1,0 +1,78 @@
+"""The case of Vega: both sides of every claim are tuned alike and see the same data, and the figures are what they say."""
+
+import math
+
+import pytest
+import torch
+
+from counterpoint import api
+from counterpoint.data.text import build
+from counterpoint.data.text_rows import Row
+from counterpoint.methods.cases import vega
+from counterpoint.models.text import TextClassifier, with_linear_head
+from counterpoint.models.words import WordEncoder
+
+
+def test_the_case_is_fair() -> None:
+    case, plan = api.reproduction("vega")
+    entries = {entry.name: entry for entry in plan.entries}
+    assert plan.seeds >= 5
+    for claim in case.claims:
+        one, other = (entries[name] for name in claim.contrast)
+        assert one.recipe.data_options == other.recipe.data_options
+        assert one.recipe.model == other.recipe.model
+        if "texts: as it came" not in claim.contrast:
+            assert str(one.tune) == str(other.tune) != "{}"
+    for name, entry in entries.items():
+        if entry.recipe.key == "vega" and not name.startswith("texts"):
+            on = [
+                s
+                for s in (
+                    "replaced_tokens",
+                    "sentence_contrast",
+                    "self_calibrated",
+                    "adversarial",
+                    "transductive",
+                )
+                if entry.recipe.settings[s]
+            ]
+            assert len(on) == 1, name
+
+
+def test_figures_of_hidden_labels() -> None:
+    rows = [
+        Row(f"{'tea' if i % 2 else 'sea'} {i}", ("tea" if i % 2 else "sea",), None, f"row {i}")
+        for i in range(60)
+    ]
+    data = build(rows, False, "made", labelled=10)
+
+    class Reader(torch.nn.Module):
+        classes, multi_label = data.classes, False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(1, 1)
+
+        def forward(self, sentences, encoder=None):
+            place = data.classes.index("tea")
+            return (
+                torch.nn.functional.one_hot((sentences[:, 0] > 0).long() * (2 * place - 1) + 1 - place, 2)
+                * 9.0
+            )
+
+    encoder = WordEncoder(["tea", "sea"], dropout=0.0)
+    plain = with_linear_head(encoder, data.classes, False, 0)
+    found = vega.measure(plain, data, "test", 0)
+    assert 0 <= found["asked_accuracy"] <= 1
+    assert math.isnan(found["retrieval"])
+    with torch.no_grad():  # a classifier that reads the word
+        encoder.table.weight.zero_()
+        encoder.table.weight[3, 0], encoder.table.weight[4, 0] = 1.0, -1.0
+    encoder.body = torch.nn.Sequential(torch.nn.Identity())
+    right = vega.measure(TextClassifier(encoder, Reader()), data, "test", 0)
+    assert right["asked_accuracy"] == 1.0
+    assert right["asked_less_unseen"] == pytest.approx(0.0)
+    assert right["calibration_error"] < 0.01
+    bare = vega.measure(encoder, data, "test", 0)
+    assert math.isnan(bare["asked_accuracy"])
+    assert not math.isnan(bare["retrieval"])
