@@ -299,6 +299,21 @@ def test_wrong_names_and_missing_labels_teach(tmp_path, data):
         fit(tmp_path / "strength", data, "tfidf", {"strength": 0.0}, steps=1)
 
 
+def test_classes_that_read_alike_are_refused(tmp_path):
+    table = [
+        Row(r["text"], (r["label"] if n % 2 else "old-stones",), None, "row") for n, r in enumerate(rows(120))
+    ]
+    with pytest.raises(
+        CounterpointError, match="'old-stones' and 'old_stones' read alike: they have the same"
+    ):
+        fit(tmp_path, build(table, False, "made"), "contrastive-primer", SMALL)
+    known = made(labelled=0.0)
+    TASK.save_model(fit(tmp_path / "run", known, "contrastive-primer", SMALL), tmp_path / "model")
+    foreign = build(_others(), False, "others")
+    with pytest.raises(CounterpointError, match="no word of theirs is known"):
+        fit(tmp_path / "other", foreign, "contrastive-primer", SMALL, model=str(tmp_path / "model"))
+
+
 def test_views_without_labels_give_an_encoder(tmp_path):
     bare = made(labelled=0.0)
     found = fit(tmp_path, bare, "contrastive-primer", {**SMALL, "objective": "ntxent"})

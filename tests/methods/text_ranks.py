@@ -21,7 +21,7 @@ METHODS = {
     "noise": ("contrastive-primer", {"objective": "binary_nce", "class_negatives": 2}),
     "views": ("contrastive-primer", {"objective": "ntxent", "hide": 0.2}),
     "groups": ("contrastive-primer", {"objective": "supcon", "hide": 0.2}),
-    "triplets": ("contrastive-primer", {"objective": "triplet_l2", "hide": 0.2}),
+    "triplets": ("contrastive-primer", {"objective": "triplet_cos", "hide": 0.2}),
     "classifier": ("text-classifier", {"dropout": 0.0}),
 }
 

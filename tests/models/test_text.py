@@ -128,6 +128,14 @@ def test_labels_are_read_as_their_words():
     assert MatchHead(8, 6)(sentences, encoder).shape == (5, 0)
 
 
+def test_names_are_in_the_vocabulary_however_common_or_rare():
+    texts = ["people speak", "people sing", "people hum tao", "speak sing hum"]
+    assert vocabulary(texts, least=2, drop=0.25) == ["hum", "sing", "speak"]
+    assert vocabulary(texts, least=2, drop=0.25, keep=["people of tao", "hum"]) == [
+        "hum", "sing", "speak", "people", "of", "tao",
+    ]  # fmt: skip
+
+
 def test_weighted_words_against_scikit_learn():
     from sklearn.feature_extraction.text import TfidfVectorizer
 

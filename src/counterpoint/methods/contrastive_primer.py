@@ -117,6 +117,14 @@ class ContrastivePrimer(Method):
             head = fresh_match_head(
                 encoder, data.classes, data.label_texts, data.multi_label, seed, hidden=self.hidden
             )
+        read: dict[tuple[int, ...], str] = {}
+        for name, ids in zip(head.classes, head.label_ids, strict=True):
+            other = read.setdefault(tuple(sorted(ids)), name)
+            if other != name:
+                raise CounterpointError(
+                    f"the classes '{other}' and '{name}' read alike: {'they have the same words' if ids else 'no word of theirs is known to the model'}; "
+                    "give them names of different words that your texts use, or take text-classifier, which does not read names"
+                )
         return TextClassifier(encoder, head)
 
     def pretrain(self, net: TextClassifier, rows: Coded, drawn: Drawn, run: Run) -> None:

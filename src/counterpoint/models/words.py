@@ -31,8 +31,12 @@ def split(text: str) -> list[str]:
     return WORD.findall(text.lower())
 
 
-def vocabulary(texts: Iterable[str], least: int = 3, most: int = 50_000, drop: float = 0.0) -> list[str]:
+def vocabulary(
+    texts: Iterable[str], least: int = 3, most: int = 50_000, drop: float = 0.0, keep: Iterable[str] = ()
+) -> list[str]:
     """Words in at least ``least`` texts, the commonest first, without the ``drop`` (a share) commonest of them.
+
+    The words of the texts ``keep`` (such as the names of classes) are in it however common or rare they are.
 
     Raises:
         CounterpointError: no word is common enough.
@@ -44,6 +48,7 @@ def vocabulary(texts: Iterable[str], least: int = 3, most: int = 50_000, drop: f
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     kept = [word for word, count in ranked if count >= least]
     kept = kept[int(drop * len(kept)) :][:most]
+    kept = list(dict.fromkeys([*kept, *(word for text in keep for word in split(text))]))
     if not kept:
         raise CounterpointError(
             f"no word occurs in {least} texts (of {len(counts)} different words); give more text, or a model that brings a "

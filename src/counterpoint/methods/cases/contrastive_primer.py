@@ -87,7 +87,7 @@ CASE = Case(
         ),
     ),
     notes=(
-        "5,980 training texts, 6,200 words; a network of 64 dimensions; pretraining sees these texts alone, five passes",
+        "5,980 training texts, 6,100 words; a network of 64 dimensions; pretraining sees these texts alone, five passes",
         "the epochs that tuning chooses from are the same with and without pretraining, whose passes come on top",
         "the split and which texts keep their labels are the same for all seeds: intervals are over initial weights and draws; TF-IDF has neither",
         "the paper's comparison with a large pretrained network on web texts needs its data and a GPU; it is not made here",

@@ -54,7 +54,7 @@ class TextTask:
     def load_model(self, spec: str, data: Texts, seed: int) -> nn.Module:
         """Build or open a model.
 
-        "words" (word vectors without the commonest hundredth of the words, pooled), "words:3" (with a convolution over three words) and "transformer" (a small BERT,
+        "words" (word vectors without the commonest hundredth of the words but for the classes' names, pooled), "words:3" (with a convolution over three words) and "transformer" (a small BERT,
         two layers of 128) and "deberta" (the same size, disentangled attention) start from nothing, with the training texts'
         vocabulary. "bert-tiny", "minilm-l6" or the folder of a transformers encoder start from what it learnt. A folder that
         counterpoint wrote is opened as it was saved.
@@ -64,7 +64,7 @@ class TextTask:
         name, _, kernel = spec.partition(":")
         if name == "words" and (not kernel or kernel.isdigit()):
             # Without order, words that every text has (the, of) would drown the others in the mean.
-            names = words.vocabulary(data.train.texts, drop=0.0 if kernel else COMMON)
+            names = words.vocabulary(data.train.texts, drop=0.0 if kernel else COMMON, keep=data.label_texts)
             return text_folder.fresh_words(names, int(kernel or 0), seed)
         if spec == "transformer":
             return text_transformer.fresh_transformer(words.vocabulary(data.train.texts), seed=seed)
