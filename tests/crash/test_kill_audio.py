@@ -1,0 +1,47 @@
+"""Trainings on clips, killed with SIGKILL at random moments, end with the unbroken run's bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from crash_harness import check
+
+from counterpoint.methods.catalog import load, row
+from counterpoint.study.recipe import recipe_of
+from counterpoint.study.single import execute
+from own_clips import folder
+
+pytest.importorskip("soundfile")
+
+SMALL = {"batch_size": 12, "per_class": 4, "learning_rate": 1e-3}
+RUNS = {
+    "joint": ("speech-varieties", {**SMALL, "noise": 0.1}),
+    "two parts": ("speech-varieties", {**SMALL, "use": "pretraining", "contrast": "supcon", "projection": 8}),
+}
+
+
+def command(name: str, clips: Path) -> Callable[[Path], object]:
+    key, settings = RUNS[name]
+    made = recipe_of(
+        load(key).settings(**settings),
+        row(key).kind,
+        data=str(folder(clips)),
+        data_options={"group": "prefix", "sample_rate": 8000},
+        model="conv-speech",
+        budget={"steps": 60},
+        seed=1,
+    )
+    return lambda out: execute(made, out, progress=False, checkpoint_seconds=0.1)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_killed_runs_end_with_the_same_bits(tmp_path: Path, name: str) -> None:
+    assert check(command(name, tmp_path / "clips"), tmp_path / "runs", trials=2, seed=0) >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
+def test_ten_kills(tmp_path: Path, name: str) -> None:
+    assert check(command(name, tmp_path / "clips"), tmp_path / "runs", trials=10, seed=7) >= 7
