@@ -29,6 +29,7 @@ FORMS = {
     "student": {"contrast": "student"},
     "classes": {"head": "classifier", "distillation": "classes"},
     "classes and audio": {"head": "classifier", "distillation": "classes + audio"},
+    "replayed classes": {"distillation": "replayed-classes"},
     "replay": {"contrast_weight": 0.0, "multimodal_weight": 0.0},
     "fine-tuning": {"memory": 0},
     "joint": {"tasks": 1},

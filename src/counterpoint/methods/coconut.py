@@ -33,6 +33,7 @@ from counterpoint.objectives.continual import (
     distillation_share,
     old_class_distillation,
     replayed_contrast,
+    replayed_share,
     token_distillation,
 )
 from counterpoint.objectives.matching import feature_distance
@@ -43,7 +44,7 @@ from counterpoint.pairs.replayed import Mixed, targets
 from counterpoint.teachers.past import Past
 from counterpoint.training import Optimizer, Run
 
-KINDS = ("tokens", "sequence", "audio", "classes")
+KINDS = ("tokens", "sequence", "audio", "classes", "replayed-classes")
 
 
 @dataclass(kw_only=True)
@@ -62,9 +63,9 @@ class Coconut(Method):
         multimodal: clips that are tied to their transcripts: "new" ones or "all".
         multimodal_weight: lambda_MM; 0 is off.
         temperature: tau of both contrasts.
-        distillation: of replayed clips, joined by "+": "tokens" (the teacher's distributions), "sequence" (its own decoded
-            transcripts), "audio" (its states); of all clips, "classes" (old intents' scores, weighed by their number);
-            "" is none.
+        distillation: kinds joined by "+", "" is none. Of replayed clips: "tokens" (the teacher's distributions), "sequence"
+            (its own decoded transcripts), "audio" (its states), "replayed-classes" (its scores of old intents, weighed by
+            how many clips are replayed); of all clips: "classes" (weighed by how many intents are old).
         distillation_weight: of "tokens", "sequence" and "audio".
         beams: of the decoding for "sequence".
         longest: longest target in tokens; the rest of a longer transcript is not learnt.
@@ -105,7 +106,7 @@ class Coconut(Method):
         tasks = class_order(len(data.classes), self.tasks, run.seed)
         lexicon = Lexicon.of(data.classes, data.train.texts)
         goals, cut = targets(lexicon, data.train, self.longest)
-        if cut:
+        if cut and (self.head == "decoder" or self.multimodal_weight):
             run.say(
                 f"{cut} of {len(data.train)} transcripts are longer than longest={self.longest} tokens; their ends are not learnt"
             )
@@ -148,11 +149,13 @@ class Coconut(Method):
         """The named terms of a batch of new and replayed clips."""
         items, kinds = batch.items, self._kinds()
         head: Any = student.model.head
+        scored = bool({"classes", "replayed-classes"} & set(kinds))
         replayed, labels, ids, mask = (items[name] for name in ("replayed", "labels", "ids", "mask"))
         seen = [label for part in tasks[: stage + 1] for label in part]
         before = [label for part in tasks[:stage] for label in part]
         asked = {name: items[name] for name in ("said", "said_mask") if name in items}
-        out = run.forward(student, items["waves"], items["lengths"], ids, intents="classes" in kinds, **asked)
+        wanted = {"intents": scored, "states": "audio" in kinds}
+        out = run.forward(student, items["waves"], items["lengths"], ids, **wanted, **asked)
         label = self._label_loss(head, out, labels, ids, mask, seen)
         terms = {"label": label}
         if self.multimodal_weight:
@@ -168,7 +171,7 @@ class Coconut(Method):
         every = self.contrast == "ntpt" or "classes" in kinds
         hears = (self.contrast != "student" and self.contrast_weight) or kinds
         place = torch.arange(len(labels), device=labels.device) if every else replayed.nonzero().squeeze(1)
-        old = self._remembered(teacher, items, place, "classes" in kinds, run) if hears else {}
+        old = self._remembered(teacher, items, place, wanted, run) if hears else {}
         if self.contrast_weight:
             z, t = out["kept"], None if self.contrast == "student" else old["kept"]
             loss = replayed_contrast(
@@ -194,13 +197,20 @@ class Coconut(Method):
             loss = aggregate(-log_probs(head.scores(out["said"]), items["said"], mask=told), told)
             terms["sequence"] = Loss(loss.values, loss.counts, weight)
         if "audio" in kinds:
-            loss = aggregate(feature_distance(out["states"], old["states"]), out["frames"] & again)
+            frames = out["frames"] & again
+            states = F.pad(old["states"], (0, 0, 0, frames.shape[1] - old["states"].shape[1]))
+            loss = aggregate(feature_distance(out["states"], states), frames)
             terms["audio"] = Loss(loss.values, loss.counts, weight)
-        if "classes" in kinds:
-            share = distillation_share(len(seen), len(before))
+        if scored:
             kl = old_class_distillation(out["intents"][:, seen], old["intents"][:, before])
+            if "classes" in kinds:
+                share = distillation_share(len(seen), len(before))
+                terms["classes"] = Loss(kl, weight=share)
+            else:
+                share = replayed_share(int(run.gather_constant(replayed).sum()), batch.size)
+                again_B = replayed.to(kl.dtype)
+                terms["classes"] = Loss(kl * again_B, again_B, share)
             terms["label"] = Loss(label.values, label.counts, 1.0 if "audio" in kinds else 1.0 - share)
-            terms["classes"] = Loss(kl, weight=share)
         return terms
 
     def _label_loss(
@@ -221,15 +231,14 @@ class Coconut(Method):
 
     @torch.no_grad()
     def _remembered(
-        self, teacher: Student, items: dict[str, Tensor], place: Tensor, intents: bool, run: Run
+        self, teacher: Student, items: dict[str, Tensor], place: Tensor, wanted: dict[str, bool], run: Run
     ) -> dict[str, Tensor]:
         """What the frozen model gives for the rows of ``place``; zeros, which nothing reads, for the others."""
         waves = items["waves"]
         if not len(place):
             place = torch.arange(min(1, len(waves)), device=waves.device)  # for the shapes; nothing reads it
-        parts = run.forward(
-            teacher, waves[place], items["lengths"][place], items["ids"][place], intents=intents
-        )
+        rows = waves[place], items["lengths"][place], items["ids"][place]
+        parts = run.forward(teacher, *rows, **wanted)
         return {
             name: value.new_zeros(len(waves), *value.shape[1:]).index_copy(0, place, value)
             for name, value in parts.items()
@@ -290,7 +299,7 @@ class Coconut(Method):
         if self.head == "classifier" and {"tokens", "sequence"} & set(self._kinds()):
             raise CounterpointError(
                 f"distillation='{self.distillation}' distils what a decoder says and head='classifier' says nothing; use "
-                "head=decoder, or distillation=classes or audio"
+                "head=decoder, or distillation=classes, replayed-classes or audio"
             )
         if self.multimodal_weight and not any(data.train.texts):
             raise CounterpointError(

@@ -38,6 +38,7 @@ class Student(nn.Module):
         ids: Tensor,
         *,
         intents: bool = False,
+        states: bool = False,
         said: Tensor | None = None,
         said_mask: Tensor | None = None,
     ) -> dict[str, Tensor]:
@@ -46,31 +47,31 @@ class Student(nn.Module):
         Args:
             waves, lengths: [N, S], [N].
             ids: [N, T] targets, padded.
-            intents: give the intents' scores of a decoder, too.
+            intents: give the intents' scores of a decoder, too. states: give the encoder's states.
             said: [N, T'] other targets, with ``said_mask``.
 
         Returns:
-            ``states`` [N, F, D] and ``frames`` [N, F]; ``kept``, ``audio``, ``text`` [N, P], not normalised; of a decoder
-            ``hidden`` [N, T, W] and ``said`` [N, T', W] (zeros in rows without any); ``intents`` [N, C].
+            ``kept``, ``audio``, ``text`` [N, P], not normalised; of a decoder ``hidden`` [N, T, W] and ``said`` [N, T', W]
+            (zeros in rows without any); ``intents`` [N, C]; ``states`` [N, F, D] and ``frames`` [N, F].
         """
         head = self.model.head
-        pooled, states, frames = self.model.heard(waves, lengths)
+        pooled, heard, frames = self.model.heard(waves, lengths)
         out = {
-            "states": states,
-            "frames": frames,
             "kept": self.keep(pooled),
             "audio": self.hear(pooled),
             "text": self.read(head.text_vectors(ids, ids != PAD)),
         }
         if isinstance(head, IntentDecoder):
-            out["hidden"] = head(pooled, states, frames, ids)
+            out["hidden"] = head(pooled, heard, frames, ids)
         if intents or not head.decodes:
-            out["intents"] = head.intent_logits(pooled, states, frames)
+            out["intents"] = head.intent_logits(pooled, heard, frames)
+        if states:
+            out |= {"states": heard, "frames": frames}
         if said is not None and said_mask is not None and isinstance(head, IntentDecoder):
             rows = said_mask.any(1).nonzero().squeeze(1)
             again = pooled.new_zeros(*said.shape, head.width)
             if len(rows):
-                told = head(pooled[rows], states[rows], frames[rows], said[rows])
+                told = head(pooled[rows], heard[rows], frames[rows], said[rows])
                 again = again.to(told.dtype).index_copy(0, rows, told)
             out["said"] = again
         return out
