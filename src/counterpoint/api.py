@@ -349,11 +349,13 @@ def recommend(
     facts = rules.facts_of(kind, open_data(task(kind), data, data_options))
     ready = [key for key, row in catalog.rows().items() if row.ready]
     found = rules.suggestions(facts, ready)
-    keys = [s.key for s in found if s.ready][:3]
+    chosen = [s for s in found if s.ready][:3]
+    keys = [s.key for s in chosen]
+    model = next((f"--model {s.model} " for s in chosen if s.model), "")
     command = (
-        f"counterpoint compare {' '.join(keys)} --data {data} --seeds 5 --trials 8 --steps 500 --out comparison"
+        f"counterpoint compare {' '.join(keys)} --data {data} {model}--seeds 5 --trials 8 --steps 500 --out comparison"
         if len(keys) > 1
-        else f"counterpoint run {keys[0] if keys else 'KEY'} --data {data} --steps 500 --out run"
+        else f"counterpoint run {keys[0] if keys else 'KEY'} --data {data} {model}--steps 500 --out run"
     )
     return Recommendation(facts, found, rules.cautions(facts), command)
 

@@ -33,6 +33,14 @@ def test_planned_methods_come_last_and_each_key_once():
     assert len({s.key for s in found}) == len(found)
 
 
+def test_half_labelled_texts_suggest_vega_with_a_model_it_can_pretrain():
+    ready = set(rows())
+    found = {s.key: s for s in suggestions(Facts("text", 500, labelled=100, classes=3), ready)}
+    assert found["vega"].model == "deberta"
+    assert "without a label" in found["vega"].why
+    assert "vega" not in {s.key for s in suggestions(Facts("text", 500, labelled=500, classes=3), ready)}
+
+
 def test_little_data_comes_with_a_warning():
     assert "few" in cautions(Facts("images", 30))[0]
     assert cautions(Facts("images", 5_000, labelled=5_000, classes=10)) == []

@@ -29,12 +29,13 @@ class Facts:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A method, why it fits, and how strongly."""
+    """A method, why it fits, how strongly, and a model it can start from where the kind's default is none for it."""
 
     key: str
     why: str
     weight: float
     ready: bool = True
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class _Rule:
     why: str
     weight: float
     when: Callable[[Facts], bool] = lambda facts: True
+    model: str = ""
 
 
 RULES: Sequence[_Rule] = (
@@ -72,7 +74,8 @@ RULES: Sequence[_Rule] = (
     _Rule("preferences", "adpa", "when a larger, preference-tuned teacher exists", 2),
     _Rule("text", "contrastive-primer", "few labels: label names are texts, too", 4, lambda f: (f.labelled or 0) < 2_000),
     _Rule("text", "contrastive-primer", "classes are unequal in size: pretraining helps the rare ones most", 3, lambda f: (f.labelled or 0) >= 2_000 and (f.imbalance or 1) >= 5),
-    _Rule("text", "vega", "enough labelled text for careful fine-tuning", 3, lambda f: (f.labelled or 0) >= 2_000),
+    _Rule("text", "vega", "enough labelled text for careful fine-tuning", 3, lambda f: (f.labelled or 0) >= 2_000, "deberta"),
+    _Rule("text", "vega", "texts without a label beside labelled ones: pretrains on all, learns own labels", 2.5, lambda f: 0 < (f.labelled or 0) < min(f.rows, 2_000), "deberta"),
     _Rule("text", "text-classifier", "the baseline to beat: a classifier on the same encoder", 1.5),
     _Rule("text", "tfidf", "weighted words and a linear model: hard to beat where all texts have labels", 2, lambda f: (f.labelled or 0) > 0),
     _Rule("text", "distiller", "a large model works and a small one is wanted", 2),
@@ -99,7 +102,7 @@ def suggestions(facts: Facts, ready: Iterable[str]) -> list[Suggestion]:
     """
     there = set(ready)
     found = [
-        Suggestion(rule.key, rule.why, rule.weight, rule.key in there)
+        Suggestion(rule.key, rule.why, rule.weight, rule.key in there, rule.model)
         for rule in RULES
         if rule.kind == facts.kind and rule.when(facts)
     ]
@@ -130,7 +133,9 @@ def facts_of(kind: str, data: Any) -> Facts:
         return Facts(kind, rows, len(known), len(counts), imbalance)
     if kind == "text":
         sizes = [size for size in data.sizes if size]
-        return Facts(kind, rows, int(train.labelled.sum()), len(sizes), max(sizes) / min(sizes) if sizes else None)
+        return Facts(
+            kind, rows, int(train.labelled.sum()), len(sizes), max(sizes) / min(sizes) if sizes else None
+        )
     if kind == "audio" and labels is not None:
         sizes = [count for count in labels.bincount().tolist() if count]
         return Facts(kind, rows, rows, len(sizes), max(sizes) / min(sizes))
