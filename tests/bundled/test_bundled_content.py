@@ -223,6 +223,30 @@ def test_voices_keep_only_prompts_with_a_transcript(tmp_path: Path, monkeypatch:
     assert all((tmp_path / row["file_name"]).is_file() for row in rows)
 
 
+def test_eight_voices_keep_what_is_speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    share = tmp_path / "archives/unpacked/usr/share"
+    for language in ("en", "es", "fr", "it", "ru"):
+        script = share / f"doc/asterisk-core-sounds-{language}/core-sounds-{language}.txt.gz"
+        script.parent.mkdir(parents=True)
+        script.write_bytes(gzip.compress(b"digits/1: one\nbeep: [a tone]\n"))
+    for voice in data.VOICES:
+        spoken, ending = share / "asterisk/sounds" / voice, "gsm" if voice in ("es", "fr") else "wav"
+        (spoken / "digits").mkdir(parents=True)
+        (spoken / f"beep.{ending}").write_bytes(b"x" * 100)
+        (spoken / f"digits/1.{ending}").write_bytes(b"x" * 100)
+        (spoken / f"conf-lost.{ending}").write_bytes(b"x" * 100)
+        (spoken / f"empty.{ending}").write_bytes(b"x" * 44)
+    monkeypatch.setattr(data, "unpack_debian", lambda archive, folder: folder)
+    data.voices([tmp_path / "archives/a.deb"], tmp_path)
+    rows = list(csv.DictReader((tmp_path / "metadata.csv").open()))
+    assert len(rows) == 16
+    assert all((tmp_path / row["file_name"]).is_file() for row in rows)
+    assert {row["family"]: row["transcription"] for row in rows} == {"digits": "one", "conf": ""}
+    assert len({row["voice"] for row in rows}) == 8
+    assert len({row["variety"] for row in rows}) == len({row["speaker"] for row in rows}) == 7
+    assert len({row["language"] for row in rows}) == 5
+
+
 def test_folders_of_models_leave_pickles_behind(tmp_path: Path) -> None:
     members = {
         "cognition/model/config.json": b"{}",
