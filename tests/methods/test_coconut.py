@@ -341,3 +341,34 @@ def test_clips_without_words(tmp_path):
     assert "average_wer" not in TASK.evaluate(model, mute, "test")
     with pytest.raises(CounterpointError, match="has no frames"):
         fit(tmp_path / "c", mute, {"multimodal_weight": 0.0}, model=torch.nn.Linear(2, 2))
+
+
+def test_a_pretrained_encoder_keeps_its_front(tmp_path, data):
+    transformers = pytest.importorskip("transformers")
+    from counterpoint.models.speech_encoders import WaveSpeech
+
+    config = transformers.Wav2Vec2Config(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        conv_dim=(8, 8),
+        conv_stride=(5, 4),
+        conv_kernel=(10, 8),
+        num_feat_extract_layers=2,
+        num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=2,
+        mask_time_prob=0.0,
+    )
+    torch.manual_seed(0)
+    model = WaveSpeech(transformers.Wav2Vec2Model(config), {})
+    front = [p.clone() for p in model.net.feature_extractor.parameters()]
+    later = [p.clone() for p in model.net.encoder.parameters()]
+    trained = fit(tmp_path, data, {"distillation": "audio", "learning_rate": 1e-2}, model=model)
+    assert isinstance(trained.encoder, WaveSpeech)
+    for one, other in zip(front, trained.encoder.net.feature_extractor.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert any(
+        not torch.equal(one, other)
+        for one, other in zip(later, trained.encoder.net.encoder.parameters(), strict=True)
+    )
