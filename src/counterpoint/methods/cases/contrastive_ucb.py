@@ -4,38 +4,37 @@ from typing import Any
 
 from counterpoint.study.case import Arm, Case, Claim
 
+LOCK: dict[str, Any] = {"data": "lock", "data_options": {"horizon": 8}, "budget": {"steps": 3000}}
 LAKE: dict[str, Any] = {"data": "FrozenLake-v1", "data_options": {"horizon": 60}, "budget": {"steps": 1200}}
 GAME: dict[str, Any] = {"data": "game", "data_options": {"states": 6, "horizon": 4}, "budget": {"steps": 375}}
+RATES = {"learning_rate": [0.03, 0.1]}
+BONUS = {"bonus": [0.1, 0.3, 1.0, 3.0], **RATES}
+EPSILON = {"epsilon": [0.05, 0.1, 0.2, 0.4], **RATES}
+
+
+def forms(world: dict[str, Any], rounds: int, suffix: str) -> dict[str, Arm]:
+    """The method, the method without its bonus and epsilon-greedy play, each tuned with as many trials."""
+    plain = {"bonus": 0.0, "rounds": rounds}
+    return {
+        f"contrastive-ucb{suffix}": Arm(
+            method="contrastive-ucb", settings={"rounds": rounds}, tune=BONUS, **world
+        ),
+        f"no bonus{suffix}": Arm(method="contrastive-ucb", settings=plain, tune=RATES, **world),
+        f"epsilon-greedy{suffix}": Arm(
+            method="contrastive-ucb", settings={**plain, "epsilon": 0.2}, tune=EPSILON, **world
+        ),
+    }
+
 
 CASE = Case(
     key="contrastive-ucb",
     data="lock",
+    data_options={"horizon": 8},
     arms={
-        "contrastive-ucb": Arm(method="contrastive-ucb", settings={"bonus": 2.0}),
-        "no bonus": Arm(
-            method="contrastive-ucb", settings={"bonus": 0.0}, tune={"learning_rate": [0.03, 0.1]}
-        ),
-        "epsilon-greedy": Arm(
-            method="contrastive-ucb",
-            settings={"bonus": 0.0, "epsilon": 0.2},
-            tune={"epsilon": [0.1, 0.2, 0.4], "learning_rate": [0.03, 0.1]},
-        ),
-        "counts of true features": Arm(method="count-ucb"),
-        "contrastive-ucb, lake": Arm(
-            method="contrastive-ucb", settings={"bonus": 0.1, "rounds": 120}, tune={}, **LAKE
-        ),
-        "no bonus, lake": Arm(
-            method="contrastive-ucb", settings={"bonus": 0.0, "rounds": 120}, tune={}, **LAKE
-        ),
-        "epsilon-greedy, lake": Arm(
-            method="contrastive-ucb", settings={"bonus": 0.0, "epsilon": 0.2, "rounds": 120}, tune={}, **LAKE
-        ),
-        "contrastive-ucb, game": Arm(
-            method="contrastive-ucb", settings={"bonus": 0.5, "rounds": 25}, tune={}, **GAME
-        ),
-        "no bonus, game": Arm(
-            method="contrastive-ucb", settings={"bonus": 0.0, "rounds": 25}, tune={}, **GAME
-        ),
+        **forms(LOCK, 200, ""),
+        "counts of true features": Arm(method="count-ucb", settings={"rounds": 200}),
+        **forms(LAKE, 120, ", lake"),
+        **forms(GAME, 25, ", game"),
     },
     baseline="no bonus",
     metrics=("return", "regret", "model_error"),
@@ -57,11 +56,12 @@ CASE = Case(
             "no bonus, game",
         ),
     ),
-    budget={"steps": 2250},
-    seeds=5,
-    trials=3,
+    budget={"steps": 3000},
+    seeds=10,
+    trials=6,
     notes=(
         "lock, lake and game are measured exactly by their tables, which the learner does not see",
+        "every arm's settings are chosen on other seeds of its own world, with the same number of trials",
         "regret is summed over the rounds' policies; every round plays one episode a step (the lake: one episode)",
         "game: return is what the first player's policy is sure to earn, regret sums how far the policies can be exploited",
     ),
