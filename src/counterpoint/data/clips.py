@@ -69,7 +69,8 @@ class Clips:
         """Return the rows of ``index`` as a split of their own; samples are shared."""
         index = torch.as_tensor(index, dtype=torch.long)
         names = [tuple(column[i] for i in index.tolist()) for column in (self.groups, self.texts, self.files)]
-        return Clips(self.samples, self.starts[index], self.lengths[index], self.labels[index], *names)
+        rows = self.starts[index], self.lengths[index], self.labels[index]
+        return type(self)(self.samples, *rows, *names)
 
 
 @dataclass(frozen=True)

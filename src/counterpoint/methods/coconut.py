@@ -39,6 +39,7 @@ from counterpoint.objectives.continual import (
 from counterpoint.objectives.matching import feature_distance
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import aggregate
+from counterpoint.pairs.bands import heard_once
 from counterpoint.pairs.memory import ReplayMemory, Selection, choose, class_order
 from counterpoint.pairs.replayed import Mixed, targets
 from counterpoint.teachers.past import Past
@@ -103,6 +104,7 @@ class Coconut(Method):
     def fit(self, model: nn.Module, data: Audio, run: Run) -> nn.Module:
         """Train stage by stage and return the encoder with its head and the table of the stages."""
         self._check(data)
+        data = heard_once(model, data)
         tasks = class_order(len(data.classes), self.tasks, run.seed)
         lexicon = Lexicon.of(data.classes, data.train.texts)
         goals, cut = targets(lexicon, data.train, self.longest)

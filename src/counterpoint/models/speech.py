@@ -130,8 +130,9 @@ class SmallSpeech(SpeechEncoder, Saved):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
 
     def frames(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """See ``SpeechEncoder.frames``."""
-        states, mask = self.mel(waves, lengths)
+        """See ``SpeechEncoder.frames``; in place of waves also the mel bands [N, T, M] of ``self.mel``, lengths in frames."""
+        known = waves.dim() == 3
+        states, mask = (waves, frame_mask(lengths, waves.shape[1])) if known else self.mel(waves, lengths)
         for layer, norm in zip(self.convolutions, self.norms, strict=True):
             # Frames after a clip's end are zero before every convolution, as its own padding beyond the batch is.
             states = functional.relu(norm(layer(states.mT).mT))
