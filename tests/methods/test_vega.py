@@ -359,6 +359,9 @@ def test_wrong_models_and_data_teach(tmp_path, data) -> None:
     bare = build([Row(f"text {i}", (), None, f"row {i}") for i in range(60)], False, "bare")
     with pytest.raises(CounterpointError, match="at least two"):
         fit(tmp_path / "d", bare, model=fresh(data))
+    hidden = texts(labelled=0)
+    with pytest.raises(CounterpointError, match="no labelled training texts"):
+        fit(tmp_path / "f", hidden, model=fresh(data), **OFF)
     assert fit(tmp_path / "e", bare, steps=2, model=fresh(data), fine_tuning=False) is not None
     with pytest.raises(CounterpointError, match="did you mean 'adversarial'"):
         load("vega").settings(adversarail=True)

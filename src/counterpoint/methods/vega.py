@@ -149,9 +149,14 @@ class Vega(Method):
                 f"{data.name} has several labels a text, and vega's rules are for one; give data with one label a text, or pretrain "
                 "only, with fine_tuning=false"
             )
-        if self.self_calibrated and int(data.train.labelled.sum()) < max(self.folds, 2):
+        labelled = int(data.train.labelled.sum())
+        if not labelled:
             raise CounterpointError(
-                f"{int(data.train.labelled.sum())} labelled training texts do not fill {self.folds} folds; give more, lower folds, or "
+                f"{data.name} has no labelled training texts; give labels, or pretrain only, with fine_tuning=false"
+            )
+        if self.self_calibrated and labelled < max(self.folds, 2):
+            raise CounterpointError(
+                f"{labelled} labelled training texts do not fill {self.folds} folds; give more, lower folds, or "
                 "set self_calibrated=false"
             )
         phases += ["fold"] * (self.folds * self.self_calibrated)

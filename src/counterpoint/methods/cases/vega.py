@@ -1,7 +1,7 @@
 """The case of vega: each trick by itself, where it should show: wrong labels, few labels, and texts without any.
 
 News is told apart by its first 32 words. A third of the labels is wrong in the first part, sixty are given in the second; the
-third goes on pretraining a small public encoder on leads of an encyclopedia.
+third pretrains a small encoder with disentangled attention from nothing, on leads of an encyclopedia.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from counterpoint.study.case import Arm, Case, Claim
 
-RATES = {"learning_rate": [5e-4, 2e-4]}
+RATES = {"learning_rate": [5e-4, 1e-3]}
 OFF = {
     "replaced_tokens": False,
     "sentence_contrast": False,
@@ -40,8 +40,9 @@ def pretrained(steps: int, **settings: Any) -> Arm:
     return Arm(
         method="vega",
         settings={"fine_tuning": False, "batch_size": 32, **settings},
-        tune={"pretraining_learning_rate": [5e-4, 2e-4]} if steps > 1 else {},
+        tune={"pretraining_learning_rate": [5e-4, 1e-3]} if steps > 1 else {},
         data="wiki-vital",
+        model="deberta",
         data_options={"words": 32},
         budget={"steps": steps},
     )
@@ -102,9 +103,9 @@ CASE = Case(
         "few: plain, twice the steps": arm(FEW, STEPS * 2),
         "few: own labels": arm(FEW, STEPS * 2, transductive=True, inputs="unlabelled"),
         "few: adversarial": arm(FEW, STEPS, adversarial=True),
-        "texts: as it came": pretrained(1, pretraining_learning_rate=0.0),
-        "texts: replaced tokens": pretrained(100, sentence_contrast=False),
-        "texts: then contrast": pretrained(100),
+        "texts: untrained": pretrained(1, pretraining_learning_rate=0.0),
+        "texts: replaced tokens": pretrained(120, sentence_contrast=False),
+        "texts: then contrast": pretrained(120),
     },
     metrics=(
         "macro_ap",
@@ -177,7 +178,7 @@ CASE = Case(
             metric="calibration_error",
         ),
         Claim.better(
-            "at equal steps, going on with sentence contrast makes better sentence vectors than replaced tokens alone",
+            "at equal steps, replaced tokens and then sentence contrast make better sentence vectors than replaced tokens alone",
             "texts: then contrast",
             "texts: replaced tokens",
         ),
@@ -188,19 +189,21 @@ CASE = Case(
             metric="retrieval",
         ),
         Claim.better(
-            "replaced tokens make token states tell wrong words better than those of the encoder as it came",
+            "and its token states tell wrong words as well, to within 0.02",
+            "texts: then contrast",
             "texts: replaced tokens",
-            "texts: as it came",
             metric="wrong_word_auc",
+            above=-0.02,
         ),
     ),
     notes=(
         "an encoder of 4.4 million weights and a few hundred news texts, cut to 32 words; the report tunes 1.3 billion weights",
         "each trick alone, with its own number of steps; 'noisy' has 240 labels of which 30 % are wrong, 'few' 60 labels and 940 "
         "further texts; three folds instead of five, to keep this short",
-        "'texts' goes on pretraining on 6,870 leads and is measured by a probe for their subject; the other parts by accuracy",
+        "'texts' pretrains on 6,870 leads of 32 words, 120 steps of 32, less than one pass, and is measured by a probe for their "
+        "subject; published encoders are pretrained on many thousand times as much",
         "asked_accuracy is on the training texts whose labels were hidden, which own labels were made for; accuracy on unseen texts",
-        "every tuned arm tries its method's own learning rate, 5e-4 and 2e-4 (pretraining: 5e-4 and 2e-4) on validation",
+        "every tuned arm tries its method's own learning rate, 5e-4 and 2e-4 (pretraining: 5e-4 and 1e-3) on validation",
         "wrong_word_auc: a linear probe on token states that tells words replaced at random; retrieval: by the other half of a text",
     ),
 )

@@ -1,0 +1,45 @@
+"""Train Vega through all its phases for a few steps and write its weights; torchrun may start several processes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from counterpoint.data.text import build
+from counterpoint.data.text_rows import Row
+from counterpoint.methods.catalog import load
+from counterpoint.models.disentangled import fresh_disentangled
+from counterpoint.models.text import with_linear_head
+from counterpoint.training import Budget, Run
+
+WORDS = {"tea": "kettle cup leaf warm", "sea": "wave salt boat storm"}
+
+
+def main(out: Path) -> None:
+    torch.set_num_threads(1)
+    draw = torch.Generator().manual_seed(0)
+    rows = []
+    for number in range(80):
+        label = list(WORDS)[number % 2]
+        pool = [*WORDS[label].split(), "the", "of"]
+        length = int(torch.randint(3, 8, (), generator=draw))
+        text = " ".join(pool[i] for i in torch.randint(len(pool), (length,), generator=draw).tolist())
+        rows.append(Row(text, (label,), None, f"row {number}"))
+    data = build(rows, False, "made", labelled=30)
+    words = sorted({word for text in data.train.texts for word in text.split()})
+    # Dropout is drawn on each rank by itself, so it is off here.
+    encoder = fresh_disentangled(words, width=16, heads=2, layers=2, reach=4, limit=16, seed=1, dropout=0.0)
+    model = with_linear_head(encoder, data.classes, False, 1, dropout=0.0)
+    settings = {"batch_size": 7, "folds": 2, "learning_rate": 1e-3, "threshold": 0.3, "inputs": "unlabelled"}
+    with Run(out / "run", seed=1, budget=Budget(steps=12), progress=False) as run:
+        method = load("vega").settings(**settings)
+        trained = method.fit(model, data, run)
+        world, rank = run.world, run.rank
+    if rank == 0:
+        torch.save({"world": world, "weights": trained.encoder.state_dict()}, out / "result.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
