@@ -62,4 +62,5 @@ def test_killed_runs_end_with_the_same_bits(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ten_kills(tmp_path: Path) -> None:
-    assert check(command(), tmp_path / "runs", trials=10, seed=7) == 10
+    # Some kills come after the end, where a run is quicker than the one that was timed; ten must meet a running one.
+    assert check(command(), tmp_path / "runs", trials=18, seed=7) >= 10

@@ -102,3 +102,56 @@ def test_the_case_is_fair() -> None:
     assert len(weights) == 1
     assert entries["joint"].recipe.settings["tasks"] == 1
     assert entries["fine-tuning"].recipe.settings["memory"] == 0
+
+
+@pytest.mark.usefixtures("_commands")
+@pytest.mark.parametrize(
+    ("change", "lesson"),
+    [
+        (["--tasks", "9"], "from 1 task"),
+        (["--tasks", "2", "--memory", "2"], "at least one row per class"),
+        (["--distilation", "tokens"], "distillation"),
+        (["--tasks", "2", "--distillation", "seqence"], "did you mean 'sequence'"),
+        (["--data-option", "text=words"], "no column 'words'"),
+    ],
+)
+def test_wrong_input_is_one_message_and_leaves_nothing(change: list[str], lesson: str) -> None:
+    from counterpoint.cli.main import app
+
+    given = [
+        "run",
+        "coconut",
+        "--data",
+        "commands/metadata.csv",
+        "--out",
+        "runs/wrong",
+        "--steps",
+        "2",
+        *change,
+    ]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 2, result.output
+    assert lesson in result.output
+    assert not Path("runs/wrong").exists()
+
+
+@pytest.mark.usefixtures("_commands")
+def test_clips_without_words_say_what_to_do() -> None:
+    from counterpoint.cli.main import app
+
+    file = Path("commands/metadata.csv")
+    rows = list(csv.DictReader(file.open()))
+    with file.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, ["file", "intent"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    given = ["run", "coconut", "--data", str(file), "--out", "runs/mute", "--steps", "2", "--tasks", "2"]
+    refused = CliRunner().invoke(app, given)
+    assert refused.exit_code == 2
+    assert "multimodal_weight=0" in refused.output
+    assert not Path("runs/mute").exists()
+    done = CliRunner().invoke(app, [*given, "--multimodal-weight", "0"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    more = ["--model", "runs/mute/model", "--out", "runs/more", "--multimodal-weight", "0"]
+    again = CliRunner().invoke(app, [*given[:4], *more, "--steps", "2", "--tasks", "2"])
+    assert again.exit_code == 0, (again.output, again.exception)
