@@ -65,10 +65,8 @@ def test_commands_run_as_printed() -> None:
     from counterpoint.cli.main import app
 
     (script,) = blocks("sh")
-    script = (
-        script.replace("\\\n", " ").replace("--epochs 20", "--epochs 1").replace("--steps 20", "--steps 2")
-    script = script.replace("--seeds 2", "--seeds 1")
-    )
+    script = script.replace("\\\n", " ").replace("--epochs 20", "--epochs 1")
+    script = script.replace("--steps 20", "--steps 2").replace("--seeds 2", "--seeds 1")
     for line in script.splitlines():
         result = CliRunner().invoke(app, shlex.split(line)[1:])
         assert result.exit_code == 0, (line, result.output, result.exception)
