@@ -65,7 +65,7 @@ def test_two_passes_in_training_differ_and_gradient_reaches_the_embeddings(name)
 
 @pytest.mark.parametrize("name", ["words", "words:3", "transformer"])
 @pytest.mark.parametrize("head", ["none", "linear", "match"])
-def test_folders(tmp_path, name, head):
+def test_folders(tmp_path, capsys, name, head):
     encoder = encoders()[name]
     model = encoder
     if head == "linear":
@@ -77,7 +77,9 @@ def test_folders(tmp_path, name, head):
     model.eval()
     text_folder.save(model, tmp_path / "model")
     assert not list((tmp_path / "model").rglob("*.bin")) + list((tmp_path / "model").rglob("*.pt"))
+    capsys.readouterr()
     again = text_folder.load(tmp_path / "model").eval()
+    assert capsys.readouterr().out == ""
     for one, other in ((model, again), (again, model)):
         tokens = one.tokenize(TEXTS[:5])
         out = "sentence" if head == "none" else "logits"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,14 +54,14 @@ def save(model: nn.Module, folder: Path) -> None:
 def load(folder: Path) -> nn.Module:
     """Open what ``save`` wrote, or a transformers folder."""
     kind = _kind(folder)
-    encoder: nn.Module = ENCODERS[kind](folder) if kind in ENCODERS else open_transformer(folder)
+    encoder: nn.Module = _read(ENCODERS[kind], folder) if kind in ENCODERS else open_transformer(folder)
     head = folder / "head"
     if not head.is_dir():
         return encoder
     name = _kind(head)
     if name not in HEADS:
         raise CounterpointError(f"{head} holds a head of kind '{name}'; known are {', '.join(HEADS)}")
-    return TextClassifier(encoder, HEADS[name](head))
+    return TextClassifier(encoder, _read(HEADS[name], head))
 
 
 def fresh_words(vocabulary: Sequence[str], kernel: int, seed: int, **options: Any) -> WordEncoder:
@@ -67,6 +69,11 @@ def fresh_words(vocabulary: Sequence[str], kernel: int, seed: int, **options: An
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return WordEncoder(list(vocabulary), kernel=kernel, **options)
+
+
+def _read(open_: Callable[[Path], nn.Module], folder: Path) -> nn.Module:
+    with contextlib.redirect_stdout(io.StringIO()):  # the hub's mixin prints that it loads
+        return open_(folder)
 
 
 def _note(folder: Path, kind: str) -> None:
