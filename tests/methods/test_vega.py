@@ -333,6 +333,13 @@ def test_an_unreachable_threshold_is_said(tmp_path, partly) -> None:
     assert "no prediction reaches the threshold" in (tmp_path / "messages.log").read_text()
 
 
+def test_texts_that_are_cut_are_said(tmp_path) -> None:
+    rows = [Row(f"{'tea cup ' * 12}{i}", ("ab"[i % 2],), None, f"row {i}") for i in range(60)]
+    long = build(rows, False, "long")
+    fit(tmp_path, long, steps=1, model=fresh(texts()), **OFF)
+    assert "training texts fill 16 tokens" in (tmp_path / "messages.log").read_text()
+
+
 @pytest.mark.parametrize(
     ("settings", "lesson"),
     [

@@ -104,6 +104,11 @@ class Vega(Method):
         start = snapshot(net) if "fold" in phases else None
         detector = Detector(encoder_of(net), run.seed) if {"detection", "contrast"} & set(phases) else None
         train = coded(net, data.train.texts, data.train.targets, data.train.labelled)
+        full = int((train.mask.sum(1) >= int(net.limit)).sum())  # type: ignore[arg-type]
+        if full:
+            run.say(
+                f"{full} of {len(train)} training texts fill {net.limit} tokens; what goes beyond is cut off"
+            )
         known = torch.nonzero(train.labelled)[:, 0]
         folds = stratified_folds(train.targets[known], self.folds, run.seed)
         opinions = Replay(len(known), place=known.new_zeros(()), said=torch.zeros(len(data.classes)))
@@ -138,6 +143,9 @@ class Vega(Method):
             raise CounterpointError(
                 "replaced_tokens, sentence_contrast and fine_tuning are all off, so that nothing is learnt; switch one on"
             )
+        for name in ("mask_rate", "low", "high", "mix", "threshold"):
+            if not 0 < getattr(self, name) <= 1:
+                raise CounterpointError(f"{name}={getattr(self, name)}; expected a share above 0, 1 at most")
         if self.folds < 1:
             raise CounterpointError(f"folds={self.folds}; expected 1 (judge in-sample) or more, such as 5")
         phases = ["detection"] * self.replaced_tokens + ["contrast"] * self.sentence_contrast
@@ -158,6 +166,11 @@ class Vega(Method):
             raise CounterpointError(
                 f"{labelled} labelled training texts do not fill {self.folds} folds; give more, lower folds, or "
                 "set self_calibrated=false"
+            )
+        if self.transductive and self.inputs == "unlabelled" and labelled == len(data.train):
+            raise CounterpointError(
+                "inputs=unlabelled, and every training text has a label; add texts without one, hide some with the data option "
+                "labelled=100, or use inputs=test"
             )
         phases += ["fold"] * (self.folds * self.self_calibrated)
         return phases + ["tuning"] + ["transduction"] * self.transductive
@@ -255,11 +268,6 @@ class Vega(Method):
         texts: Sequence[str] = data.test.texts
         if self.inputs == "unlabelled":
             texts = data.train[torch.nonzero(~data.train.labelled)[:, 0]].texts
-        if not texts:
-            raise CounterpointError(
-                "inputs=unlabelled, and every training text has a label; add texts without one, hide some with the data option "
-                "labelled=100, or use inputs=test"
-            )
         labels, selected = pseudo_labels(torch.stack(self._said(run, net, texts)), self.threshold)
         run.log(confident=float(selected.float().mean()))
         if not selected.any():
