@@ -324,11 +324,11 @@ def test_views_without_labels_give_an_encoder(tmp_path):
 @pytest.mark.slow
 def test_a_pretrained_transformer_is_pretrained_further_and_tuned(tmp_path):
     data = TASK.load_data("bbc-news", labelled=0.05, words=40)
-    settings = {"batch_size": 16, "learning_rate": 1e-4, "tuning_rate": 5e-4, "common": 0.01}
+    settings = {"batch_size": 16, "learning_rate": 5e-4, "tuning_rate": 1e-3, "common": 0.01}
     before = TASK.evaluate(TASK.load_model("bert-tiny", data, 1), data, "test")
-    trained = fit(tmp_path / "run", data, "contrastive-primer", settings, steps=60, model="bert-tiny")
+    trained = fit(tmp_path / "run", data, "contrastive-primer", settings, steps=300, model="bert-tiny")
     after = TASK.evaluate(trained, data, "test")
-    assert after["macro_ap"] > before["zero_shot_macro_ap"]
+    assert after["macro_ap"] > 0.7 > before["zero_shot_macro_ap"]
     TASK.save_model(trained, tmp_path / "model")
     assert TASK.evaluate(TASK.load_model(str(tmp_path / "model"), data, 0), data, "test") == pytest.approx(
         after
