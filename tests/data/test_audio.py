@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoint.data.audio import load_audio
-from counterpoint.data.audio_files import quietest, resample
+from counterpoint.data.audio_files import Listed, quietest, read, resample
 from counterpoint.data.group_split import split_groups
 from counterpoint.errors import CounterpointError, MissingExtra
 from counterpoint.study.recognise import kind_of
@@ -165,6 +165,15 @@ def test_long_clips_keep_their_start_or_their_quietest_stretch(clips):
     assert np.array_equal(quietest(naive, 40), naive[4 * int(np.argmin(energies)) :][:40])
 
 
+def test_what_is_not_kept_is_not_needed(tmp_path):
+    sound = np.random.default_rng(0).normal(0, 3000, 24000).astype(np.int16)
+    listed = [Listed(write_wav(tmp_path / "long.wav", sound), {}, None)]
+    found = read(listed, 16000, 0.5)
+    wanted = resample(sound.astype(np.float32) / 32768, 8000, 16000)[:8000]
+    assert found.cut == 1
+    assert np.abs(found.waves[0] / 32767 - wanted).max() < 1e-4
+
+
 def test_copies_go_to_one_side(tmp_path, clips):
     own = folder(tmp_path / "own")
     for file in list(own.rglob("*_0.wav")):
@@ -212,7 +221,9 @@ def test_a_class_of_too_few_groups_is_named(tmp_path):
     for file in own.rglob("low/*.wav"):
         if not file.name.startswith(("anna", "bruno")):
             file.unlink()
-    with pytest.raises(CounterpointError, match=r"class 'low' has 2 groups by prefix \(anna, bruno\).*at least 3"):
+    with pytest.raises(
+        CounterpointError, match=r"class 'low' has 2 groups by prefix \(anna, bruno\).*at least 3"
+    ):
         load_audio(own, group="prefix", sample_rate=8000)
 
 

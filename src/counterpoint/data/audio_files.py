@@ -100,7 +100,8 @@ def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "s
     for one in listed:
         name = str(one.path)
         try:
-            wave, rate = _decode(one.path)
+            # Of a long recording only what is kept is decoded, and a little more for the filter's sake.
+            wave, rate = _decode(one.path, seconds + 0.1 if part == "start" else None)
         except MissingExtra:
             raise
         except Exception as error:  # whatever a decoder says of a damaged file becomes a lesson that names it
@@ -152,17 +153,18 @@ def quietest(wave: np.ndarray, length: int) -> np.ndarray:
     return wave[best : best + length]
 
 
-def _decode(path: Path) -> tuple[np.ndarray, int]:
+def _decode(path: Path, seconds: float | None) -> tuple[np.ndarray, int]:
+    """Samples of one channel, those of the first ``seconds`` where given, and their rate."""
     try:
         import soundfile
     except ImportError:
         raise MissingExtra("soundfile", "audio") from None
     # Telephone GSM has no header of its own; everything else says what it is.
     bare = {"format": "RAW", "subtype": "GSM610", "samplerate": 8000, "channels": 1}
-    wave, rate = soundfile.read(
-        path, dtype="float32", always_2d=True, **(bare if path.suffix.lower() == ".gsm" else {})
-    )
-    return wave.mean(1), int(rate)
+    with soundfile.SoundFile(path, **(bare if path.suffix.lower() == ".gsm" else {})) as file:
+        frames = -1 if seconds is None else int(seconds * file.samplerate) + 1
+        wave = file.read(frames, dtype="float32", always_2d=True)
+        return wave.mean(1), int(file.samplerate)
 
 
 def _of_folder(path: Path) -> list[Listed]:
