@@ -14,6 +14,7 @@ from counterpoint.methods.coconut import Coconut
 from counterpoint.models.continual import Student
 from counterpoint.models.lexicon import END, Lexicon
 from counterpoint.models.speech import SmallSpeech
+from counterpoint.models.speech_training import spoken
 from counterpoint.models.understanding import Understanding, with_head
 from counterpoint.pairs.replayed import Mixed, targets
 from counterpoint.study.tasks.audio import TASK
@@ -207,6 +208,16 @@ def test_it_learns_and_comes_back_from_its_folder(tmp_path, data):
     other = Audio(data.train, data.validation, data.test, tuple("abcdeg"), RATE, 1.0)
     with pytest.raises(CounterpointError, match="same classes"):
         TASK.load_model(str(tmp_path / "model"), other, 0)
+
+
+def test_its_encoder_serves_other_methods_and_theirs_serves_it(tmp_path, data):
+    lexicon = Lexicon.of(data.classes, data.train.texts)
+    model = with_head(encoder(), "decoder", lexicon)
+    classifier = spoken(model, data.classes, seed=0)
+    assert classifier.encoder is model.encoder
+    assert with_head(classifier, "classifier", lexicon).encoder is model.encoder
+    assert with_head(model, "decoder", lexicon) is model
+    assert with_head(model, "classifier", lexicon).head is not model.head
 
 
 def test_padding_changes_nothing(data):

@@ -10,6 +10,7 @@ from torch import nn
 from counterpoint.errors import CounterpointError
 from counterpoint.models.speech import SmallSpeech, SpeechEncoder
 from counterpoint.models.speech_classifier import SpeechClassifier
+from counterpoint.models.understanding import Understanding
 
 Freeze = Literal["nothing", "front", "encoder"]
 
@@ -31,7 +32,7 @@ def spoken(
     if isinstance(model, SpeechClassifier) and model.classes == tuple(classes):
         net = model
     else:
-        encoder = model.encoder if isinstance(model, SpeechClassifier) else model
+        encoder = model.encoder if isinstance(model, SpeechClassifier | Understanding) else model
         if not isinstance(encoder, SpeechEncoder):
             raise CounterpointError(
                 f"{type(encoder).__name__} is no speech encoder; open one with "
