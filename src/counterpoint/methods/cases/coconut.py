@@ -26,7 +26,7 @@ CASE = Case(
     key="coconut",
     data="voices",
     data_options={"label": "family", "classes": FAMILIES, "seconds": 1.0, "test": 0.3},
-    budget={"steps": 320},
+    budget={"steps": 300},
     seeds=10,
     trials=3,
     baseline="replay",
@@ -88,7 +88,7 @@ CASE = Case(
     ),
     notes=(
         "ten families of prompts in five stages of two, in another order for each seed; 1,828 training clips cut to one second, "
-        "no prompt on two sides; 64 steps of 32 clips per stage, and as many in all for joint training",
+        "no prompt on two sides; 60 steps of 32 clips per stage, and as many in all for joint training",
         "three quarters of a batch are kept clips (fifty in all), the same for every arm that replays: new and old families are "
         "then about equally frequent at the end",
         "the families are unequal in size by more than ten, so the claims are on the mean over families (balanced accuracy), of "
