@@ -89,6 +89,20 @@ def test_they_learn_and_come_back_from_their_folder(tmp_path, data, key, setting
     assert on.classes == trained.classes
 
 
+def test_half_precision_stays_near(tmp_path, data):
+    whole = fit(tmp_path / "whole", data, "speech-varieties", {**SMALL, "learning_rate": 1e-4}, steps=4)
+    half = fit(
+        tmp_path / "half",
+        data,
+        "speech-varieties",
+        {**SMALL, "learning_rate": 1e-4},
+        steps=4,
+        precision="bf16",
+    )
+    for one, other in zip(whole.parameters(), half.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0.1, atol=2e-3)
+
+
 def test_a_frozen_encoder_stays_and_its_adapter_moves(tmp_path, data):
     trained = fit(tmp_path / "run", data, *METHODS[3], steps=4)
     fresh = TASK.load_model("conv-speech", data, 1)

@@ -98,9 +98,10 @@ class LogMel(nn.Module):
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """[N, S], [N] -> [N, T, M], mask [N, T]."""
         waves = functional.pad(waves, (0, max(0, self.width - waves.shape[1])))
-        pieces = waves.unfold(1, self.width, self.hop) * self.get_buffer("window")
-        power = torch.fft.rfft(pieces, self.num_fft).abs().square()
-        bands = (power @ self.get_buffer("filters") + 1e-6).log()
+        with torch.autocast(waves.device.type, enabled=False):  # energies span more than half precision holds
+            pieces = waves.unfold(1, self.width, self.hop) * self.get_buffer("window")
+            power = torch.fft.rfft(pieces, self.num_fft).abs().square()
+            bands = (power @ self.get_buffer("filters") + 1e-6).log()
         mask = frame_mask((lengths - self.width).clamp(min=0) // self.hop + 1, bands.shape[1])
         return torch.where(mask[..., None], bands - masked_mean(bands, mask)[:, None], 0.0), mask
 

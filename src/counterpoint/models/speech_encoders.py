@@ -105,10 +105,11 @@ class WhisperSpeech(SpeechEncoder):
 
     def bands(self, waves: Tensor) -> Tensor:
         """[N, S] -> [N, M, S / 160], the logarithmic mel bands that Whisper was trained on."""
-        found = torch.stft(waves, self.window, self.hop, window=self.get_buffer("hann"), return_complex=True)[
-            ..., :-1
-        ]
-        mel = (self.get_buffer("filters").T @ found.abs().square()).clamp(min=1e-10).log10()
+        with torch.autocast(waves.device.type, enabled=False):  # energies span more than half precision holds
+            found = torch.stft(
+                waves, self.window, self.hop, window=self.get_buffer("hann"), return_complex=True
+            )[..., :-1]
+            mel = (self.get_buffer("filters").T @ found.abs().square()).clamp(min=1e-10).log10()
         return (torch.maximum(mel, mel.amax((1, 2), keepdim=True) - 8) + 4) / 4
 
     def freeze_front(self) -> None:
