@@ -277,7 +277,7 @@ def test_beam_search_is_exhaustive_search_when_the_beam_is_wide():
                         log_p, memory = head.step(
                             memory, torch.tensor([last]), states[row : row + 1], mask[row : row + 1]
                         )
-                        total, last = total + float(log_p[0, token]), token
+                        total, last = total + float(log_p[0, token].detach()), token
                     if total > best:
                         best, name = total, ids
         assert found[row] == name
