@@ -20,7 +20,7 @@ from counterpoint.data.audio import Audio
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Method
 from counterpoint.models.speech_training import rate_for, spoken
-from counterpoint.objectives.class_contrast import ClassContrast, class_contrast
+from counterpoint.objectives.class_contrast import class_contrast
 from counterpoint.objectives.reduction import Loss
 from counterpoint.pairs.class_batches import ClassBatches
 from counterpoint.pairs.sound_views import roughened
@@ -49,7 +49,7 @@ class SpeechVarieties(Method):
     key: ClassVar[str] = "speech-varieties"
     search: ClassVar[dict[str, Any]] = {"learning_rate": (1e-5, 1e-3), "weight": [0.3, 1.0, 3.0]}
 
-    contrast: ClassContrast = "multi-similarity"
+    contrast: Literal["supcon", "triplet", "multi-similarity", "multi-similarity+miner"] = "multi-similarity"
     use: Literal["joint", "pretraining"] = "joint"
     weight: float = 1.0
     temperature: float = 0.1
