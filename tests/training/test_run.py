@@ -303,3 +303,21 @@ def test_tied_and_frozen_weights_are_not_saved_again(tmp_path: Path) -> None:
     assert other.second.weight is other.first.weight
     with pytest.raises(CounterpointError, match="does not fit"):
         restore("model", other, {"first.weight": saved["first.weight"]})
+
+
+def test_batches_that_are_dataclasses_reach_the_device() -> None:
+    from dataclasses import dataclass
+
+    from counterpoint.training.batches import send
+
+    @dataclass(frozen=True)
+    class Rows:
+        x: torch.Tensor
+        inner: dict[str, torch.Tensor]
+        names: list[str]
+
+    rows = Rows(torch.zeros(2), {"y": torch.ones(3)}, ["a", "b"])
+    moved = send(rows, torch.device("meta"))
+    assert moved.x.device.type == moved.inner["y"].device.type == "meta"
+    assert moved.names == ["a", "b"]
+    assert rows.x.device.type == "cpu"

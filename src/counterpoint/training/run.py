@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from accelerate.utils import send_to_device
 from rich.progress import Progress
 from torch import Tensor, nn
 
@@ -22,7 +21,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.objectives.reduction import Loss
 from counterpoint.training import distributed, launch
 from counterpoint.training.audit import Audit
-from counterpoint.training.batches import Batch, ItemRandom, Order, Plan, fetch, share
+from counterpoint.training.batches import Batch, ItemRandom, Order, Plan, fetch, send, share
 from counterpoint.training.budget import Budget
 from counterpoint.training.checkpoint import Checkpoints
 from counterpoint.training.cursor import Cursor, Loop
@@ -217,7 +216,7 @@ class Run:
             draws = ItemRandom(derive(self.seed, plan.loop, "rows", position), len(rows), mine, self.device)
             items = fetch(source, rows[mine], collate)
             if self.device.type != "cpu":
-                items = send_to_device(items, self.device)
+                items = send(items, self.device)
             try:
                 yield Batch(items, rows[mine], len(rows), mine.start, draws, position, epoch)
             except GeneratorExit:  # the method left the loop on its own
