@@ -260,3 +260,19 @@ def test_methods_are_suggested(clips):
     facts = facts_of("audio", load_audio(clips, sample_rate=8000))
     assert (facts.classes, facts.labelled) == (3, facts.rows)
     assert suggestions(facts, {"speech-varieties", "audio-classifier"})[0].key == "speech-varieties"
+
+
+def test_telephone_gsm_is_read_whole_and_in_part(tmp_path: Path) -> None:
+    """It has no header, so its length shows only at its end."""
+    soundfile = pytest.importorskip("soundfile")
+    from counterpoint.data import audio_files
+
+    wave = np.sin(np.arange(8000 * 40) * 0.3 * (1 + np.arange(8000 * 40) / 4e5)).astype(np.float32)
+    path = tmp_path / "long.gsm"
+    soundfile.write(path, wave, 8000, format="RAW", subtype="GSM610")
+    whole, rate = audio_files._decode(path, None)
+    assert rate == 8000
+    assert len(whole) == len(wave)
+    part, _ = audio_files._decode(path, 1.0)
+    assert np.array_equal(part, whole[: len(part)])
+    assert len(part) == 8001

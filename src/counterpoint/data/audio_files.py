@@ -6,6 +6,7 @@ audio-folder convention of Hugging Face). Sound is read by soundfile, mixed down
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from math import gcd
@@ -17,6 +18,7 @@ import numpy as np
 from counterpoint.data import tables
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
 
+BLOCK = 2**18
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".gsm", ".opus")
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 SPLITS = {**tables.SPLITS, "training": "train", "testing": "test"}
@@ -162,9 +164,15 @@ def _decode(path: Path, seconds: float | None) -> tuple[np.ndarray, int]:
     # Telephone GSM has no header of its own; everything else says what it is.
     bare = {"format": "RAW", "subtype": "GSM610", "samplerate": 8000, "channels": 1}
     with soundfile.SoundFile(path, **(bare if path.suffix.lower() == ".gsm" else {})) as file:
-        frames = -1 if seconds is None else int(seconds * file.samplerate) + 1
-        wave = file.read(frames, dtype="float32", always_2d=True)
-        return wave.mean(1), int(file.samplerate)
+        left = math.inf if seconds is None else int(seconds * file.samplerate) + 1
+        parts = []
+        # Block by block, since not every file (telephone GSM) knows its length before its end.
+        while left > 0:
+            parts.append(file.read(int(min(left, BLOCK)), dtype="float32", always_2d=True).mean(1))
+            left -= len(parts[-1])
+            if len(parts[-1]) < BLOCK:
+                break
+        return np.concatenate(parts), int(file.samplerate)
 
 
 def _of_folder(path: Path) -> list[Listed]:
