@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def main(script: str, workloads: list[Workload], prepare: Prepare) -> None:
         "--small", action="store_true", help="tiny shapes, to see that everything runs and agrees"
     )
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", default="", help="workloads whose name contains this")
+    parser.add_argument("--only", default="", help="workloads whose name this pattern finds")
     parser.add_argument("--arms", default="", help="comma-separated arms")
     parser.add_argument("--out", type=Path, default=FOLDER / "results.json")
     parser.add_argument("--worker", nargs=3, metavar=("WORKLOAD", "ARM", "FILE"), help=argparse.SUPPRESS)
@@ -74,7 +75,7 @@ def main(script: str, workloads: list[Workload], prepare: Prepare) -> None:
         _work(chosen, arm, chosen.small if given.small else chosen.shape, Path(file), prepare)
         return
     for workload in workloads:
-        if given.only in workload.name:
+        if re.search(given.only, workload.name):
             arms = tuple(a for a in workload.arms if not given.arms or a in given.arms.split(","))
             row = _measure(Path(script), workload, arms, given.small, given.repeats)
             _report(row)
