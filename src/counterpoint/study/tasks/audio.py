@@ -20,6 +20,9 @@ from counterpoint.models.understanding import FOLDER, Understanding, load_head
 VOICES = {"sample_rate": 8000, "group": "prompt"}
 """How the bundled voices are read unless one says otherwise: at their own rate, and no prompt on two sides."""
 
+FAMILIES = "vm,digits,letters,conf,phonetic,spy,dir,queue,dictate,demo"
+"""Families with prompts enough for three splits; the others of "voices-en" have one or two."""
+
 
 class AudioTask:
     """The kind "audio": see ``data.audio.load_audio`` for the options of ``load_data``."""
@@ -42,7 +45,9 @@ class AudioTask:
             if name not in known:
                 raise CounterpointError(f"audio has no data option '{name}'; {nearest(name, known)}")
         if spec in self.bundled and not Path(spec).exists():
-            options = {**VOICES, "label": self.labels[spec], **options}
+            label = options.get("label", self.labels[spec])
+            kept = {"classes": FAMILIES} if (spec, label) == ("voices-en", "family") else {}
+            options = {**VOICES, "label": label, **kept, **options}
         try:
             return validate_call(load_audio)(spec, **options)
         except ValidationError as error:
