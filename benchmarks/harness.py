@@ -172,6 +172,8 @@ def _agreement(folder: Path, arms: tuple[str, ...], skipped: dict[str, str]) -> 
         if ours is None:
             continue
         shared = ours.keys() & theirs.keys()
+        if arm == "floor":  # bare products, no results
+            continue
         errors[arm] = max(
             float((ours[k] - theirs[k]).abs().max() / theirs[k].abs().max().clamp(min=1e-30)) for k in shared
         )

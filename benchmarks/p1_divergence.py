@@ -11,7 +11,7 @@ from harness import Step, Workload, main
 SHAPE = {"n": 1024, "v": 151_936, "d": 512, "teacher": 768}
 SMALL = {"n": 64, "v": 5_000, "d": 32, "teacher": 48}
 KINDS = {"forward": 0.0, "reverse": 1.0, "jsd": 0.5}
-ARMS = ("ours", "trl", "plain")
+ARMS = ("ours", "trl", "plain", "floor")
 BUDGET = 2**27
 PEAK = (SHAPE["v"] * SHAPE["d"] * 4 + 1.2 * BUDGET) / 1e6  # the weight's gradient and 1.2 budgets
 TRAINED = (
@@ -39,11 +39,15 @@ def prepare(workload: Workload, arm: str, sizes: dict[str, int]) -> Step:
     leaves = {"hidden": hidden, "weight": weight}
     if workload.name.startswith("p1b"):
         ids = torch.randint(0, v, (n,), generator=g)
+        if arm == "floor":
+            return lambda: floor(hidden.detach(), weight.detach(), None, weight.requires_grad)
         # Factors nobody can foresee, as in preference and policy-gradient losses.
         factors = torch.randn(n, generator=g) / n
         return lambda: _finish(log_probs(arm, hidden, weight, ids), factors, leaves)
     teacher = draw(n, sizes["teacher"], 1.0), draw(v, sizes["teacher"], 2 / sizes["teacher"] ** 0.5)
     kind = workload.name.split("-")[1]
+    if arm == "floor":
+        return lambda: floor(hidden.detach(), weight.detach(), teacher, weight.requires_grad)
     factors = torch.full((n,), 1 / n)
 
     def step() -> dict:
@@ -52,6 +56,28 @@ def prepare(workload: Workload, arm: str, sizes: dict[str, int]) -> Step:
             return _finish((divergence(arm, kind, hidden, weight, *teacher),), factors, leaves)
 
     return step
+
+
+def floor(
+    h: torch.Tensor,
+    w: torch.Tensor,
+    teacher: tuple[torch.Tensor, torch.Tensor] | None,
+    trained: bool,
+    tile: int = 8192,
+) -> dict:
+    """The bare products nobody can do without: projections, the states' gradient, the weight's where it is trained."""
+    z = torch.empty(len(h), tile)
+    found, gradient = torch.zeros_like(h), torch.zeros_like(w) if trained else None
+    for start in range(0, len(w), tile):
+        part = w[start : start + tile]
+        block = z[:, : len(part)]
+        if teacher is not None:
+            torch.mm(teacher[0], teacher[1][start : start + tile].T, out=block)
+        torch.mm(h, part.T, out=block)
+        found.addmm_(block, part)
+        if gradient is not None:
+            torch.mm(block.T, h, out=gradient[start : start + tile])
+    return {}
 
 
 def budget(budget_bytes: int) -> AbstractContextManager:
