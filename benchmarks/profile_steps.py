@@ -26,11 +26,15 @@ FOLDER = Path(__file__).resolve().parent
 START, END = "<!-- profile -->\n", "<!-- end of profile -->\n"
 CASES: dict[str, dict[str, Any]] = {
     "dcl": {"data": "mnist5k", "settings": {}},
-    "unisd": {"data": "reasoning-gym:basic_arithmetic", "settings": {}},
+    "unisd": {
+        "data": "worked-sums?size=500&validation=20&test=20",
+        "model": "pupil",
+        "settings": {"max_new_tokens": 48},
+    },
     "xsimgcl": {"data": "movielens-100k", "settings": {}},
 }
 WARM, TIMED, TRACED = 5, 20, 5
-PARTS = ("batch", "forward", "backward", "optimizer", "run", "method")
+PARTS = ("batch", "sampling", "teachers", "forward", "backward", "optimizer", "run", "method")
 
 
 class Clock:
@@ -60,13 +64,15 @@ class Clock:
         return timed
 
 
-def profile(method: str, data: str, settings: dict[str, Any]) -> dict[str, Any]:
+def profile(method: str, data: str, settings: dict[str, Any], model: str | None = None) -> dict[str, Any]:
     """Train a few steps; return milliseconds per step by part, and the operators with the most own time."""
     import torch
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as torch_profile
 
     import counterpoint
+    from counterpoint.generation import sampler
+    from counterpoint.teachers import frozen, shadow
     from counterpoint.training import batches as batches_module
     from counterpoint.training import run as run_module
 
@@ -111,17 +117,25 @@ def profile(method: str, data: str, settings: dict[str, Any]) -> dict[str, Any]:
     run_type.forward = clock.around(run_type.forward, "forward")  # type: ignore[method-assign]
     run_module.fetch = clock.around(batches_module.fetch, "batch")
     torch.Tensor.backward = clock.around(torch.Tensor.backward, "backward")  # type: ignore[method-assign]
+    for module in (frozen, shadow):
+        module.speak = clock.around(shadow.speak, "teachers")
+    sampler.Sampler.__call__ = clock.around(sampler.Sampler.__call__, "sampling")  # type: ignore[method-assign]
     for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD):
         kind.step = clock.around(kind.step, "optimizer")  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         counterpoint.run(
-            method, data=data, out=Path(folder) / "run", steps=WARM + TIMED + TRACED + 1, settings=settings
+            method,
+            data=data,
+            model=model,
+            out=Path(folder) / "run",
+            steps=WARM + TIMED + TRACED + 1,
+            settings=settings,
         )
     found = tracer.key_averages()
     total = sum(e.self_cpu_time_total for e in found)
     top = sorted(found, key=lambda e: -e.self_cpu_time_total)[:8]
     return {
-        "data": data, "steps": len(steps),
+        "data": data, "model": model, "settings": settings, "steps": len(steps),
         "milliseconds": {k: 1e3 * statistics.median(s.get(k, 0.0) for s in steps) for k in (*PARTS, "step")},
         "operators": [{"name": e.key, "share": e.self_cpu_time_total / total, "calls": e.count / TRACED} for e in top],
         "repeats": steps,
@@ -137,7 +151,9 @@ def table(found: dict[str, Any]) -> str:
     for method, row in found["methods"].items():
         spent = row["milliseconds"]
         shares = " | ".join(f"{spent[p]:.2f} ms ({100 * spent[p] / spent['step']:.0f} %)" for p in PARTS)
-        lines.append(f"| {method} | {row['data']} | {spent['step']:.1f} ms | {shares} |")
+        lines.append(
+            f"| {method} | {row['data']}{', ' + row['model'] if row['model'] else ''} | {spent['step']:.1f} ms | {shares} |"
+        )
     lines += ["", "| method | operators with the most own time (calls per step) |", "|---|---|"]
     for method, row in found["methods"].items():
         named = "; ".join(
