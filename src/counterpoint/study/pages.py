@@ -123,7 +123,9 @@ def _spread(values: list[float | None]) -> str:
 if __name__ == "__main__":
     docs = Path(sys.argv[1])
     if not (docs / "evidence").is_dir():
-        sys.exit(f"error: {docs} holds no evidence; expected the folder with evidence/ and methods/, such as docs")
+        sys.exit(
+            f"error: {docs} holds no evidence; expected the folder with evidence/ and methods/, such as docs"
+        )
     front = docs.parent / "README.md"
     front.write_text(refresh_summary(front.read_text(encoding="utf-8"), docs / "evidence"), encoding="utf-8")
     for found in sorted((docs / "methods").glob("*.md")):
