@@ -13,6 +13,7 @@ from torch import nn
 from counterpoint.errors import CounterpointError
 from counterpoint.objectives.reduction import Loss
 from counterpoint.training import Budget, Interrupted, Optimizer, PerSample, Run
+from counterpoint.training.audit import Audit
 
 X = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
 
@@ -321,3 +322,19 @@ def test_batches_that_are_dataclasses_reach_the_device() -> None:
     assert moved.x.device.type == moved.inner["y"].device.type == "meta"
     assert moved.names == ["a", "b"]
     assert rows.x.device.type == "cpu"
+
+
+def test_audit_tells_a_new_object_from_an_old_one_at_its_address() -> None:
+    class Rows:
+        def __init__(self, value: int) -> None:
+            self.targets = torch.full((3,), value)
+
+    audit = Audit()
+
+    def loop(value: int) -> None:
+        rows = Rows(value)
+        audit.look({})
+        del rows
+
+    for value in range(50):  # freed addresses come back at once
+        loop(value)

@@ -29,6 +29,8 @@ class Audit:
 
     def __init__(self) -> None:
         self.before: dict[str, tuple[int, str]] | None = None
+        # What was seen stays alive until the next look: an address used again would pass for the object that had it before.
+        self.alive: list[Any] = []
 
     def look(self, states: dict[str, Stateful]) -> None:
         """Look at the caller's fit now.
@@ -54,6 +56,7 @@ class Audit:
                         "keep it in an object given to run.state(...)"
                     )
         self.before = now
+        self.alive = list(frame.f_locals.values())
 
 
 def _fit_frame() -> FrameType | None:
