@@ -1,6 +1,7 @@
 """Studies: paired seeds, equal tuning on validation only, every finished run reused, jobs in processes of their own."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from toy_methods import Logistic, Nothing
@@ -9,7 +10,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.study import single
 from counterpoint.study.compare import compare, resume
 from counterpoint.study.plan import TUNING_SEED, Entry, Plan, stored_plan
-from counterpoint.study.store import Result
+from counterpoint.study.store import Result, stored_recipe
 from counterpoint.training import Interrupted
 
 
@@ -133,6 +134,32 @@ def test_a_small_grid_is_tried_whole(plan, tmp_path):
         ("sharp", False),
         ("sharp", True),
     }
+
+
+def test_tuning_goes_by_the_metric_and_the_seeds_it_is_told(recipe, tmp_path):
+    tune = {"learning_rate": [0.01, 1.0]}
+    entry = Entry(name="toy-logistic", recipe=recipe(measure="toy_task:weight_norm"), tune=tune)
+    asked = Plan(
+        what="compare", entries=[entry], trials=2, seeds=1, tune_by="weight_norm", tuning_seeds=2, metrics=("error",)
+    )  # fmt: skip
+    summary = compare(asked, tmp_path / "study")
+    assert (summary["tune_by"], summary["tuning_seeds"]) == ("weight_norm", 2)
+    folder, tuning = tmp_path / "study" / "tuning" / "toy-logistic", summary["arms"]["toy-logistic"]["tuning"]
+    assert len(tuning["trials"]) == 3
+    for trial in tuning["trials"]:
+        places = [folder / f"trial-{trial['number']:03d}{suffix}" for suffix in ("", "-1")]
+        assert [stored_recipe(place).seed for place in places] == [TUNING_SEED, TUNING_SEED + 1]
+        figures = [Result.read(place).figure("weight_norm", "validation") for place in places]
+        assert figures[0] != figures[1]
+        assert trial["value"] == pytest.approx(sum(figures) / 2)
+    assert tuning["chosen"]["value"] == max(trial["value"] for trial in tuning["trials"])
+    assert stored_plan(tmp_path / "study") == asked
+    with pytest.raises(CounterpointError, match="another study"):
+        compare(replace(asked, tune_by=None), tmp_path / "study")
+    with pytest.raises(CounterpointError, match="less is better"):
+        compare(replace(asked, tune_by="error"), tmp_path / "other")
+    with pytest.raises(CounterpointError, match="tuning_seeds=0"):
+        replace(asked, tuning_seeds=0)
 
 
 def test_a_failed_trial_counts_and_loses(plan, tmp_path):

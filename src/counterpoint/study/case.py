@@ -69,6 +69,8 @@ class Case:
         budget: one of steps, examples, tokens, seconds; the same for every arm that does not name its own.
         seeds: how many; the same seeds for every arm, so that differences are paired.
         trials: tuning trials on validation, the same number for every arm that has something to tune.
+        tune_by: the metric that tuning goes by, for every arm, and of which more is better; None means the task's primary one.
+        tuning_seeds: seeds a trial is averaged over; they are never those of the comparison.
         kind: kind of data; None means the kind in the catalog.
         model: None means the task's default.
         metrics: which metrics the evidence table shows, the primary one first; empty means all.
@@ -85,6 +87,8 @@ class Case:
     data_options: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 5
     trials: int = 0
+    tune_by: str | None = None
+    tuning_seeds: int = 1
     kind: str | None = None
     model: str | None = None
     metrics: tuple[str, ...] = ()

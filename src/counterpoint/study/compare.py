@@ -3,7 +3,7 @@
 Every run is a folder of its own below the study's; the same command takes finished ones from disk and goes on.
 
     OUT/study.json               what was asked for
-    OUT/tuning/<arm>/trial-000   tuning runs, measured on validation only
+    OUT/tuning/<arm>/trial-000   tuning runs, measured on validation only (trial-000-1: the same with another seed)
     OUT/runs/<arm>/seed-0        final runs, measured on test
     OUT/summary.json             what came out; the report is drawn from it
 """
@@ -22,7 +22,7 @@ from counterpoint.study.plan import TUNING_SEED, Entry, Plan, claim_study, seede
 from counterpoint.study.recipe import GIVEN, Recipe, plain
 from counterpoint.study.store import Result
 from counterpoint.study.summary import Tuned, summarise
-from counterpoint.study.task import open_data
+from counterpoint.study.task import lower_is_better, open_data
 from counterpoint.study.tune import Settings, best, search
 from counterpoint.study.workers import Job, run_apart, run_here
 
@@ -80,7 +80,8 @@ def compare(
         entry.recipe.build_method()
         load(entry.recipe)
     claim_study(out, plan)
-    count = sum(_trials(entry, plan) for entry in plan.entries) + plan.seeds * len(plan.entries)
+    count = plan.tuning_seeds * sum(_trials(entry, plan) for entry in plan.entries)
+    count += plan.seeds * len(plan.entries)
     bar = progress.add_task(plan.what, total=count, note="") if progress is not None else None
 
     def done(job: Job) -> None:
@@ -135,16 +136,33 @@ def _tune(
     if not _trials(entry, plan):
         return Tuned({}, [])
     recipe = replace(entry.recipe, splits=("validation",), before=False)
-    primary = entry.recipe.build_task().primary
+    task = entry.recipe.build_task()
+    metric = plan.tune_by or task.primary
+    if lower_is_better(task, metric):
+        raise CounterpointError(
+            f"tune_by='{metric}': tuning takes the highest figure, and of this less is better; leave it out to tune "
+            f"by {task.primary}"
+        )
 
     def evaluate(block: list[tuple[int, Settings]]) -> list[float | None]:
         folder = out / "tuning" / entry.name
-        work = [Job(seeded(recipe, TUNING_SEED, s), folder / f"trial-{number:03d}") for number, s in block]
+        work = [
+            Job(seeded(recipe, TUNING_SEED + k, s), folder / (f"trial-{number:03d}" + (f"-{k}" if k else "")))
+            for number, s in block
+            for k in range(plan.tuning_seeds)
+        ]
         found = run(work, forgiving=True)
-        return [None if result is None else result.figure(primary, "validation") for result in found]
+        values = [None if result is None else result.figure(metric, "validation") for result in found]
+        return [_mean(values[i : i + plan.tuning_seeds]) for i in range(0, len(values), plan.tuning_seeds)]
 
     trials = search(entry.tune, entry.recipe.settings, plan.trials, evaluate, at_once)
     return Tuned(best(trials).settings, trials)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    """Mean of a trial's seeds; None where one of them failed."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _data(recipe: Recipe, load: Callable[[Recipe], Any]) -> dict[str, Any]:

@@ -52,6 +52,10 @@ def table(content: Mapping[str, Any]) -> str:
         else "per arm"
     )
     trials = f", {content['trials']} tuning trials per tuned arm on validation" if content["trials"] else ""
+    if trials and content.get("tune_by", content["primary"]) != content["primary"]:
+        trials += f" by `{content['tune_by']}`"
+    if trials and content.get("tuning_seeds", 1) > 1:
+        trials += f" (each the mean of {content['tuning_seeds']} seeds of their own)"
     seeds = content["seeds"]
     count = len(seeds) if isinstance(seeds, list) else seeds
     lines += [

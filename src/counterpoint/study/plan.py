@@ -42,6 +42,8 @@ class Plan:
     Attributes:
         what: "compare", "ablate" or "reproduce".
         seeds: how many, counted from 0. trials: tuning trials for each arm that has something to tune.
+        tune_by: the metric that tuning goes by; None means the task's primary one.
+        tuning_seeds: seeds a trial is averaged over, counted from ``TUNING_SEED``.
         baseline: the arm differences are taken against; None means the best one.
         metrics: shown first in tables; empty means all. keep: whose models stay: "all", "first" (seed 0) or "none".
     """
@@ -50,6 +52,8 @@ class Plan:
     entries: Sequence[Entry]
     seeds: int = 5
     trials: int = 0
+    tune_by: str | None = None
+    tuning_seeds: int = 1
     baseline: str | None = None
     metrics: tuple[str, ...] = ()
     keep: str = "first"
@@ -73,6 +77,8 @@ class Plan:
             raise CounterpointError(f"seeds={self.seeds}; give 1 to {TUNING_SEED}, 5 is usual")
         if self.trials < 0:
             raise CounterpointError(f"trials={self.trials}; give 0 (no tuning) or more")
+        if self.tuning_seeds < 1:
+            raise CounterpointError(f"tuning_seeds={self.tuning_seeds}; give 1 or more")
         if self.baseline is not None and self.baseline not in names:
             raise CounterpointError(
                 f"baseline '{self.baseline}' is not in the study; {nearest(self.baseline, names)}"
@@ -131,7 +137,9 @@ class Plan:
                 "measure",
             )
             arms[entry.name] = {name: recipe[name] for name in names} | {"tune": plain(_ranges(entry.tune))}
-        return {"what": self.what, "trials": self.trials, "arms": arms}
+        tuning = {"tune_by": self.tune_by} if self.tune_by is not None else {}
+        tuning |= {"tuning_seeds": self.tuning_seeds} if self.tuning_seeds != 1 else {}
+        return {"what": self.what, "trials": self.trials, **tuning, "arms": arms}
 
 
 def claim_study(out: Path, plan: Plan) -> None:

@@ -325,9 +325,12 @@ def _tuning(summary: Summary) -> str:
                 number(chosen["value"]),
             ]
         )
+    seeds = summary.get("tuning_seeds", 1)
+    whose = "a seed of its own" if seeds == 1 else f"{seeds} seeds of its own, averaged"
+    metric = escape(summary.get("tune_by", summary["primary"]))
     return (
-        "<h2>Tuning</h2><p>On the validation split only, with a seed of its own, the same number of trials for every arm that has "
-        "something to tune; the first trial is the settings as given.</p>"
+        f"<h2>Tuning</h2><p>On the validation split only, by {metric}, with {whose}, the same number of trials for every arm "
+        "that has something to tune; the first trial is the settings as given.</p>"
         + html.table(("", "trials", "chosen", "as given", "chosen, validation"), body, text=(2,))
     )
 

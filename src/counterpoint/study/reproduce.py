@@ -74,6 +74,8 @@ def plan_of(
         entries=entries,
         seeds=case.seeds,
         trials=case.trials,
+        tune_by=case.tune_by,
+        tuning_seeds=case.tuning_seeds,
         baseline=case.baseline,
         metrics=case.metrics,
         keep="none",
@@ -114,7 +116,9 @@ def evidence(case: Case, summary: Mapping[str, Any]) -> dict[str, Any]:
         "budget",
         "seeds",
         "trials",
+        "tune_by",
         "tuning_seed",
+        "tuning_seeds",
         "data",
     )
     return plain(
