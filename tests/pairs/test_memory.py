@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoint.errors import CounterpointError
-from counterpoint.pairs.memory import ReplayMemory, choose, class_order
+from counterpoint.pairs.memory import ReplayMemory, capacity, choose, class_order
 
 
 @settings(max_examples=40, deadline=None)
@@ -94,3 +94,40 @@ def test_herding_is_the_greedy_mean():
 def test_wrong_input_teaches(call, lesson):
     with pytest.raises(CounterpointError, match=lesson):
         call()
+
+
+def test_choosing_looks_at_features_class_by_class_and_only_where_asked():
+    labels = torch.tensor([2, 0, 2, 1, 2, 0])
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 1.0], [1.0, 1.0], [3.0, 1.0]])
+    asked = []
+
+    def features(place):
+        asked.append(place.tolist())
+        return rows[place]
+
+    memory = ReplayMemory(4, 3)
+    memory.choose([2, 0], labels, "nearest", features=features)
+    assert asked == [[0, 2, 4], [1, 5]]
+    assert memory.rows().tolist() == [
+        1,
+        5,
+        4,
+        0,
+    ]  # of class 2 the middle one first, then the earlier of two as far away
+    memory.choose([1], labels, "random", seed=7, features=lambda place: pytest.fail("not needed"))
+    assert memory.rows().tolist() == [1, 3, 4]
+
+
+def test_random_choices_are_each_classes_own():
+    labels = torch.arange(2).repeat_interleave(40)
+    memory = ReplayMemory(80, 2)
+    memory.choose([0, 1], labels, "random", seed=3, features=lambda place: place)
+    one, other = memory.kept[0, :40], memory.kept[1, :40] - 40
+    assert one.tolist() == torch.randperm(40, generator=torch.Generator().manual_seed(3)).tolist()
+    assert other.tolist() == torch.randperm(40, generator=torch.Generator().manual_seed(4)).tolist()
+
+
+@pytest.mark.parametrize("memory", [-1, 7.5, float("nan"), float("inf")])
+def test_a_capacity_is_a_share_or_a_whole_number(memory):
+    with pytest.raises(CounterpointError, match="a share of the training clips below 1"):
+        capacity(memory, 100, 4)

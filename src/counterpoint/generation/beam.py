@@ -5,12 +5,16 @@ A beam is scored by the sum of its log-probabilities, and an ended beam keeps it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from torch import Tensor
 
+from counterpoint.data.audio import Clips
 from counterpoint.errors import CounterpointError
 from counterpoint.models.lexicon import END, PAD, START
-from counterpoint.models.understanding import IntentDecoder
+from counterpoint.models.understanding import IntentDecoder, Understanding
 
 
 @torch.no_grad()
@@ -71,3 +75,13 @@ def beam_search(
         memory = told.unflatten(0, (num, width))[rows, beam]
     chosen = ids[rows[:, 0], score.argmax(1)].tolist()
     return [row[: row.index(END) + 1] if END in row else [i for i in row if i != PAD] for row in chosen]
+
+
+@torch.no_grad()
+def own_words(
+    model: Understanding, clips: Clips, rows: Sequence[int], *, beams: int, limit: int
+) -> list[list[int]]:
+    """What a model with a decoder, in evaluation mode, says of some of the clips: ids as of ``beam_search``."""
+    batch = clips[torch.tensor(rows)].to(next(model.parameters()).device)
+    heard = model.heard(batch.waves, batch.lengths)
+    return beam_search(cast(IntentDecoder, model.head), *heard, beams=beams, limit=limit)

@@ -9,7 +9,6 @@ what the decoder says can be added. With both weights 0 it is experience replay;
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -18,16 +17,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from counterpoint.data.audio import Audio
+from counterpoint.data.audio import Audio, Clips
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.evaluation.speech import vectors
 from counterpoint.evaluation.understanding import StageTable, stage_rows
-from counterpoint.generation.beam import beam_search
+from counterpoint.generation.beam import own_words
 from counterpoint.kernels.vocabulary import log_probs
 from counterpoint.methods.base import Method
 from counterpoint.models.continual import Student
 from counterpoint.models.lexicon import Lexicon
-from counterpoint.models.understanding import IntentDecoder, with_head
+from counterpoint.models.understanding import with_head
 from counterpoint.objectives.continual import (
     audio_text_contrast,
     distillation_share,
@@ -36,14 +35,16 @@ from counterpoint.objectives.continual import (
     replayed_share,
     token_distillation,
 )
+from counterpoint.objectives.intents import intent_loss
 from counterpoint.objectives.matching import feature_distance
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs.bands import heard_once
-from counterpoint.pairs.memory import ReplayMemory, Selection, choose, class_order
+from counterpoint.pairs.memory import ReplayMemory, Selection, capacity, class_order
 from counterpoint.pairs.replayed import Mixed, targets
-from counterpoint.teachers.past import Past
+from counterpoint.teachers.past import Past, answers_about
 from counterpoint.training import Optimizer, Run
+from counterpoint.training.distributed import everyone
 
 KINDS = ("tokens", "sequence", "audio", "classes", "replayed-classes")
 
@@ -119,7 +120,7 @@ class Coconut(Method):
         rate = self.learning_rate or (5e-5 if pretrained else 1e-3)
         student = run.state(model=Student(understanding, run.seed))
         memory, past, table = run.state(
-            memory=ReplayMemory(self._capacity(data), len(data.classes)),
+            memory=ReplayMemory(capacity(self.memory, len(data.train), len(data.classes)), len(data.classes)),
             past=Past(student),
             table=StageTable(),
         )
@@ -128,16 +129,18 @@ class Coconut(Method):
             kept = memory.rows()
             if stage:
                 run.once("teacher", partial(past.refresh, student))
-            said = self._said(past.model, data, kept, run) if stage and "sequence" in self._kinds() else None
+            said: list[list[int]] | None = [] if stage and "sequence" in self._kinds() else None
+            if said is not None and len(kept):
+                decode = partial(
+                    own_words, past.model.model, data.train, beams=self.beams, limit=self.longest
+                )
+                said = run.stage("decode", decode, over=kept.tolist(), size=64)
             source = Mixed(data.train, new, kept, goals, said=said, share=self.replay_share)
-            run.optimize(
-                student,
-                Optimizer(name="adamw", learning_rate=rate, weight_decay=self.weight_decay),
-            )
+            run.optimize(student, Optimizer(name="adamw", learning_rate=rate, weight_decay=self.weight_decay))
             for batch in run.batches(source, self.batch_size, epochs=self.epochs):
                 run.step(self._losses(student, past.model, batch, tasks, stage, run))
-            chosen = partial(self._chosen, student, data, tasks[stage], run.seed)
-            run.once("memory", partial(_remember, memory, chosen))
+            chosen = partial(memory.choose, tasks[stage], data.train.labels, self.selection, run.seed)
+            run.once("memory", partial(chosen, features=partial(_features, student.model, data.train)))
             measured = partial(stage_rows, student.model, data, tasks, stage, limit=self.longest)
             rows = run.stage("measure", measured)
             run.once("table", partial(table.extend, rows))
@@ -157,15 +160,15 @@ class Coconut(Method):
         before = [label for part in tasks[:stage] for label in part]
         asked = {name: items[name] for name in ("said", "said_mask") if name in items}
         wanted = {"intents": scored, "states": "audio" in kinds}
-        out = run.forward(student, items["waves"], items["lengths"], ids, **wanted, **asked)
-        label = self._label_loss(head, out, labels, ids, mask, seen)
+        heard = items["waves"], items["lengths"], ids
+        out = run.forward(student, *heard, **wanted, **asked)
+        label = intent_loss(head, out, labels, ids, mask, seen)
         terms = {"label": label}
         if self.multimodal_weight:
             chosen = items["told"] & (~replayed if self.multimodal == "new" else True)
             rows = out["audio"], out["text"], labels, chosen
-            loss = audio_text_contrast(
-                *rows, temperature=self.temperature, candidates=self._everyone(run, rows, constant=(2, 3))
-            )
+            all_ranks: Any = everyone(rows, constant=(2, 3))
+            loss = audio_text_contrast(*rows, temperature=self.temperature, candidates=all_ranks)
             terms["multimodal"] = Loss(loss.values, loss.counts, self.multimodal_weight)
         if not before:
             return terms
@@ -173,9 +176,10 @@ class Coconut(Method):
         every = self.contrast == "ntpt" or "classes" in kinds
         hears = (self.contrast != "student" and self.contrast_weight) or kinds
         place = torch.arange(len(labels), device=labels.device) if every else replayed.nonzero().squeeze(1)
-        old = self._remembered(teacher, items, place, wanted, run) if hears else {}
+        old = answers_about(place, partial(run.forward, teacher), *heard, **wanted) if hears else {}
         if self.contrast_weight:
             z, t = out["kept"], None if self.contrast == "student" else old["kept"]
+            all_ranks = everyone((z, t, labels), constant=(1, 2))
             loss = replayed_contrast(
                 z,
                 labels,
@@ -185,7 +189,7 @@ class Coconut(Method):
                 negatives="teacher" if self.contrast == "ntpt" else "student",
                 self_positive=self.self_positive and t is not None,
                 self_negative=self.self_negative,
-                candidates=self._everyone(run, (z, t, labels), constant=(1, 2)),
+                candidates=all_ranks,
                 offset=batch.offset,
             )
             terms["contrast"] = Loss(loss.values, loss.counts, self.contrast_weight, loss.stats)
@@ -215,82 +219,8 @@ class Coconut(Method):
             terms["label"] = Loss(label.values, label.counts, 1.0 if "audio" in kinds else 1.0 - share)
         return terms
 
-    def _label_loss(
-        self,
-        head: nn.Module,
-        out: dict[str, Tensor],
-        labels: Tensor,
-        ids: Tensor,
-        mask: Tensor,
-        seen: list[int],
-    ) -> Loss:
-        """Of the target's tokens, mean over all of the batch; or of the intent, among those seen so far."""
-        if isinstance(head, IntentDecoder):
-            return aggregate(-log_probs(head.scores(out["hidden"]), ids, mask=mask), mask)
-        known = torch.tensor(seen, device=labels.device)
-        place = (labels[:, None] == known).long().argmax(1)
-        return Loss(F.cross_entropy(out["intents"][:, known], place, reduction="none"))
-
-    @torch.no_grad()
-    def _remembered(
-        self, teacher: Student, items: dict[str, Tensor], place: Tensor, wanted: dict[str, bool], run: Run
-    ) -> dict[str, Tensor]:
-        """What the frozen model gives for the rows of ``place``; zeros, which nothing reads, for the others."""
-        waves = items["waves"]
-        if not len(place):
-            place = torch.arange(min(1, len(waves)), device=waves.device)  # for the shapes; nothing reads it
-        rows = waves[place], items["lengths"][place], items["ids"][place]
-        parts = run.forward(teacher, *rows, **wanted)
-        return {
-            name: value.new_zeros(len(waves), *value.shape[1:]).index_copy(0, place, value)
-            for name, value in parts.items()
-        }
-
-    def _said(self, teacher: Student, data: Audio, kept: Tensor, run: Run) -> list[list[int]]:
-        """The teacher's own words for every kept clip, decoded once per stage."""
-
-        def decode(rows: list[int]) -> list[list[int]]:
-            batch = data.train[torch.tensor(rows)].to(run.device)
-            with torch.no_grad():
-                heard = teacher.model.heard(batch.waves, batch.lengths)
-            decoder: Any = teacher.model.head
-            return beam_search(decoder, *heard, beams=self.beams, limit=self.longest)
-
-        return run.stage("decode", decode, over=kept.tolist(), size=64) if len(kept) else []
-
-    def _chosen(self, student: Student, data: Audio, labels: list[int], seed: int) -> dict[int, Tensor]:
-        """Each new class's training positions, those worth keeping most first."""
-        found = {}
-        for label in labels:
-            rows = (data.train.labels == label).nonzero().squeeze(1)
-            random = self.selection == "random"
-            features = None if random else vectors(student.model, data.train.subset(rows))[0]
-            order = choose(len(rows), self.selection, size=len(rows), features=features, seed=seed + label)
-            found[label] = rows[order]
-        return found
-
-    def _everyone(self, run: Run, rows: tuple[Tensor | None, ...], constant: tuple[int, ...]) -> Any:
-        """All ranks' rows, without gradient where they are constant; None on one process."""
-        if run.world == 1:
-            return None
-        return tuple(
-            row if row is None else (run.gather_constant(row) if place in constant else run.gather(row))
-            for place, row in enumerate(rows)
-        )
-
     def _kinds(self) -> list[str]:
         return [name.strip() for name in self.distillation.split("+") if name.strip()]
-
-    def _capacity(self, data: Audio) -> int:
-        """Rows of the memory; a share keeps at least one per class."""
-        if self.memory < 0 or (self.memory >= 1 and self.memory != int(self.memory)):
-            raise CounterpointError(
-                f"memory={self.memory}; expected a share of the training clips below 1, a whole number of clips, or 0"
-            )
-        if self.memory >= 1:
-            ReplayMemory(int(self.memory), len(data.classes)).quota(len(data.classes))
-            return int(self.memory)
-        return max(round(self.memory * len(data.train)), len(data.classes)) if self.memory else 0
 
     def _check(self, data: Audio) -> None:
         for name in self._kinds():
@@ -316,5 +246,5 @@ class Coconut(Method):
             )
 
 
-def _remember(memory: ReplayMemory, chosen: Callable[[], dict[int, Tensor]]) -> None:
-    memory.update(chosen())
+def _features(model: nn.Module, clips: Clips, rows: Tensor) -> Tensor:
+    return vectors(model, clips.subset(rows))[0]

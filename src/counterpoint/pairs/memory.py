@@ -6,6 +6,7 @@ chosen last are dropped first, so what stays is what a smaller quota would have 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -77,6 +78,25 @@ def choose(count: int, how: Selection, *, size: int, features: Tensor | None = N
     return torch.tensor(chosen, dtype=torch.long)
 
 
+def capacity(memory: float, num_rows: int, num_classes: int) -> int:
+    """Rows that ``memory`` stands for: a share of all rows (then at least one per class), or a number from 1 on.
+
+    Raises:
+        CounterpointError: neither a share nor a whole number, or not even one row per class.
+
+    >>> capacity(0.01, 1200, 8), capacity(0.01, 100, 8), capacity(40, 1200, 8), capacity(0, 1200, 8)
+    (12, 8, 40, 0)
+    """
+    if not 0 <= memory < float("inf") or (memory >= 1 and memory != int(memory)):
+        raise CounterpointError(
+            f"memory={memory}; expected a share of the training clips below 1, a whole number of clips, or 0"
+        )
+    if memory >= 1:
+        ReplayMemory(int(memory), num_classes).quota(num_classes)
+        return int(memory)
+    return max(round(memory * num_rows), num_classes) if memory else 0
+
+
 class ReplayMemory(nn.Module):
     """Positions of kept rows by class, a buffer that a run saves: ``memory = run.state(memory=ReplayMemory(50, 10))``.
 
@@ -120,6 +140,35 @@ class ReplayMemory(nn.Module):
         for label, rows in found.items():
             self.kept[label] = -1
             self.kept[label, : min(quota, len(rows))] = rows[:quota].to(self.kept)
+
+    def choose(
+        self,
+        wanted: Sequence[int],
+        labels: Tensor,
+        how: Selection,
+        seed: int = 0,
+        *,
+        features: Callable[[Tensor], Tensor],
+    ) -> None:
+        """Take in new classes, of each the rows most worth keeping.
+
+        Args:
+            wanted: the classes. labels: [N], of all training rows.
+            how: see the function ``choose``. seed: of "random".
+            features: positions [n] -> [n, D]; not asked for "random".
+
+        >>> memory = ReplayMemory(1, 4)
+        >>> rows = torch.tensor([[1.0, 0.0], [9.0, 9.0], [1.0, 1.0], [0.0, 1.0]])
+        >>> memory.choose([3], torch.tensor([3, 1, 3, 3]), "nearest", features=lambda place: rows[place])
+        >>> memory.rows().tolist()
+        [2]
+        """
+        found = {}
+        for label in wanted:
+            rows = (labels == label).nonzero().squeeze(1)
+            known = None if how == "random" else features(rows)
+            found[label] = rows[choose(len(rows), how, size=len(rows), features=known, seed=seed + label)]
+        self.update(found)
 
     def rows(self) -> Tensor:
         """[M] kept positions, class by class, best first."""

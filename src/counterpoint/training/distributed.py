@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
@@ -82,3 +82,15 @@ def gather(rows: Tensor) -> Tensor:
     if world()[1] == 1:
         return rows
     return _Gather.apply(rows, sizes(rows.shape[0], rows.device))
+
+
+def everyone(
+    rows: tuple[Tensor | None, ...], constant: Collection[int] = ()
+) -> tuple[Tensor | None, ...] | None:
+    """All ranks' rows of several tensors, those at the places in ``constant`` without gradient; None on one process."""
+    if world()[1] == 1:
+        return None
+    return tuple(
+        row if row is None else gather(row.detach() if place in constant else row)
+        for place, row in enumerate(rows)
+    )
