@@ -149,6 +149,29 @@ def test_the_bundled_patients():
         TASK.load_data("diabetes", limit="many")
 
 
+@pytest.mark.slow
+def test_the_bundled_garments_are_turned_by_what_they_say():
+    from torch.nn.functional import affine_grid, grid_sample
+
+    from counterpoint.study.tasks.regression import TASK
+
+    data = TASK.load_data("garment-angles")
+    assert len(data.train) + len(data.validation) + len(data.test) == 2000
+    degrees = data.train.targets
+    assert torch.equal(degrees, degrees.round())
+    assert float(degrees.abs().max()) <= 75
+    assert int((degrees.abs() <= 25).sum()) > 2 * int((degrees.abs() > 25).sum())
+    far = degrees.abs() > 30
+    images, back = data.train.inputs[far].float(), -torch.deg2rad(degrees[far])
+    still = torch.zeros_like(back)
+    turn = torch.stack([back.cos(), -back.sin(), still, back.sin(), back.cos(), still], 1).view(-1, 2, 3)
+    upright = grid_sample(
+        images, affine_grid(turn, list(images.shape), align_corners=False), align_corners=False
+    )
+    # A garment that stands upright is nearly its own mirror image.
+    assert (upright - upright.flip(3)).abs().mean() < 0.7 * (images - images.flip(3)).abs().mean()
+
+
 def test_a_column_called_target_is_recognised(tmp_path):
     from counterpoint.study.recognise import kind_of
 

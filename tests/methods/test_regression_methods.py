@@ -10,6 +10,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.regression import measure, predict, ridge_probe, with_head
 from counterpoint.methods.catalog import load
 from counterpoint.models.tabular import Predictor
+from counterpoint.pairs.views import Augmentation
 from counterpoint.study.tasks.regression import TASK
 from counterpoint.training import Budget, Run
 
@@ -82,6 +83,21 @@ def test_they_learn_and_come_back_from_their_folder(tmp_path, data, key, setting
         tmp_path / "more", data, "regression", {"batch_size": 16}, steps=1, model=str(tmp_path / "model")
     )
     assert isinstance(goes_on, Predictor)
+
+
+@pytest.mark.parametrize("key", ["supremix", "regression"])
+def test_the_augmentation_of_images_can_be_chosen(tmp_path, key):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 1, 14, 14), dtype=np.uint8)
+    images = build(pixels, pixels.mean((1, 2, 3)), np.full(40, "train"), (), "made", [])
+    chosen = {"batch_size": 16, "bin_width": 1.0} if key == "supremix" else {"batch_size": 16}
+    kept, other, own = (
+        fit(tmp_path / str(n), images, key, {**chosen, "augmentation": given}, steps=2, model="default")
+        for n, given in enumerate(("none", "light", Augmentation()))
+    )
+    assert same(kept, own)
+    assert not same(kept, other)
+    with pytest.raises(CounterpointError, match="did you mean 'natural'"):
+        fit(tmp_path / "wrong", images, key, {**chosen, "augmentation": "naturel"}, model="default")
 
 
 def test_images_with_targets(tmp_path):

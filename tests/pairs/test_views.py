@@ -101,5 +101,7 @@ def test_blur_keeps_the_mean_and_lowers_the_variance():
 def test_names():
     assert augmentation("auto", (3, 32, 32)) is PRESETS["natural"]
     assert augmentation("auto", (1, 28, 28)) is PRESETS["small"]
+    assert augmentation("light", (3, 32, 32)) == Augmentation(shift=0.125, flip=0.5)
+    assert augmentation("light", (1, 28, 28)) == Augmentation(shift=0.125)
     with pytest.raises(CounterpointError, match="did you mean 'natural'"):
         augmentation("naturel", (3, 32, 32))

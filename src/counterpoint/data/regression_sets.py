@@ -1,4 +1,4 @@
-"""The bundled data with numeric targets: what a film's audience says of its year, and ten measurements of patients."""
+"""The bundled data with numeric targets: a film's year by its audience, patients' measurements, turned garments."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from counterpoint.errors import CounterpointError, nearest
 
 BUNDLED = {
     "film-years": "1,152 films of MovieLens 100k: who rated them how, and genres; the year they came out",
+    "garment-angles": "2,000 garments of Fashion-MNIST, each turned by some degrees; most stand nearly upright",
     "diabetes": "442 patients with ten measurements; how far the illness went in a year",
 }
 
@@ -22,7 +23,10 @@ def load(
         raise CounterpointError(
             f"there is no bundled data '{name}' with numeric targets; {nearest(name, BUNDLED)}"
         )
-    inputs, targets, columns, notes = _films() if name == "film-years" else _diabetes()
+    if name == "film-years":
+        inputs, targets, columns, notes = _films()
+    else:
+        inputs, targets, columns, notes = _garments() if name == "garment-angles" else _diabetes()
     split = np.full(len(inputs), "train")
     return build(inputs, targets, split, columns, name, notes, limit, validation, test, seed)
 
@@ -51,6 +55,33 @@ def _films(least: int = 10) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], li
         targets,
         names,
         [f"{left} films with fewer than {least} ratings left out"],
+    )
+
+
+def _garments(
+    count: int = 2000, spread: float = 25.0, most: float = 75.0
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
+    """As many of each of ten kinds, turned by whole degrees: normal about upright, so that large angles are rare."""
+    import torch
+    from torch.nn.functional import affine_grid, grid_sample
+
+    with np.load(bundled.path("fashion-mnist"), allow_pickle=False) as file:
+        pixels, kinds = file["x_train"], file["y_train"]
+    drawn = np.random.default_rng(0)
+    chosen = np.concatenate([np.flatnonzero(kinds == kind)[: count // 10] for kind in range(10)])
+    degrees = np.clip(drawn.normal(0, spread, count), -most, most).round().astype(np.float32)
+    turn = torch.from_numpy(np.deg2rad(degrees))
+    still = torch.zeros_like(turn)
+    theta = torch.stack([turn.cos(), -turn.sin(), still, turn.sin(), turn.cos(), still], 1).view(-1, 2, 3)
+    images = torch.from_numpy(pixels[chosen][:, None]).float()
+    turned = grid_sample(
+        images, affine_grid(theta, list(images.shape), align_corners=False), align_corners=False
+    )
+    return (
+        turned.round().byte().numpy(),
+        degrees,
+        (),
+        ["targets are degrees, positive where the garment leans to the left"],
     )
 
 

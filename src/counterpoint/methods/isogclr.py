@@ -23,6 +23,7 @@ from counterpoint.methods.base import Method
 from counterpoint.models.paired import paired
 from counterpoint.models.projector import HeadNorm, projected
 from counterpoint.objectives.robust import Robust, descend, robust_pairs, robust_views
+from counterpoint.pairs.captions import with_partners
 from counterpoint.pairs.views import Augmentation, augmentation, everyone
 from counterpoint.training import Optimizer, PerSample, Run
 
@@ -32,8 +33,8 @@ class ISogCLR(Method):
     """Settings of iSogCLR.
 
     Attributes:
-        bimodal: pair every image with its partner's vector (``partners=`` of the data) instead of with a second view; a
-            temperature for each side.
+        bimodal: pair every image with its caption, or with a vector given beside it (``captions=``, ``partners=`` of the data),
+            instead of with a second view; a temperature for each side.
         individual: learn a temperature per image; False keeps ``temperature`` for all, which is SogCLR.
         temperature: where every temperature starts. lowest, highest: its bounds.
         rho: the KL budget that pulls temperatures down.
@@ -102,11 +103,8 @@ class ISogCLR(Method):
 
     def _pairs(self, model: nn.Module, data: Images, run: Run) -> nn.Module:
         """One view of every image and its partner; each side's negatives are the other side's rows."""
-        if data.train.partners is None:
-            raise CounterpointError(
-                "bimodal=True pairs every image with a vector and the data has none; give a .npy file with one row per image: "
-                "partners=captions.npy (--data-option partners=captions.npy)"
-            )
+        data = with_partners(data)
+        assert data.train.partners is not None
         draw = augmentation(self.augmentation, data.shape)
         net = run.state(
             model=paired(model, data.train.partners.shape[1], dim=self.dim, norm=self.norm, seed=run.seed)

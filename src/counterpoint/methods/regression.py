@@ -15,6 +15,7 @@ from counterpoint.data.regression import Regression
 from counterpoint.methods.base import Method
 from counterpoint.models.tabular import Predictor
 from counterpoint.pairs.table_views import input_views
+from counterpoint.pairs.views import Augmentation
 from counterpoint.training import Optimizer, Run
 
 
@@ -25,7 +26,9 @@ class PlainRegression(Method):
     Attributes:
         loss: "l1" or "l2".
         batch_size, epochs, optimizer, learning_rate, weight_decay: of the training; cosine schedule.
-        dropout: share of a table's columns hidden at random, as in ``supremix``; images are augmented as usual.
+        dropout: share of a table's columns hidden at random, as in ``supremix``.
+        augmentation: of images: "auto", a preset or "none". The usual one turns, zooms and shifts; where the target is an
+            angle or a size, give one that leaves it alone, such as "light".
     """
 
     key: ClassVar[str] = "regression"
@@ -38,6 +41,7 @@ class PlainRegression(Method):
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     dropout: float = 0.3
+    augmentation: str | Augmentation = "auto"
 
     def fit(self, model: nn.Module, data: Regression, run: Run) -> nn.Module:
         """Train and return the encoder with its head; a model that brings a head goes on from it."""
@@ -62,7 +66,14 @@ class PlainRegression(Method):
         for batch in run.batches(
             data.train, self.batch_size, epochs=self.epochs, drop_last=len(data.train) >= self.batch_size
         ):
-            rows = input_views(batch.items.inputs, batch.random, 1, dropout=self.dropout, middle=middle)
+            rows = input_views(
+                batch.items.inputs,
+                batch.random,
+                1,
+                dropout=self.dropout,
+                middle=middle,
+                image=self.augmentation,
+            )
             error = (run.forward(net, rows, predict=True) - batch.items.targets) / scale
             run.step(error.abs() if self.loss == "l1" else error**2)
         return net

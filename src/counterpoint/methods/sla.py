@@ -85,7 +85,7 @@ class SLA(Method):
             )
         copies = transformations("rotation" if self.mode == "baseline" else self.transformations)
         num = 1 if self.mode == "baseline" else len(copies)
-        draw = light(data.shape) if self.augmentation == "light" else self._augmentation(data)
+        draw = augmentation(self.augmentation, data.shape)
         # A model that was just opened or measured is in evaluation mode, in which batch normalisation would not train.
         net = run.state(model=self._classified(model, data, num, run.seed).train())
         rule = Optimizer(
@@ -135,11 +135,3 @@ class SLA(Method):
                 f"{type(encoder).__name__} has no attribute num_features; set it to the width of its output: model.num_features = 512"
             )
         return Classified(encoder, fresh_heads(width, data.classes, name, num, heads, seed))
-
-    def _augmentation(self, data: Images) -> Augmentation:
-        return Augmentation() if self.augmentation == "none" else augmentation(self.augmentation, data.shape)
-
-
-def light(shape: tuple[int, int, int]) -> Augmentation:
-    """Shifts of up to an eighth of the side; mirrored at random when in colour (a mirrored digit is another sign)."""
-    return Augmentation(shift=0.125, flip=0.5 if shape[0] == 3 else 0.0)

@@ -8,6 +8,7 @@ Lambda sums phi phi^T over every replayed batch. A round plays whole episodes, t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -33,7 +34,7 @@ class SPRUCB(Method):
     Attributes:
         bonus: c; 0 is SPR itself. ridge: Lambda starts at ridge I.
         frames: steps played in all. warmup: the first of them, at random. segment: least steps of a round.
-        updates: per step played. window: n of the n-step return. jumps: K. prediction: weight of the self-prediction.
+        updates: per step played. window: n of the n-step return. jumps: K. prediction: weight of the self-prediction; 0 is plain C51 without it.
         reward_scale: rewards are multiplied by it, so that returns fit the atoms.
         alpha: exponent of the priorities.
         as_published: score the action before the one taken, and look only at the first step's end, as the paper's
@@ -69,12 +70,15 @@ class SPRUCB(Method):
         row = {"observation": torch.zeros(data.width), "action": torch.tensor(0), "reward": torch.tensor(0.0)}
         flags = {"done": torch.tensor(False), "cut": torch.tensor(False), "priority": torch.tensor(0.0)}
         capacity = self.frames + self.segment + data.horizon
-        model, replay = run.state(model=model.train(), replay=Replay(capacity, **row, **flags))
+        rounds = -(-self.frames // self.segment)
+        model = model.remembering(rounds).train()
+        model, replay = run.state(model=model, replay=Replay(capacity, **row, **flags))
         seen = run.state(seen=Seen(model.atoms, self.ridge))
         run.optimize(model, Optimizer(name="adam", learning_rate=self.learning_rate, max_grad_norm=10.0))
         length = self.window + self.jumps + 1
-        for _ in run.rounds(-(-self.frames // self.segment)):
-            run.once("play", lambda: self.play(model, replay, data))
+        jumps = self.jumps if self.prediction > 0 else 0
+        for number in run.rounds(rounds):
+            run.once("play", partial(self.play, model, replay, data, number))
             if len(replay) < max(self.warmup, length + 1):
                 continue
             draws = Positions(max(round(self.updates * self.segment), 1) * self.batch_size)
@@ -84,26 +88,28 @@ class SPRUCB(Method):
                 rows = rows.clamp(max=len(chance) - 1)
                 model.renoise()
                 past = replay[rows + torch.arange(length)[:, None]]  # [T, B, ...]
-                logits, predicted = run.forward(model, past["observation"][0], past["action"][: self.jumps].T)
-                target = self.target(model, seen, past, run)
-                wanted = model.project(model.encode(past["observation"][1 : self.jumps + 1])).detach()
+                logits, predicted = run.forward(model, past["observation"][0], past["action"][:jumps].T)
+                with torch.no_grad():
+                    latents = model.encode(past["observation"])  # [T, B, D]
+                    wanted = model.project(latents[1 : jumps + 1])
+                target = self.target(model, seen, past, latents, run)
                 over = (past["done"] | past["cut"]).float()
-                alive = 1 - over[: self.jumps].cumsum(0).clamp(max=1)
-                ahead = self_prediction(predicted, wanted.transpose(0, 1)) * alive.T
                 value = categorical_loss(logits, past["action"][0], target)
                 whole = (past["cut"][: self.window] & (over[: self.window].cumsum(0) <= 1)).any(0)
                 weight = (len(chance) * chance[rows] / chance.sum()).pow(-run.progress).float()
                 weight = weight / run.gather_constant(weight).amax() * ~whole
-                run.step({
-                    "value": weight * value,
-                    "prediction": Loss(ahead.mean(1), weight=self.prediction),
-                })  # fmt: skip
+                terms: dict[str, Tensor | Loss] = {"value": weight * value}
+                if jumps:
+                    alive = 1 - over[:jumps].cumsum(0).clamp(max=1)
+                    ahead = self_prediction(predicted, wanted.transpose(0, 1)) * alive.T
+                    terms["prediction"] = Loss(ahead.mean(1), weight=self.prediction)
+                run.step(terms)
                 fresh = priority(logits, past["action"][0], target)
                 replay.get_buffer("priority")[run.gather_constant(rows)] = run.gather_constant(fresh)
         return model.eval()
 
     @torch.no_grad()
-    def play(self, model: CategoricalQ, replay: Replay, data: VectorWorld) -> None:
+    def play(self, model: CategoricalQ, replay: Replay, data: VectorWorld, number: int) -> None:
         """Add whole episodes of at least ``segment`` steps: at random while warming up, then greedy under the noise."""
         played = len(replay)
         if played >= self.frames:
@@ -116,6 +122,10 @@ class SPRUCB(Method):
             return model.values(observation).argmax(-1)
 
         steps = play_steps(data, choose, self.segment, int(torch.randint(2**31 - 1, ())))
+        over = steps["done"] | steps["cut"]
+        episode = over.cumsum(0) - over.long()
+        returns = torch.zeros(int(episode[-1]) + 1).index_add_(0, episode, steps["reward"])
+        model.history[number] = torch.tensor([float(returns[episode].sum()), float(len(episode))])
         steps["reward"] = steps["reward"] * self.reward_scale
         highest = replay.column("priority").amax() if played else torch.tensor(1.0)
         replay.add(**steps, priority=highest.expand(len(steps["action"])))
@@ -125,21 +135,24 @@ class SPRUCB(Method):
             model.deviation.copy_(observed.std(0).clamp(min=1e-3))
 
     @torch.no_grad()
-    def target(self, model: CategoricalQ, seen: Seen, past: dict[str, Tensor], run: Run) -> Tensor:
+    def target(
+        self, model: CategoricalQ, seen: Seen, past: dict[str, Tensor], latents: Tensor, run: Run
+    ) -> Tensor:
         """[B, P] the projected n-step return with its bonus; also counts the batch's features as seen."""
-        probabilities = model.logits(model.encode(past["observation"])).softmax(-1)  # [T, B, A, P]
-        total = n_step(past["reward"], past["done"], self.window, self.discount)[0]
+        near = slice(self.window + 1)  # what the return of the first step needs
+        total = n_step(past["reward"][near], past["done"][near], self.window, self.discount)[0]
         if self.bonus > 0:
+            probabilities = model.logits(latents).softmax(-1)  # [T, B, A, P]
             action = past["action"].roll(1, 0) if self.as_published else past["action"]
             phi = probabilities.gather(2, action[..., None, None].expand(-1, -1, 1, model.atoms)).squeeze(2)
             seen.add(run.gather_constant(phi.transpose(0, 1)).flatten(0, 1))
-            bonus = elliptical_bonus(phi.flatten(0, 1).double(), seen.sigma, self.bonus).view(phi.shape[:2])
-            total = (
-                total
-                + n_step(bonus.float(), past["done"], self.window, self.discount, not self.as_published)[0]
-            )
+            bonus = elliptical_bonus(phi[near].flatten(0, 1).double(), seen.sigma, self.bonus)
+            gained, whole = bonus.float().view_as(past["reward"][near]), not self.as_published
+            total = total + n_step(gained, past["done"][near], self.window, self.discount, whole)[0]
+            online = probabilities[self.window]
+        else:
+            online = model.logits(latents[self.window]).softmax(-1)
         done = past["done"][: self.window].any(0)
-        online = probabilities[self.window]
         return categorical_target(online, None, total, done, model.support, self.discount**self.window)
 
 

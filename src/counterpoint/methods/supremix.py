@@ -24,7 +24,7 @@ from counterpoint.models.projector import HeadNorm, projected
 from counterpoint.models.tabular import Predictor
 from counterpoint.objectives.mixed_pairs import mixed_pairs
 from counterpoint.pairs.table_views import input_views
-from counterpoint.pairs.views import Random, everyone
+from counterpoint.pairs.views import Augmentation, Random, everyone
 from counterpoint.training import Optimizer, Run
 
 
@@ -42,7 +42,9 @@ class SupReMix(Method):
         bin_width: targets are rounded to multiples of it; 0 leaves them as they are. Rows of one target attract.
         batch_size, epochs, optimizer, learning_rate: of the training; the rate falls by ten at one half and three quarters.
         hidden, dim, norm: of the projector; hidden 0 means the features' width.
-        dropout: share of a table's columns hidden in each view; images are augmented as usual.
+        dropout: share of a table's columns hidden in each view.
+        augmentation: of images: "auto", a preset or "none". The usual one turns, zooms and shifts; where the target is an
+            angle or a size, give one that leaves it alone, such as "light".
     """
 
     key: ClassVar[str] = "supremix"
@@ -64,6 +66,7 @@ class SupReMix(Method):
     dim: int = 128
     norm: HeadNorm = "auto"
     dropout: float = 0.3
+    augmentation: str | Augmentation = "auto"
 
     def fit(self, model: nn.Module, data: Regression, run: Run) -> nn.Module:
         """Train the encoder and return it with a ridge head."""
@@ -81,7 +84,14 @@ class SupReMix(Method):
         for batch in run.batches(
             data.train, self.batch_size, epochs=self.epochs, drop_last=len(data.train) >= self.batch_size
         ):
-            views = input_views(batch.items.inputs, batch.random, 2, dropout=self.dropout, middle=middle)
+            views = input_views(
+                batch.items.inputs,
+                batch.random,
+                2,
+                dropout=self.dropout,
+                middle=middle,
+                image=self.augmentation,
+            )
             z_VBD = run.forward(net, views, project=True).unflatten(0, (2, -1))
             own, y = batch.offset, self._rounded(batch.items.targets)
             all_VND = everyone(z_VBD, run)

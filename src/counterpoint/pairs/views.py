@@ -221,14 +221,25 @@ PRESETS = {
 def augmentation(given: str | Augmentation, shape: tuple[int, int, int]) -> Augmentation:
     """Return a preset by name; "auto" chooses by the images' channels, height and width.
 
+    "light" only shifts, by up to an eighth of the side, and mirrors at random what is in colour (a mirrored digit is another
+    sign); "none" leaves images as they are.
+
     >>> augmentation("auto", (1, 8, 8)) is PRESETS["digits"]
+    True
+    >>> augmentation("light", (1, 28, 28)) == Augmentation(shift=0.125)
     True
     """
     if isinstance(given, Augmentation):
         return given
+    if given == "light":
+        return Augmentation(shift=0.125, flip=0.5 if shape[0] == 3 else 0.0)
+    if given == "none":
+        return Augmentation()
     if given == "auto":
         channels, height, width = shape
         given = "natural" if channels == 3 else "small" if max(height, width) > 12 else "digits"
     if given not in PRESETS:
-        raise CounterpointError(f"augmentation='{given}'; {nearest(given, ['auto', *PRESETS])}")
+        raise CounterpointError(
+            f"augmentation='{given}'; {nearest(given, ['auto', 'light', 'none', *PRESETS])}"
+        )
     return PRESETS[given]
