@@ -1,7 +1,14 @@
-"""What a run costs: wall and CPU seconds and the peak of memory, added over the sessions of an interrupted run."""
+"""What a run costs: wall and CPU seconds and the peak of memory, added over the sessions of an interrupted run.
+
+``peak_rss_bytes`` is the most that the process held at once while the run was at work: interpreter, libraries and loaded
+data are in it, what earlier runs of the process held is not. ``peak_above_start_bytes`` leaves the former out: it is what
+the run itself took, its model included.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import os
 import platform
@@ -30,12 +37,25 @@ def _status(field: str) -> int | None:
 
 
 def _forget_peak() -> bool:
-    """Start the kernel's record of peak memory afresh, so that runs of one process do not inherit one another's."""
+    """Start the kernel's record of peak memory afresh; False where it refuses, or where there is none (Linux has one)."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
         return False
     return True
+
+
+def _give_back() -> None:
+    """Give memory that earlier runs left behind back to the system, so that it is no part of the next one's figures.
+
+    What only waits for the collector is collected; then the allocator of glibc returns its free pages, which it would
+    otherwise keep and count as the process's.
+    """
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # other C libraries have none
+            trim(0)
 
 
 def _peak() -> int:
@@ -46,6 +66,27 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+class Memory:
+    """The process's memory from now on, so that runs of one process do not inherit one another's peaks.
+
+    Where the system keeps no record that can be started afresh, the peak is the process's since it began, an upper bound,
+    and how far it lies above the start is not known.
+    """
+
+    def __init__(self) -> None:
+        _give_back()
+        self.own = _forget_peak()
+        self.before = _status("VmRSS")
+
+    def figures(self) -> dict[str, int]:
+        """Bytes by name, as they go into a run's cost."""
+        peak = _peak()
+        found = {"peak_rss_bytes": peak}
+        if self.own and self.before is not None:
+            found["peak_above_start_bytes"] = max(peak - self.before, 0)
+        return found
+
+
 class Meter:
     """Measures one session of a run and appends it to ``sessions.jsonl``.
 
@@ -53,12 +94,12 @@ class Meter:
 
     Args:
         folder: the run's folder, which exists.
+        memory: begun before the run's model was made, which it then counts; None begins now.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, memory: Memory | None = None) -> None:
         self.path = folder / "sessions.jsonl"
-        _forget_peak()
-        self.before = _status("VmRSS") or 0
+        self.memory = memory or Memory()
         self.wall, self.cpu = time.perf_counter(), _cpu_seconds()
         self.parts: dict[str, float] = {}
         self._append({"session": "start"})
@@ -70,14 +111,12 @@ class Meter:
 
     def stop(self) -> dict[str, Any]:
         """Write the session's end and return the cost of the whole run so far."""
-        peak = _peak()
         self._append(
             {
                 "session": "end",
                 "wall_seconds": time.perf_counter() - self.wall,
                 "cpu_seconds": _cpu_seconds() - self.cpu,
-                "peak_rss_bytes": peak,
-                "peak_above_start_bytes": max(peak - self.before, 0),
+                **self.memory.figures(),
                 **self.parts,
             }
         )

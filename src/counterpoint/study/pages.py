@@ -61,7 +61,8 @@ def table(content: Mapping[str, Any]) -> str:
     lines += [
         "",
         f"Data `{spec}`, model `{content['model']}`, budget {budget}, {count} seeds{trials}; mean ± standard deviation over "
-        "seeds, CPU seconds and peak memory of one run; a claim is shown when its whole paired interval is on its side.",
+        "seeds, CPU seconds of one run and peak memory of its process (with interpreter, libraries and data); a claim is shown when its "
+        "whole paired interval is on its side.",
     ]
     lines += [f"- {note}" for note in content["notes"]]
     return "\n".join(lines)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import CounterpointError
 from counterpoint.study import card
-from counterpoint.study.cost import Meter, environment
+from counterpoint.study.cost import Memory, Meter, environment
 from counterpoint.study.files import disk, read_json, write_json, write_text
 from counterpoint.study.recipe import GIVEN, Recipe, imported, plain, refuse_objects
 from counterpoint.study.store import (
@@ -75,11 +75,12 @@ def execute(
     if is_run(out) and (out / RESULT).exists():
         claim(out, recipe, fingerprint)
         return Result.read(out)
+    memory = Memory() if first else None
     start = _starting_model(recipe, task, data, model, out)
     fresh = claim(out, recipe, fingerprint) if first else False
     try:
         before = _before(recipe, task, start, data, out) if first else {}
-        meter = Meter(out) if first else None
+        meter = Meter(out, memory) if first else None
         try:
             run = Run(
                 out,
