@@ -76,6 +76,10 @@ class Plan:
     def __post_init__(self) -> None:
         if self.length == 0:
             raise CounterpointError(f"loop '{self.loop}' got an empty source; give it at least one example")
+        if self.size < 1:
+            raise CounterpointError(
+                f"loop '{self.loop}': batches of {self.size} rows; give a batch size of at least 1"
+            )
         if self.steps_per_epoch == 0:
             raise CounterpointError(
                 f"loop '{self.loop}': {self.length} examples make no full batch of {self.size}; use a smaller batch size"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from counterpoint.errors import CounterpointError
+from counterpoint.training.budget import Budget
+
 
 def _nothing_spent() -> dict[str, float]:
     return {"steps": 0.0, "examples": 0.0, "tokens": 0.0, "seconds": 0.0}
@@ -55,12 +58,41 @@ class Cursor:
     loop: Loop | None = None
     spent: dict[str, float] = field(default_factory=_nothing_spent)
 
+    def enter(self, key: str, steps_per_epoch: int, epochs: float | None, budget: Budget) -> Loop | None:
+        """The loop of this key, begun or gone on with; None when it is done.
+
+        Raises:
+            CounterpointError: neither a budget nor a number of epochs ends it.
+        """
+        if key in self.done:
+            return None
+        if self.loop is None or self.loop.key != key:
+            total = None
+            if not budget.given:
+                if epochs is None:
+                    raise CounterpointError(
+                        f"loop '{key}' has no end: give the run a budget (steps=..., seconds=...) or epochs"
+                    )
+                total = max(round(steps_per_epoch * epochs), 1)
+            self.loop = Loop(key, 0, total, dict(self.spent), budget.share(self.spent, self.rounds_left))
+        return self.loop
+
+    def advance(self, loop: Loop, size: int) -> None:
+        """Count a step of so many examples."""
+        loop.position += 1
+        self.spent["steps"] += 1
+        self.spent["examples"] += size
+
     def finish(self, loop: Loop) -> None:
         """Mark a loop as done."""
         if loop.key not in self.done:
             self.done.append(loop.key)
         if self.loop is loop:
             self.loop = None
+
+    def forget(self, scope: str) -> None:
+        """Drop the names of a finished round."""
+        self.done = [key for key in self.done if not key.startswith(scope)]
 
     def state_dict(self) -> dict[str, Any]:
         """As plain data."""

@@ -1,4 +1,4 @@
-"""What a run takes hold of when it starts: the processes and precision, through Accelerate, and its folder, alone."""
+"""What a run takes hold of when it starts: the processes and precision, through Accelerate, its modules, and its folder, alone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.training import distributed
+from counterpoint.training.microbatch import refuse_batch_norm
 
 REPLICATED = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU", "MULTI_HPU")
 
@@ -38,6 +41,22 @@ def accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerat
             "every device: use accelerate launch --multi_gpu, or torchrun"
         )
     return made
+
+
+def prepare(module: nn.Module, device: torch.device, world: int) -> nn.Module:
+    """Move a trained module to the device; over several processes, give all of them the first one's weights.
+
+    Raises:
+        CounterpointError: batch normalisation where its statistics cannot be shared over processes.
+    """
+    module = module.to(device)
+    if world > 1:
+        if device.type == "cuda":
+            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        else:
+            refuse_batch_norm(module, f"{world} processes")
+        distributed.broadcast(module)
+    return module
 
 
 def lock(out: Path) -> Any:

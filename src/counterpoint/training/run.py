@@ -26,13 +26,16 @@ from counterpoint.training.budget import Budget
 from counterpoint.training.checkpoint import Checkpoints
 from counterpoint.training.cursor import Cursor, Loop
 from counterpoint.training.events import Bar, Events
-from counterpoint.training.microbatch import forward_in_pieces, refuse_batch_norm
+from counterpoint.training.microbatch import forward_in_pieces
+from counterpoint.training.names import Names
 from counterpoint.training.optimizer import Optimizer
-from counterpoint.training.reduce import reduce_terms
+from counterpoint.training.pace import Pace
+from counterpoint.training.registry import Registry
 from counterpoint.training.seeds import derive, generator, seed_everything
 from counterpoint.training.signals import Signals
 from counterpoint.training.stages import Stages
-from counterpoint.training.state import Stateful, capture, restore
+from counterpoint.training.state import Stateful
+from counterpoint.training.update import Updates
 
 T = TypeVar("T")
 logger = logging.getLogger("counterpoint")
@@ -79,7 +82,6 @@ class Run:
     ) -> None:
         self.out, self.seed, self.budget = Path(out), seed, budget or Budget()
         self.micro_batch_size, self.keep = micro_batch_size, keep
-        self.checkpoint_seconds, self.checkpoint_steps = checkpoint_seconds, checkpoint_steps
         self.out.mkdir(parents=True, exist_ok=True)
         self.accelerator = launch.accelerator(precision, trackers, self.out)
         self.device: torch.device = self.accelerator.device
@@ -97,16 +99,13 @@ class Run:
         self.cursor = Cursor()
         self.row_offset = 0
         self.rng = generator(derive(seed, "start"))
-        self._states: dict[str, Stateful] = {}
-        self._optimizers: dict[str, tuple[Any, Optimizer, list[nn.Parameter]]] = {}
-        self._pending: dict[str, Any] | None = None
-        self._calls: dict[str, int] = {}
-        self._scope = ""
+        self._registry, self._names = Registry(), Names()
+        self._updates = Updates(self.accelerator)
         self._bar = Bar(progress if self.rank == 0 else False)
         self._audit = Audit() if audit else None
         self._walking: Loop | None = None
         self._signals = Signals()
-        self._saved_at, self._saved_step, self._saving_took = time.monotonic(), 0, 0.0
+        self._pace = Pace(checkpoint_seconds, checkpoint_steps)
         self._clock = time.monotonic()
         self._metrics: dict[str, float] = {}
         if trackers:
@@ -129,8 +128,7 @@ class Run:
                     "an optimiser, a PerSample memory or an object with these two methods"
                 )
             if isinstance(thing, nn.Module):
-                thing = self._prepare(thing)
-                named[name] = thing
+                thing = named[name] = launch.prepare(thing, self.device, self.world)
             self._register(name, thing)
         values = tuple(named.values())
         return values[0] if len(values) == 1 else values
@@ -141,10 +139,7 @@ class Run:
 
     def optimize(self, model: nn.Module, optimizer: Optimizer, name: str = "optimizer") -> None:
         """Build and register the optimiser that ``step`` uses for ``model``'s trainable parameters."""
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        built = self.accelerator.prepare_optimizer(optimizer.build(parameters), device_placement=False)
-        self._optimizers[name] = (built, optimizer, parameters)
-        self._register(name, built)
+        self._register(name, self._updates.add(name, model, optimizer))
         if self.accelerator.scaler is not None:
             self._register("scaler", self.accelerator.scaler)
 
@@ -152,17 +147,18 @@ class Run:
         """Rounds of generate, judge, train. A resumed run starts in the round it was in."""
         self._open()
         key = self._key("rounds")
-        outer = self._calls
         for number in range(self.cursor.rounds.get(key, 0), count):
             self.cursor.rounds[key] = number
             self.cursor.rounds_left = count - number
-            self._scope, self._calls = f"{key}-{number}/", {}
-            seed_everything(derive(self.seed, self._scope))
+            scope = f"{key}-{number}/"
+            outer = self._names.enter(scope)
+            seed_everything(derive(self.seed, scope))
             yield number
-            self._forget(self._scope)
+            self.cursor.forget(scope)
+            self._registry.forget(scope)
+            self._names.leave(outer)
         self.cursor.rounds[key] = count
         self.cursor.rounds_left = 1
-        self._scope, self._calls = "", outer
 
     def batches(
         self,
@@ -191,7 +187,7 @@ class Run:
             )
         key = self._key(name)
         plan = Plan(len(source), size, self.seed, key, shuffle, drop_last, order)
-        loop = self._loop(key, plan, epochs)
+        loop = self.cursor.enter(key, plan.steps_per_epoch, epochs, self.budget)
         if loop is not None:
             self._walking = loop
             try:
@@ -260,27 +256,11 @@ class Run:
         Raises:
             CounterpointError: the loss is not finite, or nothing was given to optimise.
         """
-        if optimizer not in self._optimizers:
-            raise CounterpointError(
-                f"run.step before run.optimize(model, Optimizer(...), name='{optimizer}')"
-            )
-        built, settings, parameters = self._optimizers[optimizer]
-        terms = losses if isinstance(losses, Mapping) else {"loss": losses}
-        local, report = reduce_terms({k: v if isinstance(v, Loss) else Loss(v) for k, v in terms.items()})
-        for group in built.param_groups:
-            group["lr"] = settings.rate(self.progress)
-        if local.requires_grad or self.world == 1:  # a rank may hold no row of a small last batch
-            self.accelerator.backward(local)
-        distributed.sum_gradients(parameters)
-        if settings.max_grad_norm is not None:
-            norm = self.accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
-            report["grad_norm"] = float(norm)
-        built.step()
-        built.zero_grad(set_to_none=True)
+        report = self._updates.apply(optimizer, losses, self.progress)
         self.cursor.spent["tokens"] += (
             float(distributed.total(torch.tensor(float(tokens)))) if tokens else 0.0
         )
-        self._metrics |= {**report, "learning_rate": settings.rate(self.progress)}
+        self._metrics |= {**report, "learning_rate": self._updates.rate(optimizer, self.progress)}
         return report["loss"]
 
     def stage(
@@ -331,12 +311,11 @@ class Run:
         """Write a checkpoint of everything registered, now."""
         self._tick()
         began = time.monotonic()
-        states = {**(self._pending or {}), **{name: capture(thing) for name, thing in self._states.items()}}
+        states, step = self._registry.capture(), int(self.cursor.spent["steps"])
         state = {"cursor": self.cursor.state_dict(), "events": self.events.lines, "states": states}
         if self.rank == 0:
-            self.checkpoints.save(int(self.cursor.spent["steps"]), state)
-        self._saving_took = time.monotonic() - began
-        self._saved_at, self._saved_step = time.monotonic(), int(self.cursor.spent["steps"])
+            self.checkpoints.save(step, state)
+        self._pace.saved(step, began)
 
     def pause(self) -> None:
         """Stop here when a signal came: save, close and raise ``Interrupted``. For long work outside loops and stages."""
@@ -360,71 +339,28 @@ class Run:
         self.close()
 
     def _open(self) -> None:
-        if self._pending is not None:
+        if self._registry.opened:
             return
         found = self.checkpoints.newest()
-        self._pending = {} if found is None else found["states"]
         self.events.cut(0 if found is None else found["events"])
         if found is not None:
             self.cursor.load_state_dict(found["cursor"])
-            self._saved_step = int(self.cursor.spent["steps"])
-        for key in self._states:
-            self._restore(key)
+            self._pace.resumed(int(self.cursor.spent["steps"]))
+        self._registry.open({} if found is None else found["states"])
         self._clock = time.monotonic()
 
     def _register(self, name: str, thing: Stateful) -> None:
         # By scope: what is registered inside a round belongs to it, so the next round's starts fresh, resumed or not.
-        self._states[self._scope + name] = thing
-        self._restore(self._scope + name)
-
-    def _restore(self, key: str) -> None:
-        if self._pending and key in self._pending:
-            restore(key, self._states[key], self._pending.pop(key))
-
-    def _forget(self, scope: str) -> None:
-        self.cursor.done = [key for key in self.cursor.done if not key.startswith(scope)]
-        self._states = {key: thing for key, thing in self._states.items() if not key.startswith(scope)}
-        self._pending = {
-            key: state for key, state in (self._pending or {}).items() if not key.startswith(scope)
-        }
-
-    def _prepare(self, module: nn.Module) -> nn.Module:
-        module = module.to(self.device)
-        if self.world > 1:
-            if self.device.type == "cuda":
-                module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
-            else:
-                refuse_batch_norm(module, f"{self.world} processes")
-            distributed.broadcast(module)
-        return module
+        self._registry.add(self._names.scope + name, thing)
 
     def _key(self, name: str) -> str:
         # Inside a loop's body a name belongs to the step, elsewhere to the round; a name used again gets a number.
         if self._walking is not None:
             return f"{self._walking.key}@{self._walking.position}/{name}"
-        number = self._calls.get(name, 0)
-        self._calls[name] = number + 1
-        return f"{self._scope}{name}" + (f"#{number}" if number else "")
-
-    def _loop(self, key: str, plan: Plan, epochs: float | None) -> Loop | None:
-        if key in self.cursor.done:
-            return None
-        if self.cursor.loop is None or self.cursor.loop.key != key:
-            total = None
-            if not self.budget.given:
-                if epochs is None:
-                    raise CounterpointError(
-                        f"loop '{key}' has no end: give the run a budget (steps=..., seconds=...) or epochs"
-                    )
-                total = max(round(plan.steps_per_epoch * epochs), 1)
-            limits = self.budget.share(self.cursor.spent, self.cursor.rounds_left)
-            self.cursor.loop = Loop(key, 0, total, dict(self.cursor.spent), limits)
-        return self.cursor.loop
+        return self._names.key(name)
 
     def _advance(self, loop: Loop, size: int) -> None:
-        loop.position += 1
-        self.cursor.spent["steps"] += 1
-        self.cursor.spent["examples"] += size
+        self.cursor.advance(loop, size)
         self._tick()
 
     def _tick(self) -> None:
@@ -444,11 +380,8 @@ class Run:
         self._bar.show(loop.key, *loop.fraction(self.cursor.spent), note)
         self._metrics = {}
         if self._audit is not None:
-            self._audit.look(self._states)
-        # Saving may take at most a tenth of the time, however large the model.
-        due = time.monotonic() - self._saved_at >= max(self.checkpoint_seconds, 10 * self._saving_took)
-        if self.checkpoint_steps is not None:
-            due = due or step - self._saved_step >= self.checkpoint_steps
+            self._audit.look(self._registry.things)
+        due = self._pace.due(step)
         if loop.finished(self.cursor.spent):
             # Saved as finished: a resumed run passes the loop over even when a larger budget is given meanwhile.
             self.cursor.finish(loop)
