@@ -101,13 +101,17 @@ def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "s
     longest = max(1, round(seconds * sample_rate))
     for one in listed:
         name = str(one.path)
+        if not one.path.stat().st_size:
+            found.unreadable.append(f"{name} (an empty file)")
+            continue
         try:
             # Of a long recording only what is kept is decoded, and a little more for the filter's sake.
             wave, rate = _decode(one.path, seconds + 0.1 if part == "start" else None)
         except MissingExtra:
             raise
         except Exception as error:  # whatever a decoder says of a damaged file becomes a lesson that names it
-            found.unreadable.append(f"{name} ({' '.join(str(error).split())[:120] or type(error).__name__})")
+            reason = " ".join(str(error).split()).removeprefix(f"Error opening '{name}': ")
+            found.unreadable.append(f"{name} ({reason[:120] or type(error).__name__})")
             continue
         if not len(wave):
             found.unreadable.append(f"{name} (no samples)")

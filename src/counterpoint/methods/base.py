@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -52,6 +54,23 @@ class Method(ABC):
             raise CounterpointError(
                 f"{cls.key}: {name}={given.get(name)!r}: {first['msg'].lower()}"
             ) from None
+
+    def demand(self, above_zero: Iterable[str] = (), not_negative: Iterable[str] = ()) -> None:
+        """Refuse settings that are no finite number above 0, or no finite number from 0 on; None is left alone.
+
+        Raises:
+            CounterpointError: with the setting, its value and what was expected.
+        """
+        bounds = [(name, True) for name in above_zero] + [(name, False) for name in not_negative]
+        for name, strictly in bounds:
+            value = getattr(self, name)
+            if value is None or (math.isfinite(value) and (value > 0 if strictly else value >= 0)):
+                continue
+            usual = getattr(type(self)(), name)
+            raise CounterpointError(
+                f"{self.key}: {name}={value}; expected a number {'above 0' if strictly else 'from 0 on'}"
+                + ("" if usual is None else f", for example {name}={usual}")
+            )
 
     def changed(self) -> dict[str, tuple[Any, Any]]:
         """Settings that differ from the paper's: name -> (paper's value, this value)."""

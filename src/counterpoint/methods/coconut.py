@@ -223,6 +223,10 @@ class Coconut(Method):
         return [name.strip() for name in self.distillation.split("+") if name.strip()]
 
     def _check(self, data: Audio) -> None:
+        self.demand(above_zero=("temperature", "batch_size", "epochs", "learning_rate"))
+        self.demand(
+            not_negative=("contrast_weight", "multimodal_weight", "distillation_weight", "weight_decay")
+        )
         for name in self._kinds():
             if name not in KINDS:
                 raise CounterpointError(
