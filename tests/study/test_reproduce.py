@@ -7,8 +7,11 @@ import toy_methods
 
 from counterpoint.errors import CounterpointError
 from counterpoint.study import ablate
-from counterpoint.study.case import Arm, Case, Claim
+from counterpoint.study import compare as comparing
+from counterpoint.study.case import OF_SEED, Arm, Case, Claim
 from counterpoint.study.compare import compare
+from counterpoint.study.pages import table
+from counterpoint.study.plan import TUNING_SEED
 from counterpoint.study.reproduce import check_evidence, plan_of, reproduce, write_evidence
 
 
@@ -63,6 +66,43 @@ def test_claims_are_judged_by_their_interval(tmp_path):
     assert third["low"] > -0.5
     assert "weight_norm" in found["metrics"]
     assert found["arms"]["short"]["budget"] == {"steps": 2}
+
+
+def test_every_seed_may_have_a_split_of_its_own(tmp_path, monkeypatch):
+    from toy_task import Points
+
+    monkeypatch.setattr(
+        comparing, "KEPT", 2
+    )  # past seeds' data goes, and is loaded again where it is asked for
+    mine = case(
+        data_options={"shift": OF_SEED},
+        arms={
+            "learns": Arm(method="toy-logistic", tune={"learning_rate": [0.1, 0.2]}),
+            "nothing": ("toy-nothing", {}),
+        },
+        claims=(),
+        seeds=3,
+        trials=2,
+        tuning_seeds=2,
+    )
+    plan = plan_of(mine, build, "toy")
+    found = reproduce(mine, plan, tmp_path / "work")
+
+    def used(path):
+        return json.loads((tmp_path / "work" / path / "result.json").read_text())["data"]["fingerprint"]
+
+    for seed in range(3):
+        own = Points(0.3, seed).fingerprint()
+        assert used(f"runs/learns/seed-{seed}") == used(f"runs/nothing/seed-{seed}") == own
+    assert used("tuning/learns/trial-000") == Points(0.3, TUNING_SEED).fingerprint()
+    assert used("tuning/learns/trial-001-1") == Points(0.3, TUNING_SEED + 1).fingerprint()
+    assert found["data"]["options"] == {"shift": OF_SEED}
+    assert found["data"]["fingerprint"] == Points(0.3, 0).fingerprint()
+    assert "3 seeds, each with a split of its own, 2 tuning trials" in table(found)
+    fixed = case(seeds=2)
+    assert "2 seeds; mean" in table(reproduce(fixed, plan_of(fixed, build, "toy"), tmp_path / "fixed"))
+    monkeypatch.setattr(toy_methods.Logistic, "fit", lambda *_: pytest.fail("fitted again"))
+    assert reproduce(mine, plan, tmp_path / "work")["arms"] == found["arms"]
 
 
 def test_a_changed_figure_is_noticed(tmp_path):

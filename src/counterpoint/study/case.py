@@ -10,6 +10,10 @@ Range = tuple[float, float] | list[Any]
 """A setting's tuning range: ``(low, high)``, drawn on a log scale, or a list of choices."""
 
 
+OF_SEED = "{seed}"
+"""As the value of a data option: the run's own seed. ``data_options={"seed": OF_SEED}`` draws the split anew for every seed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arm:
     """One side of a comparison: a method with its settings, and what differs from the case's data, model or budget.
@@ -62,7 +66,8 @@ class Case:
 
     Attributes:
         key: the method's key in the catalog.
-        data: bundled name of the data, and ``data_options`` for its loader.
+        data: bundled name of the data, and ``data_options`` for its loader; an option that is ``OF_SEED`` takes each run's
+            seed, so that intervals are over splits, too, and tuning has splits of its own.
         arms: name -> ``Arm``, or the short form ``(method key, settings)``.
         claims: what the paper says, each checked against the seeds' figures.
         baseline: the arm that differences are taken against.

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 SUMMARY = "summary.json"
+KEPT = 16
+"""Data sets that stay loaded; where every seed has a split of its own, those of past seeds go."""
 
 
 def compare(
@@ -69,6 +71,8 @@ def compare(
                 raise CounterpointError(
                     "this study was started from Python with its own data; call counterpoint.compare(...) again"
                 )
+            if len(loaded) == KEPT:
+                del loaded[next(iter(loaded))]
             loaded[key] = (
                 data
                 if recipe.data == GIVEN
@@ -78,7 +82,7 @@ def compare(
 
     for entry in plan.entries:  # wrong data, a wrong setting: said before anything is written
         entry.recipe.build_method()
-        load(entry.recipe)
+        load(seeded(entry.recipe, 0))
     claim_study(out, plan)
     count = plan.tuning_seeds * sum(_trials(entry, plan) for entry in plan.entries)
     count += plan.seeds * len(plan.entries)
@@ -166,7 +170,7 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def _data(recipe: Recipe, load: Callable[[Recipe], Any]) -> dict[str, Any]:
-    found = load(recipe)
+    found = load(seeded(recipe, 0))
     return plain(
         {
             "spec": recipe.data,

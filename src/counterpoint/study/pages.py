@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from counterpoint.study.case import OF_SEED
 from counterpoint.study.reproduce import check_evidence
 
 OPEN, CLOSE = "<!-- evidence: {key} -->", "<!-- /evidence -->"
@@ -58,9 +59,11 @@ def table(content: Mapping[str, Any]) -> str:
         trials += f" (each the mean of {content['tuning_seeds']} seeds of their own)"
     seeds = content["seeds"]
     count = len(seeds) if isinstance(seeds, list) else seeds
+    drawn = OF_SEED in (data.get("options") or {}).values() if isinstance(data, Mapping) else False
+    splits = ", each with a split of its own" if drawn else ""
     lines += [
         "",
-        f"Data `{spec}`, model `{content['model']}`, budget {budget}, {count} seeds{trials}; mean ± standard deviation over "
+        f"Data `{spec}`, model `{content['model']}`, budget {budget}, {count} seeds{splits}{trials}; mean ± standard deviation over "
         "seeds, CPU seconds of one run and peak memory of its process (with interpreter, libraries and data); a claim is shown when its "
         "whole paired interval is on its side.",
     ]

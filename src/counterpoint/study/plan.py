@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import CounterpointError, nearest
-from counterpoint.study.case import Range
+from counterpoint.study.case import OF_SEED, Range
 from counterpoint.study.files import read_json, write_json
 from counterpoint.study.recipe import Recipe, differences, plain
 from counterpoint.study.store import STUDY, is_run
@@ -173,8 +173,11 @@ def stored_plan(out: Path) -> Plan:
 
 
 def seeded(recipe: Recipe, seed: int, settings: Mapping[str, Any] | None = None) -> Recipe:
-    """The same recipe with another seed, and some settings replaced."""
-    return replace(recipe, seed=seed, settings={**recipe.settings, **plain(settings or {})})
+    """The same recipe with another seed, also in data options that are ``OF_SEED``, and some settings replaced."""
+    options = {name: seed if given == OF_SEED else given for name, given in recipe.data_options.items()}
+    return replace(
+        recipe, seed=seed, data_options=options, settings={**recipe.settings, **plain(settings or {})}
+    )
 
 
 def _ranges(tune: Mapping[str, Range]) -> dict[str, Any]:
