@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from counterpoint.study.store import events
-from counterpoint.study.wording import number
+from counterpoint.study.wording import number, signed
 
 POINTS = 160
 """Points a learning curve is drawn with; each is the mean of its bin."""
@@ -46,6 +46,12 @@ def sentences(lines: Sequence[str]) -> str:
 def figure(svg: str, caption: str) -> str:
     """A drawing with its caption; nothing when there is no drawing."""
     return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>" if svg else ""
+
+
+def coloured(value: float | None, verdict: str) -> str:
+    """A difference with its sign, coloured by its verdict."""
+    css = {"above": "up", "below": "down"}.get(verdict, "")
+    return f'<span class="{css}">{signed(value)}</span>' if css else signed(value)
 
 
 def value(given: Any) -> str:
