@@ -130,7 +130,7 @@ def test_both_sides_temperatures_survive_an_interruption(tmp_path, pairs):
 
 
 def test_wrong_partners_teach(tmp_path, images):
-    with pytest.raises(CounterpointError, match="the data has none"):
+    with pytest.raises(CounterpointError, match="the data has neither"):
         fit(tmp_path / "run", images, bimodal=True)
     place = tmp_path / "partners.npy"
     for rows, lesson in (

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from counterpoint.data.captions import CAPTION_COLUMNS, Captions, checked
 from counterpoint.data.pixels import decode, stack
 from counterpoint.data.tables import read_file
 from counterpoint.errors import CounterpointError, MissingExtra
@@ -43,44 +44,66 @@ class Table:
         pixels: one uint8 array [H, W, C] per row, C in {1, 3}; sizes may still differ.
         labels: the label as text, None for an image without one.
         splits: "train", "validation" or "test" where the files say so, else None.
+        names: the path below the folder, "" where there are no files.
+        captions: what a column of captions says of the image, else None.
         notes: what a person should know about how the files were understood.
-        unreadable: files that could not be opened, each with the reason.
+        unreadable: files that could not be opened, each with the reason; ``skipped``: their names alone.
     """
 
     pixels: list[np.ndarray] = field(default_factory=list)
     labels: list[str | None] = field(default_factory=list)
     splits: list[str | None] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    captions: list[Captions | None] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
-    def add(self, image: np.ndarray, label: Any, split: str | None) -> None:
+    def add(
+        self,
+        image: np.ndarray,
+        label: Any,
+        split: str | None,
+        name: str = "",
+        captions: Captions | None = None,
+    ) -> None:
         """Append one row; an empty label means none."""
         self.pixels.append(image)
+        self.names.append(name)
+        self.captions.append(captions)
         self.labels.append(None if label is None or label == "" or label != label else str(label))
         self.splits.append(split)
 
 
-def read(path: Path, image: str | None = None, label: str | None = None) -> Table:
+def read(
+    path: Path,
+    image: str | None = None,
+    label: str | None = None,
+    caption: str | None = None,
+    captioned: bool = False,
+) -> Table:
     """Read any of the containers above.
 
     Args:
         path: a file or a folder.
         image: name of the path column or array, when it is not one of the usual ones.
-        label: name of the label column or array, likewise.
+        label: name of the label column or array, likewise. caption: name of a column of captions, likewise.
+        captioned: whether to read a column of captions.
 
     Raises:
-        CounterpointError: nothing there, nothing recognised, or a column is missing.
+        CounterpointError: nothing there, nothing recognised, a column is missing, or a caption is empty.
     """
     if not path.exists():
         raise CounterpointError(f"{path} does not exist; expected {EXPECTED}")
+    said = ((caption,) if caption else CAPTION_COLUMNS) if captioned else ()
     if path.is_file():
         if path.suffix in (".npy", ".npz"):
             return _arrays(path, image, label)
         if path.suffix in TABLE_SUFFIXES:
-            return _rows(path, image, label)
+            return _rows(path, image, label, said)
         raise CounterpointError(f"{path.name}: not a format of labelled images; expected {EXPECTED}")
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
-        return _datasets(path, image, label)
+        return _datasets(path, image, label, said)
     if list(path.glob("*-images-idx3-ubyte*")):
         return _idx(path)
     arrays = [
@@ -92,8 +115,8 @@ def read(path: Path, image: str | None = None, label: str | None = None) -> Tabl
     if metadata:
         table = Table()
         for found in metadata:
-            part = _rows(found, image, label, split=SPLIT_NAMES.get(found.parent.name.lower()))
-            for name in ("pixels", "labels", "splits", "notes", "unreadable"):
+            part = _rows(found, image, label, said, split=SPLIT_NAMES.get(found.parent.name.lower()))
+            for name in ("pixels", "labels", "splits", "names", "captions", "notes", "unreadable", "skipped"):
                 getattr(table, name).extend(getattr(part, name))
         return table
     return _folder(path)
@@ -109,7 +132,7 @@ def _folder(path: Path) -> Table:
     for file, part in zip(files, parts, strict=True):
         split = SPLIT_NAMES[part[0].lower()] if split_at_top else None
         below = part[1:] if split_at_top else part
-        _open(table, file, below[0] if len(below) > 1 else None, split)
+        _open(table, file, below[0] if len(below) > 1 else None, split, "/".join(part))
     nested = sum(len(part) > 2 + split_at_top for part in parts)
     if nested:
         table.notes.append(
@@ -118,13 +141,21 @@ def _folder(path: Path) -> Table:
     return table
 
 
-def _open(table: Table, file: Path | io.BytesIO, label: Any, split: str | None, name: str = "") -> None:
+def _open(
+    table: Table,
+    file: Path | io.BytesIO,
+    label: Any,
+    split: str | None,
+    name: str,
+    captions: Captions | None = None,
+) -> None:
     try:
-        table.add(decode(file), label, split)
+        table.add(decode(file), label, split, name, captions)
     except MissingExtra:
         raise
     except Exception as error:
-        table.unreadable.append(f"{name or file} ({type(error).__name__})")
+        table.unreadable.append(f"{name} ({type(error).__name__})")
+        table.skipped.append(name)
 
 
 def _arrays(path: Path, image: str | None, label: str | None) -> Table:
@@ -198,7 +229,9 @@ def _idx(path: Path) -> Table:
     return table
 
 
-def _rows(path: Path, image: str | None, label: str | None, split: str | None = None) -> Table:
+def _rows(
+    path: Path, image: str | None, label: str | None, said: tuple[str, ...], split: str | None = None
+) -> Table:
     rows = read_file(path)
     columns = sorted({column for row in rows for column in row})
     at, tag = _columns(columns, image, label, path.name)
@@ -207,16 +240,19 @@ def _rows(path: Path, image: str | None, label: str | None, split: str | None = 
         table.notes.append(
             f"{path.name}: no label column among {columns}; the images are used without labels"
         )
-    for row in rows:
+    told = next((column for column in said if column in columns), None)
+    for number, row in enumerate(rows, 2 if path.suffix in (".csv", ".tsv") else 1):
         named = split or SPLIT_NAMES.get(str(row.get("split", "")).lower())
         content = row[at]
+        captions = checked(row.get(told), f"{path.name}, row {number}") if told else None
         if isinstance(content, dict):  # parquet as `datasets` writes it: {"bytes": ..., "path": ...}
             source: Any = (
                 io.BytesIO(content["bytes"]) if content.get("bytes") else path.parent / str(content["path"])
             )
-            _open(table, source, row.get(tag) if tag else None, named, str(content.get("path")))
+            name = str(content.get("path"))
         else:
-            _open(table, path.parent / str(content), row.get(tag) if tag else None, named)
+            source, name = path.parent / str(content), str(content)
+        _open(table, source, row.get(tag) if tag else None, named, name, captions)
     return table
 
 
@@ -234,7 +270,7 @@ def _columns(columns: list[str], image: str | None, label: str | None, name: str
     return str(found[0]), found[1]
 
 
-def _datasets(path: Path, image: str | None, label: str | None) -> Table:
+def _datasets(path: Path, image: str | None, label: str | None, said: tuple[str, ...]) -> Table:
     try:
         from datasets import DatasetDict, load_from_disk
     except ImportError:
@@ -245,14 +281,17 @@ def _datasets(path: Path, image: str | None, label: str | None) -> Table:
     for name, rows in parts.items():
         at, tag = _columns(rows.column_names, image, label, path.name)
         names = getattr(rows.features[tag], "names", None) if tag else None
-        for row in rows:
+        told = next((column for column in said if column in rows.column_names), None)
+        for number, row in enumerate(rows):
+            captions = checked(row[told], f"{path.name}, {name}[{number}]") if told else None
             value = row[tag] if tag else None
             value = names[value] if names and isinstance(value, int) and value >= 0 else value
             found = row[at]
             if hasattr(found, "save"):  # a PIL image
                 buffer = io.BytesIO()
                 found.save(buffer, format="PNG")
-                _open(table, buffer, value, SPLIT_NAMES.get(name))
+                _open(table, buffer, value, SPLIT_NAMES.get(name), "", captions)
             else:
-                table.add(stack(np.asarray(found)[None], path.name)[0], value, SPLIT_NAMES.get(name))
+                pixels = stack(np.asarray(found)[None], path.name)[0]
+                table.add(pixels, value, SPLIT_NAMES.get(name), "", captions)
     return table

@@ -1,143 +1,34 @@
-"""Images with optional labels, split once and for all into train, validation and test.
-
-Pixels stay uint8 until a batch is used. A label of -1 means "not labelled": such images are trained on, never
-evaluated on. Shapes: N images, C channels, H by W pixels.
-"""
+"""Loads images with optional labels and captions, and splits them once and for all into train, validation and test."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from counterpoint.data.captions import LEAVE_OUT, Captions, beside, read_captions, same
 from counterpoint.data.image_files import Table, read
+from counterpoint.data.image_sets import TEXT_ENCODER, ImageBatch, Images, ImageSet, overlap
+from counterpoint.data.image_split import UNLABELLED, hashes, long_tail_rows, split_rows, stratified
 from counterpoint.data.partners import read_partners
 from counterpoint.data.pixels import colour, resize
 from counterpoint.errors import CounterpointError
 
-BUNDLED = ("digits", "mnist5k", "mnist10k", "fashion-mnist")
-UNLABELLED = -1
+__all__ = [
+    "BUNDLED",
+    "TEXT_ENCODER",
+    "UNLABELLED",
+    "ImageBatch",
+    "ImageSet",
+    "Images",
+    "load_images",
+    "overlap",
+    "same_size",
+]
 
-
-@dataclass(frozen=True)
-class ImageBatch:
-    """Some images and their labels: pixels_NCHW uint8, labels_N long; partners_NP floats where a second modality was given."""
-
-    pixels: Tensor
-    labels: Tensor
-    partners: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """One split: ``len()`` and indexing by a LongTensor, as the Run's batches want it."""
-
-    pixels: Tensor
-    labels: Tensor
-    partners: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def __getitem__(self, index: Tensor) -> ImageBatch:
-        return ImageBatch(
-            self.pixels[index], self.labels[index], None if self.partners is None else self.partners[index]
-        )
-
-    def subset(self, index: Tensor | np.ndarray) -> ImageSet:
-        """Return the rows of ``index`` as a split of their own."""
-        index = torch.as_tensor(index, dtype=torch.long)
-        return ImageSet(**vars(self[index]))
-
-    def labelled(self) -> ImageSet:
-        """Return only the rows that have a label."""
-        return self.subset(torch.nonzero(self.labels != UNLABELLED)[:, 0])
-
-    def few(self, per_class: int, seed: int = 0) -> ImageSet:
-        """Return ``per_class`` labelled images of every class (all of a smaller class), drawn with ``seed``."""
-        generator = np.random.default_rng(seed)
-        labels = self.labels.numpy()
-        chosen = [
-            generator.permutation(np.flatnonzero(labels == c))[:per_class]
-            for c in np.unique(labels[labels >= 0])
-        ]
-        return self.subset(np.sort(np.concatenate(chosen)))
-
-
-@dataclass(frozen=True)
-class Images:
-    """Three splits and what was understood about them.
-
-    Attributes:
-        labels_per_class: how many labels per class the evaluation may train its probe on; None means all of them.
-    """
-
-    train: ImageSet
-    validation: ImageSet
-    test: ImageSet
-    classes: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    labels_per_class: int | None = None
-    name: str = "images"
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of every image."""
-        channels, height, width = self.train.pixels.shape[1:]
-        return int(channels), int(height), int(width)
-
-    def splits(self) -> dict[str, ImageSet]:
-        """Return the three splits by name."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}
-
-    def statistics(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation per channel of the training pixels, in [0, 1]."""
-        step = max(1, len(self.train) // 10_000)
-        sample = self.train.pixels[::step].double() / 255
-        return sample.mean((0, 2, 3)).tolist(), sample.std((0, 2, 3)).clamp(min=1e-3).tolist()
-
-    def fingerprint(self) -> str:
-        """Sha256 of all pixels and labels in their splits."""
-        digest = hashlib.sha256()
-        for name, part in self.splits().items():
-            digest.update(f"{name}{tuple(part.pixels.shape)}{self.classes}{self.labels_per_class}".encode())
-            digest.update(part.pixels.numpy().tobytes())
-            digest.update(part.labels.numpy().tobytes())
-            if part.partners is not None:
-                digest.update(part.partners.numpy().tobytes())
-        return digest.hexdigest()
-
-    def describe(self) -> list[str]:
-        """Say what was understood, one finding per line."""
-        channels, height, width = self.shape
-        counts = ", ".join(f"{len(part)} {name}" for name, part in self.splits().items())
-        lines = [f"{self.name}: {counts}; {height}x{width} pixels, {channels} channel{'s' * (channels > 1)}"]
-        if self.classes:
-            sizes = torch.bincount(self.train.labels[self.train.labels >= 0], minlength=len(self.classes))
-            shown = ", ".join(self.classes[:12]) + (", ..." if len(self.classes) > 12 else "")
-            lines.append(
-                f"{len(self.classes)} classes ({shown}); {int(sizes.min())} to {int(sizes.max())} training images each"
-            )
-            bare = sum(int((part.labels == UNLABELLED).sum()) for part in self.splits().values())
-            if bare:
-                lines.append(f"{bare} images without a label: trained on, not evaluated on")
-        else:
-            lines.append("no labels: training works; accuracy cannot be measured, only geometry")
-        if self.train.partners is not None:
-            lines.append(f"every image has a partner, a vector of {self.train.partners.shape[1]} numbers")
-        if self.labels_per_class is not None:
-            lines.append(f"the probe sees {self.labels_per_class} labels per class")
-        shared = overlap(self.train, self.validation), overlap(self.train, self.test)
-        if any(shared):
-            lines.append(
-                f"warning: {shared[0]} validation and {shared[1]} test images are pixel-for-pixel in train too"
-            )
-        return [*lines, *self.notes]
+BUNDLED = ("digits", "mnist5k", "mnist10k", "fashion-mnist", "emoji")
 
 
 def load_images(
@@ -151,6 +42,9 @@ def load_images(
     evaluation_limit: int | None = None,
     long_tail: float | None = None,
     partners: str | None = None,
+    captions: str | None = None,
+    caption: str | None = None,
+    text_encoder: str = TEXT_ENCODER,
     unreadable: str = "error",
     validation: float = 0.1,
     test: float = 0.2,
@@ -159,7 +53,7 @@ def load_images(
     """Load images from a bundled name or any container that ``image_files.read`` knows, and split them.
 
     Splits named by the files are kept. What is missing is cut from the training images, stratified by class, with
-    pixel-for-pixel copies of an image kept on one side.
+    pixel-for-pixel copies of an image, and images of one caption, kept on one side.
 
     Args:
         spec: one of ``BUNDLED``, or a path.
@@ -172,6 +66,10 @@ def load_images(
         long_tail: make the training classes unequal: each keeps this share of the one before it, in an order drawn with
             ``seed``; the first keeps as many as the smallest class has. Evaluation splits stay as they are.
         partners: a .npy file with one vector per image, in their order: a second modality for methods that pair.
+        captions: a file with an image's name and a caption per row (columns file and caption; .csv, .tsv, .jsonl, .parquet), or
+            "none". ``captions.csv`` and its kin among the images, and a column ``caption`` in a table of images, are found.
+        caption: the column of captions, when it is called otherwise.
+        text_encoder: what makes vectors of captions for methods that pair: "minilm-l6", or a folder of your own encoder.
         unreadable: "error", or "skip" to leave out files that cannot be opened (they are counted in the description).
         validation: share of all images cut for validation when the files name none.
         test: share of all images cut for test, likewise.
@@ -182,7 +80,13 @@ def load_images(
     """
     spec = str(spec)
     path = _bundled(spec) if spec in BUNDLED and not Path(spec).exists() else Path(spec)
-    table = read(path, image, label)
+    told = beside(path, captions)
+    if captions is not None and partners is not None and captions != LEAVE_OUT:
+        raise CounterpointError(
+            f"captions={captions} and partners={partners}; give captions, or vectors made of them"
+        )
+    wanted = captions != LEAVE_OUT and partners is None
+    table = read(path, image if told is None else None, label, caption, captioned=wanted and told is None)
     notes = list(table.notes)
     if table.unreadable:
         message = f"{len(table.unreadable)} files are not readable images: {', '.join(table.unreadable[:3])}"
@@ -201,27 +105,49 @@ def load_images(
         raise CounterpointError(
             f"{spec}: partners belong to images row by row, so that none may be skipped; mend those files"
         )
-    beside = None if partners is None else read_partners(partners, len(pixels), spec)
-    everything = ImageSet(pixels, torch.from_numpy(labels), beside)
-    parts = _split(everything, table.splits, validation, test, seed, spec, notes)
+    vectors = None if partners is None else read_partners(partners, len(pixels), spec)
+    said = _captions(table, told if wanted else None, image, caption, spec)
+    everything = ImageSet(pixels, torch.from_numpy(labels), vectors, said)
+    together = [[code, *same(said[row] if said else ())] for row, code in enumerate(hashes(pixels))]
+    parts = split_rows(labels, together, table.splits, validation, test, seed, spec, notes)
     if long_tail is not None:
-        parts["train"] = _long_tail(labels, parts["train"], long_tail, seed, notes)
+        parts["train"] = long_tail_rows(labels, parts["train"], long_tail, seed, notes)
     limits = {"train": limit, "validation": evaluation_limit, "test": evaluation_limit}
     kept = {
-        name: everything.subset(_stratified(labels, rows, limits[name], seed)) for name, rows in parts.items()
+        name: everything.subset(stratified(labels, rows, limits[name], seed)) for name, rows in parts.items()
     }
     name = spec if spec in BUNDLED else Path(spec).name
-    return Images(**kept, classes=classes, notes=tuple(notes), labels_per_class=labels_per_class, name=name)
+    return Images(
+        **kept,
+        classes=classes,
+        notes=tuple(notes),
+        labels_per_class=labels_per_class,
+        name=name,
+        text_encoder=text_encoder,
+    )
 
 
-def overlap(first: ImageSet, second: ImageSet) -> int:
-    """Count the rows of ``second`` that occur pixel for pixel in ``first``."""
-    seen = set(_hashes(first.pixels))
-    return sum(found in seen for found in _hashes(second.pixels))
-
-
-def _hashes(pixels: Tensor) -> list[bytes]:
-    return [hashlib.blake2b(row.tobytes(), digest_size=12).digest() for row in pixels.numpy()]
+def _captions(
+    table: Table, told: Path | None, image: str | None, caption: str | None, spec: str
+) -> tuple[Captions, ...] | None:
+    """What is said of every image: by a file of captions, by a column of the images' own table, or nothing."""
+    if told is not None:
+        if not any(table.names):
+            raise CounterpointError(
+                f"{spec}: {told.name} names image files and these images are arrays; give vectors row by row: partners=captions.npy"
+            )
+        return tuple(read_captions(told, table.names, table.skipped, image, caption))
+    found = [captions for captions in table.captions if captions is not None]
+    if caption is not None and not found:
+        raise CounterpointError(
+            f"{spec}: no column '{caption}' of captions beside the images; expected one, or a file captions.csv"
+        )
+    if found and len(found) < len(table.captions):
+        raise CounterpointError(
+            f"{spec}: {len(table.captions) - len(found)} images have no column of captions and the others have; mend that, or leave "
+            "captions out: captions=none"
+        )
+    return tuple(found) or None
 
 
 def _bundled(name: str) -> Path:
@@ -261,91 +187,3 @@ def _encode(labels: list[str | None], spec: str) -> tuple[tuple[str, ...], np.nd
     return classes, np.array(
         [UNLABELLED if label is None else place[label] for label in labels], dtype=np.int64
     )
-
-
-def _split(
-    images: ImageSet,
-    named: list[str | None],
-    validation: float,
-    test: float,
-    seed: int,
-    spec: str,
-    notes: list[str],
-) -> dict[str, np.ndarray]:
-    if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
-        raise CounterpointError(
-            f"validation={validation}, test={test}; expected shares above 0 that leave some for training"
-        )
-    split = np.array([name or "train" for name in named])
-    parts = {name: np.flatnonzero(split == name) for name in ("train", "validation", "test")}
-    if not len(parts["train"]):
-        raise CounterpointError(
-            f"{spec}: no training images, only {sorted(set(split))}; expected a 'train' split"
-        )
-    shares = {
-        name: share for name, share in (("validation", validation), ("test", test)) if not len(parts[name])
-    }
-    if not shares:
-        return parts
-    notes.append(f"{' and '.join(shares)} cut from the training images (stratified, seed {seed})")
-    pool, labels = parts["train"], images.labels.numpy()
-    # Copies of one image form a group and go where its first copy goes, or the evaluation would contain training images.
-    first: dict[bytes, int] = {}
-    leader = np.array(
-        [
-            first.setdefault(code, int(row))
-            for row, code in zip(pool, _hashes(images.pixels[pool]), strict=True)
-        ]
-    )
-    side = dict.fromkeys(np.unique(leader).tolist(), "train")
-    generator = np.random.default_rng(seed)
-    for label in np.unique(labels[leader]):
-        rows = generator.permutation([row for row in side if labels[row] == label])
-        start = 0
-        for name, share in shares.items():
-            # An unlabelled image is of no use to the evaluation; keep those for training unless nothing is labelled.
-            number = round(share * len(rows)) if label != UNLABELLED or (labels == UNLABELLED).all() else 0
-            side |= dict.fromkeys(rows[start : start + number].tolist(), name)
-            start += number
-    where = np.array([side[row] for row in leader.tolist()])
-    parts |= {name: pool[where == name] for name in ("train", *shares)}
-    for name, rows in parts.items():
-        if not len(rows):
-            raise CounterpointError(
-                f"{spec}: too few images to cut a {name} split; give more images, or a '{name}' folder"
-            )
-    return parts
-
-
-def _stratified(labels: np.ndarray, rows: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
-    if limit is None or limit >= len(rows):
-        return rows
-    if limit < 1:
-        raise CounterpointError(f"limit={limit}; expected a positive number of images")
-    order = np.random.default_rng(seed).permutation(rows)
-    # Rank every image within its class; taking the lowest relative ranks keeps the classes' proportions.
-    place = np.empty(len(order))
-    for label in np.unique(labels[order]):
-        mine = np.flatnonzero(labels[order] == label)
-        place[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
-    return np.sort(order[np.argsort(place, kind="stable")[:limit]])
-
-
-def _long_tail(labels: np.ndarray, rows: np.ndarray, ratio: float, seed: int, notes: list[str]) -> np.ndarray:
-    if not 0 < ratio <= 1:
-        raise CounterpointError(
-            f"long_tail={ratio}; expected the size of each class relative to the one before it, such as 0.6"
-        )
-    classes, sizes = np.unique(labels[rows][labels[rows] >= 0], return_counts=True)
-    if len(classes) < 2:
-        raise CounterpointError("long_tail needs labelled classes; leave it out for images without labels")
-    generator = np.random.default_rng([seed, len(classes)])
-    kept = [rows[labels[rows] < 0]]
-    wanted = []
-    for rank, label in enumerate(generator.permutation(classes)):
-        wanted.append(max(1, round(int(sizes.min()) * ratio**rank)))
-        kept.append(generator.permutation(rows[labels[rows] == label])[: wanted[-1]])
-    notes.append(
-        f"long tail: training classes of {wanted[0]} down to {wanted[-1]} images, order drawn with seed {seed}"
-    )
-    return np.sort(np.concatenate(kept))

@@ -167,12 +167,14 @@ class ISogCLR(Method):
         memory.write(rows, **{f"{side}_{name}": run.gather_constant(value) for name, value in values.items()})
 
 
-def coldest_first(data: Images, image: Tensor, partner: Tensor | None = None) -> dict[str, list[float]]:
-    """Every training image's row, label and learned temperatures, from the rarest semantics to the commonest."""
+def coldest_first(data: Images, image: Tensor, partner: Tensor | None = None) -> dict[str, list[Any]]:
+    """Every training image's row, label, learned temperatures and caption, from the rarest semantics to the commonest."""
     order = torch.argsort(image.cpu(), stable=True)
     columns = {"temperature": image, **({} if partner is None else {"partner_temperature": partner})}
+    told = data.train.captions
     return {
         "row": order.tolist(),
         "label": data.train.labels[order].tolist(),
         **{name: [round(tau, 6) for tau in tau_N.cpu()[order].tolist()] for name, tau_N in columns.items()},
+        **({} if told is None else {"caption": ["; ".join(told[row]) for row in order.tolist()]}),
     }

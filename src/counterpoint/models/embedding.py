@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from filelock import FileLock
 
+from counterpoint.bundled.cache import root
+from counterpoint.bundled.packages import sha256
 from counterpoint.errors import MissingExtra
 from counterpoint.models.model_folders import find
 
 if TYPE_CHECKING:
     import numpy as np
+
+log = logging.getLogger("counterpoint")
 
 
 @torch.no_grad()
@@ -44,3 +52,32 @@ def sentences(texts: Sequence[str], *, spec: str | Path = "all-minilm-l6-v2", si
         weights_BL1 = given["attention_mask"].unsqueeze(-1)
         parts.append((hidden_BLD * weights_BL1).sum(1) / weights_BL1.sum(1))
     return torch.nn.functional.normalize(torch.cat(parts), dim=-1).numpy()
+
+
+def kept_sentences(texts: Sequence[str], spec: str | Path = "all-minilm-l6-v2") -> np.ndarray:
+    """As ``sentences``, but computed once: the vectors stay in the cache, under the texts and the encoder's content.
+
+    Returns:
+        [N, d] float32; several processes that ask at once wait for the first.
+    """
+    import numpy as np
+
+    folder = find(spec)
+    digest = hashlib.sha256(folder.name.encode() if folder.parent == root() / "bundled" else _content(folder))
+    digest.update(json.dumps(list(texts)).encode())
+    place = root() / "sentences" / f"{digest.hexdigest()[:24]}.npy"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.with_suffix(".lock")):
+        if not place.exists():
+            log.info("%s: vectors of %d texts", spec, len(texts))
+            partial = place.with_suffix(".partial")
+            with partial.open("wb") as file:
+                np.save(file, sentences(texts, spec=spec))
+            partial.replace(place)
+        return np.load(place, allow_pickle=False)
+
+
+def _content(folder: Path) -> bytes:
+    """What an encoder's folder holds, as a hash."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return "".join(f"{file.relative_to(folder)}{sha256(file)}" for file in files).encode()

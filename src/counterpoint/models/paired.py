@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +17,7 @@ class Paired(nn.Module):
     def __init__(self, image: Projected, partner: Projector) -> None:
         super().__init__()
         self.image, self.partner = image, partner
-        self.tables: dict[str, dict[str, list[float]]] = {}
+        self.tables: dict[str, dict[str, list[Any]]] = {}
 
     @property
     def num_features(self) -> int:
@@ -26,6 +29,26 @@ class Paired(nn.Module):
         if partners is None:
             return self.image(pixels)
         return self.image(pixels, project=True), self.partner(partners)
+
+
+class Temperature(nn.Module):
+    """One learnable temperature, kept as the logarithm of its inverse; it starts at ``start`` and stays at ``lowest`` or above.
+
+    >>> round(float(Temperature(0.07)()), 6)
+    0.07
+    """
+
+    def __init__(self, start: float, lowest: float = 0.01) -> None:
+        super().__init__()
+        self.log_scale, self.highest = nn.Parameter(torch.tensor(-math.log(start))), -math.log(lowest)
+
+    def forward(self) -> Tensor:
+        """The temperature, a scalar."""
+        with (
+            torch.no_grad()
+        ):  # the parameter itself stays in bounds: beyond them it would get no gradient to come back by
+            self.log_scale.clamp_(max=self.highest)
+        return torch.exp(-self.log_scale)
 
 
 def paired(model: nn.Module, width: int, *, dim: int, norm: HeadNorm = "auto", seed: int = 0) -> Paired:

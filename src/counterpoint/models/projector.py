@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -54,7 +54,7 @@ class Projected(nn.Module):
         super().__init__()
         self.encoder, self.projector = encoder, projector
         self.figures: dict[str, float] = {}
-        self.tables: dict[str, dict[str, list[float]]] = {}
+        self.tables: dict[str, dict[str, list[Any]]] = {}
 
     @property
     def num_features(self) -> int:

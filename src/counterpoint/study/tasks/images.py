@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from counterpoint.models.classifier import Classified, Heads
 from counterpoint.models.paired import Paired
 from counterpoint.models.projector import Projected, Projector
 from counterpoint.models.vision import load_encoder
+from counterpoint.pairs.captions import with_partners
 from counterpoint.pairs.views import augmentation
 from counterpoint.training.batches import ItemRandom
 
@@ -38,6 +40,7 @@ class ImageTask:
         "mnist5k": "5,000 handwritten digits of 28x28 pixels, 10 classes",
         "mnist10k": "10,000 handwritten digits of 28x28 pixels, 10 classes",
         "fashion-mnist": "70,000 gray photographs of garments, 28x28 pixels, 10 classes",
+        "emoji": "1,881 emoji of 32x32 pixels with their names and tags as captions, 9 groups",
     }
 
     def load_data(self, spec: str, **options: Any) -> Images:
@@ -89,11 +92,10 @@ class ImageTask:
         if isinstance(model, Classified):
             model.heads.save_pretrained(folder / "heads")
         for name, columns in tables.items():
-            lines = [
-                ",".join(columns),
-                *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True)),
-            ]
-            (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows(
+                    [columns, *zip(*columns.values(), strict=True)]
+                )
 
     def evaluate(self, model: nn.Module, data: Images, split: str, seed: int = 0) -> dict[str, float]:
         """Measure frozen features on "validation" or "test".
@@ -101,7 +103,10 @@ class ImageTask:
         ``probe_accuracy`` and ``knn_accuracy`` learn from the labelled training images (``labels_per_class`` of them,
         drawn with ``seed``, when the data says so); the probe's regularisation is chosen on validation. Geometry is of
         the features; ``alignment`` is between two augmented views. Without labels there is geometry only. A classifier
-        is measured by its own answers, too, and two towers by whether partners find each other (``image_recall@1``): ``accuracy`` of one pass and ``aggregated_accuracy`` over all copies.
+        is measured by its own answers, too: ``accuracy`` of one pass and ``aggregated_accuracy`` over all
+        copies. Two towers are measured by whether the partners of a split find each other among all of it:
+        ``image_recall@1`` says how often an image finds its partner, ``partner_recall@1`` the other direction, ``@5``
+        whether it is among the five nearest.
         """
         if split not in ("validation", "test"):
             raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
@@ -124,9 +129,12 @@ class ImageTask:
             if isinstance(model, Classified):
                 result |= class_accuracy(model, part.pixels, part.labels)
             result["knn_accuracy"] = knn_accuracy(bank, labelled.labels, found[known], part.labels[known])
-        if isinstance(model, Paired) and part.partners is not None:
-            sides = features(model.image, part.pixels, project=True), features(model.partner, part.partners)
-            result["image_recall@1"], result["partner_recall@1"] = matching_recall(*sides)
+        if isinstance(model, Paired) and (part.partners is not None or part.captions is not None):
+            partners = with_partners(data).splits()[split].partners
+            assert partners is not None
+            sides = features(model.image, part.pixels, project=True), features(model.partner, partners)
+            for k in (1, 5):
+                result[f"image_recall@{k}"], result[f"partner_recall@{k}"] = matching_recall(*sides, k=k)
         result["effective_rank"] = effective_rank(found)
         result["uniformity"] = uniformity(found[:2000])
         few = part.pixels[:500]
