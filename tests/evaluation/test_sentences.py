@@ -47,6 +47,22 @@ def test_wrong_words_are_found_by_states_that_know_them_and_by_no_others() -> No
         wrong_word_auc(Neighbours(), TEXTS[:3])
 
 
+def test_words_of_one_half_alone_do_not_mislead_the_probe() -> None:
+    class Names(Neighbours):
+        """Each token's state is its own name, so the probe can go by which words it saw replaced, and by nothing else."""
+
+        def __init__(self, texts: list[str]) -> None:
+            super().__init__()
+            self.names = WordEncoder([word for text in texts for word in text.split()], dropout=0.0)
+            self.words = self.names.words
+
+        def forward(self, ids, mask, out="sentence"):
+            return torch.nn.functional.one_hot(ids, len(self.words)).float()
+
+    texts = [" ".join(f"w{row}x{place}" for place in range(8)) for row in range(40)]
+    assert wrong_word_auc(Names(texts), texts, share=0.5) == pytest.approx(0.5, abs=0.02)
+
+
 def test_halves_find_each_other() -> None:
     texts = [f"{w} {w} {w} {w}" for w in WORDS]
     encoder = WordEncoder(WORDS, dropout=0.0)

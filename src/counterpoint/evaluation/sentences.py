@@ -44,7 +44,8 @@ def wrong_word_auc(
     """How well a linear probe on token states tells words that were replaced by random others (area under the curve).
 
     The probe is a ridge regression on the tokens of one half of the texts, measured on those of the other. Replacements are
-    drawn from the texts' own tokens, so that rarity gives nothing away.
+    drawn from the tokens of the same half, so that rarity gives nothing away: drawn from all texts, a word that one half alone
+    has would be wrong wherever the other half has it, and the probe would learn the opposite of what it is measured by.
 
     Raises:
         CounterpointError: fewer than 4 texts.
@@ -60,9 +61,13 @@ def wrong_word_auc(
         draws = torch.Generator().manual_seed(seed)
         inner = tokens.mask.bool() & model.words.cpu()[tokens.ids]  # type: ignore[index, union-attr]
         chosen = inner & (torch.rand(tokens.ids.shape, generator=draws) < share)
-        pool = tokens.ids[inner]
-        other = pool[torch.randint(len(pool), tokens.ids.shape, generator=draws)]
-        ids = torch.where(chosen, other, tokens.ids)
+        half = (torch.arange(len(texts)) % 2 == 0)[:, None].expand_as(inner)
+        ids = tokens.ids.clone()
+        for side in (half, ~half):
+            pool = tokens.ids[inner & side]
+            if len(pool):
+                other = pool[torch.randint(len(pool), tokens.ids.shape, generator=draws)]
+                ids = torch.where(chosen & side, other, ids)
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         states = torch.cat(
             [
@@ -73,7 +78,6 @@ def wrong_word_auc(
     finally:
         model.train(training)
     wrong = ids != tokens.ids
-    half = (torch.arange(len(texts)) % 2 == 0)[:, None].expand_as(inner)
     x, y = states[inner & half].double(), wrong[inner & half].double()
     middle = x.mean(0)
     gram = (x - middle).T @ (x - middle) / len(x)
