@@ -66,6 +66,17 @@ def test_similarity(what: str) -> None:
     check(step, (1 if what == "self" else 2) * ROWS * WIDTH * 4 + BUDGET)
 
 
+def test_gradients_larger_than_the_budget_are_held_once() -> None:
+    rows, width, budget = 6_000, 256, 2**21
+    a, b = (torch.randn(rows, width, requires_grad=True) for _ in range(2))
+
+    def step() -> None:
+        similarity_logsumexp(a, b, scale=0.1).mean().backward()
+
+    with kernel_path("stream", budget_bytes=budget):
+        assert peak_bytes(step) <= 1.01 * (2 * rows * width * 4 + budget)
+
+
 def test_masked_rows_are_never_computed() -> None:
     mask = torch.arange(N) % 3 == 0
     hidden = torch.where(mask[:, None], torch.randn(N, D), torch.nan).requires_grad_()

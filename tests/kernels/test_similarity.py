@@ -300,3 +300,22 @@ def test_errors_teach() -> None:
         similarity_logsumexp_views(a, 2)
     with pytest.raises(CounterpointError, match="one key each"):
         key_mean_similarity(a, torch.zeros(2))
+
+
+@pytest.mark.parametrize("frozen", ["neither", "rows", "columns"])
+def test_a_second_backward_through_one_graph_gives_the_same_gradients(frozen: str) -> None:
+    a, b = (torch.randn(n, 5, dtype=torch.float64) for n in (23, 31))
+    scale = torch.tensor(1.3, dtype=torch.float64, requires_grad=True)
+    leaves = [x.requires_grad_() for name, x in (("rows", a), ("columns", b)) if name != frozen]
+    with kernel_path("stream", budget_bytes=TINY):
+        value = similarity_logsumexp(a, b, scale=scale)
+        factors = torch.linspace(-1, 2, 23, dtype=torch.float64)
+        first = torch.autograd.grad((value * factors).sum(), [*leaves, scale], retain_graph=True)
+        second = torch.autograd.grad((value * factors).sum(), [*leaves, scale], retain_graph=True)
+        third = torch.autograd.grad((3 * value * factors).sum(), [*leaves, scale])
+    plain = (scale * a @ b.T).logsumexp(1)
+    expected = torch.autograd.grad((plain * factors).sum(), [*leaves, scale])
+    for wanted, *found, tripled in zip(expected, first, second, third, strict=True):
+        for one in found:
+            torch.testing.assert_close(one, wanted, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(tripled, 3 * wanted, rtol=1e-10, atol=1e-12)

@@ -4,7 +4,8 @@ Three products of N x M x D when both sides learn (similarities, rows' and colum
 constant. The rows' gradient is exact for any factors of the loss; the columns' needs them foreseen (``weights``) and
 forms again just the rows that turn out otherwise.
 
-Peak bytes above the inputs, with w bytes per element (4, or 8 for float64): ``(N + M) D w + budget_bytes``.
+Peak bytes above the inputs, with w bytes per element (4, or 8 for float64): ``(N + M) D w + budget_bytes``, and a chunk's
+own rows, ``2 n D w``, which count where D is not small against M.
 Axes: N rows, M columns, D width, n rows of one chunk.
 """
 
@@ -163,9 +164,10 @@ class _OneWay(torch.autograd.Function):
             factors = torch.ones_like(values) if plan.weights is None else plan.weights.to(values.dtype)
         ctx.owned = _summed(ctx.needs_input_grad, b, log_weights)
         sweep.sweep(None, values, mixed, factors, *ctx.owned)
-        mean = (a * mixed).sum(1) if mixed is not None else values.new_empty(0)
+        wants_mean = mixed is not None and (wants_scale or plan.with_mean)
+        mean = (a * mixed).sum(1) if wants_mean else values.new_empty(0)
         ctx.save_for_backward(a, b, scale, log_weights)
-        ctx.sweep, ctx.mixed, ctx.mean = sweep, mixed, mean
+        ctx.sweep, ctx.mixed, ctx.mean = sweep, mixed if wants_a else None, mean
         ctx.factors = factors
         ctx.mark_non_differentiable(mean)
         return values, mean
@@ -173,20 +175,23 @@ class _OneWay(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor, for_mean: Tensor) -> tuple[Any, ...]:
-        _, b, scale, log_weights = ctx.saved_tensors
+        a, b, scale, log_weights = ctx.saved_tensors
         wants_a, wants_b, wants_scale, wants_weights = ctx.needs_input_grad[:4]
         found_a = found_scale = None
+        # What the forward formed is handed over; a second backward through the same graph forms it once more.
         if wants_a:
-            found_a = ctx.mixed * (upstream * scale).unsqueeze(1)
+            found_a, ctx.mixed = ctx.mixed, None
+            if found_a is None:
+                found_a = torch.zeros_like(a)
+                ctx.sweep.sweep(mixed=found_a)
+            found_a.mul_((upstream * scale).unsqueeze(1))
         if wants_scale:
             found_scale = upstream * ctx.mean
             found_scale = found_scale if scale.dim() else found_scale.sum()
         found_b = found_weights = None
         if wants_b or wants_weights:
             owned, ctx.owned = ctx.owned, None
-            if (
-                owned is None
-            ):  # handed over by an earlier backward through the same graph: form them once more
+            if owned is None:
                 owned = _summed(ctx.needs_input_grad, b, log_weights)
                 ctx.sweep.sweep(None, None, None, ctx.factors, *owned)
             found_b, found_weights = owned
