@@ -34,8 +34,10 @@ def sentences(texts: Sequence[str], *, spec: str | Path = "all-minilm-l6-v2", si
     """
     try:
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
     except ImportError:
         raise MissingExtra("transformers", "language") from None
+    disable_progress_bar()
     folder = find(spec)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     encoder = AutoModel.from_pretrained(folder, local_files_only=True).eval()
