@@ -31,6 +31,7 @@ FORMS = {
     "classes": {"head": "classifier", "distillation": "classes"},
     "classes and audio": {"head": "classifier", "distillation": "classes + audio"},
     "replayed classes": {"distillation": "replayed-classes"},
+    "replayed classes and audio": {"head": "classifier", "distillation": "replayed-classes+audio"},
     "replay": {"contrast_weight": 0.0, "multimodal_weight": 0.0},
     "fine-tuning": {"memory": 0},
     "joint": {"tasks": 1},
