@@ -92,12 +92,12 @@ def test_every_seed_may_have_a_split_of_its_own(tmp_path, monkeypatch):
         return json.loads((tmp_path / "work" / path / "result.json").read_text())["data"]["fingerprint"]
 
     for seed in range(3):
-        own = Points(0.3, seed).fingerprint()
+        own = Points(0.3, seed + 1).fingerprint()
         assert used(f"runs/learns/seed-{seed}") == used(f"runs/nothing/seed-{seed}") == own
-    assert used("tuning/learns/trial-000") == Points(0.3, TUNING_SEED).fingerprint()
-    assert used("tuning/learns/trial-001-1") == Points(0.3, TUNING_SEED + 1).fingerprint()
+    assert used("tuning/learns/trial-000") == Points(0.3, TUNING_SEED + 1).fingerprint()
+    assert used("tuning/learns/trial-001-1") == Points(0.3, TUNING_SEED + 2).fingerprint()
     assert found["data"]["options"] == {"shift": OF_SEED}
-    assert found["data"]["fingerprint"] == Points(0.3, 0).fingerprint()
+    assert found["data"]["fingerprint"] == Points(0.3, 1).fingerprint()
     assert "3 seeds, each with a split of its own, 2 tuning trials" in table(found)
     fixed = case(seeds=2)
     assert "2 seeds; mean" in table(reproduce(fixed, plan_of(fixed, build, "toy"), tmp_path / "fixed"))

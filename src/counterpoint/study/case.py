@@ -10,8 +10,11 @@ Range = tuple[float, float] | list[Any]
 """A setting's tuning range: ``(low, high)``, drawn on a log scale, or a list of choices."""
 
 
-OF_SEED = "{seed}"
-"""As the value of a data option: the run's own seed. ``data_options={"seed": OF_SEED}`` draws the split anew for every seed."""
+OF_SEED = "{seed + 1}"
+"""As a data option's value: the run's seed plus one. ``data_options={"seed": OF_SEED}`` draws the split anew for every seed.
+
+Plus one, so that the split of seed 0, which everybody gets who asks for none and on which a case is prepared, is none of them.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ class Case:
     Attributes:
         key: the method's key in the catalog.
         data: bundled name of the data, and ``data_options`` for its loader; an option that is ``OF_SEED`` takes each run's
-            seed, so that intervals are over splits, too, and tuning has splits of its own.
+            seed plus one, so that intervals are over splits, too, and tuning has splits of its own.
         arms: name -> ``Arm``, or the short form ``(method key, settings)``.
         claims: what the paper says, each checked against the seeds' figures.
         baseline: the arm that differences are taken against.

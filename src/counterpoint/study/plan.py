@@ -173,8 +173,8 @@ def stored_plan(out: Path) -> Plan:
 
 
 def seeded(recipe: Recipe, seed: int, settings: Mapping[str, Any] | None = None) -> Recipe:
-    """The same recipe with another seed, also in data options that are ``OF_SEED``, and some settings replaced."""
-    options = {name: seed if given == OF_SEED else given for name, given in recipe.data_options.items()}
+    """The same recipe with another seed, plus one in data options that are ``OF_SEED``, and some settings replaced."""
+    options = {name: seed + 1 if given == OF_SEED else given for name, given in recipe.data_options.items()}
     return replace(
         recipe, seed=seed, data_options=options, settings={**recipe.settings, **plain(settings or {})}
     )
