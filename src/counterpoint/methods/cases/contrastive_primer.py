@@ -101,7 +101,7 @@ CASE = Case(
         "5,980 training texts, 6,100 words; a network of 64 dimensions; pretraining sees these texts alone, five passes",
         "the epochs that tuning chooses from are the same with and without pretraining, whose passes come on top",
         "split, kept labels, initial weights and draws differ from seed to seed, and are the same for all arms of a seed; tuning "
-        "has a split of its own, whose figures decide",
+        "has a split of its own, and the split that the method's other settings were chosen on is none of them",
         "the paper's comparison with a large pretrained network on web texts needs its data and a GPU; it is not made here",
     ),
 )
