@@ -143,6 +143,44 @@ class TestGymnasium:
         with pytest.raises(CounterpointError, match="bins=8"):
             fit("contrastive-ucb", tmp_path / "finite", pole)
 
+    def test_the_learning_curve_counts_every_step_by_its_episode(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from counterpoint.methods import spr_ucb
+
+        rewards, ends = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0]), torch.tensor([0, 1, 0, 0, 1]).bool()
+        played = {
+            "observation": torch.arange(20.0).view(5, 4),
+            "action": torch.zeros(5).long(),
+            "reward": rewards,
+            "done": ends,
+            "cut": torch.zeros(5).bool(),
+        }
+        monkeypatch.setattr(spr_ucb, "play_steps", lambda *_: dict(played))
+        pole = KIND.load_data("CartPole-v1", horizon=60)
+        settings = {"frames": 15, "warmup": 100, "segment": 5, "window": 2, "jumps": 1, "reward_scale": 0.5}
+        model = fit("spr-ucb", tmp_path, pole, model="c51-16", **settings)
+        assert model.history.tolist() == [[2 * 3.0 + 3 * 28.0, 5.0]] * 3  # unscaled
+        found = KIND.evaluate(model, pole, "validation")
+        assert found["learning_return"] == pytest.approx(90 / 5)
+        KIND.save_model(model, tmp_path / "model")
+        again = KIND.load_model(str(tmp_path / "model"), pole, 0)
+        assert KIND.evaluate(again, pole, "validation") == found
+
+    def test_deep_play_without_bonus_and_without_prediction_is_plain(self, tmp_path: Path) -> None:
+        lake = KIND.load_data("FrozenLake-v1", horizon=12, one_hot=True, arguments=SMALL)
+        settings = {"frames": 200, "warmup": 80, "segment": 40, "window": 2, "jumps": 2, "bonus": 0.0}
+        start = KIND.load_model("c51-16", lake, 0)
+        frozen = {name: value.clone() for name, value in start.transition.state_dict().items()}
+        plain = fit(
+            "spr-ucb", tmp_path / "plain", lake, model="c51-16", prediction=0.0, updates=0.2, **settings
+        )
+        for name, value in plain.transition.state_dict().items():
+            assert torch.equal(value, frozen[name])  # nothing predicts, so nothing moves it
+        assert not torch.equal(plain.trunk[0].weight, start.trunk[0].weight)
+        spr = fit("spr-ucb", tmp_path / "spr", lake, model="c51-16", updates=0.2, **settings)
+        assert not torch.equal(spr.transition[0].weight, frozen["0.weight"])
+
     def test_wrong_environments_are_told_what_to_do(self) -> None:
         with pytest.raises(CounterpointError, match="no environment"):
             KIND.load_data("FrozenLak-v1")

@@ -1,5 +1,7 @@
 """Any gymnasium environment as a world: states counted where observations are discrete (or cut into cells), else vectors.
 
+An environment of one's own is named "module:Name-v0": importing the module, from the current folder too, registers it.
+
 An environment is made anew for every call and seeded at every reset, so a world keeps no state of its own and a resumed run
 plays the same episodes. A finite world gets one more state, in which an episode that has ended stays.
 """
@@ -9,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +34,7 @@ class VectorWorld:
 
     Attributes:
         make: builds a fresh environment. width: numbers of an observation. actions: how many. horizon: steps of an episode.
+        state: place of the one in an observation that is counted, or None where observations are numbers already.
     """
 
     name: str
@@ -37,6 +42,15 @@ class VectorWorld:
     width: int
     actions: int
     horizon: int
+    state: Callable[[Any], int] | None = None
+
+    def vector(self, seen: Any) -> np.ndarray:
+        """[W] float32 of what an environment shows."""
+        if self.state is None:
+            return np.ravel(seen).astype(np.float32)
+        row = np.zeros(self.width, dtype=np.float32)
+        row[self.state(seen)] = 1.0
+        return row
 
     @property
     def train(self) -> VectorWorld:
@@ -47,27 +61,34 @@ class VectorWorld:
 
     def describe(self) -> list[str]:
         """What was understood."""
+        kind = "numbers" if self.state is None else "zeros and a one, which tells the state"
         return [
-            f"{self.name}: observations of {self.width} numbers, {self.actions} actions, at most {self.horizon} steps"
+            f"{self.name}: observations of {self.width} {kind}, {self.actions} actions, at most {self.horizon} steps"
         ]
 
     def fingerprint(self) -> str:
         """Sha256 of the name and sizes."""
-        return hashlib.sha256(repr((self.name, self.width, self.actions, self.horizon)).encode()).hexdigest()
+        sizes = (self.name, self.width, self.actions, self.horizon)
+        return hashlib.sha256(repr(sizes).encode()).hexdigest()
 
 
 def load_gymnasium(
-    spec: str, horizon: int | None = None, bins: int | None = None, arguments: str | None = None
+    spec: str,
+    horizon: int | None = None,
+    bins: int | None = None,
+    one_hot: bool = False,
+    arguments: str | None = None,
 ) -> FiniteWorld | VectorWorld:
     """Open an environment by its gymnasium id ("FrozenLake-v1", "module:Name-v0").
 
     Args:
         horizon: steps of an episode; default the environment's own limit.
         bins: cut every number of a vector observation into this many cells, which makes the world finite.
+        one_hot: show a finite world's states as vectors of zeros and a one, for deep methods.
         arguments: of the environment, as JSON: '{"is_slippery": false}'.
 
     Raises:
-        CounterpointError: no such id, or actions or observations that fit no method.
+        CounterpointError: no such id, something it needs is missing, or actions or observations fit no method.
     """
     try:
         import gymnasium
@@ -83,13 +104,7 @@ def load_gymnasium(
     def make() -> Any:
         return gymnasium.make(spec, **given)
 
-    try:
-        env = make()
-    except gymnasium.error.Error as error:
-        hint = nearest(spec, list(gymnasium.registry)) if ":" not in spec else ""
-        raise CounterpointError(f"no environment '{spec}': {str(error).splitlines()[0]} {hint}") from None
-    except (TypeError, ModuleNotFoundError) as error:
-        raise CounterpointError(f"environment '{spec}' could not be made: {error}") from None
+    env = _opened(spec, make)
     spaces = gymnasium.spaces
     if not isinstance(env.action_space, spaces.Discrete):
         raise CounterpointError(
@@ -101,15 +116,56 @@ def load_gymnasium(
     limit = horizon or (env.spec.max_episode_steps if env.spec and env.spec.max_episode_steps else STEPS)
     actions, first = int(env.action_space.n), int(env.action_space.start)
     space = env.observation_space
+    if isinstance(space, spaces.Box) and (
+        len(space.shape) > 2 or (len(space.shape) == 2 and space.dtype == np.uint8)
+    ):
+        raise CounterpointError(
+            f"{spec} shows images {space.shape}; these methods take vectors of numbers or counted states: wrap it so that "
+            'its observation_space is a Box of one axis (for Atari: arguments=\'{"obs_type": "ram"}\')'
+        )
     if isinstance(space, spaces.Box) and bins is None:
         return VectorWorld(spec, make, math.prod(space.shape), actions, limit)
     count, index, notes = _states(env, space, bins)
+    if one_hot:
+        return VectorWorld(spec, make, count, actions, limit, index)
     simulator = GymnasiumSimulator(make, index, count, limit, first)
     return FiniteWorld(
         name=spec, states=count + 1, actions=actions, horizon=limit, play=simulator,
         tables=_tables(env, count, actions, limit) if isinstance(space, spaces.Discrete) else None,
         stationary=True, end=count, rank=min(count + 1, 16), notes=notes,
     )  # fmt: skip
+
+
+def _opened(spec: str, make: Callable[[], Any]) -> Any:
+    """The environment, or what is wrong in one line."""
+    import gymnasium
+
+    module = spec.partition(":")[0] if ":" in spec else ""
+    if (
+        module
+        and (Path.cwd() / module.split(".")[0]).with_suffix(".py").is_file()
+        and str(Path.cwd()) not in sys.path
+    ):
+        sys.path.append(str(Path.cwd()))  # a console command looks for modules beside itself only
+    try:
+        return make()
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise CounterpointError(f"environment '{spec}' needs more: {str(error).splitlines()[0]}") from None
+    except gymnasium.error.Error as error:
+        hint = nearest(spec, list(gymnasium.registry))
+        if not hint.startswith("did you"):  # the whole registry is no answer
+            hint = "expected an id such as CartPole-v1, or module:Name-v0 for one of your own"
+        raise CounterpointError(f"no environment '{spec}': {str(error).splitlines()[0]} {hint}") from None
+    except ModuleNotFoundError as error:
+        raise CounterpointError(
+            f"environment '{spec}' could not be made: {str(error).splitlines()[0]}; expected 'module:Name-v0' with a module "
+            "that registers Name-v0 and lies in the current folder or is installed"
+        ) from None
+    except Exception as error:  # whatever an environment of a person's own says
+        said = " ".join(str(error).split())[:300]
+        raise CounterpointError(
+            f"environment '{spec}' could not be made: {type(error).__name__}: {said}"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -172,7 +228,8 @@ def _states(env: Any, space: Any, bins: int | None) -> tuple[int, Callable[[Any]
         )
     if not isinstance(space, spaces.Box) or bins is None:
         raise CounterpointError(
-            f"observations {space}: expected Discrete, MultiDiscrete, a Tuple of Discrete, or a Box"
+            f"observations {space}: expected Discrete, MultiDiscrete, a Tuple of Discrete, or a Box; wrap the environment in "
+            "gymnasium.wrappers.FlattenObservation where you register it"
         )
     width = math.prod(space.shape)
     if bins < 2 or bins**width > 20_000:

@@ -27,7 +27,7 @@ def play_steps(world: VectorWorld, choose: Choice, at_least: int, seed: int) -> 
         seen, _ = env.reset(seed=(seed + episode) % 2**31)
         episode += 1
         for step in range(world.horizon):
-            observation = np.ravel(seen).astype(np.float32)
+            observation = world.vector(seen)
             action = int(choose(torch.from_numpy(observation)[None]))
             seen, reward, done, cut, _ = env.step(action + int(env.action_space.start))
             cut = bool(cut or step == world.horizon - 1) and not done
@@ -48,7 +48,7 @@ def mean_return(world: VectorWorld, choose: Choice, episodes: int, seed: int) ->
     for _ in range(world.horizon):
         if not going:
             break
-        batch = torch.from_numpy(np.stack([np.ravel(seen[i]).astype(np.float32) for i in going]))
+        batch = torch.from_numpy(np.stack([world.vector(seen[i]) for i in going]))
         left = []
         for i, action in zip(going, choose(batch).tolist()):
             seen[i], reward, done, cut, _ = envs[i].step(action + int(envs[i].action_space.start))

@@ -65,7 +65,7 @@ class ContrastiveUCB(Method):
         if not isinstance(data, FiniteWorld):
             raise CounterpointError(
                 f"{data.name} has continuous observations, and contrastive-ucb counts states: load it with bins=8 (cells for each "
-                "number), or run its deep variant, spr-ucb"
+                "number; states without one_hot), or run its deep variant, spr-ucb"
             )
         model = run.state(model=model.remembering(self.rounds))
         replay = run.state(replay=Replay(self.rounds, **example_row(data)))

@@ -64,8 +64,8 @@ class SPRUCB(Method):
         """Play and learn until ``frames`` steps are played (and the budget, if there is one, is used up)."""
         if not isinstance(data, VectorWorld) or not isinstance(model, CategoricalQ):
             raise CounterpointError(
-                f"{data.name} is a world of finitely many states; run contrastive-ucb on it, or load a vector "
-                "environment without bins (CartPole-v1)"
+                f"{data.name} is a world of finitely many states; run contrastive-ucb on it, or load a gymnasium environment "
+                "of vectors without bins (CartPole-v1), or of states with one_hot=true"
             )
         row = {"observation": torch.zeros(data.width), "action": torch.tensor(0), "reward": torch.tensor(0.0)}
         flags = {"done": torch.tensor(False), "cut": torch.tensor(False), "priority": torch.tensor(0.0)}
@@ -74,7 +74,9 @@ class SPRUCB(Method):
         model = model.remembering(rounds).train()
         model, replay = run.state(model=model, replay=Replay(capacity, **row, **flags))
         seen = run.state(seen=Seen(model.atoms, self.ridge))
-        run.optimize(model, Optimizer(name="adam", learning_rate=self.learning_rate, max_grad_norm=10.0))
+        run.optimize(
+            model, Optimizer(name="adam", learning_rate=self.learning_rate, max_grad_norm=10.0, fused=True)
+        )
         length = self.window + self.jumps + 1
         jumps = self.jumps if self.prediction > 0 else 0
         for number in run.rounds(rounds):
@@ -129,10 +131,13 @@ class SPRUCB(Method):
         steps["reward"] = steps["reward"] * self.reward_scale
         highest = replay.column("priority").amax() if played else torch.tensor(1.0)
         replay.add(**steps, priority=highest.expand(len(steps["action"])))
-        if played < self.warmup:
+        if played < self.warmup and data.state is None:
             observed = replay.column("observation")
+            spread = observed.std(0)
             model.mean.copy_(observed.mean(0))
-            model.deviation.copy_(observed.std(0).clamp(min=1e-3))
+            model.deviation.copy_(
+                spread.where(spread > 1e-6, 1.0)
+            )  # a number that never moved keeps its unit
 
     @torch.no_grad()
     def target(

@@ -56,12 +56,15 @@ class CategoricalQ(nn.Module, PyTorchModelHubMixin):
         atoms, low, high: P atoms evenly from ``low`` to ``high``.
         hidden, latent: widths.
         seed: of the initialisation.
+        rounds: how many rounds of play are remembered by their returns.
 
     Attributes:
         support: [P] the atoms. mean, deviation: [W] scale of the observations.
+        history: [rounds, 2] over the steps played in a round, the sum of their episodes' returns, and their number.
     """
 
     support: Tensor
+    history: Tensor
     mean: Tensor
     deviation: Tensor
 
@@ -75,12 +78,15 @@ class CategoricalQ(nn.Module, PyTorchModelHubMixin):
         hidden: int = 256,
         latent: int = 64,
         seed: int = 0,
+        rounds: int = 0,
     ) -> None:
         super().__init__()
         self.width, self.actions, self.atoms, self.latent = width, actions, atoms, latent
+        self.low, self.high, self.hidden, self.seed = low, high, hidden, seed
         self.register_buffer("support", torch.linspace(low, high, atoms))
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
+        self.register_buffer("history", torch.zeros(rounds, 2))
         self.trunk = perceptron((width, hidden, latent), seed)
         self.transition = perceptron((latent + actions, hidden, latent), seed + 1)
         self.project = perceptron((latent, latent), seed + 2)
@@ -92,9 +98,26 @@ class CategoricalQ(nn.Module, PyTorchModelHubMixin):
                 NoisyLinear(latent, hidden), nn.ReLU(), NoisyLinear(hidden, actions * atoms)
             )
 
+    def remembering(self, rounds: int) -> CategoricalQ:
+        """A network with these weights and room for the returns of ``rounds`` rounds."""
+        model = CategoricalQ(
+            self.width,
+            self.actions,
+            self.atoms,
+            self.low,
+            self.high,
+            self.hidden,
+            self.latent,
+            self.seed,
+            rounds,
+        )
+        state = {name: value for name, value in self.state_dict().items() if name != "history"}
+        model.load_state_dict(state, strict=False)
+        return model
+
     def renoise(self) -> None:
         """Draw new exploration noise."""
-        for module in self.modules():
+        for module in (*self.value, *self.advantage):
             if isinstance(module, NoisyLinear):
                 module.renoise()
 
@@ -111,11 +134,13 @@ class CategoricalQ(nn.Module, PyTorchModelHubMixin):
     def forward(self, observation: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, A, P] at observations [B, W], and predictions [B, K, D] after each of the actions [B, K]."""
         latent = self.encode(observation)
-        logits, found = self.logits(latent), []
-        for action in actions.unbind(1):
-            latent = _unit(self.transition(torch.cat([latent, one_hot(action, self.actions)], -1)).relu())
-            found.append(self.predict(self.project(latent)))
-        return logits, torch.stack(found, 1) if found else latent.new_zeros(len(latent), 0, self.latent)
+        logits, ahead = self.logits(latent), []
+        for move in one_hot(actions, self.actions).to(latent).unbind(1):
+            latent = _unit(self.transition(torch.cat([latent, move], -1)).relu())
+            ahead.append(latent)
+        if not ahead:
+            return logits, latent.new_zeros(len(latent), 0, self.latent)
+        return logits, self.predict(self.project(torch.stack(ahead, 1)))
 
     def values(self, observation: Tensor) -> Tensor:
         """[..., A] expected values."""

@@ -51,12 +51,15 @@ def n_step(
     tensor([1.5000, 0.0000, 0.0000])
     """
     result = torch.zeros_like(values_TB)
-    rows = max(len(values_TB) - steps, 0)
-    alive = torch.ones_like(values_TB[:rows])
-    for k in range(steps):
-        if whole_window and k:
-            alive = alive * (~done_TB[k - 1 : k - 1 + rows]).to(alive.dtype)
-        result[:rows] += discount**k * alive * values_TB[k : k + rows]
-    if not whole_window:
-        result[:rows] *= (~done_TB[:rows]).to(result.dtype)
+    rows = len(values_TB) - steps
+    if rows < 1:
+        return result
+    weight = discount ** torch.arange(steps, dtype=values_TB.dtype, device=values_TB.device)
+    windows = values_TB[: rows + steps - 1].unfold(0, steps, 1) * weight  # [rows, B, steps]
+    going = (~done_TB).to(values_TB.dtype)
+    if whole_window:
+        windows[..., 1:] *= going[: rows + steps - 1].unfold(0, steps, 1)[..., :-1].cumprod(-1)
+        result[:rows] = windows.sum(-1)
+    else:
+        result[:rows] = windows.sum(-1) * going[:rows]
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ def _bundled(spec: str) -> str:
         names = bundled(task(kind))
         if spec in names or any(":" in name and spec.startswith(name.split(":")[0] + ":") for name in names):
             return kind
+    if re.fullmatch(r"[\w./:-]+-v\d+", spec):  # how gymnasium names its environments
+        return "environment"
     raise CounterpointError(
         f"'{spec}' is neither a file nor a bundled data set; counterpoint data list shows those"
     )

@@ -34,6 +34,8 @@ class EnvironmentTask:
     ``return``: expected return of the final policy (with two players: what the first is sure to earn, and ``exploitability``
     of both). ``regret``: summed over rounds, what each round's policy earned less than the best (with two players: its
     exploitability). ``model_error``: total variation between learnt and true transitions. The last two need known tables.
+    ``learning_return`` of deep methods: the return of the episode a step of play belonged to, averaged over all steps played
+    while learning: the area under the learning curve, by which slow learning and costly exploration are seen.
     """
 
     kind = "environment"
@@ -81,7 +83,8 @@ class EnvironmentTask:
             )
         if spec.startswith("c51"):
             raise CounterpointError(
-                f"{data.name} has {data.states} states and no vectors; use the model low-rank-{data.rank}"
+                f"{data.name} has {data.states} states and no vectors; use the model low-rank-{data.rank}, or for c51 show the "
+                "states of a gymnasium environment as vectors: one_hot=true"
             )
         return LowRankModel(
             data.states,
@@ -105,9 +108,11 @@ class EnvironmentTask:
         start = 1_000_003 * (seed + 1) + (500_000 if split == "test" else 0)
         if isinstance(model, CategoricalQ):
             assert isinstance(data, VectorWorld)
-            return {
-                "return": mean_return(data, lambda x: model.values(x).argmax(-1), EPISODES["vector"], start)
-            }
+            earned = mean_return(data, lambda x: model.values(x).argmax(-1), EPISODES["vector"], start)
+            if not model.history.any():
+                return {"return": earned}
+            total, steps = model.history.double().sum(0).tolist()
+            return {"return": earned, "learning_return": total / steps}
         assert isinstance(model, LowRankModel | CountedModel)
         assert isinstance(data, FiniteWorld)
         if data.tables is None:

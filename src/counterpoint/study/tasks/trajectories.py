@@ -35,7 +35,7 @@ BUNDLED: dict[str, Callable[..., TrajectoryData]] = {
     "strokes": load_strokes,
 }
 PEOPLE, PREFERENCES, QUERIES = 50, 30, 500
-RIDGES, STEPS = (0.1, 1.0, 10.0), (50, 150, 400)
+RIDGES, STEPS, RATES = (0.1, 1.0, 10.0), (50, 150, 400), (3e-4, 1e-3, 3e-3)
 
 
 class TrajectoryTask:
@@ -43,7 +43,8 @@ class TrajectoryTask:
 
     ``similarity_accuracy``: held-out answers whose pair is also the nearest in the embedding. With features known:
     ``feature_error`` (linear recovery, 1.0 is the mean's) and ``preference_accuracy`` (held-out pairs ordered as each of 50
-    unseen people orders them, the reward learnt from 30 preferences; its one setting is chosen on validation).
+    unseen people orders them, the reward learnt from 30 preferences; its penalty, or end to end its learning rate and
+    number of steps, are chosen on validation).
     """
 
     kind = "trajectories"
@@ -149,7 +150,11 @@ class TrajectoryTask:
         layers = [(layer.weight, layer.bias) for layer in model.network if isinstance(layer, nn.Linear)]
 
         if model.end_to_end:
-            tried = network_scores(layers, raw, chosen, rejected, STEPS)
+            tried = [
+                scores
+                for rate in RATES
+                for scores in network_scores(layers, raw, chosen, rejected, STEPS, learning_rate=rate)
+            ]
         else:
             tried = frozen_scores(embedded, chosen, rejected, RIDGES)
         marks = [ordered_share(scores[:, rows["validation"]], truth["validation"]) for scores in tried]
