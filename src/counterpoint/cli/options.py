@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from counterpoint.errors import CounterpointError, nearest
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 Data = Annotated[str | None, typer.Option(help="bundled name or path of the data", show_default=False)]
 Model = Annotated[
@@ -45,6 +49,60 @@ Config = Annotated[
     Path | None,
     typer.Option(help="TOML or YAML file with these options and a table 'settings'", show_default=False),
 ]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What commands that train many times pass on to every run."""
+
+    steps: Steps = None
+    examples: Examples = None
+    tokens: Tokens = None
+    seconds: Seconds = None
+    precision: Precision = None
+    micro_batch_size: MicroBatch = None
+    kind: Kind = None
+    data_option: DataOption = None
+
+    def given(self) -> dict[str, Any]:
+        """As ``api.recipe`` takes them."""
+        values = dict(vars(self))
+        options = pairs(values.pop("data_option"), "--data-option")
+        return {**values, "precision": self.precision or "no", "data_options": options}
+
+
+NONE = Recipe()
+
+
+def spread(function: F) -> F:
+    """Give a command the options of each parameter that is a dataclass of options, in that parameter's place.
+
+    typer makes one option of one parameter, so what it is shown has them all; they are put together for ``function``.
+    """
+    hints = typing.get_type_hints(function, include_extras=True)
+    shown: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        hint = hints[parameter.name]
+        if not is_dataclass(hint):
+            shown.append(parameter.replace(annotation=hint))
+            continue
+        types_ = typing.get_type_hints(hint, include_extras=True)
+        shown += [
+            parameter.replace(name=field.name, default=field.default, annotation=types_[field.name])
+            for field in fields(hint)
+        ]
+
+    @functools.wraps(function)
+    def gathered(**given: Any) -> Any:
+        for name, hint in hints.items():
+            if is_dataclass(hint):
+                given[name] = hint(**{field.name: given.pop(field.name) for field in fields(hint)})
+        return function(**given)
+
+    gathered.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    gathered.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    return gathered  # type: ignore[return-value]
+
 
 FILE_KEYS = (
     "method", "model", "data", "data_options", "kind", "out", "seed", "steps", "examples", "tokens", "seconds", "precision",

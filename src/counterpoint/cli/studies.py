@@ -12,6 +12,7 @@ from counterpoint.cli.shell import command, console, progress
 
 
 @command
+@options.spread
 def compare(
     methods: Annotated[
         list[str],
@@ -25,14 +26,7 @@ def compare(
     baseline: Annotated[
         str | None, typer.Option(help="differences are taken against it", show_default=False)
     ] = None,
-    steps: options.Steps = None,
-    examples: options.Examples = None,
-    tokens: options.Tokens = None,
-    seconds: options.Seconds = None,
-    precision: options.Precision = None,
-    micro_batch_size: options.MicroBatch = None,
-    kind: options.Kind = None,
-    data_option: options.DataOption = None,
+    rest: options.Recipe = options.NONE,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,19 +61,13 @@ def compare(
             keep=keep,
             jobs=jobs,
             progress=shown,
-            kind=kind,
-            data_options=options.pairs(data_option, "--data-option"),
-            steps=steps,
-            examples=examples,
-            tokens=tokens,
-            seconds=seconds,
-            precision=precision or "no",
-            micro_batch_size=micro_batch_size,
+            **rest.given(),
         )
     study_table(console(), summary, folder)
 
 
 @command
+@options.spread
 def ablate(
     context: typer.Context,
     key: Annotated[str, typer.Argument(help="the method, see counterpoint list")],
@@ -91,14 +79,7 @@ def ablate(
         typer.Option(metavar="NAME=V1,V2", help="a setting and the values to try; may be repeated"),
     ] = None,
     seeds: Annotated[int, typer.Option(help="paired runs of every variation")] = 3,
-    steps: options.Steps = None,
-    examples: options.Examples = None,
-    tokens: options.Tokens = None,
-    seconds: options.Seconds = None,
-    precision: options.Precision = None,
-    micro_batch_size: options.MicroBatch = None,
-    kind: options.Kind = None,
-    data_option: options.DataOption = None,
+    rest: options.Recipe = options.NONE,
     settings: options.Set = None,
     jobs: options.Jobs = 1,
 ) -> None:
@@ -126,14 +107,7 @@ def ablate(
             progress=shown,
             data=data,
             model=model,
-            kind=kind,
-            data_options=options.pairs(data_option, "--data-option"),
-            steps=steps,
-            examples=examples,
-            tokens=tokens,
-            seconds=seconds,
-            precision=precision or "no",
-            micro_batch_size=micro_batch_size,
+            **rest.given(),
         )
     study_table(console(), summary, folder)
 

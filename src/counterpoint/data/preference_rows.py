@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from counterpoint.data.prompted import Message, Prompt, prompt_key
 from counterpoint.errors import CounterpointError, nearest
-
-Message = dict[str, str]
-Prompt = str | list[Message]
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,7 @@ class Preference:
 
     def key(self) -> str:
         """The prompt, normalised, for finding duplicates and for splitting."""
-        text = self.prompt if isinstance(self.prompt, str) else json.dumps(self.prompt, sort_keys=True)
-        return " ".join(text.split())
+        return prompt_key(self.prompt)
 
 
 def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, number: int) -> Preference:

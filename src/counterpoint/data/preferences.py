@@ -11,44 +11,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
 
-from counterpoint.data import tables
+from counterpoint.data import prompted
 from counterpoint.data.preference_rows import Preference, parse
 from counterpoint.errors import CounterpointError
 
 __all__ = ["Preference", "PreferenceData", "Preferences", "load"]
 
 
-class Preferences:
+class Preferences(prompted.Rows[Preference]):
     """One split: rows by index, by slice, or by an index tensor (then a list).
 
     >>> split = Preferences([Preference("1+1=", "2", "3")])
     >>> len(split), split.paired, split[0].chosen
     (1, True, '2')
     """
-
-    def __init__(self, rows: Iterable[Preference]) -> None:
-        self.rows = list(rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[Preference]:
-        return iter(self.rows)
-
-    @overload
-    def __getitem__(self, where: int) -> Preference: ...
-    @overload
-    def __getitem__(self, where: Any) -> list[Preference]: ...
-    def __getitem__(self, where: Any) -> Preference | list[Preference]:
-        if isinstance(where, int | slice):
-            return self.rows[where]
-        return [self.rows[int(number)] for number in where]
 
     @property
     def paired(self) -> bool:
@@ -133,26 +112,7 @@ def load(
         return _finish(str(spec), _from_problems(str(spec).removeprefix("paired:")), [], max_characters)
     path = Path(spec)
     columns = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
-    parts = {
-        name: [parse(row, columns, path, at) for at, row in enumerate(rows, 1)]
-        for name, rows in tables.read_splits(path).items()
-    }
-    notes: list[str] = []
-    if "all" in parts:
-        parts = _split(parts["all"], validation, test, path)
-        notes.append(
-            f"one file: {validation:.0%} went to validation and {test:.0%} to test, by a hash of the prompt"
-        )
-    elif "train" not in parts:
-        raise CounterpointError(
-            f"{path} holds {', '.join(parts)} but no train split; name one file train.jsonl"
-        )
-    else:
-        for name, share in (("validation", validation), ("test", test)):
-            if name not in parts:
-                cut = _split(parts["train"], share, 0.0, path)
-                parts["train"], parts[name] = cut["train"], cut["validation"]
-                notes.append(f"no {name} file: {share:.0%} of train went to it, by a hash of the prompt")
+    parts, notes = prompted.read(path, lambda row, at: parse(row, columns, path, at), validation, test)
     return _finish(path.name, parts, notes, max_characters)
 
 
@@ -176,22 +136,6 @@ def _from_problems(spec: str) -> dict[str, list[Preference]]:
     return parts
 
 
-def _split(rows: list[Preference], validation: float, test: float, path: Path) -> dict[str, list[Preference]]:
-    if not 0 <= validation < 1 or not 0 <= test < 1 or validation + test >= 1:
-        raise CounterpointError(
-            f"validation={validation} and test={test} must be shares that leave some for training"
-        )
-    parts: dict[str, list[Preference]] = {"train": [], "validation": [], "test": []}
-    for row in rows:
-        place = int(hashlib.sha256(row.key().encode()).hexdigest()[:12], 16) / 16**12
-        parts["test" if place < test else "validation" if place < test + validation else "train"].append(row)
-    if not parts["train"]:
-        raise CounterpointError(
-            f"{path} has {len(rows)} rows, too few to split; give separate train and test files"
-        )
-    return parts
-
-
 def _finish(
     name: str, parts: dict[str, list[Preference]], notes: list[str], max_characters: int | None
 ) -> PreferenceData:
@@ -199,31 +143,19 @@ def _finish(
         kept = [row for row in rows if row.chosen != row.rejected]
         if len(kept) < len(rows):
             notes.append(f"{split}: left out {len(rows) - len(kept)} rows whose two answers are the same")
-        if max_characters is not None:
-            short = [r for r in kept if len(r.key()) + max(len(r.chosen), len(r.rejected)) <= max_characters]
-            if len(short) < len(kept):
-                notes.append(
-                    f"{split}: left out {len(kept) - len(short)} rows longer than {max_characters} characters"
-                )
-            kept = short
-        parts[split] = kept
+        size = lambda row: len(row.key()) + max(len(row.chosen), len(row.rejected))  # noqa: E731
+        parts[split] = prompted.short_ones(kept, size, max_characters, split, notes)
     if not parts["train"]:
         raise CounterpointError(
             f"{name}: no training row with two different answers is left; check the columns, or raise max_characters"
         )
-    seen = Counter(row.key() for row in parts["train"])
     both_ways = {(row.key(), row.rejected, row.chosen) for row in parts["train"] if row.paired}
     against = sum((row.key(), row.chosen, row.rejected) in both_ways for row in parts["train"]) // 2
     if against:
         notes.append(
             f"train: {against} pairs occur in both directions, so their labels contradict one another (see cdpo, robust)"
         )
-    for split in ("validation", "test"):
-        shared = sum(row.key() in seen for row in parts.get(split, []))
-        if shared:
-            notes.append(
-                f"{split}: {shared} prompts are also in train, so its figures flatter the model; remove them"
-            )
+    notes += prompted.overlaps(parts)
     splits = {split: Preferences(parts.get(split, [])) for split in ("train", "validation", "test")}
     mixed = {row.paired for rows in splits.values() for row in rows}
     if len(mixed) > 1:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
-Message = dict[str, str]
-Prompt = str | list[Message]
+from counterpoint.data.prompted import Prompt, prompt_key
 
 
 @dataclass(frozen=True)
@@ -40,5 +38,4 @@ class Problem:
 
     def key(self) -> str:
         """The prompt, normalised, for finding duplicates and for splitting."""
-        text = self.prompt if isinstance(self.prompt, str) else json.dumps(self.prompt, sort_keys=True)
-        return " ".join(text.split())
+        return prompt_key(self.prompt)

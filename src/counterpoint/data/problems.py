@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
-from counterpoint.data import puzzles, reasoning, scorers, tables
-from counterpoint.data.problem import Message, Problem
+from counterpoint.data import prompted, puzzles, reasoning, scorers
+from counterpoint.data.problem import Problem
+from counterpoint.data.prompted import Message
 from counterpoint.errors import CounterpointError, nearest
 
 
-class Problems:
+class Problems(prompted.Rows[Problem]):
     """One split: problems by index, by slice, or by an index tensor (then a list).
 
     >>> split = Problems([Problem("1+1=", answer="2"), Problem("2+2=", answer="4")], "number")
@@ -24,23 +25,8 @@ class Problems:
     """
 
     def __init__(self, rows: Iterable[Problem], scorer: str) -> None:
-        self.rows = list(rows)
+        super().__init__(rows)
         self.scorer = scorer
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[Problem]:
-        return iter(self.rows)
-
-    @overload
-    def __getitem__(self, where: int) -> Problem: ...
-    @overload
-    def __getitem__(self, where: Any) -> list[Problem]: ...
-    def __getitem__(self, where: Any) -> Problem | list[Problem]:
-        if isinstance(where, int | slice):
-            return self.rows[where]
-        return [self.rows[int(number)] for number in where]
 
     @property
     def scored(self) -> bool:
@@ -126,26 +112,7 @@ def load(
         )
     path = Path(spec)
     columns = {"prompt": prompt, "solution": solution, "answer": answer, "hint": hint}
-    parts = {
-        name: [_problem(row, columns, path, at) for at, row in enumerate(rows, 1)]
-        for name, rows in tables.read_splits(path).items()
-    }
-    notes: list[str] = []
-    if "all" in parts:
-        parts = _split(parts["all"], validation, test, path)
-        notes.append(
-            f"one file: {validation:.0%} went to validation and {test:.0%} to test, by a hash of the prompt"
-        )
-    elif "train" not in parts:
-        raise CounterpointError(
-            f"{path} holds {', '.join(parts)} but no train split; name one file train.jsonl"
-        )
-    else:
-        for name, share in (("validation", validation), ("test", test)):
-            if name not in parts:
-                cut = _split(parts["train"], share, 0.0, path)
-                parts["train"], parts[name] = cut["train"], cut["validation"]
-                notes.append(f"no {name} file: {share:.0%} of train went to it, by a hash of the prompt")
+    parts, notes = prompted.read(path, lambda row, at: _problem(row, columns, path, at), validation, test)
     if scorer == "auto":
         answers = [row.answer for rows in parts.values() for row in rows if row.answer]
         numbers = bool(answers) and all(
@@ -222,33 +189,12 @@ def _as(row: Problem) -> Problem:
     return row if row.answer or not row.solution else replace(row, answer=scorers.final_answer(row.solution))
 
 
-def _split(rows: Sequence[Problem], validation: float, test: float, path: Path) -> dict[str, list[Problem]]:
-    if not 0 <= validation < 1 or not 0 <= test < 1 or validation + test >= 1:
-        raise CounterpointError(
-            f"validation={validation} and test={test} must be shares that leave some for training"
-        )
-    parts: dict[str, list[Problem]] = {"train": [], "validation": [], "test": []}
-    for row in rows:
-        place = int(hashlib.sha256(row.key().encode()).hexdigest()[:12], 16) / 16**12
-        parts["test" if place < test else "validation" if place < test + validation else "train"].append(row)
-    if not parts["train"]:
-        raise CounterpointError(
-            f"{path} has {len(rows)} rows, too few to split; give separate train and test files"
-        )
-    return parts
-
-
 def _finish(
     name: str, parts: dict[str, list[Problem]], scorer: str, notes: list[str], max_characters: int | None
 ) -> ProblemData:
-    if max_characters is not None:
-        for split, rows in parts.items():
-            short = [row for row in rows if len(row.key()) + len(row.reference) <= max_characters]
-            if len(short) < len(rows):
-                notes.append(
-                    f"{split}: left out {len(rows) - len(short)} rows longer than {max_characters} characters"
-                )
-            parts[split] = short
+    for split, rows in parts.items():
+        size = lambda row: len(row.key()) + len(row.reference)  # noqa: E731
+        parts[split] = prompted.short_ones(rows, size, max_characters, split, notes)
     if not parts["train"]:
         raise CounterpointError(
             f"{name}: no training problem is left; raise max_characters or check the file"
@@ -257,11 +203,6 @@ def _finish(
     repeated = sum(count - 1 for count in seen.values())
     if repeated:
         notes.append(f"train: {repeated} prompts occur more than once")
-    for split in ("validation", "test"):
-        shared = sum(row.key() in seen for row in parts.get(split, []))
-        if shared:
-            notes.append(
-                f"{split}: {shared} prompts are also in train, so its figures flatter the model; remove them"
-            )
+    notes += prompted.overlaps(parts)
     splits = {split: Problems(parts.get(split, []), scorer) for split in ("train", "validation", "test")}
     return ProblemData(name=name, notes=tuple(notes), **splits)

@@ -1,0 +1,129 @@
+"""What problems and preferences share: rows that belong to a prompt, read from files and split by it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, overload
+
+from counterpoint.data import tables
+from counterpoint.errors import CounterpointError
+
+Message = dict[str, str]
+Prompt = str | list[Message]
+
+
+def prompt_key(prompt: Prompt) -> str:
+    """The prompt, normalised, for finding duplicates and for splitting.
+
+    >>> prompt_key("two  words\\n")
+    'two words'
+    """
+    text = prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True)
+    return " ".join(text.split())
+
+
+class Prompted(Protocol):
+    """A row that knows the key of its prompt."""
+
+    def key(self) -> str:
+        """The prompt, normalised."""
+
+
+T = TypeVar("T", bound=Prompted)
+
+
+class Rows(Generic[T]):
+    """One split: rows by index, by slice, or by an index tensor (then a list)."""
+
+    def __init__(self, rows: Iterable[T]) -> None:
+        self.rows = list(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.rows)
+
+    @overload
+    def __getitem__(self, where: int) -> T: ...
+    @overload
+    def __getitem__(self, where: Any) -> list[T]: ...
+    def __getitem__(self, where: Any) -> T | list[T]:
+        if isinstance(where, int | slice):
+            return self.rows[where]
+        return [self.rows[int(number)] for number in where]
+
+
+def read(
+    path: Path, parse: Callable[[dict[str, Any], int], T], validation: float, test: float
+) -> tuple[dict[str, list[T]], list[str]]:
+    """Read the splits of a file or folder, ``parse(row, number from 1)`` each row, and cut what is missing from train.
+
+    Returns:
+        Rows by split, and what was done, for the person.
+
+    Raises:
+        CounterpointError: nothing there, no train split, too few rows, shares that leave nothing for training.
+    """
+    parts = {
+        name: [parse(row, at) for at, row in enumerate(rows, 1)]
+        for name, rows in tables.read_splits(path).items()
+    }
+    if "all" in parts:
+        note = (
+            f"one file: {validation:.0%} went to validation and {test:.0%} to test, by a hash of the prompt"
+        )
+        return _split(parts["all"], validation, test, path), [note]
+    if "train" not in parts:
+        raise CounterpointError(
+            f"{path} holds {', '.join(parts)} but no train split; name one file train.jsonl"
+        )
+    notes = []
+    for name, share in (("validation", validation), ("test", test)):
+        if name not in parts:
+            cut = _split(parts["train"], share, 0.0, path)
+            parts["train"], parts[name] = cut["train"], cut["validation"]
+            notes.append(f"no {name} file: {share:.0%} of train went to it, by a hash of the prompt")
+    return parts, notes
+
+
+def short_ones(
+    rows: list[T], size: Callable[[T], int], limit: int | None, split: str, notes: list[str]
+) -> list[T]:
+    """Rows of at most ``limit`` characters; how many were left out goes into the notes."""
+    short = rows if limit is None else [row for row in rows if size(row) <= limit]
+    if len(short) < len(rows):
+        notes.append(f"{split}: left out {len(rows) - len(short)} rows longer than {limit} characters")
+    return short
+
+
+def overlaps(parts: Mapping[str, Sequence[T]]) -> list[str]:
+    """A note for each evaluation split with prompts that are also in train."""
+    seen = {row.key() for row in parts["train"]}
+    shared = {
+        split: sum(row.key() in seen for row in parts.get(split, [])) for split in ("validation", "test")
+    }
+    return [
+        f"{split}: {count} prompts are also in train, so its figures flatter the model; remove them"
+        for split, count in shared.items()
+        if count
+    ]
+
+
+def _split(rows: list[T], validation: float, test: float, path: Path) -> dict[str, list[T]]:
+    if not 0 <= validation < 1 or not 0 <= test < 1 or validation + test >= 1:
+        raise CounterpointError(
+            f"validation={validation} and test={test} must be shares that leave some for training"
+        )
+    parts: dict[str, list[T]] = {"train": [], "validation": [], "test": []}
+    for row in rows:
+        place = int(hashlib.sha256(row.key().encode()).hexdigest()[:12], 16) / 16**12
+        parts["test" if place < test else "validation" if place < test + validation else "train"].append(row)
+    if not parts["train"]:
+        raise CounterpointError(
+            f"{path} has {len(rows)} rows, too few to split; give separate train and test files"
+        )
+    return parts
