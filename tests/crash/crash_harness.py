@@ -13,12 +13,30 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from counterpoint.methods.catalog import load, row
+from counterpoint.study.recipe import recipe_of
+from counterpoint.study.single import execute
+
 Command = Callable[[Path], object]
+
+
+def command(
+    key: str,
+    settings: Mapping[str, object],
+    *,
+    given: Mapping[str, Any] = {},
+    checkpoint_seconds: float = 0.1,
+    **rest: Any,
+) -> Command:
+    """A method's run, as a command into a folder; ``rest`` are fields of its recipe, ``given`` handed-over objects."""
+    recipe = recipe_of(load(key).settings(**settings), row(key).kind, seed=1, **rest)
+    return lambda out: execute(recipe, out, progress=False, checkpoint_seconds=checkpoint_seconds, **given)
 
 
 def start(command: Command, out: Path) -> int:

@@ -9,21 +9,11 @@ import random
 from pathlib import Path
 
 import pytest
-from crash_harness import check
-
-from counterpoint.methods.catalog import load, row
-from counterpoint.study.recipe import recipe_of
-from counterpoint.study.single import execute
+from crash_harness import Command, check, command
 
 
-def recipe(key: str, data: str, model: str, steps: int, **settings: object) -> object:
-    method = load(key).settings(**settings)
-    return recipe_of(method, row(key).kind, data=data, model=model, budget={"steps": steps}, seed=1)
-
-
-def command(key: str, data: str, model: str, steps: int, **settings: object) -> object:
-    made = recipe(key, data, model, steps, **settings)
-    return lambda out: execute(made, out, progress=False, checkpoint_seconds=0.1)
+def trained(key: str, data: str, model: str, steps: int, **settings: object) -> Command:
+    return command(key, settings, data=data, model=model, budget={"steps": steps})
 
 
 def ratings(folder: Path) -> str:
@@ -35,21 +25,21 @@ def ratings(folder: Path) -> str:
     return str(path)
 
 
-def contrast(folder: Path) -> object:
-    return command("dcl", "digits", "conv-small", 40, batch_size=16, variant="nnclr-dcl", queue_size=64)
+def contrast(folder: Path) -> Command:
+    return trained("dcl", "digits", "conv-small", 40, batch_size=16, variant="nnclr-dcl", queue_size=64)
 
 
-def memory(folder: Path) -> object:
-    return command("isogclr", "digits", "conv-small", 40, batch_size=16)
+def memory(folder: Path) -> Command:
+    return trained("isogclr", "digits", "conv-small", 40, batch_size=16)
 
 
-def graph(folder: Path) -> object:
-    return command("xsimgcl", ratings(folder), "embeddings-16", 100, batch_size=64)
+def graph(folder: Path) -> Command:
+    return trained("xsimgcl", ratings(folder), "embeddings-16", 100, batch_size=64)
 
 
-def language(folder: Path) -> object:
+def language(folder: Path) -> Command:
     """EMA teacher, stages before training, sampling in every step."""
-    return command(
+    return trained(
         "unisd",
         "worked-sums?size=24&validation=4&test=4",
         "characters",

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from crash_harness import check
+from crash_harness import Command, check, command
 
-from counterpoint.methods.catalog import load, row
-from counterpoint.study.recipe import recipe_of
-from counterpoint.study.single import execute
 from own_clips import folder
 
 pytest.importorskip("soundfile")
@@ -22,26 +18,25 @@ RUNS = {
 }
 
 
-def command(name: str, clips: Path) -> Callable[[Path], object]:
+def trained(name: str, clips: Path) -> Command:
     key, settings = RUNS[name]
-    made = recipe_of(
-        load(key).settings(**settings),
-        row(key).kind,
+    options = {"group": "prefix", "sample_rate": 8000}
+    return command(
+        key,
+        settings,
         data=str(folder(clips)),
-        data_options={"group": "prefix", "sample_rate": 8000},
+        data_options=options,
         model="conv-speech",
         budget={"steps": 60},
-        seed=1,
     )
-    return lambda out: execute(made, out, progress=False, checkpoint_seconds=0.1)
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path, name: str) -> None:
-    assert check(command(name, tmp_path / "clips"), tmp_path / "runs", trials=2, seed=0) >= 1
+    assert check(trained(name, tmp_path / "clips"), tmp_path / "runs", trials=2, seed=0) >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_ten_kills(tmp_path: Path, name: str) -> None:
-    assert check(command(name, tmp_path / "clips"), tmp_path / "runs", trials=10, seed=7) >= 7
+    assert check(trained(name, tmp_path / "clips"), tmp_path / "runs", trials=10, seed=7) >= 7

@@ -5,40 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from crash_harness import check
-
-from counterpoint.methods.catalog import load, row
-from counterpoint.study.recipe import recipe_of
-from counterpoint.study.single import execute
+from crash_harness import Command, check, command
 
 
-def command(
+def trained(
     key: str, data: str, model: str, steps: int, options: dict[str, object], **settings: object
-) -> object:
-    method = load(key).settings(**settings)
-    made = recipe_of(
-        method, row(key).kind, data=data, data_options=options, model=model, budget={"steps": steps}, seed=1
-    )
-    return lambda out: execute(made, out, progress=False, checkpoint_seconds=0.1)
+) -> Command:
+    return command(key, settings, data=data, data_options=options, model=model, budget={"steps": steps})
 
 
-def lock() -> object:
-    return command("contrastive-ucb", "lock", "auto", 100, {}, rounds=20)
+def lock() -> Command:
+    return trained("contrastive-ucb", "lock", "auto", 100, {}, rounds=20)
 
 
-def lake() -> object:
+def lake() -> Command:
     pytest.importorskip("gymnasium")
-    return command("contrastive-ucb", "FrozenLake-v1", "auto", 100, {"horizon": 20}, rounds=20)
+    return trained("contrastive-ucb", "FrozenLake-v1", "auto", 100, {"horizon": 20}, rounds=20)
 
 
-def deep() -> object:
+def deep() -> Command:
     pytest.importorskip("gymnasium")
     settings = {"frames": 300, "warmup": 60, "segment": 50, "window": 3, "jumps": 2, "batch_size": 8}
-    return command("spr-ucb", "CartPole-v1", "c51-16", 60, {}, **settings)
+    return trained("spr-ucb", "CartPole-v1", "c51-16", 60, {}, **settings)
 
 
-def queries() -> object:
-    return command("sirl", "gridrobot", "encoder-6", 60, {}, queries=100)
+def queries() -> Command:
+    return trained("sirl", "gridrobot", "encoder-6", 60, {}, queries=100)
 
 
 CASES = {"lock": lock, "lake": lake, "deep": deep, "queries": queries}

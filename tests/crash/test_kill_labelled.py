@@ -5,11 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from crash_harness import check
-
-from counterpoint.methods.catalog import load, row
-from counterpoint.study.recipe import recipe_of
-from counterpoint.study.single import execute
+from crash_harness import Command, check, command
 
 RUNS = {
     "classifier": ("sla", "digits", "conv-small", 40, {"batch_size": 16, "mode": "sla+sd"}),
@@ -17,19 +13,17 @@ RUNS = {
 }
 
 
-def command(name: str) -> object:
+def trained(name: str) -> Command:
     key, data, model, steps, settings = RUNS[name]
-    method = load(key).settings(**settings)
-    made = recipe_of(method, row(key).kind, data=data, model=model, budget={"steps": steps}, seed=1)
-    return lambda out: execute(made, out, progress=False, checkpoint_seconds=0.1)
+    return command(key, settings, data=data, model=model, budget={"steps": steps})
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path, name: str) -> None:
-    assert check(command(name), tmp_path / "runs", trials=2, seed=0) >= 1
+    assert check(trained(name), tmp_path / "runs", trials=2, seed=0) >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_twenty_kills(tmp_path: Path, name: str) -> None:
-    assert check(command(name), tmp_path / "runs", trials=20, seed=7) >= 15
+    assert check(trained(name), tmp_path / "runs", trials=20, seed=7) >= 15

@@ -5,11 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from crash_harness import check
-
-from counterpoint.methods.catalog import load, row
-from counterpoint.study.recipe import recipe_of
-from counterpoint.study.single import execute
+from crash_harness import Command, check, command
 
 SUMS = "backward-sums?digits=1&size=56&validation=8&test=8"
 ROUNDS = {
@@ -22,22 +18,22 @@ CASES = {
 }
 
 
-def command(key: str, data: str, settings: dict[str, object]) -> object:
-    made = recipe_of(load(key).settings(**settings), row(key).kind, data=data, model="characters", seed=1)
-    return lambda out: execute(made, out, progress=False, checkpoint_seconds=0.1)
+def trained(name: str) -> Command:
+    key, data, settings = CASES[name]
+    return command(key, settings, data=data, model="characters")
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path, name: str) -> None:
-    assert check(command(*CASES[name]), tmp_path / "runs", trials=4, seed=0) >= 1
+    assert check(trained(name), tmp_path / "runs", trials=4, seed=0) >= 1
 
 
 def test_killed_runs_with_shared_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COUNTERPOINT_SHARE_PROMPTS", "on")
-    assert check(command(*CASES["dpo"]), tmp_path / "runs", trials=2, seed=1) >= 1
+    assert check(trained("dpo"), tmp_path / "runs", trials=2, seed=1) >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_twenty_kills(tmp_path: Path, name: str) -> None:
-    assert check(command(*CASES[name]), tmp_path / "runs", trials=20, seed=7) >= 15
+    assert check(trained(name), tmp_path / "runs", trials=20, seed=7) >= 15

@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from crash_harness import check
+from crash_harness import Command, check, command
 
-from counterpoint.methods.catalog import load, row
-from counterpoint.study.recipe import recipe_of
-from counterpoint.study.single import execute
 from texts_made_up import rows, write_csv
 
 RUNS = {
@@ -19,29 +16,20 @@ RUNS = {
 }
 
 
-def command(name: str, data: str) -> object:
+def trained(name: str, folder: Path) -> Command:
     key, settings = RUNS[name]
-    method = load(key).settings(**settings)
-    made = recipe_of(
-        method,
-        row(key).kind,
-        data=data,
-        data_options={"labelled": 0.5},
-        model="words",
-        budget={"steps": 80},
-        seed=1,
+    data = write_csv(folder / "mails.csv", rows(200))
+    return command(
+        key, settings, data=data, data_options={"labelled": 0.5}, model="words", budget={"steps": 80}
     )
-    return lambda out: execute(made, out, progress=False, checkpoint_seconds=0.1)
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path, name: str) -> None:
-    data = write_csv(tmp_path / "mails.csv", rows(200))
-    assert check(command(name, data), tmp_path / "runs", trials=2, seed=0) >= 1
+    assert check(trained(name, tmp_path), tmp_path / "runs", trials=2, seed=0) >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_ten_kills(tmp_path: Path, name: str) -> None:
-    data = write_csv(tmp_path / "mails.csv", rows(200))
-    assert check(command(name, data), tmp_path / "runs", trials=10, seed=7) >= 7
+    assert check(trained(name, tmp_path), tmp_path / "runs", trials=10, seed=7) >= 7

@@ -7,16 +7,12 @@ import random
 from pathlib import Path
 
 import pytest
-from crash_harness import check
-
-from counterpoint.methods.catalog import load, row
-from counterpoint.study.recipe import recipe_of
-from counterpoint.study.single import execute
+from crash_harness import Command, check, command
 
 WORDS = {"tea": "kettle cup leaf warm pot sugar", "sea": "wave salt boat storm fish sail"}
 
 
-def command(folder: Path) -> object:
+def vega(folder: Path) -> Command:
     draws = random.Random(0)
     lines = []
     for number in range(160):
@@ -24,22 +20,14 @@ def command(folder: Path) -> object:
         chosen = draws.choices([*WORDS[label].split(), "the", "of", "and"], k=6)
         lines.append(json.dumps({"text": " ".join(chosen), "label": label}))
     (folder / "texts.jsonl").write_text("\n".join(lines))
-    method = load("vega").settings(batch_size=8, folds=2, learning_rate=1e-3, threshold=0.3)
-    made = recipe_of(
-        method,
-        row("vega").kind,
-        data=str(folder / "texts.jsonl"),
-        model="deberta",
-        budget={"steps": 36},
-        seed=1,
-    )
-    return lambda out: execute(made, out, progress=False, checkpoint_seconds=0.1)
+    settings = {"batch_size": 8, "folds": 2, "learning_rate": 1e-3, "threshold": 0.3}
+    return command("vega", settings, data=str(folder / "texts.jsonl"), model="deberta", budget={"steps": 36})
 
 
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path) -> None:
-    assert check(command(tmp_path), tmp_path / "runs", trials=2, seed=0) >= 1
+    assert check(vega(tmp_path), tmp_path / "runs", trials=2, seed=0) >= 1
 
 
 @pytest.mark.slow
 def test_ten_kills(tmp_path: Path) -> None:
-    assert check(command(tmp_path), tmp_path / "runs", trials=10, seed=7) >= 7
+    assert check(vega(tmp_path), tmp_path / "runs", trials=10, seed=7) >= 7

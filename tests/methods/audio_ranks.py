@@ -1,16 +1,13 @@
-"""Train the methods for clips for a few steps and write the weights; torchrun may start several processes."""
+"""Train the methods for clips for a few steps; torchrun may start several processes."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-
-import torch
 
 from counterpoint.data.audio import load_audio
 from counterpoint.methods.catalog import load
 from counterpoint.study.tasks.audio import TASK
-from counterpoint.training import Budget, Run
+from ranks_harness import Weights, report, short_run
 
 METHODS = {
     "plain": ("audio-classifier", {}),
@@ -20,19 +17,15 @@ METHODS = {
 }
 
 
-def main(out: Path) -> None:
-    torch.set_num_threads(1)
+def train(out: Path) -> dict[str, Weights]:
     data = load_audio(out.parent / "clips", group="prefix", sample_rate=8000)
     result = {}
     for name, (key, settings) in METHODS.items():
-        with Run(out / name, seed=1, budget=Budget(steps=4), progress=False) as run:
+        with short_run(out / name, steps=4) as run:
             method = load(key).settings(batch_size=11, per_class=4, learning_rate=1e-4, **settings)
-            trained = method.fit(TASK.load_model("conv-speech", data, 1), data, run)
-        result[name] = trained.state_dict()
-        world, rank = run.world, run.rank
-    if rank == 0:
-        torch.save({"world": world, "result": result}, out / "result.pt")
+            result[name] = method.fit(TASK.load_model("conv-speech", data, 1), data, run).state_dict()
+    return result
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    report(train)

@@ -1,15 +1,14 @@
-"""Train image methods for a few steps on a ragged last batch and write losses and weights; torchrun may start several."""
+"""Train image methods for a few steps on a ragged last batch; torchrun may start several processes."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
 
 from counterpoint.methods.catalog import load
 from counterpoint.study.tasks.images import TASK
-from counterpoint.training import Budget, Run
+from ranks_harness import Weights, report, short_run
 
 METHODS = {
     "simclr": ("simclr", {}),
@@ -23,14 +22,13 @@ METHODS = {
 }
 
 
-def main(out: Path) -> None:
-    torch.set_num_threads(1)
+def train(out: Path) -> dict[str, Weights]:
     images = TASK.load_data("digits", limit=60, evaluation_limit=20)
     result = {}
     for name, (key, settings) in METHODS.items():
         shared = {"batch_size": 11, "learning_rate": 0.05, **({} if key == "sla" else {"dim": 8})}
         method = load(key).settings(**shared, **settings)
-        with Run(out / name, seed=1, budget=Budget(steps=4), progress=False) as run:
+        with short_run(out / name, steps=4) as run:
             trained = method.fit(TASK.load_model("conv-small:group", images, 1), images, run)
         figures, tables = getattr(trained, "figures", {}), getattr(trained, "tables", {})
         by_row = {
@@ -44,10 +42,8 @@ def main(out: Path) -> None:
             "q": torch.tensor(figures.get("npc_multiplier", 0.0)),
             "temperatures": torch.tensor([by_row[row] for row in sorted(by_row)]),
         }
-        world, rank = run.world, run.rank
-    if rank == 0:
-        torch.save({"world": world, "result": result}, out / "result.pt")
+    return result
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    report(train)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import shlex
 import wave
 from pathlib import Path
 
@@ -14,18 +13,20 @@ from typer.testing import CliRunner
 
 from counterpoint import api
 from counterpoint.methods.catalog import load
+from pages_harness import check_settings, page, run_commands, run_snippet
 
-PAGE = Path(__file__).parents[2] / "docs" / "methods" / "coconut.md"
+SHORTER = {
+    "epochs=20": "epochs=1",
+    "--epochs 20": "--epochs 1",
+    "--steps 20": "--steps 2",
+    "--seeds 2": "--seeds 1",
+}
 WORDS = {
     "dial": "please dial one",
     "stop": "stop now",
     "next": "the next message",
     "repeat": "say it again please",
 }
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
 
 
 @pytest.fixture
@@ -54,22 +55,14 @@ def _commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_commands")
 def test_the_snippet_runs_as_printed() -> None:
-    (code,) = blocks("python")
-    exec(compile(code.replace("epochs=20", "epochs=1"), "coconut.md", "exec"), {})
+    run_snippet("coconut", SHORTER)
     assert Path("model/intents/model.safetensors").exists()
     assert Path("model/stages.csv").read_text().count("\n") == 5
 
 
 @pytest.mark.usefixtures("_commands")
 def test_commands_run_as_printed() -> None:
-    from counterpoint.cli.main import app
-
-    (script,) = blocks("sh")
-    script = script.replace("\\\n", " ").replace("--epochs 20", "--epochs 1")
-    script = script.replace("--steps 20", "--steps 2").replace("--seeds 2", "--seeds 1")
-    for line in script.splitlines():
-        result = CliRunner().invoke(app, shlex.split(line)[1:])
-        assert result.exit_code == 0, (line, result.output, result.exception)
+    run_commands("coconut", SHORTER)
     assert Path("runs/coconut/model/intents/config.json").exists()
     report = Path("coconut.html").read_text(encoding="utf-8")
     assert "Stages on test" in report
@@ -77,16 +70,12 @@ def test_commands_run_as_printed() -> None:
 
 
 def test_the_settings_table_names_every_setting_with_its_default() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    for name, value in vars(load("coconut").settings()).items():
-        row = next((line for line in page.splitlines() if line.startswith(f"| `{name}` |")), "")
-        assert row, f"{name} is not in the table"
-        assert row.split("|")[2].strip() in (str(value), f"`{value}`"), (name, value, row)
+    check_settings("coconut")
 
 
 def test_what_it_is_compared_with_are_settings() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    table = page[page.index("| compared with |") : page.index("The saved folder holds")]
+    text = page("coconut")
+    table = text[text.index("| compared with |") : text.index("The saved folder holds")]
     for given in re.findall(r"`([a-z_]+)=([^` ]+)", table):
         load("coconut").settings(**dict([given]))
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from counterpoint import api
-from counterpoint.methods.catalog import load
+from pages_harness import check_settings, page, run_commands, run_snippet
 from texts_made_up import rows, write_csv
 
-PAGES = Path(__file__).parents[2] / "docs" / "methods"
 KEYS = ["contrastive-primer", "text-classifier", "tfidf"]
-
-
-def blocks(key: str, language: str) -> list[str]:
-    page = (PAGES / f"{key}.md").read_text(encoding="utf-8")
-    return re.findall(rf"```{language}\n(.*?)```", page, re.S)
+SHORTER = {"epochs=20": "epochs=1", "--epochs 20": "--epochs 1"}
 
 
 @pytest.fixture
@@ -31,20 +24,14 @@ def _mails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_mails")
 @pytest.mark.parametrize("key", KEYS)
 def test_snippets_run_as_printed(key: str) -> None:
-    (code,) = blocks(key, "python")
-    exec(compile(code.replace("epochs=20", "epochs=1"), f"{key}.md", "exec"), {})
+    run_snippet(key, SHORTER)
     assert Path("model/head/model.safetensors").exists()
 
 
 @pytest.mark.usefixtures("_mails")
 @pytest.mark.parametrize("key", KEYS)
 def test_commands_run_as_printed(key: str) -> None:
-    from counterpoint.cli.main import app
-
-    (script,) = blocks(key, "sh")
-    for line in script.replace("\\\n", " ").replace("--epochs 20", "--epochs 1").splitlines():
-        result = CliRunner().invoke(app, shlex.split(line)[1:])
-        assert result.exit_code == 0, (line, result.output, result.exception)
+    run_commands(key, SHORTER)
     assert Path(f"runs/{key}/model/head/model.safetensors").exists()
 
 
@@ -59,11 +46,7 @@ def test_data_are_checked_as_the_page_says() -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_settings_tables_name_every_setting_with_its_default(key: str) -> None:
-    page = (PAGES / f"{key}.md").read_text(encoding="utf-8")
-    for name, value in vars(load(key).settings()).items():
-        row = next((line for line in page.splitlines() if line.startswith(f"| `{name}` |")), "")
-        assert row, f"{name} is not in the table"
-        assert row.split("|")[2].strip() in (str(value), f"`{value}`"), (name, value, row)
+    check_settings(key)
 
 
 def test_every_objective_is_on_the_page() -> None:
@@ -71,8 +54,8 @@ def test_every_objective_is_on_the_page() -> None:
 
     from counterpoint.methods.contrastive_primer import Objective
 
-    page = (PAGES / "contrastive-primer.md").read_text(encoding="utf-8")
-    assert all(f"`{name}`" in page for name in get_args(Objective))
+    text = page("contrastive-primer")
+    assert all(f"`{name}`" in text for name in get_args(Objective))
 
 
 def test_the_case_is_fair() -> None:

@@ -1,19 +1,15 @@
-"""Train the text methods for a few steps and write weights; torchrun may start several processes."""
+"""Train the text methods for a few steps; torchrun may start several processes."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from counterpoint.data.text import build
 from counterpoint.data.text_rows import Row
 from counterpoint.methods.catalog import load
 from counterpoint.models.text_folder import fresh_words
 from counterpoint.models.words import vocabulary
-from counterpoint.training import Budget, Run
+from ranks_harness import Weights, report, short_run
 from texts_made_up import rows
 
 METHODS = {
@@ -26,19 +22,16 @@ METHODS = {
 }
 
 
-def main(out: Path) -> None:
-    torch.set_num_threads(1)
+def train(out: Path) -> dict[str, Weights]:
     table = [Row(row["text"], (row["label"],), None, "row") for row in rows(90)]
     data = build(table, False, "made", labelled=0.6)
     result = {}
     for name, (key, settings) in METHODS.items():
         model = fresh_words(vocabulary(data.train.texts), 0, 1, dropout=0.0)  # dropout is each process's own
-        with Run(out / name, seed=1, budget=Budget(steps=6), progress=False) as run:
+        with short_run(out / name, steps=6) as run:
             result[name] = load(key).settings(batch_size=11, **settings).fit(model, data, run).state_dict()
-        world, rank = run.world, run.rank
-    if rank == 0:
-        torch.save({"world": world, "result": result}, out / "result.pt")
+    return result
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    report(train)

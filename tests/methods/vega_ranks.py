@@ -1,8 +1,7 @@
-"""Train Vega through all its phases for a few steps and write its weights; torchrun may start several processes."""
+"""Train Vega through all its phases for a few steps; torchrun may start several processes."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
@@ -12,13 +11,12 @@ from counterpoint.data.text_rows import Row
 from counterpoint.methods.catalog import load
 from counterpoint.models.disentangled import fresh_disentangled
 from counterpoint.models.text import with_linear_head
-from counterpoint.training import Budget, Run
+from ranks_harness import Weights, report, short_run
 
 WORDS = {"tea": "kettle cup leaf warm", "sea": "wave salt boat storm"}
 
 
-def main(out: Path) -> None:
-    torch.set_num_threads(1)
+def train(out: Path) -> dict[str, Weights]:
     draw = torch.Generator().manual_seed(0)
     rows = []
     for number in range(80):
@@ -33,13 +31,10 @@ def main(out: Path) -> None:
     encoder = fresh_disentangled(words, width=16, heads=2, layers=2, reach=4, limit=16, seed=1, dropout=0.0)
     model = with_linear_head(encoder, data.classes, False, 1, dropout=0.0)
     settings = {"batch_size": 7, "folds": 2, "learning_rate": 1e-3, "threshold": 0.3, "inputs": "unlabelled"}
-    with Run(out / "run", seed=1, budget=Budget(steps=12), progress=False) as run:
-        method = load("vega").settings(**settings)
-        trained = method.fit(model, data, run)
-        world, rank = run.world, run.rank
-    if rank == 0:
-        torch.save({"world": world, "weights": trained.encoder.state_dict()}, out / "result.pt")
+    with short_run(out / "run", steps=12) as run:
+        trained = load("vega").settings(**settings).fit(model, data, run)
+    return {"vega": trained.encoder.state_dict()}
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    report(train)
