@@ -11,6 +11,7 @@ import torch
 
 from counterpoint.data.gymnasium_worlds import VectorWorld, load_gymnasium
 from counterpoint.data.play import mean_return, play_steps
+from counterpoint.data.stepped_worlds import load_lock_world
 from counterpoint.errors import CounterpointError
 
 gymnasium = pytest.importorskip("gymnasium")
@@ -133,3 +134,31 @@ def test_what_cannot_be_played_is_said_in_one_line(own: str, spec: str, says: st
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+def test_the_lock_played_by_steps_is_the_lock_of_the_tables() -> None:
+    lock = load_lock_world(horizon=3, actions=2, emissions=2)
+    world = load_lock_world(horizon=3, actions=2, emissions=2, one_hot=True)
+    assert isinstance(world, VectorWorld)
+    assert (world.width, world.actions, world.horizon) == (18, 2, 3)
+    right = (
+        lock.tables.reward[-1].view(6, 2).argmax(1)
+    )  # of the last step; before it, as the tables say who stays good
+    moves = lock.tables.transition[:2, :, :4].sum(-1).view(2, 6, 2).argmax(2)
+    best = torch.cat([moves.flatten(), right])
+
+    def choose(x: torch.Tensor) -> torch.Tensor:
+        return best[x.argmax(-1)]
+
+    steps = play_steps(world, choose, 60, seed=3)
+    assert torch.equal(steps["observation"].argmax(1) // 6, torch.arange(60) % 3)
+    assert steps["done"].tolist() == [False, False, True] * 20
+    assert steps["reward"].tolist() == [0.0, 0.0, 1.0] * 20
+    assert (
+        len(steps["observation"].argmax(1).unique()) == 12
+    )  # every good state of every step, and no dead one
+    assert mean_return(world, lambda x: 1 - choose(x), 20, seed=0) == 0.0
+    shares = play_steps(world, lambda x: torch.zeros(len(x)).long(), 3000, seed=1)
+    begun = shares["observation"].argmax(1)[::3].bincount(minlength=18)
+    assert begun[:4].min() > 180
+    assert begun[4:].sum() == 0

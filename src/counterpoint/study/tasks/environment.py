@@ -13,9 +13,10 @@ import torch
 from pydantic import ValidationError, validate_call
 from torch import nn
 
-from counterpoint.data.environments import FiniteWorld, load_game, load_lock
+from counterpoint.data.environments import FiniteWorld, load_game
 from counterpoint.data.gymnasium_worlds import VectorWorld, load_gymnasium
 from counterpoint.data.play import mean_return
+from counterpoint.data.stepped_worlds import load_lock_world
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.evaluation.control import best_value, guaranteed, played_return, total_variation
 from counterpoint.models.categorical_q import CategoricalQ
@@ -24,7 +25,7 @@ from counterpoint.models.low_rank import LowRankModel
 from counterpoint.models.planning import policy_value
 
 World = FiniteWorld | VectorWorld
-BUNDLED: dict[str, Callable[..., World]] = {"lock": load_lock, "game": load_game}
+BUNDLED: dict[str, Callable[..., World]] = {"lock": load_lock_world, "game": load_game}
 EPISODES = {"finite": 200, "vector": 20}
 
 
