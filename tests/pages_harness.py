@@ -73,11 +73,11 @@ def defaults(key: str) -> dict[str, list[str]]:
 
 
 def says(text: str, value: object) -> bool:
-    """Whether a cell shows a value: a number in any notation, no text as "none"; what stands behind it in brackets aside."""
+    """Whether a cell shows a value: a number in any notation, no text as "none" or nothing; what stands behind it in brackets aside."""
     text = text.split(" (")[0].strip("`")
     if isinstance(value, float):
         try:
             return float(text) == value
         except ValueError:
             return False
-    return text == (str(value) or "none")
+    return text in ("", "none") if value == "" else text == str(value)
