@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from counterpoint.study.case import Arm, Case, Claim
+from counterpoint.study.case import Arm, Case, Claim, Range
 
 LOCK: dict[str, Any] = {"data": "lock", "data_options": {"one_hot": True, "horizon": 4, "emissions": 1}}
 POLE: dict[str, Any] = {"data": "CartPole-v1", "data_options": {}}
 ON_LOCK = {"jumps": 3, "batch_size": 64, "frames": 4000, "warmup": 200, "segment": 10, "reward_scale": 5.0}
 ON_POLE = {"jumps": 3, "batch_size": 64, "frames": 3000, "warmup": 400, "segment": 100, "reward_scale": 0.1}
-RATES = {"learning_rate": [5e-4, 2e-3]}
-BONUS = {"bonus": [1.0, 10.0], **RATES}
-PREDICTION = {"prediction": [1.0, 5.0], **RATES}
-WINDOW = {"window": [5, 10], **RATES}
+RATES: dict[str, Range] = {"learning_rate": [5e-4, 2e-3]}
+BONUS: dict[str, Range] = {"bonus": [1.0, 10.0], **RATES}
+PREDICTION: dict[str, Range] = {"prediction": [1.0, 5.0], **RATES}
+WINDOW: dict[str, Range] = {"window": [5, 10], **RATES}
 
 
 def forms(world: dict[str, Any], settings: dict[str, Any], suffix: str) -> dict[str, Arm]:
