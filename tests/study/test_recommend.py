@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+from counterpoint.data.images import Images, ImageSet
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.catalog import rows
 from counterpoint.study.recognise import kind_of
-from counterpoint.study.recommend import RULES, Facts, cautions, suggestions
+from counterpoint.study.recommend import RULES, Facts, cautions, facts_of, suggestions
 
 
 def test_every_rule_names_a_method_of_its_kind():
@@ -24,6 +26,20 @@ def test_size_and_shape_of_the_data_change_the_order():
     assert even[0].key == "multiview"
     assert suggestions(Facts("problems", 20), ready)[0].key == "sft"
     assert suggestions(Facts("problems", 2_000), ready)[0].key == "unisd"
+
+
+def test_images_with_captions_suggest_contrast_with_them():
+    ready = set(rows())
+    assert suggestions(Facts("images", 1_000, captioned=True), ready)[0].key == "clip"
+    assert "clip" not in {s.key for s in suggestions(Facts("images", 1_000), ready)}
+
+
+@pytest.mark.parametrize("beside", ["captions", "partners", None])
+def test_what_lies_beside_images_is_a_fact(beside):
+    labels = torch.arange(6) % 2
+    given = {"captions": tuple(("a",) for _ in range(6)), "partners": torch.zeros(6, 2), None: None}[beside]
+    part = ImageSet(torch.zeros(6, 1, 2, 2), labels, **({beside: given} if beside else {}))
+    assert facts_of("images", Images(part, part, part, classes=("a", "b"))).captioned is (beside is not None)
 
 
 def test_planned_methods_come_last_and_each_key_once():

@@ -17,6 +17,7 @@ class Facts:
     Attributes:
         kind: of data. rows: training rows. labelled: how many of them have a label. classes: how many classes.
         imbalance: largest class over smallest. density: filled share of the interaction matrix.
+        captioned: whether images have captions, or vectors beside them.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Facts:
     classes: int | None = None
     imbalance: float | None = None
     density: float | None = None
+    captioned: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class _Rule:
 
 
 RULES: Sequence[_Rule] = (
+    _Rule("images", "clip", "the images have captions: learn which belongs to which; isogclr with bimodal=true is its rival", 6, lambda f: f.captioned),
     _Rule("images", "dcl", "self-supervised and made for small batches, where InfoNCE learns slowly", 3),
     _Rule("images", "multiview", "self-supervised; several views of each image get more out of few images", 4, lambda f: f.rows < 20_000),
     _Rule("images", "multiview", "self-supervised, several views at once; each step costs more", 2, lambda f: f.rows >= 20_000),
@@ -130,7 +133,8 @@ def facts_of(kind: str, data: Any) -> Facts:
         known = [int(label) for label in labels.tolist() if label >= 0]
         counts = [known.count(label) for label in set(known)]
         imbalance = max(counts) / min(counts) if counts else None
-        return Facts(kind, rows, len(known), len(counts), imbalance)
+        captioned = train.captions is not None or train.partners is not None
+        return Facts(kind, rows, len(known), len(counts), imbalance, captioned=captioned)
     if kind == "text":
         sizes = [size for size in data.sizes if size]
         return Facts(
