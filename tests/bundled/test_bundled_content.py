@@ -27,7 +27,7 @@ from counterpoint.models import bundled as models
 
 PROMISED = {
     "model": {"smollm2-135m-instruct", "minilm-l6", "bert-tiny", "efficientnet-lite0", "qwen2.5-coder-0.5b-instruct", "whisper-tiny-en"},
-    "data": {"digits", "fashion-mnist", "mnist5k", "movielens-100k", "movielens-1m", "reasoning-gym", "gsm-symbolic", "vader-ratings", "bbc-news", "wiki-vital", "voices", "voices-it", "voices-en"},
+    "data": {"digits", "emoji", "fashion-mnist", "mnist5k", "movielens-100k", "movielens-1m", "reasoning-gym", "gsm-symbolic", "vader-ratings", "bbc-news", "wiki-vital", "voices", "voices-it", "voices-en"},
 }  # fmt: skip
 
 
