@@ -5,7 +5,7 @@ from typing import Any
 from counterpoint.study.case import Arm, Case, Claim, Range
 
 LOCK: dict[str, Any] = {"data": "lock", "data_options": {"one_hot": True, "horizon": 4, "emissions": 1}}
-POLE: dict[str, Any] = {"data": "CartPole-v1", "data_options": {}}
+POLE: dict[str, Any] = {"data": "CartPole-v1", "data_options": {}, "budget": {"steps": 1500}}
 ON_LOCK = {"jumps": 3, "batch_size": 64, "frames": 4000, "warmup": 200, "segment": 10, "reward_scale": 5.0}
 ON_POLE = {"jumps": 3, "batch_size": 64, "frames": 3000, "warmup": 400, "segment": 100, "reward_scale": 0.1}
 RATES: dict[str, Range] = {"learning_rate": [5e-4, 2e-3]}
