@@ -95,7 +95,7 @@ def spread(function: F) -> F:
     @functools.wraps(function)
     def gathered(**given: Any) -> Any:
         for name, hint in hints.items():
-            if is_dataclass(hint):
+            if isinstance(hint, type) and is_dataclass(hint):
                 given[name] = hint(**{field.name: given.pop(field.name) for field in fields(hint)})
         return function(**given)
 
