@@ -7,7 +7,7 @@ from typing import Any
 from counterpoint.study.case import Arm, Case, Claim
 
 SHARED = {"tasks": 4, "head": "classifier", "memory": 40, "replay_share": 0.75}
-PLAIN = {"contrast_weight": 0.0, "multimodal_weight": 0.0}
+PLAIN: dict[str, Any] = {"contrast_weight": 0.0, "multimodal_weight": 0.0}
 RATES = [3e-4, 1e-3, 3e-3]
 # Beside the learning rate every arm has one thing more to choose: the weight of what it adds, or else the weights' decay.
 SECOND = {"contrast_weight": [0.25, 1.0], "distillation_weight": [0.25, 1.0], "weight_decay": [0.01, 0.1]}
