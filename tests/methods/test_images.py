@@ -8,6 +8,7 @@ from counterpoint.data.images import Images, ImageSet
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.catalog import load
 from counterpoint.methods.dcl import Queue
+from counterpoint.study.task import ranked_by
 from counterpoint.study.tasks.images import TASK
 from counterpoint.training import Budget, Run
 
@@ -137,6 +138,22 @@ def test_saved_folder_is_ordinary_and_comes_back(tmp_path, images):
     assert torch.equal(again(pixels, project=True), trained(pixels, project=True))
 
 
+class _Copies(torch.nn.Module):
+    """Coarse pixels as features: two views of one image remain alike."""
+
+    num_features = 16
+
+    def forward(self, pixels):
+        return torch.nn.functional.adaptive_avg_pool2d(pixels.float(), 4).flatten(1) - 0.5
+
+
+class _Blind(torch.nn.Module):
+    num_features = 2
+
+    def forward(self, pixels):
+        return torch.ones(len(pixels), 2)
+
+
 def test_without_labels_there_is_geometry_only(tmp_path):
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8))
     none = torch.full((40,), -1)
@@ -144,6 +161,9 @@ def test_without_labels_there_is_geometry_only(tmp_path):
     figures = TASK.evaluate(fit(tmp_path, "simclr", {}, bare, steps=2), bare, "test")
     assert "probe_accuracy" not in figures
     assert 1 < figures["effective_rank"] <= 64
+    assert ranked_by(TASK, figures) == "view_recall@1"
+    one, two = TASK.evaluate(_Copies(), bare, "test"), TASK.evaluate(_Blind(), bare, "test")
+    assert one["view_recall@1"] > 0.2 > two["view_recall@1"] == 0.0
 
 
 def test_data_options_are_checked():

@@ -47,6 +47,28 @@ def test_differences_are_paired_and_taken_against_the_baseline(plan, tmp_path):
     assert stored["arms"].keys() == arms.keys()
 
 
+def test_data_without_the_first_metric_are_ranked_by_the_next(plan, tmp_path, monkeypatch):
+    from toy_task import ToyTask
+
+    measured = ToyTask.evaluate
+
+    def unlabelled(self, *given, **options):
+        right = measured(self, *given, **options)["accuracy"]
+        return {"spread": 2 * right, "error": 1 - right}
+
+    monkeypatch.setattr(ToyTask, "evaluate", unlabelled)
+    with pytest.raises(CounterpointError, match=r"could not be measured by accuracy: there is spread, error"):
+        compare(plan(seeds=2), tmp_path / "nothing")
+    monkeypatch.setattr(ToyTask, "otherwise", ("elsewhere", "spread"), raising=False)
+    summary = compare(plan(seeds=2, trials=2, tune={"learning_rate": [0.01, 1.0]}), tmp_path / "study")
+    assert summary["primary"] == summary["tune_by"] == "spread"
+    assert summary["ranked"][0] == "toy-logistic"
+    tuning = summary["arms"]["toy-logistic"]["tuning"]
+    assert tuning["chosen"]["value"] == max(trial["value"] for trial in tuning["trials"])
+    assert tuning["chosen"]["value"] > 1  # no accuracy is
+    assert Result.read(tmp_path / "study" / "runs" / "toy-logistic" / "seed-0").primary == "spread"
+
+
 def test_the_same_seed_starts_both_arms_from_the_same_weights(plan, tmp_path):
     import toy_task
 

@@ -164,8 +164,9 @@ class _OneWay(torch.autograd.Function):
             factors = torch.ones_like(values) if plan.weights is None else plan.weights.to(values.dtype)
         ctx.owned = _summed(ctx.needs_input_grad, b, log_weights)
         sweep.sweep(None, values, mixed, factors, *ctx.owned)
-        wants_mean = mixed is not None and (wants_scale or plan.with_mean)
-        mean = (a * mixed).sum(1) if wants_mean else values.new_empty(0)
+        mean = values.new_empty(0)
+        if mixed is not None and (wants_scale or plan.with_mean):
+            mean = (a * mixed).sum(1)
         ctx.save_for_backward(a, b, scale, log_weights)
         ctx.sweep, ctx.mixed, ctx.mean = sweep, mixed if wants_a else None, mean
         ctx.factors = factors

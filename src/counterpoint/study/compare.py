@@ -22,7 +22,7 @@ from counterpoint.study.plan import TUNING_SEED, Entry, Plan, claim_study, seede
 from counterpoint.study.recipe import GIVEN, Recipe, plain
 from counterpoint.study.store import Result
 from counterpoint.study.summary import Tuned, summarise
-from counterpoint.study.task import lower_is_better, open_data
+from counterpoint.study.task import lower_is_better, open_data, ranked_by
 from counterpoint.study.tune import Settings, best, search
 from counterpoint.study.workers import Job, run_apart, run_here
 
@@ -141,12 +141,15 @@ def _tune(
         return Tuned({}, [])
     recipe = replace(entry.recipe, splits=("validation",), before=False)
     task = entry.recipe.build_task()
-    metric = plan.tune_by or task.primary
-    if lower_is_better(task, metric):
+    if plan.tune_by is not None and lower_is_better(task, plan.tune_by):
         raise CounterpointError(
-            f"tune_by='{metric}': tuning takes the highest figure, and of this less is better; leave it out to tune "
+            f"tune_by='{plan.tune_by}': tuning takes the highest figure, and of this less is better; leave it out to tune "
             f"by {task.primary}"
         )
+
+    def figure(result: Result) -> float:
+        known = result.metrics["validation"]
+        return result.figure(plan.tune_by or ranked_by(task, known) or task.primary, "validation")
 
     def evaluate(block: list[tuple[int, Settings]]) -> list[float | None]:
         folder = out / "tuning" / entry.name
@@ -156,7 +159,7 @@ def _tune(
             for k in range(plan.tuning_seeds)
         ]
         found = run(work, forgiving=True)
-        values = [None if result is None else result.figure(metric, "validation") for result in found]
+        values = [None if result is None else figure(result) for result in found]
         return [_mean(values[i : i + plan.tuning_seeds]) for i in range(0, len(values), plan.tuning_seeds)]
 
     trials = search(entry.tune, entry.recipe.settings, plan.trials, evaluate, at_once)

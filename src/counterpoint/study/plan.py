@@ -137,7 +137,7 @@ class Plan:
                 "measure",
             )
             arms[entry.name] = {name: recipe[name] for name in names} | {"tune": plain(_ranges(entry.tune))}
-        tuning = {"tune_by": self.tune_by} if self.tune_by is not None else {}
+        tuning: dict[str, Any] = {"tune_by": self.tune_by} if self.tune_by is not None else {}
         tuning |= {"tuning_seeds": self.tuning_seeds} if self.tuning_seeds != 1 else {}
         return {"what": self.what, "trials": self.trials, **tuning, "arms": arms}
 

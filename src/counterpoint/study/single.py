@@ -6,7 +6,7 @@ import copy
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from counterpoint.study.store import (
     numbers,
     stored_recipe,
 )
-from counterpoint.study.task import Task, open_data, open_model
+from counterpoint.study.task import Task, open_data, open_model, ranked_by
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -124,7 +124,7 @@ def execute(
             data={"spec": recipe.data, "fingerprint": fingerprint, "describe": list(data.describe())},
             environment=environment(),
             spent=_spent(run),
-            primary=task.primary,
+            primary=_shared_primary(task, metrics),
             model=recipe.model,
         )
         if keep_model:
@@ -195,7 +195,7 @@ def _measure(recipe: Recipe, task: Task, model: nn.Module, data: Any) -> dict[st
         figures = dict(task.evaluate(model, data, split, seed=recipe.seed))
         if recipe.measure is not None:
             figures |= imported(recipe.measure)(model, data, split, recipe.seed)
-        if task.primary not in figures:
+        if ranked_by(task, figures) is None:
             raise CounterpointError(
                 f"{split} could not be measured by {task.primary}: there is {', '.join(figures) or 'nothing'}; "
                 f"run with --no-evaluate, or give data whose {split} part has what it needs"
@@ -203,6 +203,12 @@ def _measure(recipe: Recipe, task: Task, model: nn.Module, data: Any) -> dict[st
         found[split] = {name: float(value) for name, value in figures.items()}
     model.train(training)  # what is measured before the training is trained as it came
     return found
+
+
+def _shared_primary(task: Task, metrics: Mapping[str, Mapping[str, float]]) -> str:
+    """The metric to rank by among those of every split."""
+    shared = set.intersection(*map(set, metrics.values())) if metrics else set()
+    return ranked_by(task, shared) or task.primary
 
 
 def _save_model(task: Task, model: nn.Module, out: Path) -> None:

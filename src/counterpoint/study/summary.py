@@ -14,7 +14,7 @@ from counterpoint.study.plan import TUNING_SEED, Entry, Plan
 from counterpoint.study.recipe import imported, plain
 from counterpoint.study.statistics import contrast, estimate, holm
 from counterpoint.study.store import Result
-from counterpoint.study.task import Task, lower_is_better
+from counterpoint.study.task import Task, lower_is_better, ranked_by
 from counterpoint.study.tune import Settings, Trial, best
 
 COSTS = ("wall_seconds", "cpu_seconds", "fit_seconds", "peak_rss_bytes", "peak_above_start_bytes")
@@ -41,13 +41,13 @@ def summarise(
     Args:
         results: arm -> seed -> finished run. tuned: arm -> tuning. data: arm -> what its data is.
     """
-    metrics = _metrics(plan, results, task)
+    primary, metrics = _metrics(plan, results, task)
     figures = {
         m: {arm: {s: r.figure(m, "test") for s, r in runs.items()} for arm, runs in results.items()}
         for m in metrics
     }
     arms = {e.name: _arm(e, out, results[e.name], tuned[e.name], figures, data[e.name]) for e in plan.entries}
-    means = {name: arm["metrics"][task.primary]["mean"] for name, arm in arms.items()}
+    means = {name: arm["metrics"][primary]["mean"] for name, arm in arms.items()}
     ranked = sorted(
         means, key=lambda name: -math.inf if math.isnan(means[name]) else means[name], reverse=True
     )
@@ -58,7 +58,7 @@ def summarise(
         "what": plan.what,
         "title": plan.title,
         "kind": first.kind,
-        "primary": task.primary,
+        "primary": primary,
         "metrics": metrics,
         "lower_is_better": [m for m in metrics if lower_is_better(task, m)],
         "model": first.model,
@@ -66,7 +66,7 @@ def summarise(
         "precision": first.precision,
         "seeds": list(range(plan.seeds)),
         "trials": plan.trials,
-        "tune_by": plan.tune_by or task.primary,
+        "tune_by": plan.tune_by or primary,
         "tuning_seed": TUNING_SEED,
         "tuning_seeds": plan.tuning_seeds,
         "data": data[plan.entries[0].name],
@@ -81,8 +81,8 @@ def summarise(
     }
 
 
-def _metrics(plan: Plan, results: Mapping[str, Mapping[int, Result]], task: Task) -> list[str]:
-    """Metrics that every run has: the ones asked for, or the primary one and the rest in the task's order."""
+def _metrics(plan: Plan, results: Mapping[str, Mapping[int, Result]], task: Task) -> tuple[str, list[str]]:
+    """The metric to rank by, and all that every run has: the ones asked for, or that one and the rest in the task's order."""
     every = [set(result.metrics["test"]) for runs in results.values() for result in runs.values()]
     shared = set.intersection(*every)
     missing = [name for name in plan.metrics if name not in shared]
@@ -91,8 +91,13 @@ def _metrics(plan: Plan, results: Mapping[str, Mapping[int, Result]], task: Task
             f"metric '{missing[0]}' is not among those of every arm: {', '.join(sorted(shared))}"
         )
     first = next(iter(next(iter(results.values())).values())).metrics["test"]
-    names = [name for name in (plan.metrics or first) if name in shared and name != task.primary]
-    return [task.primary, *names]
+    primary = ranked_by(task, shared)
+    if primary is None:
+        raise CounterpointError(
+            f"no figure to rank by was measured of every arm; {task.kind} are ranked by {task.primary}, and there is "
+            f"{', '.join(sorted(shared)) or 'nothing'}"
+        )
+    return primary, [primary, *(n for n in plan.metrics or first if n in shared and n != primary)]
 
 
 def _arm(

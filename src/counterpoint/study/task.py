@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
@@ -41,11 +41,12 @@ class Task(Protocol):
 
     Attributes:
         kind: the catalog's name of the kind.
-        primary: the metric a comparison ranks by; higher is better.
+        primary: the metric a comparison ranks by where the data allow it; higher is better.
         default_model: the model used when none is given.
 
     A task may also offer ``bundled`` (name -> one line of description, for ``counterpoint data list``) and
-    ``lower_is_better`` (names of metrics for which less is better).
+    ``lower_is_better`` (names of metrics for which less is better) and ``otherwise`` (metrics to rank by, in this order, for
+    data that ``primary`` cannot be measured on).
     """
 
     kind: str
@@ -69,7 +70,7 @@ class Task(Protocol):
         ...
 
     def evaluate(self, model: nn.Module, data: Any, split: str, seed: int = 0) -> dict[str, float]:
-        """Measure on ``split``, which is "validation" or "test"; the result holds at least ``primary``."""
+        """Measure on ``split``, which is "validation" or "test"; the result holds ``primary`` or one of ``otherwise``."""
         ...
 
 
@@ -149,6 +150,12 @@ def _guarded(load: Callable[[], Any], spec: str, what: str) -> Any:
 def bundled(found: Task) -> Mapping[str, str]:
     """Names of the data sets a task brings along, each with a line that says what it is; empty if it names none."""
     return getattr(found, "bundled", {})
+
+
+def ranked_by(found: Task, figures: Iterable[str]) -> str | None:
+    """The metric to rank by among those that were measured; None when there is none of the task's."""
+    known = set(figures)
+    return next((name for name in (found.primary, *getattr(found, "otherwise", ())) if name in known), None)
 
 
 def lower_is_better(found: Task, metric: str) -> bool:

@@ -33,6 +33,7 @@ class ImageTask:
 
     kind = "images"
     primary = "probe_accuracy"
+    otherwise = ("image_recall@1", "view_recall@1")
     default_model = "conv-small"
     lower_is_better = ("alignment", "uniformity")
     bundled = {  # noqa: RUF012
@@ -102,7 +103,8 @@ class ImageTask:
 
         ``probe_accuracy`` and ``knn_accuracy`` learn from the labelled training images (``labels_per_class`` of them,
         drawn with ``seed``, when the data says so); the probe's regularisation is chosen on validation. Geometry is of
-        the features; ``alignment`` is between two augmented views. Without labels there is geometry only. A classifier
+        the features; ``alignment`` is between two augmented views of (at most 500) images, and ``view_recall@1`` says how
+        often one of them finds the other among all: a figure to rank by where there are no labels. A classifier
         is measured by its own answers, too: ``accuracy`` of one pass and ``aggregated_accuracy`` over all
         copies. Two towers are measured by whether the partners of a split find each other among all of it:
         ``image_recall@1`` says how often an image finds its partner, ``partner_recall@1`` the other direction, ``@5``
@@ -141,7 +143,9 @@ class ImageTask:
         views = augmentation("auto", data.shape).views(
             few, ItemRandom(seed, len(few), slice(None), torch.device("cpu"))
         )
-        result["alignment"] = alignment(*features(model, views).chunk(2))
+        one, other = features(model, views).chunk(2)
+        result["alignment"] = alignment(one, other)
+        result["view_recall@1"] = matching_recall(one, other)[0]
         if isinstance(model, Projected):
             result["projection_rank"] = effective_rank(features(model, part.pixels, project=True))
         return result
