@@ -94,8 +94,8 @@ class Ours:
         noise: float,
     ) -> torch.Tensor:
         from counterpoint.kernels.graph import propagate, propagate_rows
-        from counterpoint.objectives.graph_contrast import node_contrast
-        from counterpoint.objectives.ranking import bpr, dot, frobenius
+        from counterpoint.objectives.contrast.graph_contrast import node_contrast
+        from counterpoint.objectives.control.ranking import bpr, dot, frobenius
         from counterpoint.pairs.graph_noise import orthant_noise
         from counterpoint.pairs.negatives import triples
 

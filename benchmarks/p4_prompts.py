@@ -65,8 +65,8 @@ def ours(
     model: torch.nn.Module, joined: torch.Tensor, completions: torch.Tensor, shared: bool
 ) -> torch.Tensor:
     from counterpoint.kernels.sharing import share_prompts
-    from counterpoint.models.language import Language
-    from counterpoint.models.likelihood import completion_log_probs
+    from counterpoint.models.language.language import Language
+    from counterpoint.models.language.likelihood import completion_log_probs
     from counterpoint.models.tokens import Tokens
 
     asked = joined[:, : -completions.shape[1]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from counterpoint.data.interactions import Interactions, load_interactions
+from counterpoint.data.interactions.load import Interactions, load_interactions
 
 
 def cluster_lines(

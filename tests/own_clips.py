@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from counterpoint.data.clips import Audio, Clips
+from counterpoint.data.audio.clips import Audio, Clips
 
 CLASSES = {"low": (220, 330), "middle": (440, 700), "high": (880, 1300)}
 SPEAKERS = ("anna", "bruno", "carla", "dario", "elena")

@@ -21,9 +21,8 @@ import pytest
 import torch
 
 from counterpoint.bundled import get, list_bundled
+from counterpoint.bundled.convert import data, models
 from counterpoint.bundled.registry import entries, find
-from counterpoint.data import bundled as data
-from counterpoint.models import bundled as models
 
 PROMISED = {
     "model": {"smollm2-135m-instruct", "minilm-l6", "bert-tiny", "efficientnet-lite0", "qwen2.5-coder-0.5b-instruct", "whisper-tiny-en"},
@@ -71,7 +70,7 @@ def test_terms_stricter_than_a_licence_are_said() -> None:
 
 
 def test_listing_loads_no_torch() -> None:
-    code = "import sys, counterpoint.data.bundled as d, counterpoint.models.bundled as m; d.list_bundled(); sys.exit('torch' in sys.modules)"
+    code = "import sys, counterpoint.bundled.convert.data as d, counterpoint.bundled.convert.models as m; d.list_bundled(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -393,7 +392,7 @@ def test_real_encoders_know_what_is_alike() -> None:
 @pytest.mark.slow
 def test_real_efficientnet_loads_into_its_module() -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
-    from counterpoint.models.vision import load_encoder
+    from counterpoint.models.images.encoders import load_encoder
 
     encoder = load_encoder(str(real("efficientnet-lite0")), (3, 64, 64), statistics=([0.5] * 3, [0.5] * 3))
     assert encoder.eval()(torch.rand(1, 3, 64, 64)).shape == (1, 1280)

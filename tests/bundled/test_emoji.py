@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from counterpoint.bundled import get
-from counterpoint.data.emoji import emoji
+from counterpoint.bundled.convert.emoji import emoji
 
 CAPTIONS = [
     {"label": "red square", "hexcode": "1F7E5", "tags": ["red", "shape"], "group": 8, "subgroup": 96},
@@ -48,7 +48,7 @@ def package(file: Path, **members: object) -> Path:
 def test_pictures_meet_their_captions_once_each(tmp_path: Path) -> None:
     pytest.importorskip("resvg_py")
     pytest.importorskip("PIL")
-    from counterpoint.data.image_files import read
+    from counterpoint.data.images.files import read
 
     drawings = package(tmp_path / "a.tgz", icons=PICTURES, chars=NAMES)
     words = package(tmp_path / "b.tgz", **{"en/data": CAPTIONS, "meta/groups": GROUPS})
@@ -69,7 +69,7 @@ def test_pictures_meet_their_captions_once_each(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_real_ones() -> None:
     pytest.importorskip("resvg_py")
-    from counterpoint.data.images import load_images
+    from counterpoint.data.images.load import load_images
 
     assert get("emoji").name == "images.parquet"
     found = load_images("emoji")

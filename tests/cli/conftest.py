@@ -14,7 +14,7 @@ if TOYS not in sys.path:
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
     from counterpoint.methods import catalog
-    from counterpoint.study import task
+    from counterpoint.tasks import task
 
     class ToyRow(catalog.Row):
         module = "toy_methods"

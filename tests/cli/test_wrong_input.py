@@ -124,7 +124,7 @@ def test_unreadable_model_folder(cli, tmp_path, content, method, data):
 
 
 def test_mismatched_vocabularies(cli, tmp_path):
-    from counterpoint.models import characters
+    from counterpoint.models.language import characters
 
     characters.tiny(alphabet=characters.ALPHABET[::-1]).save(tmp_path / "teacher")
     out = tmp_path / "out"

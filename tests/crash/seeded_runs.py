@@ -14,27 +14,33 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+if TYPE_CHECKING:
+    from crash_harness import Command
 
-import test_kill
-import test_kill_audio
-import test_kill_continual
-import test_kill_environment
-import test_kill_labelled
-import test_kill_pairs
-import test_kill_preference
-import test_kill_text
-import test_kill_vega
-from crash_harness import Command, final_bits
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]  # so that the tests can be imported by name
 
 
 def runs() -> dict[str, Callable[[Path], Command]]:
     """Name -> what makes the run's command, given a folder for its data."""
+    import test_kill
+    import test_kill_audio
+    import test_kill_continual
+    import test_kill_environment
+    import test_kill_labelled
+    import test_kill_pairs
+    import test_kill_preference
+    import test_kill_text
+    import test_kill_vega
+
     found: dict[str, Callable[[Path], Command]] = dict(test_kill.CASES)
-    found |= {n: lambda folder, n=n: test_kill_audio.trained(n, folder / "clips") for n in test_kill_audio.RUNS}
+    found |= {
+        n: lambda folder, n=n: test_kill_audio.trained(n, folder / "clips") for n in test_kill_audio.RUNS
+    }
     found["continual"] = lambda folder: test_kill_continual.trained()
     found |= {n: lambda folder, n=n: test_kill_environment.CASES[n]() for n in test_kill_environment.CASES}
     found |= {n: lambda folder, n=n: test_kill_labelled.trained(n) for n in test_kill_labelled.RUNS}
@@ -47,9 +53,13 @@ def runs() -> dict[str, Callable[[Path], Command]]:
 
 def digests(make: Callable[[Path], Command], folder: Path) -> dict[str, str]:
     """Sha256 of each thing that must not change, by name."""
+    from crash_harness import final_bits
+
     make(folder)(folder / "out")
     return {
-        name: hashlib.sha256(value if isinstance(value, bytes) else json.dumps(value).encode()).hexdigest()[:16]
+        name: hashlib.sha256(value if isinstance(value, bytes) else json.dumps(value).encode()).hexdigest()[
+            :16
+        ]
         for name, value in final_bits(folder / "out").items()
     }
 

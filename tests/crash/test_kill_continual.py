@@ -8,7 +8,7 @@ import pytest
 import torch
 from crash_harness import Command, check, command
 
-from counterpoint.models.speech import SmallSpeech
+from counterpoint.models.audio.encoder import SmallSpeech
 from counterpoint.study.recipe import GIVEN
 from own_clips import NOISE_RATE, noise
 

@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoint.data.audio import load_audio
-from counterpoint.data.audio_files import Listed, quietest, read, resample
+from counterpoint.data.audio.files import Listed, quietest, read, resample
+from counterpoint.data.audio.load import load_audio
 from counterpoint.data.group_split import split_groups
 from counterpoint.errors import CounterpointError, MissingExtra
-from counterpoint.study.recognise import kind_of
 from counterpoint.study.recommend import facts_of, suggestions
-from counterpoint.study.tasks.audio import TASK
+from counterpoint.tasks.audio import TASK
+from counterpoint.tasks.recognise import kind_of
 from own_clips import CLASSES, SPEAKERS, folder, write_wav
 
 pytest.importorskip("soundfile")
@@ -265,7 +265,7 @@ def test_methods_are_suggested(clips):
 def test_telephone_gsm_is_read_whole_and_in_part(tmp_path: Path) -> None:
     """It has no header, so its length shows only at its end."""
     soundfile = pytest.importorskip("soundfile")
-    from counterpoint.data import audio_files
+    from counterpoint.data.audio import files as audio_files
 
     wave = np.sin(np.arange(8000 * 40) * 0.3 * (1 + np.arange(8000 * 40) / 4e5)).astype(np.float32)
     path = tmp_path / "long.gsm"

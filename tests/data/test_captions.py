@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from counterpoint.data.images import load_images
+from counterpoint.data.images.load import load_images
 from counterpoint.errors import CounterpointError
 
 PIL = pytest.importorskip("PIL.Image")

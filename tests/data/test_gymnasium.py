@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from counterpoint.data.gymnasium_worlds import VectorWorld, load_gymnasium
-from counterpoint.data.play import mean_return, play_steps
-from counterpoint.data.stepped_worlds import load_lock_world
+from counterpoint.data.environment.gymnasium import VectorWorld, load_gymnasium
+from counterpoint.data.environment.play import mean_return, play_steps
+from counterpoint.data.environment.stepped import load_lock_world
 from counterpoint.errors import CounterpointError
 
 gymnasium = pytest.importorskip("gymnasium")

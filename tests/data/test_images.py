@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.images import load_images, overlap
+from counterpoint.data.images.load import load_images, overlap
 from counterpoint.errors import CounterpointError
 
 PIL = pytest.importorskip("PIL.Image")

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from counterpoint.data.interactions import Interactions, Pairs, load_interactions
+from counterpoint.data.interactions.load import Interactions, Pairs, load_interactions
 from counterpoint.errors import CounterpointError
 from interaction_clusters import cluster_lines, clusters, write_clusters
 

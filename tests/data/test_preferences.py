@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.data.preferences import load
+from counterpoint.data.language.preferences import load
 from counterpoint.errors import CounterpointError
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from counterpoint.data.problems import Problem, Problems, load
-from counterpoint.data.scorers import exact, final_answer, numeric
+from counterpoint.data.language.problems import Problem, Problems, load
+from counterpoint.data.language.scorers import exact, final_answer, numeric
 from counterpoint.errors import CounterpointError
 
 

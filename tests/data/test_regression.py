@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.regression import Regression, load_regression
+from counterpoint.data.regression.load import Regression, load_regression
 from counterpoint.errors import CounterpointError
 
 
@@ -137,7 +137,7 @@ def test_nothing_there(tmp_path):
 
 
 def test_the_bundled_patients():
-    from counterpoint.study.tasks.regression import TASK
+    from counterpoint.tasks.regression import TASK
 
     data = TASK.load_data("diabetes", limit="100")
     assert isinstance(data, Regression)
@@ -153,7 +153,7 @@ def test_the_bundled_patients():
 def test_the_bundled_garments_are_turned_by_what_they_say():
     from torch.nn.functional import affine_grid, grid_sample
 
-    from counterpoint.study.tasks.regression import TASK
+    from counterpoint.tasks.regression import TASK
 
     data = TASK.load_data("garment-angles")
     assert len(data.train) + len(data.validation) + len(data.test) == 2000
@@ -173,7 +173,7 @@ def test_the_bundled_garments_are_turned_by_what_they_say():
 
 
 def test_a_column_called_target_is_recognised(tmp_path):
-    from counterpoint.study.recognise import kind_of
+    from counterpoint.tasks.recognise import kind_of
 
     assert kind_of(csv(tmp_path / "a.csv", rows())) == "regression"
     assert kind_of(write(tmp_path / "a.jsonl", rows())) == "regression"

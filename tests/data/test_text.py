@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from counterpoint.data.text import Texts, load_texts
+from counterpoint.data.text.load import Texts, load_texts
 from counterpoint.errors import CounterpointError
-from counterpoint.study.recognise import kind_of
 from counterpoint.study.recommend import facts_of, suggestions
-from counterpoint.study.task import task
+from counterpoint.tasks.recognise import kind_of
+from counterpoint.tasks.task import task
 from texts_made_up import rows, write_csv
 
 

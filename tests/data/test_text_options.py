@@ -2,8 +2,8 @@
 
 import pytest
 
-from counterpoint.data.text import build
-from counterpoint.data.text_rows import Row
+from counterpoint.data.text.load import build
+from counterpoint.data.text.rows import Row
 from counterpoint.errors import CounterpointError
 
 ROWS = [Row(f"text number {i} of kind {'abc'[i % 3]}", ("abc"[i % 3],), None, f"row {i}") for i in range(90)]

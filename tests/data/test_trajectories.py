@@ -10,11 +10,11 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from counterpoint.data.robot_arm import forward_kinematics, load_robot_arm
-from counterpoint.data.strokes import load_strokes
-from counterpoint.data.trajectory_files import load_trajectory_files
+from counterpoint.data.trajectories.files import load_trajectory_files
+from counterpoint.data.trajectories.robot_arm import forward_kinematics, load_robot_arm
+from counterpoint.data.trajectories.strokes import load_strokes
 from counterpoint.errors import CounterpointError
-from counterpoint.study.task import task
+from counterpoint.tasks.task import task
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> Path:

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from counterpoint.data.problems import Problem, Problems
+from counterpoint.data.language.problems import Problem, Problems
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.language import greedy_accuracy, perplexity, retention
-from counterpoint.models.characters import tiny
+from counterpoint.models.language.characters import tiny
 from counterpoint.models.tokens import join
 
 ROWS = Problems([Problem("1+1=", "so 2", "2"), Problem("12+30=", "so 42", "42")], "number")

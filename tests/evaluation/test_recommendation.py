@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
-from counterpoint.evaluation.best import Best
 from counterpoint.evaluation.recommendation import evaluate_recommender, rank, ranking_metrics, tail_items
-from counterpoint.models.recommender import Recommender
+from counterpoint.models.interactions.recommender import Recommender
+from counterpoint.training.best import Best
 from interaction_clusters import clusters
 
 

@@ -6,8 +6,8 @@ import torch
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.certainty import answer_change, calibration_error
 from counterpoint.evaluation.sentences import halves, sentence_figures, wrong_word_auc
-from counterpoint.models.text import with_linear_head
-from counterpoint.models.words import WordEncoder
+from counterpoint.models.text.encoder import with_linear_head
+from counterpoint.models.text.words import WordEncoder
 
 TEXTS = tuple(
     " ".join(["tea cup leaf", "sea wave salt", "law court jury"][i % 3].split() * 3) for i in range(30)

@@ -8,8 +8,8 @@ import torch
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler, invert, row_draws
 from counterpoint.kernels.scores import dense
-from counterpoint.models.characters import tiny
-from counterpoint.models.language import Language, LoRA
+from counterpoint.models.language.characters import tiny
+from counterpoint.models.language.language import Language, LoRA
 from counterpoint.models.tokens import join
 
 ASKED = ["1+1=", "a rather long prompt with many words", "9", "20*3="]

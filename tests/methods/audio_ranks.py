@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from counterpoint.data.audio import load_audio
+from counterpoint.data.audio.load import load_audio
 from counterpoint.methods.catalog import load
-from counterpoint.study.tasks.audio import TASK
+from counterpoint.tasks.audio import TASK
 from ranks_harness import Weights, report, short_run
 
 METHODS = {

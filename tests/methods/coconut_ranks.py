@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from counterpoint.methods.coconut import Coconut
-from counterpoint.models.lexicon import Lexicon
-from counterpoint.models.speech import SmallSpeech
-from counterpoint.models.understanding import with_head
+from counterpoint.models.audio.encoder import SmallSpeech
+from counterpoint.models.audio.lexicon import Lexicon
+from counterpoint.models.audio.understanding import with_head
 from own_clips import NOISE_RATE, noise
 from ranks_harness import Weights, report, short_run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from counterpoint.methods.catalog import load
-from counterpoint.study.tasks.images import TASK
+from counterpoint.tasks.images import TASK
 from ranks_harness import Weights, report, short_run
 
 METHODS = {

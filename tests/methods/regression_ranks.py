@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoint.data.regression import build
+from counterpoint.data.regression.load import build
 from counterpoint.methods.catalog import load
-from counterpoint.study.tasks.regression import TASK
+from counterpoint.tasks.regression import TASK
 from ranks_harness import Weights, report, short_run
 
 METHODS = {

@@ -1,7 +1,7 @@
 """The case of speech-varieties can be planned: settings are known, all sides are tuned alike, under one budget."""
 
 from counterpoint import api
-from counterpoint.methods.cases.speech_varieties import LANGUAGES, OTHERS, SWAPPED
+from counterpoint.cases.speech_varieties import LANGUAGES, OTHERS, SWAPPED
 
 
 def test_the_case_is_fair():

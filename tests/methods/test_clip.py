@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from counterpoint.data.images import Images
+from counterpoint.data.images.load import Images
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.catalog import load
-from counterpoint.models.paired import Paired, Temperature, paired
-from counterpoint.pairs.captions import with_partners
+from counterpoint.models.images.paired import Paired, Temperature, paired
+from counterpoint.pairs.caption_vectors import with_partners
 from counterpoint.pairs.views import Augmentation
-from counterpoint.study.tasks.images import TASK
+from counterpoint.tasks.images import TASK
 from counterpoint.training import Budget, Run
 
 SMALL = {"batch_size": 16, "dim": 8, "learning_rate": 3e-3, "augmentation": Augmentation(noise=0.05)}
@@ -22,7 +22,7 @@ SMALL = {"batch_size": 16, "dim": 8, "learning_rate": 3e-3, "augmentation": Augm
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Images:
     """Digits with a partner each, a random projection of their own pixels."""
-    from counterpoint.data.bundled import path
+    from counterpoint.bundled.convert.data import path
 
     pixels = np.load(path("digits"))["images"]
     direction = np.random.default_rng(0).normal(size=(64, 12)) / 255
@@ -140,7 +140,7 @@ def test_what_cannot_be_trained_teaches(tmp_path, images):
 def captioned(tmp_path, monkeypatch) -> Images:
     """Coloured squares with a caption each, whose vectors are made up of their letters."""
     image = pytest.importorskip("PIL.Image")
-    from counterpoint.pairs import captions
+    from counterpoint.pairs import caption_vectors as captions
 
     def letters(texts, spec):
         return np.array([[text.count(letter) for letter in "abcdefgh"] for text in texts], dtype=np.float32)

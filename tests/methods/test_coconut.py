@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.audio import Audio, Clips
+from counterpoint.data.audio.load import Audio, Clips
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.understanding import stage_figures, understand, word_errors
 from counterpoint.generation.beam import beam_search
 from counterpoint.methods.coconut import Coconut
-from counterpoint.models.continual import Student
-from counterpoint.models.lexicon import END, Lexicon
-from counterpoint.models.speech import SmallSpeech
-from counterpoint.models.speech_training import spoken
-from counterpoint.models.understanding import Understanding, with_head
-from counterpoint.pairs.replayed import Mixed, targets
-from counterpoint.study.tasks.audio import TASK
+from counterpoint.models.audio.encoder import SmallSpeech
+from counterpoint.models.audio.lexicon import END, Lexicon
+from counterpoint.models.audio.prepare import spoken
+from counterpoint.models.audio.projections import Student
+from counterpoint.models.audio.understanding import Understanding, with_head
+from counterpoint.pairs.rehearsal import Mixed, targets
+from counterpoint.tasks.audio import TASK
 from counterpoint.training import Budget, Run
 
 RATE = 2000
@@ -357,7 +357,7 @@ def test_clips_without_words(tmp_path):
 
 def test_a_pretrained_encoder_keeps_its_front(tmp_path, data):
     transformers = pytest.importorskip("transformers")
-    from counterpoint.models.speech_encoders import WaveSpeech
+    from counterpoint.models.audio.pretrained import WaveSpeech
 
     config = transformers.Wav2Vec2Config(
         hidden_size=16,

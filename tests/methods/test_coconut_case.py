@@ -8,9 +8,9 @@ import math
 import pytest
 
 from counterpoint import api
-from counterpoint.pairs.memory import class_order
+from counterpoint.pairs.exemplars import class_order
 from counterpoint.study.plan import TUNING_SEED
-from counterpoint.study.tasks.audio import TASK
+from counterpoint.tasks.audio import TASK
 
 REPLAYING = {
     "replay",

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from counterpoint import api
-from counterpoint.methods.cases import isogclr
-from counterpoint.models.projector import Projected
-from counterpoint.study.tasks.images import TASK
+from counterpoint.cases import isogclr
+from counterpoint.models.images.projector import Projected
+from counterpoint.tasks.images import TASK
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from counterpoint.data.environments import load_game, load_lock
+from counterpoint.data.environment.finite import load_game, load_lock
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.roll_in import mean_reward, roll_in
 from counterpoint.methods.catalog import load
-from counterpoint.study.task import task
+from counterpoint.tasks.task import task
 from counterpoint.training import Budget, Run
 
 KIND = task("environment")
@@ -146,7 +146,7 @@ class TestGymnasium:
     def test_the_learning_curve_counts_every_step_by_its_episode(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from counterpoint.methods import spr_ucb
+        from counterpoint.methods.baselines import spr_ucb
 
         rewards, ends = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0]), torch.tensor([0, 1, 0, 0, 1]).bool()
         played = {

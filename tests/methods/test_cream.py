@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from counterpoint.data.problems import Problem, ProblemData, Problems, load
+from counterpoint.data.language.problems import Problem, ProblemData, Problems, load
 from counterpoint.errors import CounterpointError
+from counterpoint.methods.baselines.self_rewarding import SelfRewarding
 from counterpoint.methods.cream import CREAM
-from counterpoint.methods.self_rewarding import SelfRewarding
-from counterpoint.methods.self_training import label_precision, pairs_from, seed_and_prompts
-from counterpoint.models.characters import tiny
+from counterpoint.models.language.characters import tiny
+from counterpoint.phases.self_training import label_precision, pairs_from, seed_and_prompts
 from counterpoint.training import Run
 
 SMALL = {

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from counterpoint.data.preferences import Preference, PreferenceData, Preferences, load
+from counterpoint.data.language.preferences import Preference, PreferenceData, Preferences, load
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.preference import preference_metrics
-from counterpoint.methods.dpo import DPO, WITH_LIKELIHOOD
-from counterpoint.models.characters import tiny
-from counterpoint.models.likelihood import completion_log_probs, sequence_log_probs
-from counterpoint.objectives.preference import PAIRWISE
+from counterpoint.methods.baselines.dpo import DPO, WITH_LIKELIHOOD
+from counterpoint.models.language.characters import tiny
+from counterpoint.models.language.likelihood import completion_log_probs, sequence_log_probs
+from counterpoint.objectives.preference.preference import PAIRWISE
 from counterpoint.training import Budget, Run
 
 

@@ -15,16 +15,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from counterpoint.data.interactions import Interactions
+from counterpoint.data.interactions.load import Interactions
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.recommendation import evaluate_recommender
 from counterpoint.methods.catalog import load
-from counterpoint.models.recommender import (
+from counterpoint.models.interactions.export import export_embeddings
+from counterpoint.models.interactions.recommender import (
     Recommender,
     load_recommender,
     recommend_items,
 )
-from counterpoint.models.recommender_export import export_embeddings
 from counterpoint.training import Run
 from interaction_clusters import clusters
 
@@ -102,7 +102,7 @@ torch.set_num_threads(1)
 (Path(sys.argv[1]) / os.environ.get("RANK", "0")).mkdir(exist_ok=True)
 from interaction_clusters import clusters
 from counterpoint.methods.catalog import load
-from counterpoint.models.recommender import Recommender
+from counterpoint.models.interactions.recommender import Recommender
 from counterpoint.training import Run
 folder, kill_at = Path(sys.argv[1]), int(sys.argv[2])
 data = clusters(folder / os.environ.get("RANK", "0"))

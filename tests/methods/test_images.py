@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.images import Images, ImageSet
+from counterpoint.data.images.load import Images, ImageSet
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.catalog import load
 from counterpoint.methods.dcl import Queue
-from counterpoint.study.task import ranked_by
-from counterpoint.study.tasks.images import TASK
+from counterpoint.tasks.images import TASK
+from counterpoint.tasks.task import ranked_by
 from counterpoint.training import Budget, Run
 
 METHODS = [

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.images import Images
+from counterpoint.data.images.load import Images
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.catalog import load
-from counterpoint.models.projector import Projected
+from counterpoint.models.images.projector import Projected
 from counterpoint.pairs.views import Augmentation
-from counterpoint.study.tasks.images import TASK
+from counterpoint.tasks.images import TASK
 from counterpoint.training import Budget, Run
 
 SMALL = {"batch_size": 16, "dim": 8, "learning_rate": 0.05, "temperature_rate": 0.1}
@@ -79,7 +79,7 @@ def test_micro_batches_change_nothing(tmp_path, images):
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory) -> Images:
     """Digits with a partner each: a random projection of their own pixels, so that who belongs to whom can be learnt."""
-    from counterpoint.data.bundled import path
+    from counterpoint.bundled.convert.data import path
 
     pixels = np.load(path("digits"))["images"]
     direction = np.random.default_rng(0).normal(size=(64, 12)) / 255

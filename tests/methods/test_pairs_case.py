@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from counterpoint import api
-from counterpoint.data.images import Images, ImageSet
-from counterpoint.methods.cases import clip
-from counterpoint.models.paired import paired
-from counterpoint.models.vision import SmallConv
+from counterpoint.cases import clip
+from counterpoint.data.images.load import Images, ImageSet
+from counterpoint.models.images.encoders import SmallConv
+from counterpoint.models.images.paired import paired
 
 
 def test_every_arm_has_the_same_budget_and_the_same_ranges():

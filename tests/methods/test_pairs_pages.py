@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from counterpoint.pairs import captions
+from counterpoint.pairs import caption_vectors as captions
 from pages_harness import check_settings, printed, run_commands, run_snippet
 
 SHORTER = {"epochs=20": "epochs=1", "--epochs 20": "--epochs 1"}
@@ -48,7 +48,7 @@ def test_the_command_runs_as_printed() -> None:
 
 
 def test_the_captions_file_on_the_page_is_read_as_the_page_says(tmp_path: Path) -> None:
-    from counterpoint.data.captions import read_captions
+    from counterpoint.data.images.captions import read_captions
 
     (tmp_path / "captions.csv").write_text(printed("clip", "csv", {}))
     found = read_captions(tmp_path / "captions.csv", ["dog/1.png", "cat/0.png"])

@@ -5,13 +5,13 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from counterpoint.data.regression import Regression, build
+from counterpoint.data.regression.load import Regression, build
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.regression import measure, predict, ridge_probe, with_head
 from counterpoint.methods.catalog import load
 from counterpoint.models.tabular import Predictor
 from counterpoint.pairs.views import Augmentation
-from counterpoint.study.tasks.regression import TASK
+from counterpoint.tasks.regression import TASK
 from counterpoint.training import Budget, Run
 
 SMALL = {"batch_size": 16, "dim": 8, "bin_width": 1.0, "window": 3.0}

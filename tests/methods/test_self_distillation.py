@@ -8,13 +8,13 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from counterpoint.data.problems import Problem, ProblemData, Problems, load
+from counterpoint.data.language.problems import Problem, ProblemData, Problems, load
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import dense
 from counterpoint.methods import unisd
 from counterpoint.methods.catalog import load as method
-from counterpoint.models.characters import tiny
-from counterpoint.models.language import Language
+from counterpoint.models.language.characters import tiny
+from counterpoint.models.language.language import Language
 from counterpoint.models.tokens import join
 from counterpoint.training import Run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.models.characters import tiny
+from counterpoint.models.language.characters import tiny
 from pages_harness import check_settings, run_commands, run_snippet
 
 KEYS = ["unisd", "sdft", "gkd", "sft"]

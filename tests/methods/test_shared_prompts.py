@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from counterpoint.data.preferences import Preference, PreferenceData, Preferences
-from counterpoint.data.problems import load
+from counterpoint.data.language.preferences import Preference, PreferenceData, Preferences
+from counterpoint.data.language.problems import load
 from counterpoint.kernels.sharing import share_prompts
 from counterpoint.methods.base import Method
+from counterpoint.methods.baselines.dpo import DPO
+from counterpoint.methods.baselines.self_rewarding import SelfRewarding
 from counterpoint.methods.cream import CREAM
-from counterpoint.methods.dpo import DPO
-from counterpoint.methods.self_rewarding import SelfRewarding
-from counterpoint.models import prompt_groups
-from counterpoint.models.characters import tiny
+from counterpoint.models.language import prompt_groups
+from counterpoint.models.language.characters import tiny
 from counterpoint.training import Run
 
 ROUNDS: dict[str, Any] = {

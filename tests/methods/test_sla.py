@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from counterpoint.data.images import Images, ImageSet
+from counterpoint.data.images.load import Images, ImageSet
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.classification import class_accuracy, class_logits
 from counterpoint.methods.catalog import load
-from counterpoint.models.classifier import Classified, Heads
+from counterpoint.models.images.classifier import Classified, Heads
 from counterpoint.pairs.transformations import transformations
-from counterpoint.study.tasks.images import TASK
+from counterpoint.tasks.images import TASK
 from counterpoint.training import Budget, Run
 
 MODES = ["baseline", "da", "mt", "sla", "sla+sd"]

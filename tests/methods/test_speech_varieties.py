@@ -10,15 +10,15 @@ import pytest
 import torch
 from sklearn.metrics import confusion_matrix, silhouette_score
 
-from counterpoint.data.audio import Audio, load_audio
+from counterpoint.data.audio.load import Audio, load_audio
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.speech import macro_f1, measure, tables, vectors
 from counterpoint.methods.catalog import load
-from counterpoint.models.speech import SmallSpeech
-from counterpoint.models.speech_classifier import SpeechClassifier
+from counterpoint.models.audio.classifier import SpeechClassifier
+from counterpoint.models.audio.encoder import SmallSpeech
 from counterpoint.pairs.class_batches import ClassBatches
 from counterpoint.pairs.sound_views import roughened
-from counterpoint.study.tasks.audio import TASK
+from counterpoint.tasks.audio import TASK
 from counterpoint.training import Budget, Run
 from counterpoint.training.batches import ItemRandom
 from own_clips import folder

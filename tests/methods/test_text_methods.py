@@ -7,17 +7,17 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score
 
-from counterpoint.data.text import Texts, build
-from counterpoint.data.text_rows import Row
+from counterpoint.data.text.load import Texts, build
+from counterpoint.data.text.rows import Row
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.text import classify, figures, outputs
 from counterpoint.methods.catalog import load
-from counterpoint.models.label_match import MatchHead
-from counterpoint.models.text import TextClassifier
-from counterpoint.objectives.noise_contrast import LOSSES
-from counterpoint.objectives.view_contrast import VIEWED
-from counterpoint.pairs.pseudo_labels import log_frequency, pseudo_labels, uncommon
-from counterpoint.study.tasks.text import TASK
+from counterpoint.models.text.encoder import TextClassifier
+from counterpoint.models.text.match_head import MatchHead
+from counterpoint.objectives.contrast.noise_contrast import LOSSES
+from counterpoint.objectives.contrast.view_contrast import VIEWED
+from counterpoint.pairs.words_as_labels import log_frequency, pseudo_labels, uncommon
+from counterpoint.tasks.text import TASK
 from counterpoint.training import Budget, Run
 from texts_made_up import rows
 

@@ -5,19 +5,19 @@ import json
 import pytest
 import torch
 
-from counterpoint.data.text import Texts, build
-from counterpoint.data.text_rows import Row
+from counterpoint.data.text.load import Texts, build
+from counterpoint.data.text.rows import Row
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.catalog import load
-from counterpoint.methods.encoder_tricks import attacked, replaced_tokens, stratified_folds
 from counterpoint.methods.vega import Vega
-from counterpoint.models.detector import Detector
-from counterpoint.models.disentangled import fresh_disentangled
-from counterpoint.models.text import TextClassifier
-from counterpoint.objectives.adversarial import disturbed, normalised
+from counterpoint.models.text.detector import Detector
+from counterpoint.models.text.disentangled import fresh_disentangled
+from counterpoint.models.text.encoder import TextClassifier
+from counterpoint.objectives.labels.adversarial import disturbed, normalised
 from counterpoint.objectives.reduction import total
+from counterpoint.phases.encoder_tricks import attacked, replaced_tokens, stratified_folds
 from counterpoint.study.ablate import variations
-from counterpoint.study.tasks.text import TASK
+from counterpoint.tasks.text import TASK
 from counterpoint.training import Budget, Run
 from counterpoint.training.batches import Batch, ItemRandom
 
@@ -191,7 +191,7 @@ def test_sharing_is_disentangled(data) -> None:
 
 
 def batch_of(encoder, data, extra: int = 0, seed: int = 0):
-    from counterpoint.models.text import coded
+    from counterpoint.models.text.encoder import coded
 
     train = coded(encoder, data.train.texts, data.train.targets, data.train.labelled)
     index = torch.arange(6)
@@ -221,7 +221,7 @@ def test_padding_never_changes_a_loss(tmp_path, data) -> None:
 
 
 def fit_head(encoder, data):
-    from counterpoint.models.text import with_linear_head
+    from counterpoint.models.text.encoder import with_linear_head
 
     return with_linear_head(encoder, data.classes, False, 0, dropout=0.0)
 
@@ -242,7 +242,7 @@ def test_disturbed_embeddings_are_the_normalised_ones_plus_noise_to_the_model(da
 
 
 def test_the_attack_changes_the_answer_more_than_its_start(tmp_path, data) -> None:
-    from counterpoint.objectives.adversarial import departure
+    from counterpoint.objectives.labels.adversarial import departure
 
     classifier = fit_head(fresh(data, dropout=0.0), data)
     batch = batch_of(classifier, data)

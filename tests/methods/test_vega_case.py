@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from counterpoint import api
-from counterpoint.data.text import build
-from counterpoint.data.text_rows import Row
-from counterpoint.methods.cases import vega
-from counterpoint.models.text import TextClassifier, with_linear_head
-from counterpoint.models.words import WordEncoder
+from counterpoint.cases import vega
+from counterpoint.data.text.load import build
+from counterpoint.data.text.rows import Row
+from counterpoint.models.text.encoder import TextClassifier, with_linear_head
+from counterpoint.models.text.words import WordEncoder
 from counterpoint.study.case import OF_SEED
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from counterpoint.data.text import build
-from counterpoint.data.text_rows import Row
+from counterpoint.data.text.load import build
+from counterpoint.data.text.rows import Row
 from counterpoint.methods.catalog import load
-from counterpoint.models.text_folder import fresh_words
-from counterpoint.models.words import vocabulary
+from counterpoint.models.text.folder import fresh_words
+from counterpoint.models.text.words import vocabulary
 from ranks_harness import Weights, report, short_run
 from texts_made_up import rows
 

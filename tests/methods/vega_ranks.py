@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from counterpoint.data.text import build
-from counterpoint.data.text_rows import Row
+from counterpoint.data.text.load import build
+from counterpoint.data.text.rows import Row
 from counterpoint.methods.catalog import load
-from counterpoint.models.disentangled import fresh_disentangled
-from counterpoint.models.text import with_linear_head
+from counterpoint.models.text.disentangled import fresh_disentangled
+from counterpoint.models.text.encoder import with_linear_head
 from ranks_harness import Weights, report, short_run
 
 WORDS = {"tea": "kettle cup leaf warm", "sea": "wave salt boat storm"}

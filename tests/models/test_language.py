@@ -10,9 +10,10 @@ import torch
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import dense
-from counterpoint.models import language, tokens
-from counterpoint.models.characters import tiny
-from counterpoint.models.language import LoRA
+from counterpoint.models import tokens
+from counterpoint.models.language import language
+from counterpoint.models.language.characters import tiny
+from counterpoint.models.language.language import LoRA
 
 
 def test_padding_on_either_side_changes_nothing() -> None:

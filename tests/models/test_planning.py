@@ -5,10 +5,10 @@ from itertools import product
 import pytest
 import torch
 
-from counterpoint.data.environments import load_game, load_lock
+from counterpoint.data.environment.finite import load_game, load_lock
 from counterpoint.evaluation.control import best_value, total_variation
-from counterpoint.models.low_rank import LowRankModel, log_ratio, normalised
-from counterpoint.models.planning import (
+from counterpoint.models.environment.low_rank import LowRankModel, log_ratio, normalised
+from counterpoint.models.environment.planning import (
     best_responses,
     coarse_correlated,
     equilibrium_gaps,
@@ -16,7 +16,7 @@ from counterpoint.models.planning import (
     plan_game,
     policy_value,
 )
-from counterpoint.models.replay import Replay
+from counterpoint.models.environment.replay import Replay
 
 DRAWS = torch.Generator().manual_seed(0)
 

@@ -16,11 +16,11 @@ from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.kernels.config import kernel_path
 from counterpoint.kernels.prefix_choice import dropping, obstacle, worth_sharing
 from counterpoint.kernels.sharing import share_prompts, sharing
-from counterpoint.models import prompt_groups
-from counterpoint.models.characters import tiny, tokenizer
-from counterpoint.models.language import Language, LoRA
-from counterpoint.models.likelihood import completion_log_probs, sequence_log_probs
-from counterpoint.models.prompt_groups import Groups, groups
+from counterpoint.models.language import prompt_groups
+from counterpoint.models.language.characters import tiny, tokenizer
+from counterpoint.models.language.language import Language, LoRA
+from counterpoint.models.language.likelihood import completion_log_probs, sequence_log_probs
+from counterpoint.models.language.prompt_groups import Groups, groups
 from counterpoint.models.tokens import Tokens, pad
 from counterpoint.teachers.shadow import speak
 from counterpoint.training.microbatch import forward_in_pieces

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models.speech import LogMel, SmallSpeech, mel_filters
-from counterpoint.models.speech_classifier import SpeechClassifier
-from counterpoint.models.speech_encoders import WaveSpeech, WhisperSpeech, load_speech_encoder
-from counterpoint.models.speech_training import rate_for, spoken
+from counterpoint.models.audio.classifier import SpeechClassifier
+from counterpoint.models.audio.encoder import LogMel, SmallSpeech, mel_filters
+from counterpoint.models.audio.prepare import rate_for, spoken
+from counterpoint.models.audio.pretrained import WaveSpeech, WhisperSpeech, load_speech_encoder
 
 LENGTHS = torch.tensor([9000, 5001, 430])
 

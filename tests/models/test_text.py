@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models import text_folder
-from counterpoint.models.label_match import MatchHead, fresh_match_head, label_words, renamed
-from counterpoint.models.text import LinearHead, TextClassifier, TextEncoder, coded, with_linear_head
-from counterpoint.models.text_transformer import fresh_transformer
-from counterpoint.models.tfidf import fit_tfidf
-from counterpoint.models.words import WordEncoder, vocabulary
+from counterpoint.models.text import folder as text_folder
+from counterpoint.models.text.encoder import LinearHead, TextClassifier, TextEncoder, coded, with_linear_head
+from counterpoint.models.text.match_head import MatchHead, fresh_match_head, label_words, renamed
+from counterpoint.models.text.tfidf import fit_tfidf
+from counterpoint.models.text.transformer import fresh_transformer
+from counterpoint.models.text.words import WordEncoder, vocabulary
 from texts_made_up import rows
 
 TEXTS = [row["text"] for row in rows(60)]
@@ -142,7 +142,7 @@ def test_names_are_in_the_vocabulary_however_common_or_rare():
 def test_weighted_words_against_scikit_learn():
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    from counterpoint.models.words import split
+    from counterpoint.models.text.words import split
 
     model = fit_tfidf(TEXTS, least=2)
     tokens = model.tokenize(TEXTS[:7])
@@ -176,7 +176,7 @@ def test_foreign_folders_teach(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["bert-tiny", "minilm-l6"])
 def test_bundled_encoders(name, tmp_path):
-    from counterpoint.models.text_transformer import open_transformer
+    from counterpoint.models.text.transformer import open_transformer
 
     encoder = open_transformer(name).eval()
     tokens = encoder.tokenize(["A cup of tea", "Tea in a cup", "The storm broke the tower"])

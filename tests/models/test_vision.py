@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models.projector import Projected, projected
-from counterpoint.models.vision import load_encoder
+from counterpoint.models.images.encoders import load_encoder
+from counterpoint.models.images.projector import Projected, projected
 
 HALF = ([0.3], [0.4])
 

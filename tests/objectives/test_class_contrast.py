@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models.speech import masked_mean
-from counterpoint.objectives.class_contrast import ClassContrast, class_contrast
+from counterpoint.models.audio.encoder import masked_mean
+from counterpoint.objectives.labels.class_contrast import ClassContrast, class_contrast
 
 NAMES = get_args(ClassContrast)
 LABELS = torch.tensor([0, 0, 1, 1, 1, 2, 3, 3])

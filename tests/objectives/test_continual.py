@@ -10,15 +10,15 @@ from torch.nn import functional as F
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.config import kernel_path
-from counterpoint.objectives.continual import (
+from counterpoint.objectives.contrast.infonce import symmetric_info_nce
+from counterpoint.objectives.distillation.continual import (
     audio_text_contrast,
     distillation_share,
     old_class_distillation,
     replayed_contrast,
     token_distillation,
 )
-from counterpoint.objectives.infonce import symmetric_info_nce
-from counterpoint.objectives.supervised import supcon_out
+from counterpoint.objectives.labels.supervised import supcon_out
 
 LABELS = torch.tensor([0, 0, 1, 2, 5, 5, 6])
 OLD = torch.tensor([True, True, True, True, False, False, False])

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.config import kernel_path
-from counterpoint.objectives import pairwise, proxy, supervised
+from counterpoint.objectives.labels import pairwise, proxy, supervised
+from counterpoint.objectives.labels.triplet import triplet
 from counterpoint.objectives.reduction import Loss, nonzero_mean, total
-from counterpoint.objectives.triplet import triplet
 
 TAU = 0.3
 Pairs = list[tuple[int, int]]

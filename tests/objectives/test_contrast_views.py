@@ -10,11 +10,11 @@ from torch import Tensor
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.config import kernel_path
-from counterpoint.objectives import multiview as mv
-from counterpoint.objectives.decoupled import decoupled, negative_mass, positive_weights
-from counterpoint.objectives.infonce import info_nce, nt_xent, symmetric_info_nce
-from counterpoint.objectives.neighbours import nearest_neighbours, nnclr
-from counterpoint.objectives.relation import unit
+from counterpoint.objectives.contrast import multiview as mv
+from counterpoint.objectives.contrast.decoupled import decoupled, negative_mass, positive_weights
+from counterpoint.objectives.contrast.infonce import info_nce, nt_xent, symmetric_info_nce
+from counterpoint.objectives.contrast.neighbours import nearest_neighbours, nnclr
+from counterpoint.objectives.in_batch import unit
 
 TAU = 0.3
 SIGMA = 0.5
@@ -363,7 +363,7 @@ def test_nnclr_equals_its_equation_and_leaves_the_neighbours_alone(leave_out: bo
 def test_nearest_neighbours_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, bank = batch(1, 20)[0], batch(1, 30, seed=3)[0]
     whole = nearest_neighbours(rows, bank)
-    monkeypatch.setattr("counterpoint.objectives.neighbours.BLOCK_ELEMENTS", 70)
+    monkeypatch.setattr("counterpoint.objectives.contrast.neighbours.BLOCK_ELEMENTS", 70)
     torch.testing.assert_close(nearest_neighbours(rows, bank), whole, rtol=0, atol=0)
     torch.testing.assert_close(whole, unit(bank)[(unit(rows) @ unit(bank).T).argmax(1)])
 

@@ -5,10 +5,15 @@ import math
 import pytest
 import torch
 
-from counterpoint.objectives.density_ratio import density_ratio
-from counterpoint.objectives.distributional import categorical_loss, categorical_target, priority, project
-from counterpoint.objectives.exploration import covariance, elliptical_bonus, n_step
-from counterpoint.objectives.self_prediction import self_prediction, unit_range
+from counterpoint.objectives.contrast.density_ratio import density_ratio
+from counterpoint.objectives.control.distributional import (
+    categorical_loss,
+    categorical_target,
+    priority,
+    project,
+)
+from counterpoint.objectives.control.exploration import covariance, elliptical_bonus, n_step
+from counterpoint.objectives.control.self_prediction import self_prediction, unit_range
 
 DRAWS = torch.Generator().manual_seed(0)
 

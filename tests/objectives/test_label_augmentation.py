@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
-from counterpoint.objectives.label_augmentation import (
+from counterpoint.objectives.labels.label_augmentation import (
     aggregated_logits,
     augmented_loss,
     joint_loss,

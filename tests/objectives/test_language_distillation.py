@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.divergence_rows import REVERSE, jsd
 from counterpoint.kernels.vocabulary import log_probs
-from counterpoint.objectives.agreement import sequence_agreement, token_agreement
-from counterpoint.objectives.clipping import adaptive_cap, clip
-from counterpoint.objectives.divergence import divergence, named_kind, sampled_reverse_kl, top_k_divergence
-from counterpoint.objectives.matching import feature_distance
-from counterpoint.objectives.self_distillation import Mechanisms, self_distillation
-from counterpoint.objectives.token_contrast import token_contrast
+from counterpoint.objectives.distillation.agreement import sequence_agreement, token_agreement
+from counterpoint.objectives.distillation.clipping import adaptive_cap, clip
+from counterpoint.objectives.distillation.divergence import (
+    divergence,
+    named_kind,
+    sampled_reverse_kl,
+    top_k_divergence,
+)
+from counterpoint.objectives.distillation.matching import feature_distance
+from counterpoint.objectives.distillation.self_distillation import Mechanisms, self_distillation
+from counterpoint.objectives.distillation.token_contrast import token_contrast
 from counterpoint.objectives.tokens import aggregate
 
 KINDS = [named_kind(n) for n in ("forward", "reverse", "tv", "jeffreys", "hellinger")] + [

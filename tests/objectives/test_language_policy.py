@@ -9,9 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoint.errors import CounterpointError
-from counterpoint.objectives import advantage as adv
-from counterpoint.objectives.kl_estimate import kl_estimate
-from counterpoint.objectives.policy import VARIANTS, high_entropy, on_policy, policy_gradient, ratio
+from counterpoint.objectives.preference import advantage as adv
+from counterpoint.objectives.preference.kl_estimate import kl_estimate
+from counterpoint.objectives.preference.policy import (
+    VARIANTS,
+    high_entropy,
+    on_policy,
+    policy_gradient,
+    ratio,
+)
 from counterpoint.objectives.tokens import AGGREGATIONS, aggregate, until_end
 
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoint.errors import CounterpointError
-from counterpoint.objectives.kto import kto, reference_point
-from counterpoint.objectives.likelihood import nll
-from counterpoint.objectives.preference import (
+from counterpoint.objectives.preference.kto import kto, reference_point
+from counterpoint.objectives.preference.likelihood import nll
+from counterpoint.objectives.preference.preference import (
     LINKS,
     PAIRWISE,
     REFERENCE_FREE,

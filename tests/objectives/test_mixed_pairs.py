@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
-from counterpoint.objectives import mixed_pairs as module
-from counterpoint.objectives.mixed_pairs import mixed_pairs
-from counterpoint.objectives.supervised import supcon_out
+from counterpoint.objectives.labels import mixed_pairs as module
+from counterpoint.objectives.labels.mixed_pairs import mixed_pairs
+from counterpoint.objectives.labels.supervised import supcon_out
 
 TAU, WINDOW = 0.4, 4.0
 

@@ -7,10 +7,10 @@ import torch
 
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation import geometry
-from counterpoint.objectives import margins, noise_contrast, spread
-from counterpoint.objectives.label_match import label_match
-from counterpoint.objectives.noise_contrast import LOSSES, scored_contrast
-from counterpoint.objectives.view_contrast import VIEWED, view_contrast
+from counterpoint.objectives.contrast import margins, noise_contrast, spread
+from counterpoint.objectives.contrast.noise_contrast import LOSSES, scored_contrast
+from counterpoint.objectives.contrast.view_contrast import VIEWED, view_contrast
+from counterpoint.objectives.labels.label_match import label_match
 
 
 def softplus(x: float) -> float:

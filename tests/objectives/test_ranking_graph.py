@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoint.errors import CounterpointError
-from counterpoint.objectives.graph_contrast import node_contrast
-from counterpoint.objectives.ranking import bpr, dot, frobenius
+from counterpoint.objectives.contrast.graph_contrast import node_contrast
+from counterpoint.objectives.control.ranking import bpr, dot, frobenius
 from counterpoint.pairs.edge_drop import kept_edges
 from counterpoint.pairs.graph_noise import orthant_noise, perturb
 from counterpoint.pairs.negatives import UniformNegatives, triples

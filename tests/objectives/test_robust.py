@@ -8,8 +8,13 @@ from torch import Tensor
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.config import kernel_path
-from counterpoint.objectives.relation import unit
-from counterpoint.objectives.robust import best_temperature, descend, robust_pairs, robust_views
+from counterpoint.objectives.contrast.global_contrast import (
+    best_temperature,
+    descend,
+    robust_pairs,
+    robust_views,
+)
+from counterpoint.objectives.in_batch import unit
 
 GAMMA, RHO = 0.7, 0.4
 

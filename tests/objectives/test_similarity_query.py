@@ -5,9 +5,9 @@ import torch
 
 from counterpoint.errors import CounterpointError
 from counterpoint.judges.person import most_alike
-from counterpoint.objectives.similarity_query import answered_query
-from counterpoint.objectives.triplet import triplet
-from counterpoint.objectives.variational import gaussian_kl, squared_error
+from counterpoint.objectives.control.variational import gaussian_kl, squared_error
+from counterpoint.objectives.labels.similarity_query import answered_query
+from counterpoint.objectives.labels.triplet import triplet
 from counterpoint.pairs.queries import Grouped, random_groups
 
 

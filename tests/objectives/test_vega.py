@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import Head
-from counterpoint.models.disentangled import attention, configuration, disentangled_encoder
-from counterpoint.objectives.adversarial import (
+from counterpoint.models.text.disentangled import attention, configuration, disentangled_encoder
+from counterpoint.objectives.labels.adversarial import (
     climb,
     departure,
     first_noise,
@@ -18,8 +18,7 @@ from counterpoint.objectives.adversarial import (
     symmetric_cross_entropy,
     worst_noise,
 )
-from counterpoint.objectives.reduction import Loss, total
-from counterpoint.objectives.replaced_tokens import (
+from counterpoint.objectives.labels.replaced_tokens import (
     choose_gaps,
     corrupt,
     detection_loss,
@@ -27,7 +26,8 @@ from counterpoint.objectives.replaced_tokens import (
     replaced,
     sample_tokens,
 )
-from counterpoint.objectives.self_labels import blended, pseudo_label_loss, pseudo_labels, repair
+from counterpoint.objectives.labels.self_labels import blended, pseudo_label_loss, pseudo_labels, repair
+from counterpoint.objectives.reduction import Loss, total
 
 B, T, V, C = 3, 5, 7, 4
 

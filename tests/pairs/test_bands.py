@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from counterpoint.data.clips import Audio, Clips
-from counterpoint.models.speech import SmallSpeech
-from counterpoint.pairs.bands import Bands, heard_once
+from counterpoint.data.audio.clips import Audio, Clips
+from counterpoint.models.audio.encoder import SmallSpeech
+from counterpoint.pairs.mel_cache import Bands, heard_once
 
 
 def clips(count: int, seed: int) -> Clips:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.images import Images, ImageSet
+from counterpoint.data.images.load import Images, ImageSet
 from counterpoint.errors import CounterpointError
-from counterpoint.models import embedding
-from counterpoint.pairs import captions as pairing
-from counterpoint.pairs.captions import with_partners
+from counterpoint.models.text import embedding
+from counterpoint.pairs import caption_vectors as pairing
+from counterpoint.pairs.caption_vectors import with_partners
 
 
 def images(*told: list[tuple[str, ...]], encoder: str = "minilm-l6") -> Images:
@@ -60,7 +60,7 @@ def test_neither_captions_nor_vectors_teaches() -> None:
 def encoder(tmp_path, monkeypatch):
     """A folder of a tiny encoder with random weights, and a cache of its own."""
     transformers = pytest.importorskip("transformers")
-    from counterpoint.models.text_transformer import word_tokenizer
+    from counterpoint.models.text.transformer import word_tokenizer
 
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
     tokenizer = word_tokenizer(["red", "green", "flag", "cat"])

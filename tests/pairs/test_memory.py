@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoint.errors import CounterpointError
-from counterpoint.pairs.memory import ReplayMemory, capacity, choose, class_order
+from counterpoint.pairs.exemplars import ReplayMemory, capacity, choose, class_order
 
 
 @settings(max_examples=40, deadline=None)

@@ -12,7 +12,7 @@ if TOYS not in sys.path:
 
 @pytest.fixture(autouse=True)
 def toy_kind(monkeypatch):
-    from counterpoint.study import task
+    from counterpoint.tasks import task
 
     monkeypatch.setitem(task._modules, "toy", "toy_task")
 

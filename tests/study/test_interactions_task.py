@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models.recommender import Recommender
-from counterpoint.study.task import Task, task
+from counterpoint.models.interactions.recommender import Recommender
+from counterpoint.tasks.task import Task, task
 from interaction_clusters import write_clusters
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.images import Images, ImageSet
+from counterpoint.data.images.load import Images, ImageSet
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.catalog import rows
-from counterpoint.study.recognise import kind_of
 from counterpoint.study.recommend import RULES, Facts, cautions, facts_of, suggestions
+from counterpoint.tasks.recognise import kind_of
 
 
 def test_every_rule_names_a_method_of_its_kind():

@@ -9,10 +9,10 @@ import pytest
 from toy_methods import Logistic, Nothing
 
 from counterpoint.errors import CounterpointError
-from counterpoint.study import plots
 from counterpoint.study.compare import compare
 from counterpoint.study.plan import Entry, Plan
-from counterpoint.study.report import write_report
+from counterpoint.study.report import plots
+from counterpoint.study.report.page import write_report
 from counterpoint.study.single import execute
 from counterpoint.study.wording import sentence
 
@@ -40,8 +40,8 @@ class Balanced(HTMLParser):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    from counterpoint.study import task
     from counterpoint.study.recipe import recipe_of
+    from counterpoint.tasks import task
 
     task._modules["toy"] = "toy_task"
     folder = tmp_path_factory.mktemp("report") / "study"

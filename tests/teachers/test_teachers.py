@@ -10,8 +10,8 @@ import torch
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import Sparse, dense
 from counterpoint.kernels.vocabulary import divergence
-from counterpoint.models.characters import tiny
-from counterpoint.models.language import Language, LoRA
+from counterpoint.models.language.characters import tiny
+from counterpoint.models.language.language import Language, LoRA
 from counterpoint.models.tokens import join, pad
 from counterpoint.teachers.ema import Ema
 from counterpoint.teachers.ensemble import Ensemble

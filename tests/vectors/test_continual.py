@@ -7,7 +7,7 @@ from functools import partial
 
 from harness import Case, Checks, vector_tests
 
-from counterpoint.objectives.continual import (
+from counterpoint.objectives.distillation.continual import (
     audio_text_contrast,
     distillation_share,
     old_class_distillation,

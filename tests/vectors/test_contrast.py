@@ -7,11 +7,12 @@ import torch
 from harness import Case, Checks, vector_tests
 from torch import Tensor
 
-from counterpoint.objectives import decoupled as dcl
-from counterpoint.objectives import multiview, neighbours, pairwise, proxy, supervised
-from counterpoint.objectives.infonce import nt_xent
+from counterpoint.objectives.contrast import decoupled as dcl
+from counterpoint.objectives.contrast import multiview, neighbours
+from counterpoint.objectives.contrast.infonce import nt_xent
+from counterpoint.objectives.labels import pairwise, proxy, supervised
+from counterpoint.objectives.labels.triplet import triplet
 from counterpoint.objectives.reduction import Loss, nonzero_mean, total
-from counterpoint.objectives.triplet import triplet
 
 Labelled = Callable[[Tensor, Tensor], "Loss | Tensor | dict[str, Loss]"]
 

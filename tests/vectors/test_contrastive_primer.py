@@ -8,11 +8,11 @@ import torch
 from harness import Case, Checks, folder, load_cases, vector_tests
 from torch import Tensor
 
-from counterpoint.models.label_match import Matcher, mean_vectors
-from counterpoint.objectives import infonce, margins, noise_contrast, spread
-from counterpoint.objectives.label_match import label_match
+from counterpoint.models.text.match_head import Matcher, mean_vectors
+from counterpoint.objectives.contrast import infonce, margins, noise_contrast, spread
+from counterpoint.objectives.labels.label_match import label_match
+from counterpoint.objectives.labels.supervised import supcon_out
 from counterpoint.objectives.reduction import nonzero_mean
-from counterpoint.objectives.supervised import supcon_out
 
 RTOL = 1e-9
 ATOL = 1e-13

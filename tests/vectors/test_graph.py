@@ -12,9 +12,9 @@ from harness import Case, Checks, vector_tests
 from torch import Tensor
 
 from counterpoint.kernels.graph import bipartite_adjacency
-from counterpoint.models.recommender import Perturbation, Recommender
-from counterpoint.objectives.graph_contrast import node_contrast
-from counterpoint.objectives.ranking import bpr, dot, frobenius
+from counterpoint.models.interactions.recommender import Perturbation, Recommender
+from counterpoint.objectives.contrast.graph_contrast import node_contrast
+from counterpoint.objectives.control.ranking import bpr, dot, frobenius
 from counterpoint.pairs.graph_noise import perturb
 from counterpoint.pairs.negatives import Triples, triples
 

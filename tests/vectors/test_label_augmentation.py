@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from harness import Case, Checks, vector_tests
 
-from counterpoint.objectives import label_augmentation as sla
+from counterpoint.objectives.labels import label_augmentation as sla
 from counterpoint.pairs.transformations import SETS
 
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-13}

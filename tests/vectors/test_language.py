@@ -24,17 +24,23 @@ from counterpoint.kernels.divergence_rows import (
 )  # fmt: skip
 from counterpoint.kernels.scores import Head
 from counterpoint.kernels.vocabulary import divergence, entropy, log_probs
-from counterpoint.objectives import advantage as adv
-from counterpoint.objectives.agreement import sequence_agreement, token_agreement
-from counterpoint.objectives.clipping import adaptive_cap
-from counterpoint.objectives.divergence import sampled_reverse_kl, top_k_divergence
-from counterpoint.objectives.kl_estimate import kl_estimate
-from counterpoint.objectives.kto import kto, reference_point
-from counterpoint.objectives.likelihood import nll
-from counterpoint.objectives.policy import VARIANTS, high_entropy, on_policy, policy_gradient
-from counterpoint.objectives.preference import PAIRWISE, Pair, log_odds, pairwise, reward_statistics
+from counterpoint.objectives.distillation.agreement import sequence_agreement, token_agreement
+from counterpoint.objectives.distillation.clipping import adaptive_cap
+from counterpoint.objectives.distillation.divergence import sampled_reverse_kl, top_k_divergence
+from counterpoint.objectives.distillation.self_distillation import Mechanisms, self_distillation
+from counterpoint.objectives.preference import advantage as adv
+from counterpoint.objectives.preference.kl_estimate import kl_estimate
+from counterpoint.objectives.preference.kto import kto, reference_point
+from counterpoint.objectives.preference.likelihood import nll
+from counterpoint.objectives.preference.policy import VARIANTS, high_entropy, on_policy, policy_gradient
+from counterpoint.objectives.preference.preference import (
+    PAIRWISE,
+    Pair,
+    log_odds,
+    pairwise,
+    reward_statistics,
+)
 from counterpoint.objectives.reduction import Loss
-from counterpoint.objectives.self_distillation import Mechanisms, self_distillation
 from counterpoint.objectives.tokens import aggregate, desensitised_sum, lengths, sequence_sum
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from harness import Case, Checks, vector_tests
 
-from counterpoint.objectives.mixed_pairs import mixed_pairs
+from counterpoint.objectives.labels.mixed_pairs import mixed_pairs
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 

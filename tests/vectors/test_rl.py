@@ -10,21 +10,21 @@ from torch import Tensor
 
 from counterpoint.evaluation.reward import feature_error
 from counterpoint.judges.person import most_alike
-from counterpoint.models.categorical_q import _unit
-from counterpoint.models.low_rank import log_ratio, normalised
-from counterpoint.models.planning import equilibrium_gaps, plan, plan_game
-from counterpoint.objectives.density_ratio import density_ratio
-from counterpoint.objectives.distributional import (
+from counterpoint.models.environment.categorical_q import _unit
+from counterpoint.models.environment.low_rank import log_ratio, normalised
+from counterpoint.models.environment.planning import equilibrium_gaps, plan, plan_game
+from counterpoint.objectives.contrast.density_ratio import density_ratio
+from counterpoint.objectives.control.distributional import (
     categorical_loss,
     categorical_target,
     priority,
     project,
     taken,
 )
-from counterpoint.objectives.exploration import covariance, elliptical_bonus, n_step
-from counterpoint.objectives.ranking import bpr
-from counterpoint.objectives.self_prediction import self_prediction, unit_range
-from counterpoint.objectives.similarity_query import answered_query
+from counterpoint.objectives.control.exploration import covariance, elliptical_bonus, n_step
+from counterpoint.objectives.control.ranking import bpr
+from counterpoint.objectives.control.self_prediction import self_prediction, unit_range
+from counterpoint.objectives.labels.similarity_query import answered_query
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 

@@ -9,7 +9,13 @@ import torch
 from harness import Case, Checks, vector_tests
 from torch import Tensor
 
-from counterpoint.objectives.robust import Robust, best_temperature, descend, robust_pairs, robust_views
+from counterpoint.objectives.contrast.global_contrast import (
+    Robust,
+    best_temperature,
+    descend,
+    robust_pairs,
+    robust_views,
+)
 
 TOLERANCE = {"rtol": 1e-7, "atol": 1e-11}
 

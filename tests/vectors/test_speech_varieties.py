@@ -9,8 +9,8 @@ import torch
 from harness import Case, Checks, vector_tests
 
 from counterpoint.evaluation.speech import macro_f1
-from counterpoint.models.speech import masked_mean
-from counterpoint.objectives.class_contrast import class_contrast
+from counterpoint.models.audio.encoder import masked_mean
+from counterpoint.objectives.labels.class_contrast import class_contrast
 from counterpoint.objectives.reduction import Loss, total
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}

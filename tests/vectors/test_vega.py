@@ -9,9 +9,9 @@ from harness import Case, vector_tests
 from torch.nn.functional import cross_entropy, linear
 
 from counterpoint.kernels.scores import Head
-from counterpoint.models.disentangled import attention, configuration
-from counterpoint.objectives import adversarial, replaced_tokens, self_labels
-from counterpoint.objectives.infonce import info_nce
+from counterpoint.models.text.disentangled import attention, configuration
+from counterpoint.objectives.contrast.infonce import info_nce
+from counterpoint.objectives.labels import adversarial, replaced_tokens, self_labels
 from counterpoint.objectives.reduction import Loss, total
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}

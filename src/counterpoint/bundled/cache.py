@@ -107,10 +107,18 @@ def root() -> Path:
     return Path(os.environ.get("COUNTERPOINT_CACHE") or "~/.cache/counterpoint").expanduser()
 
 
+# Where the converters lay when folders were first named after them: a name kept is a fetch spared.
+_FIRST_HOMES = {
+    "counterpoint.bundled.convert.data": "counterpoint.data.bundled",
+    "counterpoint.bundled.convert.emoji": "counterpoint.data.emoji",
+    "counterpoint.bundled.convert.models": "counterpoint.models.bundled",
+}
+
+
 def _place(entry: Entry) -> Path:
-    said = json.dumps(
-        [[str(source), source.sha256] for source in entry.sources] + [entry.convert, entry.revision]
-    )
+    module, _, function = entry.convert.partition(":")
+    convert = f"{_FIRST_HOMES.get(module, module)}:{function}"
+    said = json.dumps([[str(source), source.sha256] for source in entry.sources] + [convert, entry.revision])
     return root() / "bundled" / f"{entry.name}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
 
 

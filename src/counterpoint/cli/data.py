@@ -20,7 +20,7 @@ def list_data() -> None:
     from rich.table import Table
 
     from counterpoint.bundled import list_bundled
-    from counterpoint.study.task import bundled, kinds, task
+    from counterpoint.tasks.task import bundled, kinds, task
 
     table = Table(box=None, pad_edge=False)
     for column in ("name", "what it is", "size", "licence", "here"):
@@ -59,8 +59,8 @@ def get(
 ) -> None:
     """Fetch a model or data set once, show its licence and terms, and say where it is and what it holds."""
     from counterpoint import bundled
-    from counterpoint.study import recognise
-    from counterpoint.study.task import task
+    from counterpoint.tasks import recognise
+    from counterpoint.tasks.task import task
 
     row = next((row for row in bundled.list_bundled() if row.name == name), None)
     if row is not None:
@@ -84,8 +84,8 @@ def check(
 ) -> None:
     """Load data, and a model for it, and say what was understood. Nothing is trained or written."""
     from counterpoint.errors import CounterpointError
-    from counterpoint.study import recognise
-    from counterpoint.study.task import open_data, open_model, task
+    from counterpoint.tasks import recognise
+    from counterpoint.tasks.task import open_data, open_model, task
 
     if data is None:
         raise CounterpointError(
@@ -140,9 +140,9 @@ def query(
     seed: Annotated[int, typer.Option(help="of the order of the questions")] = 0,
 ) -> None:
     """Ask a person which two of three trajectories are alike, and keep the answers for sirl."""
+    from counterpoint.cli.query_session import ask_similarities
     from counterpoint.errors import CounterpointError
-    from counterpoint.study.query_session import ask_similarities
-    from counterpoint.study.task import task
+    from counterpoint.tasks.task import task
 
     if data is None:
         raise CounterpointError(

@@ -51,7 +51,7 @@ def recommend_items(
     k: Annotated[int, typer.Option(help="how many items")] = 10,
 ) -> None:
     """Recommend items that a user of the training data has not met yet."""
-    from counterpoint.models.recommender import recommend_items as top
+    from counterpoint.models.interactions.recommender import recommend_items as top
 
     example = "counterpoint recommend-items --model OUT/model --user 42 --k 10"
     folder, who = options.required(model, "--model", example), options.required(user, "--user", example)
@@ -71,7 +71,7 @@ def export_embeddings(
     ] = None,
 ) -> None:
     """Write users' and items' vectors for an inner-product index such as FAISS."""
-    from counterpoint.models.recommender_export import export_embeddings as write
+    from counterpoint.models.interactions.export import export_embeddings as write
 
     example = "counterpoint export-embeddings --model OUT/model --to index"
     folder, target = options.required(model, "--model", example), options.required(to, "--to", example)

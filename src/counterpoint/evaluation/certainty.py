@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models.text import TextClassifier
-from counterpoint.objectives.adversarial import disturbed
+from counterpoint.models.text.encoder import TextClassifier
+from counterpoint.objectives.labels.adversarial import disturbed
 
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int = 10) -> float:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from counterpoint.evaluation.features import features
-from counterpoint.models.classifier import Classified
-from counterpoint.objectives.label_augmentation import aggregated_logits, single_logits
+from counterpoint.models.images.classifier import Classified
+from counterpoint.objectives.labels.label_augmentation import aggregated_logits, single_logits
 from counterpoint.pairs.transformations import transformations
 
 

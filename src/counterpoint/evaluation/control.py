@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from counterpoint.data.environments import FiniteWorld, Tables
-from counterpoint.models.planning import best_responses, plan, plan_game, policy_value
+from counterpoint.data.environment.finite import FiniteWorld, Tables
+from counterpoint.models.environment.planning import best_responses, plan, plan_game, policy_value
 
 
 def worth(first: Tensor, second: Tensor, data: FiniteWorld, played: dict[str, Tensor]) -> float:

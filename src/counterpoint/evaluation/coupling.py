@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from counterpoint.objectives.decoupled import negative_mass
+from counterpoint.objectives.contrast.decoupled import negative_mass
 
 
 class Coupling(nn.Module):

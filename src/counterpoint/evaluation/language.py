@@ -9,11 +9,11 @@ import math
 
 import torch
 
-from counterpoint.data.problems import Problems
+from counterpoint.data.language.problems import Problems
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler, row_draws
-from counterpoint.models.language import Language
-from counterpoint.models.likelihood import sequence_log_probs
+from counterpoint.models.language.language import Language
+from counterpoint.models.language.likelihood import sequence_log_probs
 
 
 def greedy_accuracy(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from counterpoint.data.preferences import Preferences
+from counterpoint.data.language.preferences import Preferences
 from counterpoint.errors import CounterpointError
-from counterpoint.models.language import Language
-from counterpoint.models.likelihood import sequence_log_probs
+from counterpoint.models.language.language import Language
+from counterpoint.models.language.likelihood import sequence_log_probs
 
 
 def preference_metrics(model: Language, rows: Preferences, *, at_once: int = 32) -> dict[str, float]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from counterpoint.data.interactions import Interactions
+from counterpoint.data.interactions.load import Interactions
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.geometry import uniformity
-from counterpoint.models.recommender import Recommender
+from counterpoint.models.interactions.recommender import Recommender
 
 TAIL = 0.8  # the least popular four fifths of the items are the tail
 

@@ -13,7 +13,7 @@ import torch
 from scipy.stats import rankdata, spearmanr
 from torch import Tensor, nn
 
-from counterpoint.data.regression import Regression, Rows
+from counterpoint.data.regression.load import Regression, Rows
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.features import features
 from counterpoint.models.tabular import Predictor

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from counterpoint.data.audio import Audio, Clips
+from counterpoint.data.audio.load import Audio, Clips
 from counterpoint.evaluation.knn import knn_predict
 from counterpoint.evaluation.probe import linear_probe
-from counterpoint.models.speech_classifier import SpeechClassifier
+from counterpoint.models.audio.classifier import SpeechClassifier
 
 
 @torch.no_grad()

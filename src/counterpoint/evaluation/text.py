@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from counterpoint.data.text import Texts
+from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
-from counterpoint.models.text import TextClassifier
+from counterpoint.models.text.encoder import TextClassifier
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 4))
 

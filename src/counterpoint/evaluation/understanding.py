@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoint.data.audio import Audio, Clips
+from counterpoint.data.audio.load import Audio, Clips
 from counterpoint.evaluation.speech import macro_f1
 from counterpoint.generation.beam import beam_search
-from counterpoint.models.understanding import IntentDecoder, Understanding
-from counterpoint.models.words import split
+from counterpoint.models.audio.understanding import IntentDecoder, Understanding
+from counterpoint.models.text.words import split
 
 Row = dict[str, Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from counterpoint.generation.sampler import Sampler, row_draws
-from counterpoint.models.language import Language, Prompt
+from counterpoint.models.language.language import Language, Prompt
 
 
 class Answer(TypedDict):
@@ -38,7 +38,7 @@ def several_answers(
         seed: with a prompt's number it decides that prompt's answers, whoever else is in the batch.
         numbers: the prompts' numbers in the data; 0, 1, ... when None.
 
-    >>> from counterpoint.models.characters import tiny
+    >>> from counterpoint.models.language.characters import tiny
     >>> found = several_answers(tiny(seed=0), ["1+1=", "2+2="], 3, Sampler(max_new_tokens=4), seed=0)
     >>> [len(each) for each in found]
     [3, 3]

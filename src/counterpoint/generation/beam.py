@@ -11,10 +11,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from counterpoint.data.audio import Clips
+from counterpoint.data.audio.load import Clips
 from counterpoint.errors import CounterpointError
-from counterpoint.models.lexicon import END, PAD, START
-from counterpoint.models.understanding import IntentDecoder, Understanding
+from counterpoint.models.audio.lexicon import END, PAD, START
+from counterpoint.models.audio.understanding import IntentDecoder, Understanding
 
 
 @torch.no_grad()

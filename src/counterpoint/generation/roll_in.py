@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from counterpoint.data.environments import FiniteWorld
+from counterpoint.data.environment.finite import FiniteWorld
 
 
 def example_row(data: FiniteWorld) -> dict[str, Tensor]:

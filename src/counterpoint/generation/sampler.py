@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models.language import Language
-from counterpoint.models.prompt_groups import groups
+from counterpoint.models.language.language import Language
+from counterpoint.models.language.prompt_groups import groups
 from counterpoint.models.tokens import Tokens
 
 
@@ -48,7 +48,7 @@ class Sampler:
         top_p: keep the smallest set of tokens that holds this much probability; 1 keeps all.
         top_k: keep this many tokens; 0 keeps all.
 
-    >>> from counterpoint.models.characters import tiny
+    >>> from counterpoint.models.language.characters import tiny
     >>> model = tiny(seed=0)
     >>> sampler = Sampler(max_new_tokens=5)
     >>> draws = row_draws(seed=0, rows=range(3), width=5)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models.language import Prompt
+from counterpoint.models.language.language import Prompt
 
 RETRIED = (408, 409, 429, 500, 502, 503, 504)
 """Statuses after which the same request may succeed a little later."""

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from counterpoint.models.language import Language, Prompt
-from counterpoint.models.likelihood import sequence_log_probs
+from counterpoint.models.language.language import Language, Prompt
+from counterpoint.models.language.likelihood import sequence_log_probs
 
 Answers = Sequence[Sequence[str]] | Sequence[Sequence[list[int]]]
 
@@ -29,7 +29,7 @@ def answer_log_probs(
         answers: for each prompt its answers, texts or token ids.
         at_once: rows per forward pass.
 
-    >>> from counterpoint.models.characters import tiny
+    >>> from counterpoint.models.language.characters import tiny
     >>> sums, lengths = answer_log_probs(tiny(seed=0), ["1+1=", "2+2="], [["2", "3"], ["4"]])
     >>> sums.isnan().tolist(), lengths.tolist()
     ([[False, False], [False, True]], [[2, 2], [2, 0]])

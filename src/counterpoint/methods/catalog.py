@@ -33,7 +33,8 @@ class Row:
     @property
     def module(self) -> str:
         """Dotted name of the file that holds the method."""
-        return "counterpoint.methods." + self.key.replace("-", "_")
+        folder = "counterpoint.methods.baselines." if self.baseline else "counterpoint.methods."
+        return folder + self.key.replace("-", "_")
 
     @property
     def ready(self) -> bool:

@@ -17,17 +17,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from counterpoint.data.audio import Audio, Clips
+from counterpoint.data.audio.load import Audio, Clips
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.evaluation.speech import vectors
 from counterpoint.evaluation.understanding import StageTable, stage_rows
 from counterpoint.generation.beam import own_words
 from counterpoint.kernels.vocabulary import log_probs
 from counterpoint.methods.base import Method
-from counterpoint.models.continual import Student
-from counterpoint.models.lexicon import Lexicon
-from counterpoint.models.understanding import with_head
-from counterpoint.objectives.continual import (
+from counterpoint.models.audio.lexicon import Lexicon
+from counterpoint.models.audio.projections import Student
+from counterpoint.models.audio.understanding import with_head
+from counterpoint.objectives.distillation.continual import (
     audio_text_contrast,
     distillation_share,
     old_class_distillation,
@@ -35,13 +35,13 @@ from counterpoint.objectives.continual import (
     replayed_share,
     token_distillation,
 )
-from counterpoint.objectives.intents import intent_loss
-from counterpoint.objectives.matching import feature_distance
+from counterpoint.objectives.distillation.matching import feature_distance
+from counterpoint.objectives.labels.intent_classification import intent_loss
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import aggregate
-from counterpoint.pairs.bands import heard_once
-from counterpoint.pairs.memory import ReplayMemory, Selection, capacity, class_order
-from counterpoint.pairs.replayed import Mixed, targets
+from counterpoint.pairs.exemplars import ReplayMemory, Selection, capacity, class_order
+from counterpoint.pairs.mel_cache import heard_once
+from counterpoint.pairs.rehearsal import Mixed, targets
 from counterpoint.teachers.past import Past, answers_about
 from counterpoint.training import Optimizer, Run
 from counterpoint.training.distributed import everyone

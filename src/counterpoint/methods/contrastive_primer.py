@@ -16,17 +16,17 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from counterpoint.data.text import Texts
+from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Method
-from counterpoint.models.label_match import MatchHead, fresh_match_head, renamed
-from counterpoint.models.text import Coded, TextClassifier, coded, encoder_of
-from counterpoint.objectives.label_match import label_match
-from counterpoint.objectives.noise_contrast import scored_contrast
+from counterpoint.models.text.encoder import Coded, TextClassifier, coded, encoder_of
+from counterpoint.models.text.match_head import MatchHead, fresh_match_head, renamed
+from counterpoint.objectives.contrast.noise_contrast import scored_contrast
+from counterpoint.objectives.contrast.view_contrast import VIEWED, view_contrast
+from counterpoint.objectives.labels.label_match import label_match
 from counterpoint.objectives.reduction import Loss
-from counterpoint.objectives.view_contrast import VIEWED, view_contrast
-from counterpoint.pairs.pseudo_labels import log_frequency, pseudo_labels, uncommon
 from counterpoint.pairs.views import everyone
+from counterpoint.pairs.words_as_labels import log_frequency, pseudo_labels, uncommon
 from counterpoint.training import Optimizer, Run
 from counterpoint.training.batches import Batch
 

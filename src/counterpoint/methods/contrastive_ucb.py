@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from counterpoint.data.environments import FiniteWorld
+from counterpoint.data.environment.finite import FiniteWorld
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.control import worth
 from counterpoint.generation.roll_in import example_row, mean_reward, roll_in
 from counterpoint.methods.base import Method
-from counterpoint.models.low_rank import LowRankModel, Normalised
-from counterpoint.models.planning import plan, plan_game
-from counterpoint.models.replay import Replay
-from counterpoint.objectives.density_ratio import density_ratio
-from counterpoint.objectives.exploration import covariance, elliptical_bonus
+from counterpoint.models.environment.low_rank import LowRankModel, Normalised
+from counterpoint.models.environment.planning import plan, plan_game
+from counterpoint.models.environment.replay import Replay
+from counterpoint.objectives.contrast.density_ratio import density_ratio
+from counterpoint.objectives.control.exploration import covariance, elliptical_bonus
 from counterpoint.objectives.reduction import Loss
 from counterpoint.training import Optimizer, Run
 

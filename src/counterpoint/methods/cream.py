@@ -15,12 +15,15 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from counterpoint.data.problems import ProblemData
+from counterpoint.data.language.problems import ProblemData
 from counterpoint.generation.sampler import Sampler
 from counterpoint.judges.agreement import agreement_rates, best_and_worst, first_of_each
 from counterpoint.judges.intrinsic import implicit_rewards, mean_rewards
 from counterpoint.methods.base import Method
-from counterpoint.methods.self_training import (
+from counterpoint.models.language.language import Language, adapt
+from counterpoint.objectives.preference.preference import pairwise, reward_statistics
+from counterpoint.objectives.reduction import Loss
+from counterpoint.phases.self_training import (
     judge_answers,
     label_precision,
     learn_seed,
@@ -29,9 +32,6 @@ from counterpoint.methods.self_training import (
     sample_answers,
     seed_and_prompts,
 )
-from counterpoint.models.language import Language, adapt
-from counterpoint.objectives.preference import pairwise, reward_statistics
-from counterpoint.objectives.reduction import Loss
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.past import Past
 from counterpoint.training import Optimizer, Run

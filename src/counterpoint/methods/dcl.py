@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from counterpoint.data.images import Images
+from counterpoint.data.images.load import Images
 from counterpoint.evaluation.coupling import Coupling
 from counterpoint.methods.base import Method
-from counterpoint.models.projector import HeadNorm, Projector, projected
-from counterpoint.objectives.decoupled import decoupled
-from counterpoint.objectives.neighbours import nearest_neighbours, nnclr
+from counterpoint.models.images.projector import HeadNorm, Projector, projected
+from counterpoint.objectives.contrast.decoupled import decoupled
+from counterpoint.objectives.contrast.neighbours import nearest_neighbours, nnclr
 from counterpoint.pairs.views import Augmentation, augmentation, everyone
 from counterpoint.training import Optimizer, Run
 

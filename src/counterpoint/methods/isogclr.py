@@ -17,13 +17,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from counterpoint.data.images import Images
+from counterpoint.data.images.load import Images
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Method
-from counterpoint.models.paired import paired
-from counterpoint.models.projector import HeadNorm, projected
-from counterpoint.objectives.robust import Robust, descend, robust_pairs, robust_views
-from counterpoint.pairs.captions import with_partners
+from counterpoint.models.images.paired import paired
+from counterpoint.models.images.projector import HeadNorm, projected
+from counterpoint.objectives.contrast.global_contrast import Robust, descend, robust_pairs, robust_views
+from counterpoint.pairs.caption_vectors import with_partners
 from counterpoint.pairs.views import Augmentation, augmentation, everyone
 from counterpoint.training import Optimizer, PerSample, Run
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from counterpoint.data.images import Images
+from counterpoint.data.images.load import Images
 from counterpoint.methods.base import Method
-from counterpoint.models.projector import HeadNorm, projected
+from counterpoint.models.images.projector import HeadNorm, projected
 from counterpoint.pairs.views import Augmentation, augmentation, everyone
 from counterpoint.training import Optimizer, Run
 

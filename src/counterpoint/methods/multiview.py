@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from counterpoint.methods.many_views import ManyViews
-from counterpoint.objectives.multiview import mv_dhel, mv_infonce, poly_view
+from counterpoint.objectives.contrast.multiview import mv_dhel, mv_infonce, poly_view
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "mv_dhel": mv_dhel,

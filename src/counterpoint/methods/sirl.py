@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from counterpoint.data.trajectories import TrajectoryData
+from counterpoint.data.trajectories.sets import TrajectoryData
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.reward import learn_reward
 from counterpoint.judges.person import most_alike
 from counterpoint.methods.base import Method
 from counterpoint.models.trajectory import TrajectoryEncoder
-from counterpoint.objectives.similarity_query import answered_query
+from counterpoint.objectives.labels.similarity_query import answered_query
 from counterpoint.pairs.queries import Grouped, random_groups
 from counterpoint.training import Optimizer, Run
 
@@ -81,7 +81,7 @@ class SIRL(Method):
         if part.features is None:
             raise CounterpointError(
                 f"{data.source}: no answers in the training split and no features for a simulated person; collect answers with "
-                "counterpoint.study.query_session.ask_similarities(data, Path('answers.jsonl')), or add a file answers.jsonl with columns anchor, positive, negative"
+                "counterpoint.cli.query_session.ask_similarities(data, Path('answers.jsonl')), or add a file answers.jsonl with columns anchor, positive, negative"
             )
         groups = random_groups(len(part), self.queries, 3, torch.default_generator)
         return groups.gather(1, most_alike(part.features[groups], self.rationality))

@@ -14,13 +14,13 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from counterpoint.data.images import Images
+from counterpoint.data.images.load import Images
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Method
-from counterpoint.models.classifier import Classified, fresh_heads
-from counterpoint.models.paired import Paired
-from counterpoint.models.projector import Projected
-from counterpoint.objectives.label_augmentation import (
+from counterpoint.models.images.classifier import Classified, fresh_heads
+from counterpoint.models.images.paired import Paired
+from counterpoint.models.images.projector import Projected
+from counterpoint.objectives.labels.label_augmentation import (
     augmented_loss,
     joint_loss,
     self_distillation,

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from counterpoint.data.audio import Audio
+from counterpoint.data.audio.load import Audio
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Method
-from counterpoint.models.speech_training import rate_for, spoken
-from counterpoint.objectives.class_contrast import class_contrast
+from counterpoint.models.audio.prepare import rate_for, spoken
+from counterpoint.objectives.labels.class_contrast import class_contrast
 from counterpoint.objectives.reduction import Loss
 from counterpoint.pairs.class_batches import ClassBatches
 from counterpoint.pairs.sound_views import roughened

@@ -16,13 +16,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from counterpoint.data.regression import Regression
+from counterpoint.data.regression.load import Regression
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.regression import with_head
 from counterpoint.methods.base import Method
-from counterpoint.models.projector import HeadNorm, projected
+from counterpoint.models.images.projector import HeadNorm, projected
 from counterpoint.models.tabular import Predictor
-from counterpoint.objectives.mixed_pairs import mixed_pairs
+from counterpoint.objectives.labels.mixed_pairs import mixed_pairs
 from counterpoint.pairs.table_views import input_views
 from counterpoint.pairs.views import Augmentation, Random, everyone
 from counterpoint.training import Optimizer, Run

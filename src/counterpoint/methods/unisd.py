@@ -12,15 +12,15 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from counterpoint.data.problems import Problem, ProblemData, Problems
+from counterpoint.data.language.problems import Problem, ProblemData, Problems
 from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, Kind, jsd
 from counterpoint.kernels.vocabulary import log_probs
 from counterpoint.methods.base import Method
-from counterpoint.models import embedding
-from counterpoint.models.language import Language, adapt
+from counterpoint.models.language.language import Language, adapt
+from counterpoint.models.text import embedding
 from counterpoint.models.tokens import Tokens, join
-from counterpoint.objectives.self_distillation import Mechanisms, self_distillation
+from counterpoint.objectives.distillation.self_distillation import Mechanisms, self_distillation
 from counterpoint.pairs import demonstrations as shown
 from counterpoint.pairs.contexts import Examples, Instructions, Misleading
 from counterpoint.teachers.ema import Ema

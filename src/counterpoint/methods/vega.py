@@ -19,18 +19,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from counterpoint.data.text import Texts
+from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.text import outputs
 from counterpoint.methods.base import Method
-from counterpoint.methods.encoder_tricks import attacked, replaced_tokens, stratified_folds
-from counterpoint.models.detector import Detector
-from counterpoint.models.replay import Replay
-from counterpoint.models.text import Coded, check_classes, coded, encoder_of, with_linear_head
-from counterpoint.objectives.adversarial import symmetric_cross_entropy
-from counterpoint.objectives.infonce import info_nce
-from counterpoint.objectives.reduction import Loss
-from counterpoint.objectives.self_labels import (
+from counterpoint.models.environment.replay import Replay
+from counterpoint.models.text.detector import Detector
+from counterpoint.models.text.encoder import Coded, check_classes, coded, encoder_of, with_linear_head
+from counterpoint.objectives.contrast.infonce import info_nce
+from counterpoint.objectives.labels.adversarial import symmetric_cross_entropy
+from counterpoint.objectives.labels.self_labels import (
     DROP,
     RELABEL,
     blended,
@@ -38,6 +36,8 @@ from counterpoint.objectives.self_labels import (
     pseudo_labels,
     repair,
 )
+from counterpoint.objectives.reduction import Loss
+from counterpoint.phases.encoder_tricks import attacked, replaced_tokens, stratified_folds
 from counterpoint.teachers.shadow import snapshot
 from counterpoint.training import Optimizer, Run
 

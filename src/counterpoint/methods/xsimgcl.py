@@ -10,18 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from counterpoint.data.interactions import Interactions
+from counterpoint.data.interactions.load import Interactions
 from counterpoint.errors import CounterpointError
-from counterpoint.evaluation.best import Best
 from counterpoint.evaluation.recommendation import evaluate_recommender
 from counterpoint.methods.base import Method
-from counterpoint.models.recommender import Recommender
-from counterpoint.objectives.graph_contrast import node_contrast
-from counterpoint.objectives.ranking import bpr, dot, frobenius
+from counterpoint.models.interactions.recommender import Recommender
+from counterpoint.objectives.contrast.graph_contrast import node_contrast
+from counterpoint.objectives.control.ranking import bpr, dot, frobenius
 from counterpoint.objectives.reduction import Loss
 from counterpoint.pairs.graph_noise import orthant_noise
 from counterpoint.pairs.negatives import UniformNegatives
 from counterpoint.training import Optimizer, Run
+from counterpoint.training.best import Best
 
 
 @dataclass(kw_only=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from counterpoint.errors import CounterpointError
 
 if TYPE_CHECKING:
-    from counterpoint.models.language import Language
+    from counterpoint.models.language.language import Language
 
 
 def same_vocabulary(one: Language, other: Language) -> None:

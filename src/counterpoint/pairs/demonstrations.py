@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from counterpoint.data.problem import Problem, Prompt
+from counterpoint.data.language.problem import Problem, Prompt
 from counterpoint.errors import CounterpointError
 
 if TYPE_CHECKING:

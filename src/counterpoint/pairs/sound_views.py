@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from counterpoint.models.speech import frame_mask
+from counterpoint.models.audio.encoder import frame_mask
 from counterpoint.pairs.views import Random
 
 

@@ -11,7 +11,7 @@ from counterpoint.study.recipe import GIVEN, Recipe, Trainable
 
 if TYPE_CHECKING:
     from counterpoint.study.store import Result
-    from counterpoint.study.task import Task
+    from counterpoint.tasks.task import Task
 
 
 def text(recipe: Recipe, result: Result, method: Trainable, task: Task) -> str:
@@ -70,7 +70,7 @@ def usage(task: Task, folder: Path) -> str:
             'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")'
         )
     return (
-        "from counterpoint.study.task import task\n\n"
+        "from counterpoint.tasks.task import task\n\n"
         f'kind = task("{task.kind}")\n'
         'data = kind.load_data("DATA")\n'
         'model = kind.load_model("THIS_FOLDER", data, seed=0)'

@@ -22,9 +22,9 @@ from counterpoint.study.plan import TUNING_SEED, Entry, Plan, claim_study, seede
 from counterpoint.study.recipe import GIVEN, Recipe, plain
 from counterpoint.study.store import Result
 from counterpoint.study.summary import Tuned, summarise
-from counterpoint.study.task import lower_is_better, open_data, ranked_by
 from counterpoint.study.tune import Settings, best, search
 from counterpoint.study.workers import Job, run_apart, run_here
+from counterpoint.tasks.task import lower_is_better, open_data, ranked_by
 
 if TYPE_CHECKING:
     from rich.progress import Progress

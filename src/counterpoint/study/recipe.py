@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from counterpoint.errors import CounterpointError
-from counterpoint.study.task import Task, module_of
+from counterpoint.tasks.task import Task, module_of
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,7 +16,7 @@ from counterpoint.study.files import read_json, write_json
 from counterpoint.study.plan import Entry, Plan
 from counterpoint.study.recipe import Trainable, plain, recipe_of
 from counterpoint.study.statistics import contrast, estimate
-from counterpoint.study.task import task
+from counterpoint.tasks.task import task
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -25,7 +25,7 @@ from counterpoint.study.store import (
     numbers,
     stored_recipe,
 )
-from counterpoint.study.task import Task, open_data, open_model, ranked_by
+from counterpoint.tasks.task import Task, open_data, open_model, ranked_by
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -14,8 +14,8 @@ from counterpoint.study.plan import TUNING_SEED, Entry, Plan
 from counterpoint.study.recipe import imported, plain
 from counterpoint.study.statistics import contrast, estimate, holm
 from counterpoint.study.store import Result
-from counterpoint.study.task import Task, lower_is_better, ranked_by
 from counterpoint.study.tune import Settings, Trial, best
+from counterpoint.tasks.task import Task, lower_is_better, ranked_by
 
 COSTS = ("wall_seconds", "cpu_seconds", "fit_seconds", "peak_rss_bytes", "peak_above_start_bytes")
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models.language import Language
+from counterpoint.models.language.language import Language
 from counterpoint.teachers.shadow import Shadow
 
 
@@ -23,7 +23,7 @@ class Ema(Shadow):
         every: update at every ``every``-th call of ``follow``, counted from 1.
         at_once: rows that go through it at a time.
 
-    >>> from counterpoint.models.characters import tiny
+    >>> from counterpoint.models.language.characters import tiny
     >>> student = tiny()
     >>> teacher = Ema(student, decay=0.75)
     >>> _ = student.head.weight.data.add_(4.0)

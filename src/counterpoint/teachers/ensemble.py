@@ -22,7 +22,7 @@ class Ensemble:
         weights: of each; equal when None. They are normalised to sum to one.
         temperature: at which the probabilities are averaged.
 
-    >>> from counterpoint.models.characters import tiny
+    >>> from counterpoint.models.language.characters import tiny
     >>> from counterpoint.teachers.frozen import Frozen
     >>> one, other = tiny(seed=0), tiny(seed=1)
     >>> both = Ensemble([Frozen(one), Frozen(other)]).answer(["1+1="], one.completions(["2"]))

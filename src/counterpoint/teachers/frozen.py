@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from counterpoint.kernels.scores import Head
-from counterpoint.models.language import Language
+from counterpoint.models.language.language import Language
 from counterpoint.models.tokens import Tokens
 from counterpoint.teachers.shadow import Asked, snapshot, speak
 
@@ -21,7 +21,7 @@ class Frozen(nn.Module):
         model: the model to copy; frozen weights are shared with it.
         at_once: rows that go through it at a time; None takes all.
 
-    >>> from counterpoint.models.characters import tiny
+    >>> from counterpoint.models.language.characters import tiny
     >>> student = tiny()
     >>> teacher = Frozen(student)
     >>> teacher.answer(["1+1="], student.completions(["2"])).vocabulary == student.head.weight.shape[0]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import Scores, Sparse
-from counterpoint.models.language import Prompt
+from counterpoint.models.language.language import Prompt
 from counterpoint.models.tokens import Tokens
 from counterpoint.teachers.shadow import Asked, Teacher
 
@@ -26,7 +26,7 @@ class Hinted:
         teacher: whose voice.
         write: turns one row of what is asked (a problem, an interaction) into the prompt with the hint.
 
-    >>> from counterpoint.models.characters import tiny
+    >>> from counterpoint.models.language.characters import tiny
     >>> from counterpoint.teachers.frozen import Frozen
     >>> student = tiny()
     >>> teacher = Hinted(Frozen(student), lambda row: f"hint {row['hint']}. {row['prompt']}")

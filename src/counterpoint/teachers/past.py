@@ -14,7 +14,7 @@ from counterpoint.teachers.shadow import Shadow
 class Past(Shadow):
     """The student at its last refresh; ``past = run.state(past=Past(model))``, then ``run.once("refresh", ...)``.
 
-    >>> from counterpoint.models.characters import tiny
+    >>> from counterpoint.models.language.characters import tiny
     >>> student = tiny()
     >>> past = Past(student)
     >>> _ = student.head.weight.data.zero_()

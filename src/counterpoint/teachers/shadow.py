@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import Head, Scores, Sparse
-from counterpoint.models.language import Language, Prompt
-from counterpoint.models.prompt_groups import answer_states
+from counterpoint.models.language.language import Language, Prompt
+from counterpoint.models.language.prompt_groups import answer_states
 from counterpoint.models.tokens import Tokens
 
 Asked = Tokens | Sequence[Any]
@@ -49,7 +49,7 @@ def snapshot(model: nn.Module) -> nn.Module:
 def speak(model: Language, asked: Asked, completions: Tokens, at_once: int | None = None) -> Head:
     """Run a model over prompts and completions without gradient or dropout: its head at the positions [B, T].
 
-    >>> from counterpoint.models.characters import tiny
+    >>> from counterpoint.models.language.characters import tiny
     >>> model = tiny()
     >>> speak(model.eval(), ["1+1="], model.completions(["2"])).shape
     torch.Size([1, 2])

@@ -1,0 +1,207 @@
+"""Counterpoint from Python: the same runs, comparisons and reproductions as on the command line.
+
+    import counterpoint
+
+    result = counterpoint.run("dcl", data="digits", out="runs/dcl", steps=300, settings={"temperature": 0.2})
+    summary = counterpoint.compare(["simclr", "dcl"], data="digits", out="runs/duel", seeds=5, steps=300)
+
+Importing this package loads no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterpoint.cases import case, cases
+from counterpoint.errors import CounterpointError
+from counterpoint.methods import catalog
+from counterpoint.study.advice import Recommendation, recommend
+from counterpoint.study.arms import build, entries, kind_of, recipe
+from counterpoint.study.recipe import GIVEN, Trainable
+from counterpoint.study.store import Result, is_run, is_study
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from counterpoint.study.case import Case
+    from counterpoint.study.plan import Plan
+
+__all__ = [
+    "Recommendation", "ablate", "build", "case", "cases", "compare", "entries", "kind_of", "recipe", "recommend", "report",
+    "reproduce", "reproduction", "resume", "run",
+]  # fmt: skip
+
+
+def run(
+    method: str | Trainable,
+    *,
+    data: Any,
+    out: str | Path,
+    model: Any = None,
+    settings: Mapping[str, Any] | None = None,
+    evaluate: bool = True,
+    progress: Progress | bool | None = None,
+    trackers: Sequence[str] = (),
+    checkpoint_seconds: float = 120.0,
+    keep_checkpoints: bool = False,
+    **rest: Any,
+) -> Result:
+    """Train a model on data with one method; the same call resumes, and a finished run is read back.
+
+    Args:
+        method: a catalog key, with ``settings``, or a built method.
+        data: a bundled name, a path, or a data object of the method's kind.
+        out: the run's folder; the model is in ``out/model`` afterwards.
+        model: a name, a ``save_pretrained`` folder, or a module (it is copied); None means the kind's reference model.
+        evaluate: measure the model on the test split, before and after.
+        rest: see ``recipe``: kind, data_options, seed, steps, examples, tokens, seconds, precision, micro_batch_size.
+    """
+    from counterpoint.study.single import execute
+
+    splits = ("test",) if evaluate else ()
+    mine = recipe(build(method, settings), data=data, model=model, splits=splits, before=evaluate, **rest)
+    return execute(
+        mine,
+        Path(out),
+        data=data if mine.data == GIVEN else None,
+        model=model if mine.model == GIVEN else None,
+        progress=progress,
+        trackers=trackers,
+        checkpoint_seconds=checkpoint_seconds,
+        keep_checkpoints=keep_checkpoints,
+    )
+
+
+def compare(
+    methods: Iterable[str | Trainable] | Mapping[str, str | Trainable],
+    *,
+    data: Any,
+    out: str | Path,
+    model: Any = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    seeds: int = 5,
+    trials: int = 0,
+    baseline: str | None = None,
+    metrics: Sequence[str] = (),
+    keep: str = "first",
+    jobs: int = 1,
+    progress: Progress | None = None,
+    **rest: Any,
+) -> dict[str, Any]:
+    """Let methods compete on the same data under the same budget; the same call resumes.
+
+    Args:
+        seeds: paired runs of every method. trials: tuning trials on validation, the same number for each method.
+        baseline: the arm that differences are taken against; None means the only baseline among them, or the best.
+        keep: whose models stay: "all", "first" (seed 0 of each) or "none". jobs: processes at once.
+        rest: see ``recipe``.
+
+    Returns:
+        The summary that is also in ``out/summary.json``; ``report(out)`` draws it.
+    """
+    from counterpoint.study import compare as comparing
+    from counterpoint.study.plan import Plan
+
+    plan = Plan(
+        what="compare",
+        entries=entries(methods, settings, data=data, model=model, **rest),
+        seeds=seeds,
+        trials=trials,
+        baseline=baseline,
+        metrics=tuple(metrics),
+        keep=keep,
+    )
+    first = plan.entries[0].recipe
+    return comparing.compare(
+        plan,
+        Path(out),
+        data=data if first.data == GIVEN else None,
+        model=model if first.model == GIVEN else None,
+        jobs=jobs,
+        progress=progress,
+    )
+
+
+def ablate(
+    method: str | Trainable,
+    *,
+    out: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    seeds: int = 3,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    **rest: Any,
+) -> dict[str, Any]:
+    """Change one setting of a method at a time and see what each is worth. ``rest``: see ``recipe``."""
+    from counterpoint.study import ablate as ablating
+    from counterpoint.study import compare as comparing
+
+    built = build(method, settings)
+    data, model = rest.get("data"), rest.get("model")
+    plan = ablating.plan_of(recipe(built, **rest), built, vary, seeds)
+    first = plan.entries[0].recipe
+    return comparing.compare(
+        plan,
+        Path(out),
+        data=data if first.data == GIVEN else None,
+        model=model if first.model == GIVEN else None,
+        jobs=jobs,
+        progress=progress,
+    )
+
+
+def reproduction(key: str) -> tuple[Case, Plan]:
+    """The case of a method and the study it asks for."""
+    from counterpoint.study import reproduce as reproducing
+
+    found = case(key)
+    first = found.arm(found.baseline).method
+    return found, reproducing.plan_of(
+        found, build, catalog.row(first).kind, titles={key: row.title for key, row in catalog.rows().items()}
+    )
+
+
+def reproduce(
+    key: str,
+    *,
+    out: str | Path,
+    evidence: str | Path = "docs/evidence",
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run a method's reproduction case and write ``<evidence>/<key>.json``; the same call resumes."""
+    from counterpoint.study import reproduce as reproducing
+
+    found, plan = reproduction(key)
+    content = reproducing.reproduce(found, plan, Path(out), jobs=jobs, progress=progress)
+    for path in (Path(out) / "evidence.json", Path(evidence) / f"{key}.json"):
+        reproducing.write_evidence(path, content)
+    return content
+
+
+def resume(out: str | Path, *, jobs: int = 1, progress: Progress | None = None) -> Result | dict[str, Any]:
+    """Go on with what is in a folder: a run gives its result, a study its summary."""
+    folder = Path(out)
+    if is_study(folder):
+        from counterpoint.study import compare as comparing
+
+        return comparing.resume(folder, jobs=jobs, progress=progress)
+    if is_run(folder):
+        from counterpoint.study import single
+
+        return single.resume(folder, progress=progress)
+    raise CounterpointError(f"{folder} holds neither a run nor a study; give the --out folder of one")
+
+
+def report(*folders: str | Path, to: str | Path | None = None) -> Path:
+    """Draw one self-contained HTML page from runs and studies; returns its path.
+
+    Args:
+        folders: ``--out`` folders. to: the page; None means ``report.html`` in the first folder.
+    """
+    from counterpoint.study.report.page import write_report
+
+    return write_report([Path(folder) for folder in folders], None if to is None else Path(to))

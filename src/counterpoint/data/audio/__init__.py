@@ -1,0 +1,1 @@
+"""Sound clips with labels: folders and tables."""

@@ -1,0 +1,285 @@
+"""Any gymnasium environment as a world: states counted where observations are discrete (or cut into cells), else vectors.
+
+An environment of one's own is named "module:Name-v0": importing the module, from the current folder too, registers it.
+
+An environment is made anew for every call and seeded at every reset, so a world keeps no state of its own and a resumed run
+plays the same episodes. A finite world gets one more state, in which an episode that has ended stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from counterpoint.data.environment.finite import FiniteWorld, Play, Tables
+from counterpoint.errors import CounterpointError, MissingExtra, nearest
+
+STEPS = 100
+"""Steps of an episode where neither the environment nor the person names a limit."""
+
+
+@dataclass(frozen=True)
+class VectorWorld:
+    """A world whose observations are vectors, for deep methods.
+
+    Attributes:
+        make: builds a fresh environment. width: numbers of an observation. actions: how many. horizon: steps of an episode.
+        state: place of the one in an observation that is counted, or None where observations are numbers already.
+    """
+
+    name: str
+    make: Callable[[], Any]
+    width: int
+    actions: int
+    horizon: int
+    state: Callable[[Any], int] | None = None
+
+    def vector(self, seen: Any) -> np.ndarray:
+        """[W] float32 of what an environment shows."""
+        if self.state is None:
+            return np.ravel(seen).astype(np.float32)
+        row = np.zeros(self.width, dtype=np.float32)
+        row[self.state(seen)] = 1.0
+        return row
+
+    @property
+    def train(self) -> VectorWorld:
+        """The world itself: acting is its data."""
+        return self
+
+    validation = test = train
+
+    def describe(self) -> list[str]:
+        """What was understood."""
+        kind = "numbers" if self.state is None else "zeros and a one, which tells the state"
+        return [
+            f"{self.name}: observations of {self.width} {kind}, {self.actions} actions, at most {self.horizon} steps"
+        ]
+
+    def fingerprint(self) -> str:
+        """Sha256 of the name and sizes."""
+        sizes = (self.name, self.width, self.actions, self.horizon)
+        return hashlib.sha256(repr(sizes).encode()).hexdigest()
+
+
+def load_gymnasium(
+    spec: str,
+    horizon: int | None = None,
+    bins: int | None = None,
+    one_hot: bool = False,
+    arguments: str | None = None,
+) -> FiniteWorld | VectorWorld:
+    """Open an environment by its gymnasium id ("FrozenLake-v1", "module:Name-v0").
+
+    Args:
+        horizon: steps of an episode; default the environment's own limit.
+        bins: cut every number of a vector observation into this many cells, which makes the world finite.
+        one_hot: show a finite world's states as vectors of zeros and a one, for deep methods.
+        arguments: of the environment, as JSON: '{"is_slippery": false}'.
+
+    Raises:
+        CounterpointError: no such id, something it needs is missing, or actions or observations fit no method.
+    """
+    try:
+        import gymnasium
+    except ImportError:
+        raise MissingExtra("gymnasium", "rl") from None
+    try:
+        given = json.loads(arguments) if arguments else {}
+    except json.JSONDecodeError as error:
+        raise CounterpointError(
+            f"arguments={arguments!r}: {error.msg}; expected JSON: '{{\"is_slippery\": false}}'"
+        ) from None
+
+    def make() -> Any:
+        return gymnasium.make(spec, **given)
+
+    env = _opened(spec, make)
+    spaces = gymnasium.spaces
+    if not isinstance(env.action_space, spaces.Discrete):
+        raise CounterpointError(
+            f"{spec} acts with {env.action_space}; these methods choose among finitely many actions: wrap it so that its "
+            "action_space is Discrete"
+        )
+    if horizon is not None and horizon < 1:
+        raise CounterpointError(f"horizon={horizon}: an episode has at least 1 step")
+    limit = horizon or (env.spec.max_episode_steps if env.spec and env.spec.max_episode_steps else STEPS)
+    actions, first = int(env.action_space.n), int(env.action_space.start)
+    space = env.observation_space
+    if isinstance(space, spaces.Box) and (
+        len(space.shape) > 2 or (len(space.shape) == 2 and space.dtype == np.uint8)
+    ):
+        raise CounterpointError(
+            f"{spec} shows images {space.shape}; these methods take vectors of numbers or counted states: wrap it so that "
+            'its observation_space is a Box of one axis (for Atari: arguments=\'{"obs_type": "ram"}\')'
+        )
+    if isinstance(space, spaces.Box) and bins is None:
+        return VectorWorld(spec, make, math.prod(space.shape), actions, limit)
+    count, index, notes = _states(env, space, bins)
+    if one_hot:
+        return VectorWorld(spec, make, count, actions, limit, index)
+    simulator = GymnasiumSimulator(make, index, count, limit, first)
+    return FiniteWorld(
+        name=spec, states=count + 1, actions=actions, horizon=limit, play=simulator,
+        tables=_tables(env, count, actions, limit) if isinstance(space, spaces.Discrete) else None,
+        stationary=True, end=count, rank=min(count + 1, 16), notes=notes,
+    )  # fmt: skip
+
+
+def _opened(spec: str, make: Callable[[], Any]) -> Any:
+    """The environment, or what is wrong in one line."""
+    import gymnasium
+
+    module = spec.partition(":")[0] if ":" in spec else ""
+    if (
+        module
+        and (Path.cwd() / module.split(".")[0]).with_suffix(".py").is_file()
+        and str(Path.cwd()) not in sys.path
+    ):
+        sys.path.append(str(Path.cwd()))  # a console command looks for modules beside itself only
+    try:
+        return make()
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise CounterpointError(f"environment '{spec}' needs more: {str(error).splitlines()[0]}") from None
+    except gymnasium.error.Error as error:
+        hint = nearest(spec, list(gymnasium.registry))
+        if not hint.startswith("did you"):  # the whole registry is no answer
+            hint = "expected an id such as CartPole-v1, or module:Name-v0 for one of your own"
+        raise CounterpointError(f"no environment '{spec}': {str(error).splitlines()[0]} {hint}") from None
+    except ModuleNotFoundError as error:
+        raise CounterpointError(
+            f"environment '{spec}' could not be made: {str(error).splitlines()[0]}; expected 'module:Name-v0' with a module "
+            "that registers Name-v0 and lies in the current folder or is installed"
+        ) from None
+    except Exception as error:  # whatever an environment of a person's own says
+        said = " ".join(str(error).split())[:300]
+        raise CounterpointError(
+            f"environment '{spec}' could not be made: {type(error).__name__}: {said}"
+        ) from None
+
+
+@dataclass(frozen=True)
+class GymnasiumSimulator:
+    """Plays episodes one after another; a state ``count`` stands for the end."""
+
+    make: Callable[[], Any]
+    index: Callable[[Any], int]
+    count: int
+    horizon: int
+    first_action: int
+
+    def __call__(self, policy: Tensor, uniform_from: Tensor, generator: torch.Generator) -> Play:
+        """See ``data.environments.Simulator``."""
+        env, episodes = self.make(), len(uniform_from)
+        states = torch.full((episodes, self.horizon + 1), self.count, dtype=torch.long)
+        actions = torch.zeros(episodes, self.horizon, dtype=torch.long)
+        rewards = torch.zeros(episodes, self.horizon)
+        chances = policy.double().cumsum(-1)
+        for episode, free in enumerate(uniform_from.tolist()):
+            seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
+            observation, _ = env.reset(seed=seed)
+            draws = torch.rand(self.horizon, generator=generator, dtype=torch.float64)
+            state = self.index(observation)
+            for step in range(self.horizon):
+                states[episode, step] = state
+                if free <= step <= free + 1:
+                    action = int(draws[step] * policy.shape[-1])
+                else:
+                    edges = chances[step, state]
+                    action = min(int((edges <= draws[step] * edges[-1]).sum()), policy.shape[-1] - 1)
+                observation, reward, ended, cut, _ = env.step(action + self.first_action)
+                actions[episode, step], rewards[episode, step] = action, float(reward)
+                state = self.count if ended else self.index(observation)
+                states[episode, step + 1] = state
+                if ended or cut:
+                    break
+        env.close()
+        return Play(states, actions, rewards)
+
+
+def _states(env: Any, space: Any, bins: int | None) -> tuple[int, Callable[[Any], int], tuple[str, ...]]:
+    import gymnasium
+
+    spaces = gymnasium.spaces
+    if isinstance(space, spaces.Discrete):
+        start = int(space.start)
+        return int(space.n), lambda seen: int(seen) - start, ()
+    parts = None
+    if isinstance(space, spaces.MultiDiscrete):
+        parts = [int(n) for n in space.nvec.flatten()]
+    elif isinstance(space, spaces.Tuple) and all(isinstance(part, spaces.Discrete) for part in space):
+        parts = [int(part.n) for part in space]
+    if parts is not None:
+        sizes = tuple(parts)
+        return (
+            math.prod(sizes),
+            lambda seen: int(np.ravel_multi_index(tuple(int(v) for v in np.ravel(seen)), sizes)),
+            (),
+        )
+    if not isinstance(space, spaces.Box) or bins is None:
+        raise CounterpointError(
+            f"observations {space}: expected Discrete, MultiDiscrete, a Tuple of Discrete, or a Box; wrap the environment in "
+            "gymnasium.wrappers.FlattenObservation where you register it"
+        )
+    width = math.prod(space.shape)
+    if bins < 2 or bins**width > 20_000:
+        raise CounterpointError(
+            f"bins={bins} for {width} numbers makes {bins**width:,} cells; expected at least 2 bins and at most 20,000 cells, "
+            "or no bins and a deep method (spr-ucb)"
+        )
+    edges = _edges(env, bins)
+
+    def cell(seen: Any) -> int:
+        place = 0
+        for value, cuts in zip(np.ravel(seen), edges):
+            place = place * bins + int(np.searchsorted(cuts, value))
+        return place
+
+    return (
+        bins**width,
+        cell,
+        (f"observations cut into {bins} cells a number, at the quantiles of random play",),
+    )
+
+
+def _edges(env: Any, bins: int, steps: int = 2000) -> list[np.ndarray]:
+    """Inner edges of the cells of every number: quantiles of what random play sees, from a fixed seed."""
+    draws = np.random.default_rng(0)
+    seen = [np.ravel(env.reset(seed=0)[0])]
+    for step in range(steps):
+        action = int(draws.integers(env.action_space.n)) + int(env.action_space.start)
+        observation, _, ended, cut, _ = env.step(action)
+        if ended or cut:
+            observation, _ = env.reset(seed=step + 1)
+        seen.append(np.ravel(observation))
+    return list(np.quantile(np.stack(seen), np.linspace(0, 1, bins + 1)[1:-1], axis=0).T)
+
+
+def _tables(env: Any, count: int, actions: int, horizon: int) -> Tables | None:
+    """Exact tables of the environments that publish theirs (``P`` and ``initial_state_distrib``), else None."""
+    inner = env.unwrapped
+    known, start = getattr(inner, "P", None), getattr(inner, "initial_state_distrib", None)
+    if known is None or start is None or count * actions * count > 20_000_000:
+        return None
+    transition = torch.zeros(count + 1, actions, count + 1, dtype=torch.float64)
+    reward = torch.zeros(count + 1, actions, dtype=torch.float64)
+    transition[count, :, count] = 1.0
+    for state in range(count):
+        for action in range(actions):
+            for chance, after, gain, ended in known[state][action]:
+                transition[state, action, count if ended else int(after)] += chance
+                reward[state, action] += chance * gain
+    begin = torch.cat(
+        [torch.as_tensor(np.asarray(start), dtype=torch.float64), torch.zeros(1, dtype=torch.float64)]
+    )
+    return Tables(transition.flatten(0, 1)[None], reward.flatten().expand(horizon, -1), begin)

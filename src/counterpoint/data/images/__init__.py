@@ -1,0 +1,1 @@
+"""Images with or without labels, captions or partners: folders, arrays, tables."""

@@ -1,0 +1,297 @@
+"""Reads the standard containers of labelled images into one table. Knows formats; knows nothing of splits or training.
+
+Containers: image folders (``class/image.png``, flat, with or without ``train``/``validation``/``test`` above), ``.npy``
+and ``.npz`` arrays, IDX files (the MNIST format), CSV, TSV, JSON lines and parquet with a path and a label column, and
+Hugging Face ``datasets`` folders on disk.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from counterpoint.data.images.captions import CAPTION_COLUMNS, Captions, checked
+from counterpoint.data.images.pixels import decode, stack
+from counterpoint.data.tables import read_file
+from counterpoint.errors import CounterpointError, MissingExtra
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+    "test": "test", "testing": "test", "t10k": "test",
+}  # fmt: skip
+PATH_COLUMNS = ("file_name", "path", "image", "file", "filename", "image_path", "img")
+LABEL_COLUMNS = ("label", "labels", "class", "target", "y", "fine_label", "category")
+EXPECTED = (
+    "a folder of class folders, a flat folder of images, .npy/.npz arrays, a .csv/.tsv/.jsonl/.parquet file with a path "
+    "and a label column, or a Hugging Face datasets folder"
+)
+
+
+@dataclass
+class Table:
+    """Images as they were found, row by row.
+
+    Attributes:
+        pixels: one uint8 array [H, W, C] per row, C in {1, 3}; sizes may still differ.
+        labels: the label as text, None for an image without one.
+        splits: "train", "validation" or "test" where the files say so, else None.
+        names: the path below the folder, "" where there are no files.
+        captions: what a column of captions says of the image, else None.
+        notes: what a person should know about how the files were understood.
+        unreadable: files that could not be opened, each with the reason; ``skipped``: their names alone.
+    """
+
+    pixels: list[np.ndarray] = field(default_factory=list)
+    labels: list[str | None] = field(default_factory=list)
+    splits: list[str | None] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    captions: list[Captions | None] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def add(
+        self,
+        image: np.ndarray,
+        label: Any,
+        split: str | None,
+        name: str = "",
+        captions: Captions | None = None,
+    ) -> None:
+        """Append one row; an empty label means none."""
+        self.pixels.append(image)
+        self.names.append(name)
+        self.captions.append(captions)
+        self.labels.append(None if label is None or label == "" or label != label else str(label))
+        self.splits.append(split)
+
+
+def read(
+    path: Path,
+    image: str | None = None,
+    label: str | None = None,
+    caption: str | None = None,
+    captioned: bool = False,
+) -> Table:
+    """Read any of the containers above.
+
+    Args:
+        path: a file or a folder.
+        image: name of the path column or array, when it is not one of the usual ones.
+        label: name of the label column or array, likewise. caption: name of a column of captions, likewise.
+        captioned: whether to read a column of captions.
+
+    Raises:
+        CounterpointError: nothing there, nothing recognised, a column is missing, or a caption is empty.
+    """
+    if not path.exists():
+        raise CounterpointError(f"{path} does not exist; expected {EXPECTED}")
+    said = ((caption,) if caption else CAPTION_COLUMNS) if captioned else ()
+    if path.is_file():
+        if path.suffix in (".npy", ".npz"):
+            return _arrays(path, image, label)
+        if path.suffix in TABLE_SUFFIXES:
+            return _rows(path, image, label, said)
+        raise CounterpointError(f"{path.name}: not a format of labelled images; expected {EXPECTED}")
+    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+        return _datasets(path, image, label, said)
+    if list(path.glob("*-images-idx3-ubyte*")):
+        return _idx(path)
+    arrays = [
+        found for found in (path / "images.npz", path / "images.npy", path / "data.npz") if found.exists()
+    ]
+    if arrays:
+        return _arrays(arrays[0], image, label)
+    metadata = sorted(found for found in path.rglob("metadata.*") if found.suffix in TABLE_SUFFIXES)
+    if metadata:
+        table = Table()
+        for found in metadata:
+            part = _rows(found, image, label, said, split=SPLIT_NAMES.get(found.parent.name.lower()))
+            for name in ("pixels", "labels", "splits", "names", "captions", "notes", "unreadable", "skipped"):
+                getattr(table, name).extend(getattr(part, name))
+        return table
+    return _folder(path)
+
+
+def _folder(path: Path) -> Table:
+    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file())
+    table = Table()
+    if not files:
+        raise CounterpointError(f"{path}: no images in this folder; expected {EXPECTED}")
+    parts = [file.relative_to(path).parts for file in files]
+    split_at_top = all(len(part) > 1 and part[0].lower() in SPLIT_NAMES for part in parts)
+    for file, part in zip(files, parts, strict=True):
+        split = SPLIT_NAMES[part[0].lower()] if split_at_top else None
+        below = part[1:] if split_at_top else part
+        _open(table, file, below[0] if len(below) > 1 else None, split, "/".join(part))
+    nested = sum(len(part) > 2 + split_at_top for part in parts)
+    if nested:
+        table.notes.append(
+            f"{nested} images lie deeper than class/image; the first folder's name is their class"
+        )
+    return table
+
+
+def _open(
+    table: Table,
+    file: Path | io.BytesIO,
+    label: Any,
+    split: str | None,
+    name: str,
+    captions: Captions | None = None,
+) -> None:
+    try:
+        table.add(decode(file), label, split, name, captions)
+    except MissingExtra:
+        raise
+    except Exception as error:
+        table.unreadable.append(f"{name} ({type(error).__name__})")
+        table.skipped.append(name)
+
+
+def _arrays(path: Path, image: str | None, label: str | None) -> Table:
+    table = Table()
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        arrays = {} if path.suffix == ".npy" else dict(loaded)
+    except ValueError as error:
+        raise CounterpointError(
+            f"{path.name}: {error}; save plain arrays: np.savez(path, images=x, labels=y)"
+        ) from None
+    if path.suffix == ".npy":
+        beside = path.with_name("labels.npy")
+        labels = np.load(beside, allow_pickle=False) if beside.exists() else None
+        parts: list[tuple[str | None, np.ndarray, np.ndarray | None]] = [(None, loaded, labels)]
+    else:
+        parts = [(split, *found) for split, *found in _named(arrays, image, label, path.name)]  # type: ignore[misc]
+    for split, pixels, labels in parts:
+        pixels = stack(pixels, path.name)
+        if labels is not None and len(labels) != len(pixels):
+            raise CounterpointError(
+                f"{path.name}: {len(pixels)} images but {len(labels)} labels; expected one label per image"
+            )
+        for row, found in enumerate(pixels):
+            table.add(found, None if labels is None else labels[row], split)
+    return table
+
+
+def _named(
+    arrays: dict[str, np.ndarray], image: str | None, label: str | None, name: str
+) -> Iterator[tuple[str | None, np.ndarray, np.ndarray | None]]:
+    images, labels = (image, "images", "x", "data", "pixels"), (label, "labels", "y", "target")
+    found = False
+    for split, ending in [
+        (None, ""),
+        *((SPLIT_NAMES[s], s) for s in ("train", "validation", "valid", "val", "test")),
+    ]:
+
+        def pick(names: tuple[str | None, ...], ending: str = ending) -> np.ndarray | None:
+            keys = [
+                k for n in names if n for k in ((n,) if not ending else (f"{n}_{ending}", f"{ending}_{n}"))
+            ]
+            return next((arrays[key] for key in keys if key in arrays), None)
+
+        pixels = pick(images)
+        if pixels is not None:
+            found = True
+            yield split, pixels, pick(labels)
+    if not found:
+        raise CounterpointError(
+            f"{name}: arrays {sorted(arrays)}; expected 'images' and 'labels' (or x_train, y_train, x_test, y_test): np.savez(path, images=x, labels=y)"
+        )
+
+
+def _idx(path: Path) -> Table:
+    table = Table()
+    for file in sorted(path.glob("*-images-idx3-ubyte*")):
+        split = SPLIT_NAMES.get(file.name.split("-")[0])
+        beside = file.with_name(file.name.replace("images-idx3", "labels-idx1"))
+        opener: Any = gzip.open if file.suffix == ".gz" else open
+        with opener(file, "rb") as stream:
+            raw = stream.read()
+        shape = np.frombuffer(raw, ">i4", count=3, offset=4)
+        pixels = np.frombuffer(raw, np.uint8, offset=16).reshape(*shape, 1)
+        labels = None
+        if beside.exists():
+            with opener(beside, "rb") as stream:
+                labels = np.frombuffer(stream.read(), np.uint8, offset=8)
+        for row, found in enumerate(pixels):
+            table.add(found, None if labels is None else labels[row], split)
+    return table
+
+
+def _rows(
+    path: Path, image: str | None, label: str | None, said: tuple[str, ...], split: str | None = None
+) -> Table:
+    rows = read_file(path)
+    columns = sorted({column for row in rows for column in row})
+    at, tag = _columns(columns, image, label, path.name)
+    table = Table()
+    if tag is None:
+        table.notes.append(
+            f"{path.name}: no label column among {columns}; the images are used without labels"
+        )
+    told = next((column for column in said if column in columns), None)
+    for number, row in enumerate(rows, 2 if path.suffix in (".csv", ".tsv") else 1):
+        named = split or SPLIT_NAMES.get(str(row.get("split", "")).lower())
+        content = row[at]
+        captions = checked(row.get(told), f"{path.name}, row {number}") if told else None
+        if isinstance(content, dict):  # parquet as `datasets` writes it: {"bytes": ..., "path": ...}
+            source: Any = (
+                io.BytesIO(content["bytes"]) if content.get("bytes") else path.parent / str(content["path"])
+            )
+            name = str(content.get("path"))
+        else:
+            source, name = path.parent / str(content), str(content)
+        _open(table, source, row.get(tag) if tag else None, named, name, captions)
+    return table
+
+
+def _columns(columns: list[str], image: str | None, label: str | None, name: str) -> tuple[str, str | None]:
+    """Find the image column, and the label column if there is one; a column that was named must be there."""
+    found = []
+    for given, usual, option in ((image, PATH_COLUMNS, "image"), (label, LABEL_COLUMNS, "label")):
+        wanted = (given,) if given else usual
+        column = next((column for column in wanted if column in columns), None)
+        if column is None and (given or option == "image"):
+            raise CounterpointError(
+                f"{name}: columns {columns}, none of them {' or '.join(wanted)}; name the {option} column: {option}=COLUMN"
+            )
+        found.append(column)
+    return str(found[0]), found[1]
+
+
+def _datasets(path: Path, image: str | None, label: str | None, said: tuple[str, ...]) -> Table:
+    try:
+        from datasets import DatasetDict, load_from_disk
+    except ImportError:
+        raise MissingExtra("datasets", "language") from None
+    loaded = load_from_disk(str(path))
+    parts = dict(loaded) if isinstance(loaded, DatasetDict) else {"": loaded}
+    table = Table()
+    for name, rows in parts.items():
+        at, tag = _columns(rows.column_names, image, label, path.name)
+        names = getattr(rows.features[tag], "names", None) if tag else None
+        told = next((column for column in said if column in rows.column_names), None)
+        for number, row in enumerate(rows):
+            captions = checked(row[told], f"{path.name}, {name}[{number}]") if told else None
+            value = row[tag] if tag else None
+            value = names[value] if names and isinstance(value, int) and value >= 0 else value
+            found = row[at]
+            if hasattr(found, "save"):  # a PIL image
+                buffer = io.BytesIO()
+                found.save(buffer, format="PNG")
+                _open(table, buffer, value, SPLIT_NAMES.get(name), "", captions)
+            else:
+                pixels = stack(np.asarray(found)[None], path.name)[0]
+                table.add(pixels, value, SPLIT_NAMES.get(name), "", captions)
+    return table

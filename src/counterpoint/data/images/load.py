@@ -1,0 +1,189 @@
+"""Loads images with optional labels and captions, and splits them once and for all into train, validation and test."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from counterpoint.data.images.captions import LEAVE_OUT, Captions, beside, read_captions, same
+from counterpoint.data.images.files import Table, read
+from counterpoint.data.images.partners import read_partners
+from counterpoint.data.images.pixels import colour, resize
+from counterpoint.data.images.sets import TEXT_ENCODER, ImageBatch, Images, ImageSet, overlap
+from counterpoint.data.images.split import UNLABELLED, hashes, long_tail_rows, split_rows, stratified
+from counterpoint.errors import CounterpointError
+
+__all__ = [
+    "BUNDLED",
+    "TEXT_ENCODER",
+    "UNLABELLED",
+    "ImageBatch",
+    "ImageSet",
+    "Images",
+    "load_images",
+    "overlap",
+    "same_size",
+]
+
+BUNDLED = ("digits", "mnist5k", "mnist10k", "fashion-mnist", "emoji")
+
+
+def load_images(
+    spec: str | Path,
+    *,
+    size: int | None = None,
+    image: str | None = None,
+    label: str | None = None,
+    labels_per_class: int | None = None,
+    limit: int | None = None,
+    evaluation_limit: int | None = None,
+    long_tail: float | None = None,
+    partners: str | None = None,
+    captions: str | None = None,
+    caption: str | None = None,
+    text_encoder: str = TEXT_ENCODER,
+    unreadable: str = "error",
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+) -> Images:
+    """Load images from a bundled name or any container that ``image_files.read`` knows, and split them.
+
+    Splits named by the files are kept. What is missing is cut from the training images, stratified by class, with
+    pixel-for-pixel copies of an image, and images of one caption, kept on one side.
+
+    Args:
+        spec: one of ``BUNDLED``, or a path.
+        size: side in pixels to bring every image to (shorter side resized, centre cropped); needed for mixed sizes.
+        image: column or array of the images, when not a usual name.
+        label: column or array of the labels, likewise.
+        labels_per_class: labels per class that evaluation may use.
+        limit: at most that many training images, stratified.
+        evaluation_limit: at most that many images in validation and in test, stratified.
+        long_tail: make the training classes unequal: each keeps this share of the one before it, in an order drawn with
+            ``seed``; the first keeps as many as the smallest class has. Evaluation splits stay as they are.
+        partners: a .npy file with one vector per image, in their order: a second modality for methods that pair.
+        captions: a file with an image's name and a caption per row (columns file and caption; .csv, .tsv, .jsonl, .parquet), or
+            "none". ``captions.csv`` and its kin among the images, and a column ``caption`` in a table of images, are found.
+        caption: the column of captions, when it is called otherwise.
+        text_encoder: what makes vectors of captions for methods that pair: "minilm-l6", or a folder of your own encoder.
+        unreadable: "error", or "skip" to leave out files that cannot be opened (they are counted in the description).
+        validation: share of all images cut for validation when the files name none.
+        test: share of all images cut for test, likewise.
+        seed: of the split and of the limits.
+
+    Raises:
+        CounterpointError: with what was found, what was expected and the call that works.
+    """
+    spec = str(spec)
+    path = _bundled(spec) if spec in BUNDLED and not Path(spec).exists() else Path(spec)
+    told = beside(path, captions)
+    if captions is not None and partners is not None and captions != LEAVE_OUT:
+        raise CounterpointError(
+            f"captions={captions} and partners={partners}; give captions, or vectors made of them"
+        )
+    wanted = captions != LEAVE_OUT and partners is None
+    table = read(path, image if told is None else None, label, caption, captioned=wanted and told is None)
+    notes = list(table.notes)
+    if table.unreadable:
+        message = f"{len(table.unreadable)} files are not readable images: {', '.join(table.unreadable[:3])}"
+        if unreadable != "skip":
+            raise CounterpointError(
+                f"{spec}: {message}; mend or remove them, or leave them out with unreadable=skip"
+            )
+        notes.append(message + "; left out")
+    if len(table.pixels) < 10:
+        raise CounterpointError(
+            f"{spec}: {len(table.pixels)} readable images; expected at least 10 (hundreds to learn anything)"
+        )
+    pixels = torch.from_numpy(same_size(table, size, spec, notes)).permute(0, 3, 1, 2).contiguous()
+    classes, labels = _encode(table.labels, spec)
+    if partners is not None and table.unreadable:
+        raise CounterpointError(
+            f"{spec}: partners belong to images row by row, so that none may be skipped; mend those files"
+        )
+    vectors = None if partners is None else read_partners(partners, len(pixels), spec)
+    said = _captions(table, told if wanted else None, image, caption, spec)
+    everything = ImageSet(pixels, torch.from_numpy(labels), vectors, said)
+    together = [[code, *same(said[row] if said else ())] for row, code in enumerate(hashes(pixels))]
+    parts = split_rows(labels, together, table.splits, validation, test, seed, spec, notes)
+    if long_tail is not None:
+        parts["train"] = long_tail_rows(labels, parts["train"], long_tail, seed, notes)
+    limits = {"train": limit, "validation": evaluation_limit, "test": evaluation_limit}
+    kept = {
+        name: everything.subset(stratified(labels, rows, limits[name], seed)) for name, rows in parts.items()
+    }
+    name = spec if spec in BUNDLED else Path(spec).name
+    return Images(
+        **kept,
+        classes=classes,
+        notes=tuple(notes),
+        labels_per_class=labels_per_class,
+        name=name,
+        text_encoder=text_encoder,
+    )
+
+
+def _captions(
+    table: Table, told: Path | None, image: str | None, caption: str | None, spec: str
+) -> tuple[Captions, ...] | None:
+    """What is said of every image: by a file of captions, by a column of the images' own table, or nothing."""
+    if told is not None:
+        if not any(table.names):
+            raise CounterpointError(
+                f"{spec}: {told.name} names image files and these images are arrays; give vectors row by row: partners=captions.npy"
+            )
+        return tuple(read_captions(told, table.names, table.skipped, image, caption))
+    found = [captions for captions in table.captions if captions is not None]
+    if caption is not None and not found:
+        raise CounterpointError(
+            f"{spec}: no column '{caption}' of captions beside the images; expected one, or a file captions.csv"
+        )
+    if found and len(found) < len(table.captions):
+        raise CounterpointError(
+            f"{spec}: {len(table.captions) - len(found)} images have no column of captions and the others have; mend that, or leave "
+            "captions out: captions=none"
+        )
+    return tuple(found) or None
+
+
+def _bundled(name: str) -> Path:
+    from counterpoint.bundled.convert import data as bundled
+
+    return bundled.path(name)
+
+
+def same_size(table: Table, size: int | None, spec: str, notes: list[str]) -> np.ndarray:
+    """Stack images to [N, H, W, C], brought to one size and as many channels as the most colourful has; says what it did in ``notes``."""
+    channels = max(image.shape[2] for image in table.pixels)
+    gray = sum(image.shape[2] < channels for image in table.pixels)
+    if gray:
+        notes.append(f"{gray} gray images were turned to colour like the rest")
+    sizes = Counter(image.shape[:2] for image in table.pixels)
+    if size is None and len(sizes) > 1:
+        shown = ", ".join(f"{w}x{h} ({count})" for (h, w), count in sizes.most_common(3))
+        raise CounterpointError(
+            f"{spec}: images of {len(sizes)} sizes: {shown}; expected one size: bring them to one with size=64 (or another)"
+        )
+    if size is not None and set(sizes) != {(size, size)}:
+        notes.append(f"resized to {size}x{size} (shorter side, then centre crop)")
+        return np.stack([resize(colour(image, channels), size) for image in table.pixels])
+    return np.stack([colour(image, channels) for image in table.pixels])
+
+
+def _encode(labels: list[str | None], spec: str) -> tuple[tuple[str, ...], np.ndarray]:
+    found = {label for label in labels if label is not None}
+    if len(found) == 1:
+        raise CounterpointError(
+            f"{spec}: every labelled image is of the class '{found.pop()}'; expected at least two classes "
+            "(class folders side by side), or no labels at all: point at the flat folder of images itself"
+        )
+    numbers = all(label.lstrip("-").isdigit() for label in found)
+    classes = tuple(sorted(found, key=int if numbers else str))
+    place = {label: number for number, label in enumerate(classes)}
+    return classes, np.array(
+        [UNLABELLED if label is None else place[label] for label in labels], dtype=np.int64
+    )

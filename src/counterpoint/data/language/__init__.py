@@ -1,0 +1,1 @@
+"""Rows for language models: problems with solutions, and preferences."""

@@ -1,0 +1,142 @@
+"""One row of a preference file, in any of TRL's forms, turned into a comparison or a judged answer; or a lesson."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from counterpoint.data.language.prompted import Message, Prompt, prompt_key
+from counterpoint.errors import CounterpointError, nearest
+
+
+@dataclass(frozen=True)
+class Preference:
+    """One comparison, or one judged answer.
+
+    Attributes:
+        prompt: text of one user turn, or a list of messages.
+        chosen: the better answer; empty in an unpaired row whose answer is bad.
+        rejected: the worse answer; empty in an unpaired row whose answer is good.
+    """
+
+    prompt: Prompt
+    chosen: str = ""
+    rejected: str = ""
+
+    @property
+    def paired(self) -> bool:
+        """Whether both answers are there."""
+        return bool(self.chosen) and bool(self.rejected)
+
+    def key(self) -> str:
+        """The prompt, normalised, for finding duplicates and for splitting."""
+        return prompt_key(self.prompt)
+
+
+def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, number: int) -> Preference:
+    """Understand one row.
+
+    Args:
+        row: columns and values. columns: names of the columns for prompt, chosen and rejected, where given.
+        path, number: for the message when the row cannot be understood.
+    """
+    where = f"{path}, row {number}"
+    for part, given in columns.items():
+        if given is not None and given not in row:
+            raise CounterpointError(f"{where}: no column '{given}' for {part}; {nearest(given, row)}")
+    prompt, better, worse = (row.get(columns[part] or part) for part in ("prompt", "chosen", "rejected"))
+    if better is None and worse is None and "completion" in row:
+        return _unpaired(row, prompt, where)
+    if better in (None, "", []) or worse in (None, "", []):
+        missing = "chosen" if better in (None, "", []) else "rejected"
+        raise CounterpointError(
+            f"{where}: nothing in '{columns[missing] or missing}' among the columns {', '.join(map(str, row))}; expected 'prompt', "
+            "'chosen' and 'rejected' (or 'prompt', 'completion' and 'label'), or name them, e.g. chosen=better"
+        )
+    if isinstance(better, list) != isinstance(worse, list):
+        raise CounterpointError(
+            f"{where}: one answer is text and the other a list of messages; write both the same way"
+        )
+    if isinstance(better, list):
+        shared, better, worse = _messages_apart(better, worse, where)
+        prompt = _whole_prompt(prompt, shared)
+    elif prompt in (None, ""):
+        prompt, better, worse = _texts_apart(str(better), str(worse), where)
+    return Preference(_prompt(prompt, where), str(better), str(worse))
+
+
+def _unpaired(row: dict[str, Any], prompt: Any, where: str) -> Preference:
+    label, answer = row.get("label"), _answer(row["completion"], where)
+    truth = {"true": True, "1": True, "false": False, "0": False}.get(str(label).strip().lower())
+    if truth is None:
+        raise CounterpointError(
+            f"{where}: label={label!r}; expected true or false (1 or 0) beside 'completion'"
+        )
+    return replace(Preference(_prompt(prompt, where)), **{"chosen" if truth else "rejected": answer})
+
+
+def _prompt(prompt: Any, where: str) -> Prompt:
+    if isinstance(prompt, str) and prompt.strip():
+        return prompt
+    if isinstance(prompt, list) and prompt:
+        return _check_messages(prompt, where)
+    raise CounterpointError(
+        f"{where}: the prompt is {prompt!r}; expected text or a list of {{'role': ..., 'content': ...}}"
+    )
+
+
+def _answer(value: Any, where: str) -> str:
+    if isinstance(value, list):
+        value = _check_messages(value, where)[-1]["content"]
+    if not isinstance(value, str) or not value.strip():
+        raise CounterpointError(
+            f"{where}: the answer is {value!r}; expected text, or messages that end with the assistant's"
+        )
+    return value
+
+
+def _check_messages(content: list[Any], where: str) -> list[Message]:
+    if not content or not all(isinstance(m, dict) and {"role", "content"} <= set(m) for m in content):
+        raise CounterpointError(
+            f"{where}: expected messages {{'role': ..., 'content': ...}}, got {str(content)[:80]}"
+        )
+    return [{"role": str(m["role"]), "content": str(m["content"])} for m in content]
+
+
+def _messages_apart(better: list[Any], worse: list[Any], where: str) -> tuple[list[Message], str, str]:
+    one, other = _check_messages(better, where), _check_messages(worse, where)
+    if one[-1]["role"] != "assistant" or other[-1]["role"] != "assistant":
+        raise CounterpointError(f"{where}: chosen and rejected must end with a message of the assistant")
+    if one[:-1] != other[:-1]:
+        raise CounterpointError(
+            f"{where}: chosen and rejected differ before their last message; a preference compares two answers to one "
+            "conversation, so cut both after the first answer that differs"
+        )
+    return one[:-1], _answer(one, where), _answer(other, where)
+
+
+def _whole_prompt(prompt: Any, shared: list[Message]) -> Any:
+    """Join what the prompt says and what both answers begin with; many files write the prompt in both places."""
+    if not shared or prompt in (None, "", []):
+        return shared or prompt
+    if isinstance(prompt, str):
+        return (
+            shared
+            if any(m["content"].strip() == prompt.strip() for m in shared)
+            else [{"role": "user", "content": prompt}, *shared]
+        )
+    return shared if shared[: len(prompt)] == prompt else [*prompt, *shared]
+
+
+def _texts_apart(better: str, worse: str, where: str) -> tuple[str, str, str]:
+    """Split an implicit prompt off: the common beginning, up to the last blank or line break in it."""
+    same = 0
+    while same < min(len(better), len(worse)) and better[same] == worse[same]:
+        same += 1
+    cut = max(better.rfind(mark, 0, same) for mark in (" ", "\n", ":")) + 1
+    if cut <= 0 or not better[cut:] or not worse[cut:]:
+        raise CounterpointError(
+            f"{where}: no 'prompt', and chosen and rejected share no beginning that could be one; add the column prompt"
+        )
+    return better[:cut], better[cut:], worse[cut:]

@@ -1,0 +1,165 @@
+"""Preferences: a prompt with a better and a worse answer, or with one answer marked good or bad. TRL's formats in.
+
+Understood rows, text or messages:
+
+* ``prompt``, ``chosen``, ``rejected``;
+* ``chosen``, ``rejected`` that both begin with the prompt (implicit prompt);
+* ``prompt``, ``completion``, ``label`` (unpaired).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from counterpoint.data.language import prompted
+from counterpoint.data.language.preference_rows import Preference, parse
+from counterpoint.errors import CounterpointError
+
+__all__ = ["Preference", "PreferenceData", "Preferences", "load"]
+
+
+class Preferences(prompted.Rows[Preference]):
+    """One split: rows by index, by slice, or by an index tensor (then a list).
+
+    >>> split = Preferences([Preference("1+1=", "2", "3")])
+    >>> len(split), split.paired, split[0].chosen
+    (1, True, '2')
+    """
+
+    @property
+    def paired(self) -> bool:
+        """Whether every row has both answers."""
+        return all(row.paired for row in self.rows)
+
+
+@dataclass(frozen=True)
+class PreferenceData:
+    """Three splits of preferences and what was noticed while reading them."""
+
+    name: str
+    train: Preferences
+    validation: Preferences
+    test: Preferences
+    notes: tuple[str, ...] = ()
+
+    @property
+    def paired(self) -> bool:
+        """Whether every row of every split has both answers."""
+        return self.train.paired and self.validation.paired and self.test.paired
+
+    def describe(self) -> list[str]:
+        """What was understood, one line each."""
+        lines = [
+            f"{self.name}: preferences, {'pairs' if self.paired else 'single answers marked good or bad'}"
+        ]
+        for name in ("train", "validation", "test"):
+            rows = getattr(self, name).rows
+            if not rows:
+                continue
+            better = sorted(len(row.chosen) for row in rows if row.chosen)
+            worse = sorted(len(row.rejected) for row in rows if row.rejected)
+            talk = sum(not isinstance(row.prompt, str) for row in rows)
+            middle = lambda found: found[len(found) // 2] if found else 0  # noqa: E731
+            lines.append(
+                f"{name}: {len(rows)} rows ({talk} conversations), median characters: chosen {middle(better)}, rejected {middle(worse)}"
+            )
+            longer = sum(len(row.chosen) > len(row.rejected) for row in rows if row.paired)
+            if rows and longer > 0.8 * len(rows):
+                lines.append(
+                    f"{name}: the chosen answer is the longer one in {longer / len(rows):.0%} of rows, so length alone "
+                    "nearly decides; compare with a length-normalised loss (simpo, ipo, sigmoid_norm)"
+                )
+        return [*lines, *self.notes]
+
+    def fingerprint(self) -> str:
+        """Sha256 of every row and its split."""
+        digest = hashlib.sha256(b"preferences")
+        for name in ("train", "validation", "test"):
+            for row in getattr(self, name):
+                digest.update(
+                    json.dumps([name, row.prompt, row.chosen, row.rejected], sort_keys=True).encode()
+                )
+        return digest.hexdigest()
+
+
+def load(
+    spec: str | Path,
+    *,
+    prompt: str | None = None,
+    chosen: str | None = None,
+    rejected: str | None = None,
+    validation: float = 0.1,
+    test: float = 0.1,
+    max_characters: int | None = None,
+) -> PreferenceData:
+    """Load preferences.
+
+    Args:
+        spec: a JSONL, JSON, CSV, TSV or parquet file, a folder with train, validation and test files, a folder saved by the
+            datasets library, or "paired:PROBLEMS" for any spec of problems with references: the chosen answer is the
+            problem's own reference, the rejected one another problem's.
+        prompt, chosen, rejected: columns, when they do not carry these names.
+        validation, test: shares of a single file (by a hash of the prompt, so that rows of a prompt stay together).
+        max_characters: leave out longer rows, and say how many; None keeps all.
+
+    Raises:
+        CounterpointError: nothing there, a missing column, an empty answer, an empty split, equal answers everywhere.
+    """
+    if str(spec).startswith("paired:"):
+        return _finish(str(spec), _from_problems(str(spec).removeprefix("paired:")), [], max_characters)
+    path = Path(spec)
+    columns = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+    parts, notes = prompted.read(path, lambda row, at: parse(row, columns, path, at), validation, test)
+    return _finish(path.name, parts, notes, max_characters)
+
+
+def _from_problems(spec: str) -> dict[str, list[Preference]]:
+    from counterpoint.data.language import problems
+
+    found = problems.load(spec)
+    parts: dict[str, list[Preference]] = {}
+    for name in ("train", "validation", "test"):
+        rows = [row for row in getattr(found, name) if row.reference]
+        parts[name] = []
+        for at, row in enumerate(rows):
+            others = (rows[(at + step) % len(rows)].reference for step in range(1, len(rows)))
+            wrong = next((text for text in others if text != row.reference), None)
+            if wrong is not None:
+                parts[name].append(Preference(row.prompt, row.reference, wrong))
+    if not parts["train"]:
+        raise CounterpointError(
+            f"paired:{spec}: its problems have no two different references to set against one another"
+        )
+    return parts
+
+
+def _finish(
+    name: str, parts: dict[str, list[Preference]], notes: list[str], max_characters: int | None
+) -> PreferenceData:
+    for split, rows in parts.items():
+        kept = [row for row in rows if row.chosen != row.rejected]
+        if len(kept) < len(rows):
+            notes.append(f"{split}: left out {len(rows) - len(kept)} rows whose two answers are the same")
+        size = lambda row: len(row.key()) + max(len(row.chosen), len(row.rejected))  # noqa: E731
+        parts[split] = prompted.short_ones(kept, size, max_characters, split, notes)
+    if not parts["train"]:
+        raise CounterpointError(
+            f"{name}: no training row with two different answers is left; check the columns, or raise max_characters"
+        )
+    both_ways = {(row.key(), row.rejected, row.chosen) for row in parts["train"] if row.paired}
+    against = sum((row.key(), row.chosen, row.rejected) in both_ways for row in parts["train"]) // 2
+    if against:
+        notes.append(
+            f"train: {against} pairs occur in both directions, so their labels contradict one another (see cdpo, robust)"
+        )
+    notes += prompted.overlaps(parts)
+    splits = {split: Preferences(parts.get(split, [])) for split in ("train", "validation", "test")}
+    mixed = {row.paired for rows in splits.values() for row in rows}
+    if len(mixed) > 1:
+        raise CounterpointError(
+            f"{name} mixes pairs (chosen, rejected) with single answers (completion, label); keep one form"
+        )
+    return PreferenceData(name=name, notes=tuple(notes), **splits)

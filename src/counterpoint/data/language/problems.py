@@ -1,0 +1,208 @@
+"""Problems: a prompt, perhaps a worked solution and an answer, and a scorer. TRL's formats in, three splits out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from counterpoint.data.language import prompted, puzzles, reasoning, scorers
+from counterpoint.data.language.problem import Problem
+from counterpoint.data.language.prompted import Message
+from counterpoint.errors import CounterpointError, nearest
+
+
+class Problems(prompted.Rows[Problem]):
+    """One split: problems by index, by slice, or by an index tensor (then a list).
+
+    >>> split = Problems([Problem("1+1=", answer="2"), Problem("2+2=", answer="4")], "number")
+    >>> len(split), split[1].answer, split.score("it is 4", split[1])
+    (2, '4', 1.0)
+    """
+
+    def __init__(self, rows: Iterable[Problem], scorer: str) -> None:
+        super().__init__(rows)
+        self.scorer = scorer
+
+    @property
+    def scored(self) -> bool:
+        """Whether every problem has an answer to compare with."""
+        return bool(self.rows) and all(row.answer for row in self.rows)
+
+    def score(self, reply: str, problem: Problem) -> float:
+        """Score a reply to a problem, in [0, 1]."""
+        if self.scorer == "reasoning-gym":
+            return reasoning.score(reply, problem.answer, problem.meta)
+        return scorers.scorer(self.scorer)(reply, problem.answer)
+
+
+@dataclass(frozen=True)
+class ProblemData:
+    """Three splits of problems and what was noticed while reading them."""
+
+    name: str
+    train: Problems
+    validation: Problems
+    test: Problems
+    notes: tuple[str, ...] = ()
+
+    def describe(self) -> list[str]:
+        """What was understood, one line each."""
+        lines = [f"{self.name}: problems, scored by '{self.train.scorer}'"]
+        for name in ("train", "validation", "test"):
+            rows = getattr(self, name).rows
+            if rows:
+                lengths = sorted(len(row.key()) for row in rows)
+                lines.append(
+                    f"{name}: {len(rows)} problems, prompts of {lengths[0]} to {lengths[-1]} characters (median "
+                    f"{lengths[len(lengths) // 2]}), {sum(bool(row.solution) for row in rows)} with a solution, "
+                    f"{sum(bool(row.answer) for row in rows)} with an answer"
+                )
+        return [*lines, *self.notes]
+
+    def fingerprint(self) -> str:
+        """Sha256 of every row, its split and the scorer."""
+        digest = hashlib.sha256(self.train.scorer.encode())
+        for name in ("train", "validation", "test"):
+            for row in getattr(self, name):
+                content = [name, row.prompt, row.solution, row.answer, row.hint]
+                digest.update(json.dumps(content, sort_keys=True).encode())
+        return digest.hexdigest()
+
+
+def load(
+    spec: str | Path,
+    *,
+    prompt: str | None = None,
+    solution: str | None = None,
+    answer: str | None = None,
+    hint: str | None = None,
+    scorer: str = "auto",
+    validation: float = 0.1,
+    test: float = 0.1,
+    max_characters: int | None = None,
+) -> ProblemData:
+    """Load problems.
+
+    Args:
+        spec: "reasoning-gym:TASK?size=500&...", a name of ``data.puzzles``, or a path: a JSONL, JSON, CSV, TSV or parquet
+            file, a folder with train, validation and test files, or a folder saved by the datasets library.
+        prompt, solution, answer, hint: columns, when they do not carry a usual name.
+        scorer: "exact", "number", or "auto": number when every answer is one.
+        validation, test: shares of a single file (by a hash of the prompt, so that duplicates stay on one side).
+        max_characters: leave out longer rows, and say how many; None keeps all.
+
+    Raises:
+        CounterpointError: nothing there, a missing column, an empty split, an unknown task or option.
+    """
+    text = str(spec)
+    if text.startswith("reasoning-gym:"):
+        return _finish(text, reasoning.load(text), "reasoning-gym", [], max_characters)
+    if text.split("?")[0] in puzzles.NAMES:
+        return _finish(
+            text,
+            puzzles.load(text),
+            puzzles.SCORER[text.split("?")[0]] if scorer == "auto" else scorer,
+            [],
+            max_characters,
+        )
+    path = Path(spec)
+    columns = {"prompt": prompt, "solution": solution, "answer": answer, "hint": hint}
+    parts, notes = prompted.read(path, lambda row, at: _problem(row, columns, path, at), validation, test)
+    if scorer == "auto":
+        answers = [row.answer for rows in parts.values() for row in rows if row.answer]
+        numbers = bool(answers) and all(
+            scorers.number(scorers.final_answer(each)) is not None for each in answers
+        )
+        scorer = "number" if numbers else "exact"
+    scorers.scorer(scorer)
+    return _finish(
+        path.name,
+        {name: [_as(row) for row in rows] for name, rows in parts.items()},
+        scorer,
+        notes,
+        max_characters,
+    )
+
+
+ALIASES = {
+    "prompt": ("prompt", "question", "instruction", "problem", "query", "input"),
+    "solution": ("completion", "solution", "rationale", "response", "output", "reasoning", "chosen"),
+    "answer": ("answer", "final_answer", "ground_truth", "target", "label"),
+    "hint": ("hint", "privileged", "context"),
+}
+"""Column names that are understood without being told, in order of preference."""
+
+
+def _problem(row: dict[str, Any], columns: dict[str, str | None], path: Path, number: int) -> Problem:
+    found: dict[str, Any] = {}
+    for part, given in columns.items():
+        if given is not None and given not in row:
+            raise CounterpointError(
+                f"{path}, row {number}: no column '{given}' for {part}; {nearest(given, row)}"
+            )
+        name = given or next((name for name in ALIASES[part] if row.get(name) not in (None, "")), None)
+        found[part] = row[name] if name else ""
+    if not found["prompt"] and isinstance(row.get("messages"), list) and row["messages"]:
+        messages = row["messages"]
+        if messages[-1].get("role") == "assistant":
+            found["prompt"], found["solution"] = messages[:-1], messages[-1]["content"]
+        else:
+            found["prompt"] = messages
+    if not found["prompt"]:
+        raise CounterpointError(
+            f"{path}, row {number}: no prompt among the columns {', '.join(map(str, row))}; expected 'prompt' (with "
+            "'completion' and 'answer'), 'question' and 'answer', or 'messages'; or name it, e.g. prompt=text"
+        )
+    if row.get("instruction") and row.get("input") and found["prompt"] == row["instruction"]:
+        found["prompt"] = f"{row['instruction']}\n{row['input']}"
+    solution, answer = _text(found["solution"]), _text(found["answer"])
+    if "####" in answer and not solution:  # worked solution and answer in one column
+        solution, answer = answer, scorers.final_answer(answer)
+    prompt = found["prompt"] if isinstance(found["prompt"], str) else _messages(found["prompt"], path, number)
+    return Problem(prompt=prompt, solution=solution, answer=answer, hint=_text(found["hint"]))
+
+
+def _messages(content: Any, path: Path, number: int) -> list[Message]:
+    whole = isinstance(content, list) and all(
+        isinstance(m, dict) and {"role", "content"} <= set(m) for m in content
+    )
+    if not whole:
+        raise CounterpointError(
+            f"{path}, row {number}: a prompt must be text or a list of {{'role': ..., 'content': ...}}, "
+            f"got {type(content).__name__}"
+        )
+    return [{"role": str(m["role"]), "content": str(m["content"])} for m in content]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):  # a conversational completion
+        return "\n".join(str(message["content"]) for message in value if isinstance(message, dict))
+    return "" if value is None else str(value)
+
+
+def _as(row: Problem) -> Problem:
+    return row if row.answer or not row.solution else replace(row, answer=scorers.final_answer(row.solution))
+
+
+def _finish(
+    name: str, parts: dict[str, list[Problem]], scorer: str, notes: list[str], max_characters: int | None
+) -> ProblemData:
+    for split, rows in parts.items():
+        size = lambda row: len(row.key()) + len(row.reference)  # noqa: E731
+        parts[split] = prompted.short_ones(rows, size, max_characters, split, notes)
+    if not parts["train"]:
+        raise CounterpointError(
+            f"{name}: no training problem is left; raise max_characters or check the file"
+        )
+    seen = Counter(row.key() for row in parts["train"])
+    repeated = sum(count - 1 for count in seen.values())
+    if repeated:
+        notes.append(f"train: {repeated} prompts occur more than once")
+    notes += prompted.overlaps(parts)
+    splits = {split: Problems(parts.get(split, []), scorer) for split in ("train", "validation", "test")}
+    return ProblemData(name=name, notes=tuple(notes), **splits)

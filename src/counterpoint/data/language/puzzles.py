@@ -1,0 +1,135 @@
+"""Small problems made from a seed: sums of two numbers digit by digit, sums written backwards, sorting of letters.
+
+They are what a character-level model can learn on a laptop, so that self-distillation can be tried from end to end.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from counterpoint.data.language.problem import Problem
+from counterpoint.errors import CounterpointError, nearest
+
+NAMES = {
+    "worked-sums": "sums of two numbers, each solved digit by digit; options size, digits, corrupt, seed",
+    "backward-sums": "sums of two numbers, the digits of the result from the last to the first; same options",
+    "worked-sorting": "letters to put in order, each solved by picking the smallest; options size, digits, corrupt, seed",
+}
+SCORER = {"worked-sums": "number", "backward-sums": "exact", "worked-sorting": "last"}
+OPTIONS: dict[str, float] = {
+    "size": 2000,
+    "validation": 200,
+    "test": 400,
+    "digits": 3,
+    "corrupt": 0.0,
+    "seed": 0,
+}
+
+
+def sum_problem(one: int, other: int) -> Problem:
+    """A sum with its columns written out, from the right.
+
+    >>> sum_problem(48, 375).prompt, sum_problem(48, 375).solution
+    ('48+375', '8+5=13,4+7+1=12,0+3+1=4;423')
+    """
+    steps, carry = [], 0
+    for place in range(max(len(str(one)), len(str(other)))):
+        left, right = one // 10**place % 10, other // 10**place % 10
+        total = left + right + carry
+        steps.append(f"{left}+{right}{'+1' if carry else ''}={total}")
+        carry = total // 10
+    return Problem(
+        prompt=f"{one}+{other}", solution=f"{','.join(steps)};{one + other}", answer=str(one + other)
+    )
+
+
+def backward_sum(one: int, other: int, digits: int) -> Problem:
+    """A sum in fixed width whose result is written from its last digit to its first, the order in which one adds.
+
+    >>> backward_sum(48, 7, 2).prompt, backward_sum(48, 7, 2).solution
+    ('48+07=', '550')
+    """
+    result = f"{one + other:0{digits + 1}d}"[::-1]
+    return Problem(prompt=f"{one:0{digits}d}+{other:0{digits}d}=", solution=result, answer=result)
+
+
+def sorting_problem(letters: str) -> Problem:
+    """Letters to sort, with what remains after each pick.
+
+    >>> sorting_problem("cab").prompt, sorting_problem("cab").solution
+    ('sort cab', 'a:cb,b:c,c:;abc')
+    """
+    left, steps = letters, []
+    while left:
+        pick = min(left)
+        left = left.replace(pick, "", 1)
+        steps.append(f"{pick}:{left}")
+    answer = "".join(sorted(letters))
+    return Problem(prompt=f"sort {letters}", solution=f"{','.join(steps)};{answer}", answer=f"{answer}")
+
+
+def _sum(digits: int, draw: random.Random) -> Problem:
+    low, high = 10 ** (digits - 1), 10**digits - 1
+    return sum_problem(draw.randint(low, high), draw.randint(low, high))
+
+
+def _backward(digits: int, draw: random.Random) -> Problem:
+    return backward_sum(draw.randrange(10**digits), draw.randrange(10**digits), digits)
+
+
+def _sorting(digits: int, draw: random.Random) -> Problem:
+    return sorting_problem("".join(draw.choices("abcdefghij", k=digits)))
+
+
+MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
+    "worked-sums": _sum,
+    "backward-sums": _backward,
+    "worked-sorting": _sorting,
+}
+
+
+def load(spec: str) -> dict[str, list[Problem]]:
+    """Make three splits of distinct problems: "worked-sums?size=2000&digits=3&corrupt=0.25&seed=0".
+
+    ``corrupt`` is the share of *training* problems whose solution is another problem's: demonstrations that mislead.
+
+    >>> parts = load("worked-sums?size=5&validation=2&test=2")
+    >>> [len(parts[name]) for name in ("train", "validation", "test")]
+    [5, 2, 2]
+    """
+    from dataclasses import replace
+
+    from counterpoint.data.language.reasoning import parse
+
+    name, given = parse("puzzle:" + spec)
+    for option in given:
+        if option not in OPTIONS:
+            raise CounterpointError(f"{name} has no option '{option}'; {nearest(option, OPTIONS)}")
+        try:
+            given[option] = float(given[option])
+        except (TypeError, ValueError):
+            raise CounterpointError(f"{name}: {option}={given[option]!r} is not a number") from None
+    options = OPTIONS | given
+    draw = random.Random(f"{name}/{options['seed']}/{options['digits']}")
+    wanted = {"test": options["test"], "validation": options["validation"], "train": options["size"]}
+    found: dict[str, Problem] = {}
+    for _ in range(50 * int(sum(wanted.values()))):
+        if len(found) == sum(wanted.values()):
+            break
+        made = MAKERS[name](int(options["digits"]), draw)
+        found.setdefault(str(made.prompt), made)
+    else:
+        raise CounterpointError(
+            f"{spec}: there are only {len(found)} distinct problems; lower size or raise digits"
+        )
+    rows, parts, at = list(found.values()), {}, 0
+    for split, count in wanted.items():
+        parts[split] = rows[at : at + int(count)]
+        at += int(count)
+    train = parts["train"]
+    wrong = draw.sample(range(len(train)), int(options["corrupt"] * len(train)))
+    sources = [train[(place + 1) % len(train)].solution for place in wrong]
+    for place, solution in zip(wrong, sources):
+        train[place] = replace(train[place], solution=solution)
+    return parts

@@ -1,0 +1,1 @@
+"""Numeric targets of table rows and images."""

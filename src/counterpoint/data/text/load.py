@@ -1,0 +1,308 @@
+"""Texts with one label, several, or none, split once and for all into train, validation and test.
+
+A text without a label is trained on where a method can use it, and never evaluated on. N texts, C classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from counterpoint.data.text import rows as text_rows
+from counterpoint.data.text.split import proportional, split_rows, text_key
+from counterpoint.errors import CounterpointError
+
+
+@dataclass(frozen=True)
+class Lines:
+    """One split: texts, targets [N, C] bool (a row of False where nothing is known), labelled [N] bool."""
+
+    texts: tuple[str, ...]
+    targets: Tensor
+    labelled: Tensor
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, index: Tensor) -> Lines:
+        return Lines(tuple(self.texts[int(i)] for i in index), self.targets[index], self.labelled[index])
+
+    @property
+    def labels(self) -> Tensor:
+        """[N] the first class of each text, -1 where there is none."""
+        return (
+            torch.where(self.targets.any(1), self.targets.int().argmax(1), -1)
+            if self.targets.shape[1]
+            else torch.full((len(self),), -1)
+        )
+
+    def known(self) -> Lines:
+        """Only the rows with a label."""
+        return self[torch.nonzero(self.labelled)[:, 0]]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Three splits and what was understood about them.
+
+    Attributes:
+        classes: names of the C classes, in the order of the targets' columns; empty without labels.
+        sizes: texts of each class in all three splits, also those whose labels training may not see.
+        multi_label: a text may belong to several classes.
+        truth: the training texts' targets [N, C] before labels were hidden or made wrong on request; None where none was.
+    """
+
+    train: Lines
+    validation: Lines
+    test: Lines
+    classes: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = ()
+    multi_label: bool = False
+    notes: tuple[str, ...] = ()
+    name: str = "texts"
+    truth: Tensor | None = None
+
+    def splits(self) -> dict[str, Lines]:
+        """Return the three splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def label_texts(self) -> tuple[str, ...]:
+        """The classes' names as texts: "men_women" reads "men women"."""
+        return tuple(readable(name) for name in self.classes)
+
+    def tail(self) -> Tensor:
+        """[C] bool: the rarer half of the classes."""
+        order = torch.argsort(torch.tensor(self.sizes), stable=True)
+        rare = torch.zeros(len(self.classes), dtype=torch.bool)
+        rare[order[: len(self.classes) // 2]] = True
+        return rare
+
+    def fingerprint(self) -> str:
+        """Sha256 of all texts and labels in their splits."""
+        digest = hashlib.sha256(repr((self.classes, self.multi_label)).encode())
+        for name, part in self.splits().items():
+            digest.update(f"{name}{len(part)}".encode())
+            for text in part.texts:
+                digest.update(f"{len(text)}:{text}".encode("utf-8", "surrogatepass"))
+            digest.update(part.targets.numpy().tobytes())
+            digest.update(part.labelled.numpy().tobytes())
+        return digest.hexdigest()
+
+    def describe(self) -> list[str]:
+        """Say what was understood, one finding per line."""
+        counts = ", ".join(f"{len(part)} {name}" for name, part in self.splits().items())
+        lengths = np.array([len(text.split()) for text in self.train.texts])
+        lines = [
+            f"{self.name}: {counts} texts; {int(np.median(lengths))} words each in the middle, {int(lengths.max())} at most"
+        ]
+        if self.classes:
+            sizes, rare = torch.tensor(self.sizes), self.tail()
+            order = torch.argsort(sizes, descending=True, stable=True).tolist()
+            few = [order[0], order[1], *order[-2:]] if len(order) > 3 else order
+            named = [f"{self.classes[n]} {int(sizes[n])}" for n in few]
+            shown = ", ".join([*named[:2], "...", *named[2:]] if len(order) > 4 else named)
+            several = (
+                f", {float(self.test.targets.sum()) / max(1, int(self.test.labelled.sum())):.2g} labels a test text"
+                if self.multi_label
+                else ""
+            )
+            lines.append(
+                f"{len(self.classes)} classes{several}; sizes from the largest to the smallest: {shown}"
+            )
+            lines.append(
+                f"tail: the rarer half, {int(rare.sum())} classes with {int(sizes[rare].sum())} of {int(sizes.sum())} labels"
+            )
+        else:
+            lines.append(
+                "no labels: encoders can be pretrained; nothing can be classified or measured by classes"
+            )
+        bare = len(self.train) - int(self.train.labelled.sum())
+        if self.classes and bare:
+            lines.append(f"{bare} of {len(self.train)} training texts without a label: read as text only")
+        seen = {text_key(text) for text in self.train.texts}
+        shared = [sum(text_key(text) in seen for text in part.texts) for part in (self.validation, self.test)]
+        if any(shared):
+            lines.append(f"warning: {shared[0]} validation and {shared[1]} test texts are in train, too")
+        return [*lines, *self.notes]
+
+
+def load_texts(
+    spec: str | Path,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    separator: str | None = None,
+    empty: str = "error",
+    labelled: float = 1.0,
+    mislabelled: float = 0.0,
+    words: int | None = None,
+    limit: int | None = None,
+    validation: float = 0.15,
+    test: float = 0.2,
+    seed: int = 0,
+) -> Texts:
+    """Load texts from a CSV, TSV, JSON lines, JSON or parquet file, a folder with one per split, or ``LABEL/*.txt``.
+
+    Args:
+        spec: the path.
+        text, label: columns, when they have no usual name (text, label); ``label="none"`` reads texts alone.
+        separator: between the labels of one cell, such as ";": makes the data multi-label, as lists of labels do.
+        empty: "error", or "skip" to leave out rows without text.
+        labelled: which share of the labelled training texts keeps its labels, or, from 2 on, how many; the others are
+            read as text only. Drawn with ``seed``, in the classes' proportions.
+        mislabelled: which share of the labels that training sees is replaced by another class, to study wrong labels.
+        words: only so many words of each text, from its beginning; less is faster.
+        limit: at most that many training texts, labelled first, in the classes' proportions.
+        validation, test: shares to cut from the training texts when the files name no such split; stratified, copies
+            of a text on one side.
+        seed: of all this.
+
+    Raises:
+        CounterpointError: with what was found, what was expected and the call that works.
+    """
+    path = Path(spec)
+    found = text_rows.read(path, text, label, separator, empty)
+    return build(
+        found.rows, found.several, path.name, found.notes,
+        labelled=labelled, mislabelled=mislabelled, words=words, limit=limit,
+        validation=validation, test=test, seed=seed,
+    )  # fmt: skip
+
+
+def build(
+    rows: Sequence[text_rows.Row],
+    several: bool,
+    name: str,
+    notes: Sequence[str] = (),
+    *,
+    labelled: float = 1.0,
+    mislabelled: float = 0.0,
+    words: int | None = None,
+    limit: int | None = None,
+    validation: float = 0.15,
+    test: float = 0.2,
+    seed: int = 0,
+) -> Texts:
+    """Encode labels, cut the splits that the rows do not name, and put the data together; options as in ``load_texts``."""
+    notes = list(notes)
+    if len(rows) < 20:
+        raise CounterpointError(
+            f"{name}: {len(rows)} texts; expected at least 20 (hundreds to learn anything)"
+        )
+    if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
+        raise CounterpointError(
+            f"validation={validation}, test={test}; expected shares above 0 that leave some to train on"
+        )
+    if words is not None:
+        if words < 1:
+            raise CounterpointError(f"words={words}; expected at least 1 word of each text")
+        rows = [replace(row, text=" ".join(row.text.split()[:words])) for row in rows]
+    classes = _classes(rows, name)
+    several = several or any(len(row.labels) > 1 for row in rows)
+    place = {label: number for number, label in enumerate(classes)}
+    targets = torch.zeros(len(rows), len(classes), dtype=torch.bool)
+    for number, row in enumerate(rows):
+        targets[number, [place[label] for label in row.labels]] = True
+    first = np.array([place[row.labels[0]] if row.labels else -1 for row in rows])
+    parts = split_rows(rows, first, validation, test, seed, name, notes)
+    if limit is not None:
+        if limit < 2:
+            raise CounterpointError(f"limit={limit}; expected at least 2 training texts")
+        parts["train"] = np.sort(proportional(first, parts["train"], seed)[:limit])
+    lines = {
+        part: Lines(tuple(rows[i].text for i in index.tolist()), targets[index], targets[index].any(1))
+        for part, index in parts.items()
+    }
+    if several:  # in multi-label data a list without labels is an answer; it cannot be told from "not labelled" in a table
+        notes.append("several labels a text: each class is decided on its own")
+    data = Texts(
+        train=lines["train"],
+        validation=lines["validation"],
+        test=lines["test"],
+        classes=classes,
+        sizes=tuple(targets.sum(0).tolist()),
+        multi_label=several,
+        notes=tuple(notes),
+        name=name,
+    )
+    bare = [part for part in ("validation", "test") if not bool(data.splits()[part].labelled.any())]
+    if classes and bare:
+        raise CounterpointError(
+            f"{name}: no {bare[0]} text has a label; nothing could be measured: give labelled {bare[0]} texts, or leave that file out and "
+            "have them cut from the training texts"
+        )
+    data = data if labelled == 1.0 else _hide(data, labelled, seed)
+    return data if mislabelled == 0.0 else _mislabel(data, mislabelled, seed)
+
+
+def readable(name: str) -> str:
+    """A class's name as words.
+
+    >>> readable("sci.space_news")
+    'sci space news'
+    """
+    return re.sub(r"[\W_]+", " ", name).strip() or name
+
+
+def _classes(rows: Sequence[text_rows.Row], name: str) -> tuple[str, ...]:
+    found = {label for row in rows for label in row.labels}
+    if len(found) == 1:
+        raise CounterpointError(
+            f"{name}: every labelled text is of the class '{found.pop()}'; expected at least two classes, or label=none for texts "
+            "without labels"
+        )
+    if len(found) > len(rows) // 2:
+        raise CounterpointError(
+            f"{name}: {len(found)} different labels for {len(rows)} texts; is the label's column right? Name it with label=COLUMN, "
+            "or say separator=';' when a cell holds several labels"
+        )
+    numbers = all(label.lstrip("-").isdigit() for label in found)
+    return tuple(sorted(found, key=int if numbers else str))
+
+
+def _hide(data: Texts, labelled: float, seed: int) -> Texts:
+    """Keep the labels of a share, or of so many, of the labelled training texts."""
+    known = np.flatnonzero(data.train.labelled.numpy())
+    if not (0 <= labelled < 1 or (labelled >= 2 and labelled == int(labelled))):
+        raise CounterpointError(
+            f"labelled={labelled}; expected a share from 0 to 1, or a whole number of texts from 2 on"
+        )
+    count = round(labelled * len(known)) if labelled < 1 else int(labelled)
+    if count > len(known):
+        raise CounterpointError(f"labelled={count}, but only {len(known)} training texts have labels")
+    order = proportional(data.train.labels.numpy(), known, seed)
+    keep = torch.zeros(len(data.train), dtype=torch.bool)
+    keep[torch.from_numpy(order[:count].copy())] = True
+    note = f"training may use the labels of {count} of {len(known)} labelled texts (drawn with seed {seed})"
+    train = Lines(data.train.texts, data.train.targets & keep[:, None], keep)
+    return replace(data, train=train, truth=data.train.targets, notes=(*data.notes, note))
+
+
+def _mislabel(data: Texts, share: float, seed: int) -> Texts:
+    """Give a share of the labels that training sees to another class, every other class being as likely."""
+    if data.multi_label or not 0 < share < 1:
+        raise CounterpointError(
+            f"mislabelled={share}; expected a share between 0 and 1 of the labels, in data with one label a text"
+        )
+    random = np.random.default_rng([seed, 1])
+    known = random.permutation(np.flatnonzero(data.train.labelled.numpy()))
+    wrong = torch.from_numpy(known[: round(share * len(known))].copy())
+    shift = torch.from_numpy(random.integers(1, len(data.classes), len(wrong)))
+    targets = data.train.targets.clone()
+    targets[wrong] = False
+    targets[wrong, (data.train.labels[wrong] + shift) % len(data.classes)] = True
+    note = f"{len(wrong)} of the {len(known)} labels that training sees are wrong on purpose (drawn with seed {seed})"
+    return replace(
+        data,
+        train=replace(data.train, targets=targets),
+        truth=data.train.targets if data.truth is None else data.truth,
+        notes=(*data.notes, note),
+    )

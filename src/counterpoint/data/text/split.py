@@ -1,0 +1,88 @@
+"""Which texts are trained on and which are held out: splits without leaks, beginnings in the classes' proportions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from counterpoint.data.text import rows as text_rows
+from counterpoint.errors import CounterpointError
+
+SPLITS = ("train", "validation", "test")
+
+
+def split_rows(
+    rows: Sequence[text_rows.Row],
+    first: np.ndarray,
+    validation: float,
+    test: float,
+    seed: int,
+    name: str,
+    notes: list[str],
+) -> dict[str, np.ndarray]:
+    """Row numbers of train, validation and test: as the rows name them, what is missing cut from the training rows.
+
+    Args:
+        first: [N] each row's first class, -1 without a label; what is cut keeps the classes' proportions.
+        notes: gets a line when something was cut.
+
+    Raises:
+        CounterpointError: an unknown split, no training rows, too few rows to cut from.
+    """
+    named = np.array([row.split or "train" for row in rows])
+    strange = set(named) - set(SPLITS)
+    if strange:
+        raise CounterpointError(
+            f"{name}: a split called '{min(strange)}'; expected train, validation and test"
+        )
+    parts = {part: np.flatnonzero(named == part) for part in SPLITS}
+    if not len(parts["train"]):
+        raise CounterpointError(
+            f"{name}: no training texts, only {', '.join(sorted(set(named)))}; add a train file"
+        )
+    shares = {
+        part: share for part, share in (("validation", validation), ("test", test)) if not len(parts[part])
+    }
+    if not shares:
+        return parts
+    notes.append(f"{' and '.join(shares)} cut from the training texts (stratified, seed {seed})")
+    pool = parts["train"]
+    leader: dict[bytes, int] = {}
+    owner = np.array([leader.setdefault(text_key(rows[i].text), i) for i in pool.tolist()])
+    side = dict.fromkeys(np.unique(owner).tolist(), "train")
+    random = np.random.default_rng(seed)
+    for label in np.unique(first[list(side)]):
+        own = random.permutation([i for i in side if first[i] == label])
+        start = 0
+        for part, share in shares.items():
+            # Texts without a label are of no use to the evaluation, unless nothing has one.
+            count = round(share * len(own)) if label >= 0 or (first < 0).all() else 0
+            side |= dict.fromkeys(own[start : start + count].tolist(), part)
+            start += count
+    where = np.array([side[i] for i in owner.tolist()])
+    parts |= {part: pool[where == part] for part in ("train", *shares)}
+    for part, index in parts.items():
+        if not len(index):
+            raise CounterpointError(
+                f"{name}: too few labelled texts to cut a {part} split; give more, or a {part} file"
+            )
+    return parts
+
+
+def proportional(labels: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
+    """``rows`` in an order of which every beginning has the classes in their proportions; unlabelled rows come last."""
+    order = np.random.default_rng(seed).permutation(rows)
+    place = np.empty(len(order))
+    for label in np.unique(labels[order]):
+        mine = np.flatnonzero(labels[order] == label)
+        place[mine] = (np.arange(len(mine)) + 0.5) / len(mine) if label >= 0 else 2.0
+    return order[np.argsort(place, kind="stable")]
+
+
+def text_key(text: str) -> bytes:
+    """What two copies of a text share: a hash without regard to case and spaces."""
+    return hashlib.blake2b(
+        " ".join(text.lower().split()).encode("utf-8", "surrogatepass"), digest_size=12
+    ).digest()

@@ -1,0 +1,1 @@
+"""Trajectories, features and answers of a person."""

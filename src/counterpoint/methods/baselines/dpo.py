@@ -1,0 +1,173 @@
+"""Direct Preference Optimization and its loss family (arXiv 2305.18290).
+
+With u = log pi(y|x) - log ref(y|x), the model is its own reward model: -log sigmoid(beta (u_chosen - u_rejected)), and
+twenty relatives that change the link, the outer function, or the normalisation. The reference is the model as it was
+given; its log-probabilities are computed once, in a durable stage, and no second model stays in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from counterpoint.data.language.preferences import Preference, PreferenceData
+from counterpoint.errors import CounterpointError, nearest
+from counterpoint.methods.base import Method
+from counterpoint.models.language.language import Language, adapt
+from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.models.tokens import Tokens
+from counterpoint.objectives.preference.kto import kto, reference_point
+from counterpoint.objectives.preference.likelihood import nll
+from counterpoint.objectives.preference.preference import (
+    PAIRWISE,
+    REFERENCE_FREE,
+    Pair,
+    pairwise,
+    reward_statistics,
+)
+from counterpoint.objectives.reduction import Loss
+from counterpoint.objectives.tokens import desensitised_sum, sequence_sum
+from counterpoint.training import Optimizer, Run
+
+WITH_LIKELIHOOD = {"rpo": ("sigmoid", 1.0), "orpo": ("odds_ratio", 1.0)}
+"""Published sums of a preference loss and the likelihood of the chosen answer: name -> (loss, default weight)."""
+
+
+@dataclass(kw_only=True)
+class DPO(Method):
+    """Learn from pairs of a better and a worse answer.
+
+    Attributes:
+        loss: a name of ``objectives.preference.PAIRWISE``, "rpo", "orpo", or "kto" (which also takes unpaired data).
+        beta: strength of the tie to the reference; simpo uses 2 to 10, orpo 0.1.
+        smoothing: believed share of flipped labels, for cdpo, robust, exo_pair, reference_free and simpo.
+        margin: target margin of simpo and slic.
+        link: "reverse_kl", "forward_kl", "js" or "alpha": the divergence that ties policy to reference.
+        length_weight: weight of tokens beyond the length both answers share (LD-DPO); 1 is the ordinary sum.
+        sft_weight: weight of the likelihood of the chosen answer beside the loss; None means what the loss's paper adds.
+        sft_mean: whether that likelihood pools "token_mean" or averages "sequence_mean".
+        undesirable_weight: of bad answers under kto, against 1 for good ones.
+        lora_rank: train adapters of this rank; 0 trains all weights.
+        learning_rate: about ten times higher for adapters than for all weights.
+    """
+
+    key: ClassVar[str] = "dpo"
+    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+        "beta": (0.01, 0.5),
+        "learning_rate": (5e-7, 1e-4),
+    }
+
+    loss: str = "sigmoid"
+    beta: float = 0.1
+    smoothing: float = 0.0
+    margin: float = 0.0
+    link: str = "reverse_kl"
+    length_weight: float = 1.0
+    sft_weight: float | None = None
+    sft_mean: str = "token_mean"
+    undesirable_weight: float = 1.0
+    lora_rank: int = 0
+    learning_rate: float = 1e-6
+    batch_size: int = 32
+    epochs: float = 1.0
+
+    def fit(self, model: Language, data: PreferenceData, run: Run) -> Language:  # type: ignore[override]
+        """Train on ``data.train``; without dropout, so that policy and reference start equal."""
+        self._check(data)
+        policy = run.state(model=adapt(model, self.lora_rank, run.seed).eval())
+        rows = data.train
+        name, sft_weight = WITH_LIKELIHOOD.get(self.loss, (self.loss, 0.0))
+        sft_weight = sft_weight if self.sft_weight is None else self.sft_weight
+        reference = None
+        if name not in REFERENCE_FREE:
+            asked = list(range(len(rows)))
+            sums = run.stage("reference", lambda shard: self._sums(policy, rows, shard), over=asked, size=64)
+            reference = torch.tensor(sums)  # [N, 2 or 4]: chosen, rejected, and under kto the two mismatched
+        run.optimize(
+            policy,
+            Optimizer(learning_rate=self.learning_rate, schedule="linear", warmup=0.1, max_grad_norm=1.0),
+        )
+        # KTO's reference point needs two rows: a last batch of one would have none.
+        for batch in run.batches(
+            range(len(rows)), self.batch_size, epochs=self.epochs, drop_last=name == "kto"
+        ):
+            fixed = None if reference is None else reference[batch.index].to(run.device)
+            prompts, answers = self._rows(policy, rows, batch.items)
+            token_logp = completion_log_probs(policy, prompts, answers, forward=run.forward)
+            sums_R, lengths_R = self._reduce(token_logp, answers), answers.lengths
+            if name == "kto" and fixed is not None:
+                terms = self._kto(sums_R, lengths_R, fixed, rows[batch.index], run)
+            else:
+                pair = Pair(
+                    *sums_R.chunk(2),
+                    *((None, None) if fixed is None else (fixed[:, 0], fixed[:, 1])),
+                    *lengths_R.chunk(2),
+                )
+                values = pairwise(
+                    name, pair, beta=self.beta, smoothing=self.smoothing, margin=self.margin, link=self.link
+                )
+                terms = {"preference": Loss(values, stats=reward_statistics(pair, self.beta))}
+            if sft_weight:
+                half = len(batch.items)
+                whole = sequence_sum(token_logp, answers.mask)[:half]
+                terms["sft"] = nll(whole, lengths_R[:half], self.sft_mean, weight=sft_weight)  # type: ignore[arg-type]
+            run.step(terms, tokens=int(answers.mask.sum()))
+        return policy
+
+    def _check(self, data: PreferenceData) -> None:
+        names = [*PAIRWISE, *WITH_LIKELIHOOD, "kto"]
+        if self.loss not in names:
+            raise CounterpointError(f"dpo: there is no loss {self.loss!r}; {nearest(self.loss, names)}")
+        if not data.train.paired and self.loss != "kto":
+            raise CounterpointError(
+                f"dpo: loss {self.loss!r} compares two answers to one prompt, and this data has single answers with a label; "
+                "use loss=kto"
+            )
+        if self.sft_mean not in ("token_mean", "sequence_mean"):
+            raise CounterpointError(f"dpo: sft_mean={self.sft_mean!r}; expected token_mean or sequence_mean")
+
+    def _rows(self, policy: Language, rows: Any, index: Sequence[int]) -> tuple[Tokens, Tokens]:
+        """Prompts and answers as one batch: all chosen, all rejected, and under kto the same answers behind other prompts."""
+        found: list[Preference] = [rows[int(i)] for i in index]
+        asked, said = [r.prompt for r in found], [r.chosen for r in found] + [r.rejected for r in found]
+        if self.loss == "kto":
+            # The answer of the row before, in the order of the data: which rows share a batch cannot change the reference.
+            before: list[Preference] = [rows[(int(i) - 1) % len(rows)] for i in index]
+            said += [r.chosen for r in before] + [r.rejected for r in before]
+        return policy.prompts(asked * (len(said) // len(asked))), policy.completions(said)
+
+    def _reduce(self, token_logp: Tensor, answers: Tokens) -> Tensor:
+        if self.length_weight == 1.0:
+            return sequence_sum(token_logp, answers.mask)
+        chosen, rejected = answers.lengths.chunk(2)
+        public = torch.minimum(chosen, rejected).repeat(2)
+        return desensitised_sum(token_logp, answers.mask, public, self.length_weight)
+
+    @torch.no_grad()
+    def _sums(self, policy: Language, rows: Any, shard: Sequence[int]) -> list[list[float]]:
+        prompts, answers = self._rows(policy, rows, shard)
+        sums = self._reduce(completion_log_probs(policy, prompts, answers), answers)
+        return sums.double().reshape(-1, len(shard)).T.tolist()
+
+    def _kto(
+        self, sums: Tensor, lengths: Tensor, fixed: Tensor, rows: list[Preference], run: Run
+    ) -> dict[str, Loss]:
+        has = torch.tensor([[bool(r.chosen), bool(r.rejected)] for r in rows], device=sums.device).T.reshape(
+            -1
+        )
+        ratio = (sums - fixed.T.reshape(-1).to(sums.dtype)).chunk(2)
+        mismatched = run.gather_constant(ratio[1][lengths.chunk(2)[1] > 1])
+        good = torch.arange(len(has), device=sums.device) < len(rows)
+        values = kto(
+            ratio[0],
+            good,
+            reference_point(mismatched),
+            beta=self.beta,
+            undesirable_weight=self.undesirable_weight,
+        )
+        kept = has.to(values.dtype)  # an unpaired row has one answer; the empty place counts for nothing
+        return {"kto": Loss(values * kept, counts=kept)}

@@ -1,0 +1,123 @@
+"""GKD: on-policy distillation with the generalised Jensen-Shannon divergence (arXiv 2306.13649, eq. 1 and algorithm 1).
+
+JSD_beta = beta KL(T || M) + (1 - beta) KL(S || M), M = (1 - beta) S + beta T; a share of the batches is the student's own
+samples, the others are the references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from counterpoint.data.language.problems import Problem, ProblemData, Problems
+from counterpoint.errors import CounterpointError
+from counterpoint.generation.sampler import Sampler
+from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, jsd
+from counterpoint.kernels.vocabulary import divergence
+from counterpoint.methods.base import Method
+from counterpoint.models.language.language import Language, adapt, load, same_vocabulary
+from counterpoint.models.tokens import Tokens, join
+from counterpoint.objectives.tokens import aggregate
+from counterpoint.pairs import demonstrations as shown
+from counterpoint.teachers.frozen import Frozen
+from counterpoint.teachers.hinted import Hinted
+from counterpoint.teachers.shadow import Teacher
+from counterpoint.teachers.stored import Stored, write
+from counterpoint.training import Optimizer, Run
+
+
+@dataclass(kw_only=True)
+class GKD(Method):
+    """Generalised knowledge distillation.
+
+    Attributes:
+        teacher: a larger model's folder or bundled name, with the student's vocabulary; empty means the student itself as
+            it was given, shown the reference solution.
+        beta: 0 forward KL, 1 reverse KL, between them the generalised Jensen-Shannon divergence.
+        on_policy: share of batches that the student samples itself; the others are the references.
+        temperature: of sampling; the divergence is at loss_temperature.
+        max_new_tokens: longest sampled completion.
+        store: write the teacher's answers on the references into this folder once, sparse and unbiased, and train from there;
+            needs on_policy 0 and beta 0.
+        template: wording of the prompt of a teacher that is shown the reference.
+        lora_rank: rank of the adapters that are trained; 0 trains every weight.
+    """
+
+    key: ClassVar[str] = "gkd"
+    search: ClassVar[dict[str, Any]] = {"learning_rate": (1e-5, 1e-3), "beta": [0.1, 0.5, 0.9]}
+
+    teacher: str = ""
+    beta: float = 0.5
+    on_policy: float = 0.5
+    temperature: float = 0.9
+    loss_temperature: float = 1.0
+    max_new_tokens: int = 1024
+    store: str = ""
+    template: str = shown.SHOWN
+    lora_rank: int = 64
+    learning_rate: float = 2e-5
+    batch_size: int = 16
+    epochs: float = 1.0
+
+    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:  # type: ignore[override]
+        """Distil the teacher into the model."""
+        if self.on_policy < 1 or not self.teacher:
+            shown.require_references(data.train.rows, self.key)
+        kind = FORWARD if self.beta == 0 else REVERSE if self.beta == 1 else jsd(self.beta)
+        sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
+        model = adapt(model, self.lora_rank, run.seed)
+        voice = self._voice(model, run)
+        if self.store:
+            voice = self._stored(voice, model, data.train, run)
+        model = run.state(model=model)
+        run.optimize(
+            model,
+            Optimizer(learning_rate=self.learning_rate, schedule="cosine", warmup=0.1, max_grad_norm=1.0),
+        )
+        for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
+            prompts = model.prompts([problem.prompt for problem in batch.items])
+            if float(torch.rand((), generator=run.rng)) < self.on_policy:
+                completions: Tokens = sampler(model, prompts, batch.random.uniform(self.max_new_tokens))
+            else:
+                completions = model.completions([problem.reference for problem in batch.items])
+            both, mask = join(prompts, completions), completions.mask.bool()
+            hidden = run.forward(model, both.ids, both.mask, last=completions.width)
+            answer = voice.answer(batch.items, completions, batch.index)
+            per_token = divergence(
+                model.scores(hidden), answer, kind, temperature=self.loss_temperature, mask=mask
+            )
+            run.step(aggregate(per_token, mask, "token_mean"), tokens=int(mask.sum()))
+        return model
+
+    def _voice(self, model: Language, run: Run) -> Teacher:
+        if not self.teacher:
+            shown.check_template(self.template, "prompt", "demonstration")
+            itself: Any = run.place(Frozen(model, at_once=run.micro_batch_size))
+            return Hinted(itself, lambda row: shown.with_demonstration(row, row.reference, self.template))
+        other = load(self.teacher)
+        same_vocabulary(model, other)
+        placed: Any = run.place(Frozen(other.requires_grad_(False), at_once=run.micro_batch_size))
+        return Hinted(placed, lambda row: row.prompt)
+
+    def _stored(self, voice: Teacher, model: Language, problems: Problems, run: Run) -> Stored:
+        if self.on_policy > 0 or self.beta != 0:
+            raise CounterpointError(
+                f"a stored teacher knows the references only, by forward KL; got on_policy={self.on_policy} and "
+                f"beta={self.beta}; set both to 0, or leave store empty"
+            )
+
+        def shards() -> Iterator[tuple[list[Problem], Tokens, Tensor]]:
+            for start in range(0, len(problems), 64):
+                rows = problems[start : start + 64]
+                said = model.completions([row.reference for row in rows])
+                yield rows, said, torch.arange(start, start + len(rows))
+
+        def make() -> str:
+            write(self.store, voice, shards(), temperature=self.loss_temperature, seed=run.seed)
+            return self.store
+
+        return Stored(run.stage("store", make))

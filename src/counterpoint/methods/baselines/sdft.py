@@ -1,0 +1,81 @@
+"""SDFT: on-policy self-distillation from oneself shown the solution (arXiv 2601.19897).
+
+L = E_{y ~ student(.|x)} mean_t D(student_t, teacher_t); the teacher is the same model with the reference in its prompt,
+its weights the moving average of the student's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from counterpoint.data.language.problems import ProblemData
+from counterpoint.generation.sampler import Sampler
+from counterpoint.kernels.vocabulary import divergence
+from counterpoint.methods.base import Method
+from counterpoint.models.language.language import Language, adapt
+from counterpoint.models.tokens import join
+from counterpoint.objectives.tokens import aggregate
+from counterpoint.pairs import demonstrations as shown
+from counterpoint.teachers.ema import Ema
+from counterpoint.teachers.frozen import Frozen
+from counterpoint.teachers.hinted import Hinted
+from counterpoint.training import Optimizer, Run
+
+
+@dataclass(kw_only=True)
+class SDFT(Method):
+    """Self-distillation fine-tuning.
+
+    Attributes:
+        divergence: "reverse" KL(student || teacher), "forward" KL(teacher || student), or another name of the core.
+        teacher: "ema" follows the student, "frozen" is the model as given, "student" is the student of this step.
+        ema_decay: how much of the average is kept at each step.
+        temperature: of sampling and of the divergence.
+        max_new_tokens: longest sampled completion.
+        template: wording of the teacher's prompt.
+        lora_rank: rank of the adapters that are trained; 0 trains every weight.
+    """
+
+    key: ClassVar[str] = "sdft"
+    search: ClassVar[dict[str, Any]] = {"learning_rate": (1e-5, 1e-3), "ema_decay": [0.95, 0.98, 0.99]}
+
+    divergence: Literal["forward", "reverse", "jeffreys", "tv", "hellinger"] = "reverse"
+    teacher: Literal["ema", "frozen", "student"] = "ema"
+    ema_decay: float = 0.99
+    temperature: float = 1.0
+    max_new_tokens: int = 1024
+    template: str = shown.SHOWN
+    lora_rank: int = 64
+    learning_rate: float = 2e-5
+    batch_size: int = 16
+    epochs: float = 1.0
+
+    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:  # type: ignore[override]
+        """Distil the model, shown the references, into the model that is not."""
+        shown.require_references(data.train.rows, self.key)
+        shown.check_template(self.template, "prompt", "demonstration")
+        sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
+        size, model = run.micro_batch_size, adapt(model, self.lora_rank, run.seed)
+        frozen: Any = run.place(Frozen(model, at_once=size)) if self.teacher == "frozen" else None
+        model = run.state(model=model)
+        decay = 0.0 if self.teacher == "student" else self.ema_decay
+        ema = run.state(teacher=Ema(model, decay, at_once=size)) if frozen is None else None
+        voice = Hinted(ema or frozen, lambda row: shown.with_demonstration(row, row.reference, self.template))
+        run.optimize(
+            model,
+            Optimizer(learning_rate=self.learning_rate, schedule="cosine", warmup=0.1, max_grad_norm=1.0),
+        )
+        for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
+            prompts = model.prompts([problem.prompt for problem in batch.items])
+            completions = sampler(model, prompts, batch.random.uniform(self.max_new_tokens))
+            both, mask = join(prompts, completions), completions.mask.bool()
+            hidden = run.forward(model, both.ids, both.mask, last=completions.width)
+            answer = voice.answer(batch.items, completions)
+            per_token = divergence(
+                model.scores(hidden), answer, self.divergence, temperature=self.temperature, mask=mask
+            )
+            run.step(aggregate(per_token, mask, "sequence_mean"), tokens=int(mask.sum()))
+            if ema is not None:
+                ema.follow(model)
+        return model

@@ -1,0 +1,51 @@
+"""Supervised fine-tuning: cross-entropy on the reference completions, L = -sum_t m_t log p(y_t | x, y_<t) / sum m_t."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from counterpoint.data.language.problems import ProblemData
+from counterpoint.kernels.vocabulary import log_probs
+from counterpoint.methods.base import Method
+from counterpoint.models.language.language import Language, adapt
+from counterpoint.models.tokens import join
+from counterpoint.objectives.preference.likelihood import nll
+from counterpoint.pairs.demonstrations import require_references
+from counterpoint.training import Optimizer, Run
+
+
+@dataclass(kw_only=True)
+class SFT(Method):
+    """Imitate the references.
+
+    Attributes:
+        reduction: "token_mean" weighs every token alike, "sequence_mean" every completion.
+        lora_rank: rank of the adapters that are trained; 0 trains every weight.
+    """
+
+    key: ClassVar[str] = "sft"
+    search: ClassVar[dict[str, Any]] = {"learning_rate": (1e-5, 1e-3)}
+
+    reduction: Literal["token_mean", "sequence_mean"] = "token_mean"
+    lora_rank: int = 64
+    learning_rate: float = 2e-5
+    batch_size: int = 16
+    epochs: float = 1.0
+
+    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:  # type: ignore[override]
+        """Train on prompt and reference of every problem."""
+        require_references(data.train.rows, self.key)
+        model = run.state(model=adapt(model, self.lora_rank, run.seed))
+        run.optimize(
+            model,
+            Optimizer(learning_rate=self.learning_rate, schedule="cosine", warmup=0.1, max_grad_norm=1.0),
+        )
+        for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
+            prompts = model.prompts([problem.prompt for problem in batch.items])
+            completions = model.completions([problem.reference for problem in batch.items])
+            both, mask = join(prompts, completions), completions.mask.bool()
+            hidden = run.forward(model, both.ids, both.mask, last=completions.width)
+            logp = log_probs(model.scores(hidden), completions.ids, mask=mask)
+            run.step(nll(logp.sum(1), mask.sum(1), self.reduction), tokens=int(mask.sum()))
+        return model

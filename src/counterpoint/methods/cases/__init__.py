@@ -1,1 +1,0 @@
-"""One file per method: CASE, the small real reproduction that `counterpoint reproduce` runs."""

@@ -1,0 +1,1 @@
+"""Recommenders of users and items."""

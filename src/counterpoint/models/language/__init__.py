@@ -1,0 +1,1 @@
+"""Causal language models: scoring, adapters, shared prompts."""

@@ -1,0 +1,66 @@
+"""Low-rank adapters on a language model, through PEFT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from counterpoint.errors import CounterpointError, MissingExtra
+
+if TYPE_CHECKING:
+    from counterpoint.models.language.language import Language
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Low-rank adapters through PEFT; the base weights stay frozen.
+
+    Attributes:
+        rank: width of the adapters.
+        alpha: their scale is ``alpha / rank``.
+        dropout: on the adapters' input, in training only.
+        targets: names of the linear layers that get one; "all" means every linear layer but the head.
+    """
+
+    rank: int = 64
+    alpha: float = 128.0
+    dropout: float = 0.05
+    targets: tuple[str, ...] | str = "all"
+
+
+def attach(causal: Any, lora: LoRA, seed: int = 0) -> Any:
+    """Return a transformers model with fresh adapters around it; the seed decides their initial values.
+
+    Raises:
+        CounterpointError: targets that the model does not have.
+        MissingExtra: PEFT is not installed.
+    """
+    try:
+        import peft
+    except ImportError:
+        raise MissingExtra("peft", "language") from None
+    config = peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]
+        lora_dropout=lora.dropout,
+        target_modules="all-linear" if lora.targets == "all" else list(lora.targets),
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            return peft.get_peft_model(causal, config)
+        except ValueError as error:
+            raise CounterpointError(f"LoRA targets {lora.targets!r} do not fit this model: {error}") from None
+
+
+def adapt(model: Language, rank: int, seed: int = 0) -> Language:
+    """Put adapters of a rank on (alpha twice the rank, dropout 0.05, every linear layer but the head); 0 leaves it be.
+
+    A model that brings adapters along keeps them.
+    """
+    if rank < 0:
+        raise CounterpointError(f"lora_rank={rank}: expected 0 (train every weight) or a rank such as 64")
+    return model if rank == 0 or model.adapted else model.with_lora(LoRA(rank=rank, alpha=2.0 * rank), seed)

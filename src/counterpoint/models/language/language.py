@@ -1,0 +1,269 @@
+"""Any causal language model of transformers as one module: tokens in, the hidden states that feed its head out.
+
+Knows: chat templates, padding, the head's bias, scale and soft-cap; adapters, folders, vocabularies and shared prompts
+have modules of their own. Does not know: sampling, losses, training. B rows, L positions, T completion positions, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from counterpoint.errors import CounterpointError
+from counterpoint.kernels.scores import Head, dense
+from counterpoint.models import model_folders, tokens
+from counterpoint.models.language import prompt_groups
+from counterpoint.models.language.adapters import LoRA, adapt, attach
+from counterpoint.models.tokens import Tokens
+from counterpoint.models.vocabularies import same_vocabulary
+
+__all__ = ["Language", "LoRA", "Message", "Prompt", "adapt", "load", "same_vocabulary"]
+
+Message = dict[str, str]
+Prompt = str | list[Message]
+
+
+class Language(nn.Module):
+    """A causal language model with its tokenizer.
+
+    Args:
+        causal: a transformers causal model, or a PEFT model around one.
+        tokenizer: its tokenizer.
+
+    >>> from counterpoint.models.language.characters import tiny
+    >>> model = tiny(seed=0)
+    >>> prompts = model.prompts(["1+1=", "20+2="])
+    >>> prompts.lengths.tolist()
+    [6, 7]
+    >>> model(prompts.ids, prompts.mask).shape
+    torch.Size([2, 7, 32])
+    """
+
+    def __init__(self, causal: nn.Module, tokenizer: Any) -> None:
+        super().__init__()
+        self.causal: Any = causal
+        self.tokenizer = tokenizer
+
+    @property
+    def base(self) -> Any:
+        """The transformers model, with adapters in place when there are any."""
+        return self.causal.get_base_model() if self.adapted else self.causal
+
+    @property
+    def backbone(self) -> Any:
+        """What makes hidden states: the transformers model without its head."""
+        return self.base.base_model
+
+    @property
+    def adapted(self) -> bool:
+        """Whether LoRA adapters are on."""
+        return hasattr(self.causal, "peft_config") and hasattr(self.causal, "get_base_model")
+
+    @property
+    def config(self) -> Any:
+        """The transformers configuration."""
+        return self.base.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def limit(self) -> int | None:
+        """Longest sequence the model's positions reach, if it says so."""
+        return getattr(self.config, "max_position_embeddings", None)
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """Ids that end a completion."""
+        given = getattr(getattr(self.base, "generation_config", None), "eos_token_id", None)
+        given = [] if given is None else [given] if isinstance(given, int) else list(given)
+        if self.tokenizer.eos_token_id is not None:
+            given.append(self.tokenizer.eos_token_id)
+        if not given:
+            raise CounterpointError(
+                "the tokenizer has no end-of-sequence token, so no completion could end; "
+                "set tokenizer.eos_token and save the folder again"
+            )
+        return tuple(dict.fromkeys(given))
+
+    def forward(
+        self, ids_BL: Tensor, mask_BL: Tensor, last: int | None = None, share: bool = False
+    ) -> Tensor:
+        """Return the hidden states after the final norm, those that the head reads.
+
+        Args:
+            ids_BL: [B, L] token ids.
+            mask_BL: [B, L], 0 on padding (left, right or both).
+            last: return only the ``last`` positions that predict the last ``last`` tokens.
+            share: rows with the same tokens before the last ones go through together (``prompt_groups`` says when).
+
+        Returns:
+            [B, L, D]; position t predicts token t + 1. With ``last=T``: [B, T, D], position t predicts token L - T + t.
+        """
+        if share and last is not None and last < ids_BL.shape[1]:
+            states_BTD = prompt_groups.shared_states(self.backbone, ids_BL, mask_BL, last)
+            if states_BTD is not None:
+                return states_BTD
+        given: dict[str, Any] = {"input_ids": ids_BL, "attention_mask": mask_BL, "use_cache": False}
+        backbone = self.backbone
+        if "position_ids" in inspect.signature(backbone.forward).parameters:
+            given["position_ids"] = tokens.positions(mask_BL)
+        hidden_BLD = backbone(**given).last_hidden_state
+        if last is None:
+            return hidden_BLD
+        if last >= hidden_BLD.shape[1]:
+            raise CounterpointError(
+                f"last={last} of {hidden_BLD.shape[1]} positions: the first token of a row is predicted by nothing; "
+                "put a prompt in front"
+            )
+        return hidden_BLD[:, -last - 1 : -1]
+
+    def decode(self, ids_BL: Tensor, mask_BL: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
+        """One decoding step: logits [B, V] after the last of ``ids_BL``, and the grown key/value cache.
+
+        Args:
+            ids_BL: the tokens that the cache does not hold yet.
+            mask_BL: the mask over the cache's positions and these.
+            cache: what the step before returned; None at the prompt.
+        """
+        new = ids_BL.shape[1]
+        given: dict[str, Any] = {"attention_mask": mask_BL, "past_key_values": cache, "use_cache": True}
+        backbone = self.backbone
+        if "position_ids" in inspect.signature(backbone.forward).parameters:
+            given["position_ids"] = tokens.positions(mask_BL)[:, -new:]
+        out = backbone(input_ids=ids_BL, **given)
+        return dense(self.scores(out.last_hidden_state[:, -1])), out.past_key_values
+
+    @property
+    def head(self) -> Any:
+        """The output layer, [V, D] weight and an optional bias."""
+        layer = self.base.get_output_embeddings()
+        if layer is None or not hasattr(layer, "weight"):
+            raise CounterpointError(
+                f"{type(self.base).__name__} has no plain linear output layer; give a causal language model"
+            )
+        return layer
+
+    def scores(self, hidden: Tensor) -> Head:
+        """Hidden states [..., D] with this model's head: what every vocabulary loss takes; no logits are formed."""
+        scale = getattr(self.config, "logit_scale", None)
+        if scale is None and getattr(self.config, "logits_scaling", None):
+            scale = 1.0 / self.config.logits_scaling
+        bias, cap = getattr(self.head, "bias", None), getattr(self.config, "final_logit_softcapping", None)
+        return Head(hidden, self.head.weight, bias, 1.0 if scale is None else float(scale), cap)
+
+    def prompts(self, texts: Sequence[Prompt], *, width: int | None = None) -> Tokens:
+        """Tokenise prompts, left-padded: through the chat template when there is one, ready for the model's turn.
+
+        Args:
+            texts: plain strings (one user turn each) or lists of ``{"role": ..., "content": ...}``.
+            width: pad to this many positions.
+
+        Raises:
+            CounterpointError: a prompt longer than the model's positions; nothing is ever cut in silence.
+        """
+        rows = self._encode(
+            [self._prompt_text(text) for text in texts], special=not self.tokenizer.chat_template
+        )
+        self._check(rows)
+        return tokens.pad(rows, side="left", fill=self.pad_id, width=width).to(self.device)
+
+    def completions(self, texts: Sequence[str], *, width: int | None = None) -> Tokens:
+        """Tokenise completions, right-padded, each with the end-of-sequence token, which belongs to the completion."""
+        rows = [[*row, self.end_id] for row in self._encode(list(texts), special=False)]
+        self._check(rows)
+        return tokens.pad(rows, side="right", fill=self.pad_id, width=width).to(self.device)
+
+    def texts(self, completions: Tokens) -> list[str]:
+        """Decode token rows into text, without special tokens."""
+        return [self.tokenizer.decode(row, skip_special_tokens=True) for row in completions.rows()]
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills padding; masks, never ids, say what is padding."""
+        pad = self.tokenizer.pad_token_id
+        return self.end_id if pad is None else pad
+
+    @property
+    def end_id(self) -> int:
+        """The id that a reference completion ends with."""
+        end = self.tokenizer.eos_token_id
+        return self.stops[0] if end is None else end
+
+    def _prompt_text(self, prompt: Prompt) -> str:
+        if self.tokenizer.chat_template:
+            messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+            return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        if isinstance(prompt, str):
+            return prompt
+        return "\n".join(message["content"] for message in prompt)
+
+    def _encode(self, texts: list[str], *, special: bool) -> list[list[int]]:
+        return self.tokenizer(texts, add_special_tokens=special)["input_ids"] if texts else []
+
+    def _check(self, rows: list[list[int]]) -> None:
+        longest = max(map(len, rows), default=0)
+        if self.limit is not None and longest >= self.limit:
+            raise CounterpointError(
+                f"a text of {longest} tokens does not fit this model's {self.limit} positions; "
+                "shorten it or drop the row, e.g. with the option max_characters of the data"
+            )
+        size = self.head.weight.shape[0]
+        highest = max((max(row) for row in rows if row), default=0)
+        if highest >= size:
+            raise CounterpointError(
+                f"the tokenizer emitted id {highest}, but the model's head has {size} rows: they are not from one folder"
+            )
+
+    def with_lora(self, lora: LoRA, seed: int = 0) -> Language:
+        """Return this model with fresh adapters (a no-op at the start: B is 0); only they are trainable."""
+        if self.adapted:
+            raise CounterpointError("this model has adapters already; merge them first: model.merged()")
+        return Language(attach(self.causal, lora, seed), self.tokenizer)
+
+    def merged(self) -> Language:
+        """Return a copy with the adapters added into the weights; the model itself when there are none."""
+        if not self.adapted:
+            return self
+        return Language(copy.deepcopy(self.causal).merge_and_unload(), self.tokenizer)
+
+    def save(self, folder: Path | str, *, adapter: bool = False) -> Path:
+        """Write an ordinary folder: safetensors, config, tokenizer. It appears whole or not at all.
+
+        Args:
+            folder: where; replaced when it exists and holds a model.
+            adapter: write only the adapters (PEFT's folder) instead of merged weights.
+        """
+        if adapter and not self.adapted:
+            raise CounterpointError(
+                "adapter=True, but this model was trained in full; save it with adapter=False"
+            )
+        return model_folders.write(folder, self.causal if adapter else self.merged().causal, self.tokenizer)
+
+
+def load(
+    spec: str | Path, *, lora: LoRA | None = None, seed: int = 0, dtype: torch.dtype | None = None
+) -> Language:
+    """Load a transformers folder, an adapter folder, or a bundled model's name.
+
+    Args:
+        spec: a folder written by ``save_pretrained``, or a bundled name such as "smollm2-135m-instruct".
+        lora: put fresh adapters on.
+        seed: of the adapters' initial values.
+        dtype: of the weights; float32 by default, which is what full training wants.
+
+    Raises:
+        CounterpointError: neither a folder nor a bundled name; a folder without a causal model.
+        MissingExtra: transformers or peft is not installed.
+    """
+    model = Language(*model_folders.read(spec, dtype))
+    model.stops  # noqa: B018  (fails here, with its lesson, and not in the middle of a run)
+    return model if lora is None else model.with_lora(lora, seed)

@@ -1,0 +1,253 @@
+"""Any transformers encoder as a text encoder: a folder, a bundled name, or a small one built from nothing.
+
+Sentence vectors are the mean of the last states. Saved as an ordinary transformers folder with its tokenizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from counterpoint import bundled
+from counterpoint.errors import CounterpointError, MissingExtra
+from counterpoint.models.text.encoder import Out, pooled
+from counterpoint.models.tokens import Tokens
+
+LIMIT = 128
+"""Longest text in tokens unless said otherwise; a model's own positions may allow less."""
+
+
+class TransformerText(nn.Module):
+    """A transformers encoder with its tokenizer, behind the interface of ``models.text``.
+
+    Args:
+        net: what ``AutoModel`` gives. tokenizer: its tokenizer. limit: longest text in tokens.
+    """
+
+    words: Tensor
+
+    def __init__(self, net: Any, tokenizer: Any, limit: int = LIMIT) -> None:
+        super().__init__()
+        self.net: Any = net
+        self.tokenizer = tokenizer
+        if tokenizer.pad_token_id is None:
+            raise CounterpointError(
+                f"the tokenizer of {type(net).__name__} has no padding token; set tokenizer.pad_token and save the folder again"
+            )
+        config: Any = net.config
+        if getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False):
+            raise CounterpointError(
+                f"{type(net).__name__} is no encoder; give a model such as BERT, RoBERTa, DeBERTa or MiniLM"
+            )
+        reach = int(getattr(config, "max_position_embeddings", limit) or limit)
+        # RoBERTa numbers its positions from padding_idx + 1 on, so its table holds two more rows than a text may have tokens.
+        offset = 2 if "roberta" in str(getattr(config, "model_type", "")) else 0
+        self.limit = min(limit, reach - offset) if reach > offset else limit
+        self.num_features = self.state_width = int(config.hidden_size)
+        table = self.net.get_input_embeddings().weight
+        self.width, self.vocabulary_size = int(table.shape[1]), int(table.shape[0])
+        self.pad_id = int(tokenizer.pad_token_id)
+        mask_id = tokenizer.mask_token_id
+        self.mask_id = int(mask_id if mask_id is not None else self.pad_id)
+        self.register_buffer("words", _whole_words(tokenizer, self.vocabulary_size), persistent=False)
+
+    @property
+    def config(self) -> Any:
+        """The transformers configuration."""
+        return self.net.config
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """Ids with the model's markers around each text, [B, L]."""
+        given = self.tokenizer(
+            list(texts),
+            padding=True,
+            truncation=True,
+            max_length=self.limit,
+            padding_side="right",
+            return_tensors="pt",
+        )
+        return Tokens(given["input_ids"], given["attention_mask"])
+
+    def vectors(self, ids: Tensor) -> Tensor:
+        """[...] ids -> [..., E] rows of the word table."""
+        return self.net.get_input_embeddings()(ids)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """[B, L] -> [B, L, E]: words, positions and types summed, as they enter the first normalisation."""
+        norm = _first_norm(self.net)
+        if norm is None:
+            return self.vectors(ids)
+        kept: list[Tensor] = []
+        hook = norm.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
+        try:
+            self.net.embeddings(input_ids=ids)
+        finally:
+            hook.remove()
+        return kept[0]
+
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        """[B, L, H] -> [B, H], the mean over real tokens."""
+        return pooled(states, mask)
+
+    def forward(
+        self, ids: Tensor, mask: Tensor, *, embedded: Tensor | None = None, out: Out = "sentence"
+    ) -> Tensor:
+        """[B, L] ids and mask -> sentence vectors [B, H], or token states [B, L, H] with ``out="tokens"``."""
+        if out == "logits":
+            raise CounterpointError('an encoder has no classes; out="logits" is for a TextClassifier')
+        norm = _first_norm(self.net)
+        if embedded is not None and norm is None:
+            states = self.net(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+        else:
+            with _replaced(norm, embedded):
+                states = self.net(input_ids=ids, attention_mask=mask).last_hidden_state
+        return states if out == "tokens" else pooled(states, mask)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write an ordinary transformers folder: weights as safetensors, configuration, tokenizer."""
+        self.net.save_pretrained(folder, safe_serialization=True)
+        self.tokenizer.save_pretrained(folder)
+
+
+def open_transformer(spec: str | Path, limit: int = LIMIT) -> TransformerText:
+    """Open a transformers folder or a bundled encoder such as "bert-tiny" or "minilm-l6".
+
+    Raises:
+        MissingExtra: transformers is not installed.
+        CounterpointError: a folder without tokenizer, or of a model that is no encoder.
+    """
+    try:
+        import transformers
+        from transformers import AutoModel, AutoTokenizer
+    except ImportError:
+        raise MissingExtra("transformers", "language") from None
+    folder = Path(spec) if Path(spec).is_dir() else bundled.path(str(spec))
+    transformers.utils.logging.disable_progress_bar()
+    level = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()  # it would report the pooler and heads that are not wanted
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # a pooler that the folder lacks is drawn at random, and never used
+            net = AutoModel.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise CounterpointError(
+            f"{folder} cannot be opened as a text encoder with its tokenizer: {' '.join(str(error).split())[:300]}; give a folder "
+            "that save_pretrained of a transformers encoder and its tokenizer wrote"
+        ) from error
+    finally:
+        transformers.utils.logging.set_verbosity(level)
+    if getattr(net, "pooler", None) is not None:
+        net.pooler = None  # states are pooled here; an unused pooler would get no gradient
+    return TransformerText(net, tokenizer, limit)
+
+
+def word_tokenizer(words: Sequence[str], limit: int = LIMIT) -> Any:
+    """A tokenizer of whole words in lower case, with BERT's markers: padding is 0.
+
+    Raises:
+        MissingExtra: transformers is not installed.
+    """
+    try:
+        import tokenizers
+        from transformers import PreTrainedTokenizerFast
+    except ImportError:
+        raise MissingExtra("transformers", "language") from None
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    ids = {word: number for number, word in enumerate([*special, *words])}
+    raw = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token="[UNK]"))
+    raw.normalizer = tokenizers.normalizers.Lowercase()
+    raw.pre_tokenizer = tokenizers.pre_tokenizers.Split(
+        tokenizers.Regex(r"[\p{L}\p{N}]+(?:'[\p{L}\p{N}]+)*"), "removed", invert=True
+    )
+    raw.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=limit,
+    )
+
+
+def fresh_transformer(
+    words: Sequence[str],
+    *,
+    layers: int = 2,
+    width: int = 128,
+    heads: int = 2,
+    limit: int = LIMIT,
+    dropout: float = 0.1,
+    seed: int = 0,
+) -> TransformerText:
+    """A small BERT over whole words, its weights drawn from ``seed``.
+
+    Args:
+        words: the vocabulary, in lower case. layers, width, heads, dropout: of the network. limit: longest text in tokens.
+    """
+    try:
+        from transformers import BertConfig, BertModel
+    except ImportError:
+        raise MissingExtra("transformers", "language") from None
+    fast = word_tokenizer(words, limit)
+    config = BertConfig(
+        vocab_size=len(fast),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        max_position_embeddings=limit,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        pad_token_id=0,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return TransformerText(BertModel(config, add_pooling_layer=False), fast, limit)
+
+
+def _first_norm(net: Any) -> nn.Module | None:
+    """The normalisation at the end of a model's input embeddings, where it has one by a known name."""
+    embeddings = getattr(net, "embeddings", None)
+    for name in ("LayerNorm", "layer_norm", "norm"):
+        found = getattr(embeddings, name, None)
+        if isinstance(found, nn.Module):
+            return found
+    return None
+
+
+@contextmanager
+def _replaced(norm: nn.Module | None, embedded: Tensor | None) -> Iterator[None]:
+    """While this lasts, ``norm`` reads ``embedded`` in place of what it is given."""
+    if embedded is None or norm is None:
+        yield
+        return
+    hook = norm.register_forward_pre_hook(lambda _, given: (embedded, *given[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _whole_words(tokenizer: Any, size: int) -> Tensor:
+    """[V] bool: ids whose token is a run of letters that starts a word."""
+    tokens = tokenizer.convert_ids_to_tokens(list(range(min(size, len(tokenizer)))))
+    # Word pieces mark the middle of a word (##ing), SentencePiece and byte-level BPE its start (▁, Ġ).
+    marked = any(str(token).startswith(("▁", "Ġ")) for token in tokens)
+    special = set(tokenizer.all_special_tokens)
+    found = torch.zeros(size, dtype=torch.bool)
+    for number, token in enumerate(tokens):
+        token = str(token)
+        starts = token[:1] in "▁Ġ" if marked else not token.startswith("##")
+        bare = token.lstrip("▁Ġ")
+        found[number] = starts and token not in special and len(bare) > 2 and bare.isalpha()
+    return found

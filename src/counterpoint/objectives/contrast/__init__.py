@@ -1,0 +1,1 @@
+"""Contrast without labels: InfoNCE and its kin."""

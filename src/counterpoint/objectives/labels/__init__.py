@@ -1,0 +1,1 @@
+"""Contrast and classification with labels."""

@@ -1,0 +1,1 @@
+"""Preferences, likelihood and policy gradients."""

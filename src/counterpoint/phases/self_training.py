@@ -1,0 +1,159 @@
+"""What methods that train on their own ranked answers share: the solved seed, the pairs, the pairs' log-probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor
+
+from counterpoint.data.language.problems import Problem, Problems
+from counterpoint.errors import CounterpointError
+from counterpoint.generation.answers import Answer, several_answers
+from counterpoint.generation.sampler import Sampler
+from counterpoint.judges.intrinsic import answer_log_probs
+from counterpoint.models.language.language import Language
+from counterpoint.models.language.likelihood import as_completions, completion_log_probs
+from counterpoint.objectives.preference.likelihood import nll
+from counterpoint.objectives.preference.preference import Pair
+from counterpoint.objectives.tokens import sequence_sum
+from counterpoint.training import Optimizer, Run
+
+SHARD = 16
+"""Prompts per durable shard: what a crash can cost, and what goes through the model together (times the answers)."""
+
+
+class Made(TypedDict):
+    """A pair a model made of its own answers: which prompt, both answers, their log-probabilities when judged."""
+
+    prompt: int
+    chosen: Answer
+    rejected: Answer
+    chosen_logp: float
+    rejected_logp: float
+
+
+def seed_and_prompts(
+    rows: Problems, seed_examples: int | None, rounds: int, *, verified: bool = False
+) -> tuple[list[Problem], list[list[Problem]]]:
+    """Split training problems into solved ones to start from and, evenly over rounds, prompts to answer.
+
+    With ``seed_examples`` the first so many solved problems are the seed and everything else is prompts. Without, all
+    solved problems are the seed; prompts are those without a solution, or all when none is.
+    """
+    solved = [row for row in rows if row.reference]
+    if seed_examples is None:
+        seed, asked = solved, [row for row in rows if not row.reference] or list(rows)
+    else:
+        if seed_examples > len(solved):
+            raise CounterpointError(
+                f"seed_examples={seed_examples}, and {len(solved)} training problems have a solution; lower it or add solutions"
+            )
+        seed = solved[:seed_examples]
+        taken = {id(row) for row in seed}
+        asked = [row for row in rows if id(row) not in taken]
+    if verified and not all(row.answer for row in asked):
+        raise CounterpointError(
+            "judge=verifier compares answers with the data's, and some problems have none; use judge=intrinsic"
+        )
+    if len(asked) < rounds:
+        raise CounterpointError(
+            f"{len(asked)} prompts do not fill {rounds} rounds; give more problems, or lower rounds"
+        )
+    return seed, [asked[r::rounds] for r in range(rounds)]
+
+
+def sample_answers(
+    run: Run, policy: Language, problems: Sequence[Problem], count: int, sampler: Sampler, part: int
+) -> list[list[Answer]]:
+    """Sample ``count`` answers to every problem of the round's part, as a durable stage."""
+
+    def sampled(shard: Sequence[int]) -> list[list[Answer]]:
+        prompts = [problems[i].prompt for i in shard]
+        return several_answers(policy, prompts, count, sampler, seed=1000 * run.seed + part, numbers=shard)
+
+    return run.stage("sample", sampled, over=range(len(problems)), size=SHARD)
+
+
+def judge_answers(
+    run: Run, judges: Sequence[Any], problems: Sequence[Problem], drawn: Sequence[Sequence[Answer]]
+) -> tuple[list[Tensor], Tensor]:
+    """Ask models for the log-probabilities of the answers, as a durable stage: one [P, N] per judge, and lengths [P, N]."""
+
+    def judged(shard: Sequence[int]) -> list[Tensor]:
+        prompts, said = [problems[i].prompt for i in shard], [[a["ids"] for a in drawn[i]] for i in shard]
+        found = [answer_log_probs(judge, prompts, said) for judge in judges]
+        return list(torch.stack([*(sums for sums, _ in found), found[0][1].double()], 1))
+
+    opinions = torch.stack(run.stage("judge", judged, over=range(len(problems)), size=SHARD)).unbind(1)
+    return list(opinions[:-1]), opinions[-1]
+
+
+def learn_seed(
+    policy: Language, seed: list[Problem], run: Run, learning_rate: float, size: int, epochs: float
+) -> None:
+    """Supervised training on solved problems; nothing happens without any, or with 0 epochs."""
+    if not seed or not epochs:
+        return
+    run.optimize(
+        policy,
+        Optimizer(
+            learning_rate=learning_rate, weight_decay=0.01, schedule="cosine", warmup=0.1, max_grad_norm=1.0
+        ),
+    )
+    for batch in run.batches(seed, size, epochs=epochs, name="seed"):
+        prompts = policy.prompts([row.prompt for row in batch.items])
+        solutions = policy.completions([row.reference for row in batch.items])
+        token_logp = completion_log_probs(policy, prompts, solutions, forward=run.forward)
+        run.step(
+            nll(sequence_sum(token_logp, solutions.mask), solutions.lengths), tokens=int(solutions.mask.sum())
+        )
+
+
+def pairs_from(
+    drawn: Sequence[Sequence[Answer]],
+    logp_PN: Tensor,
+    rewards_PN: Tensor,
+    valid_PN: Tensor,
+    best_P: Tensor,
+    worst_P: Tensor,
+) -> list[Made]:
+    """Make one pair per prompt; prompts whose answers are all the same, or equally good, make none."""
+    pairs = []
+    for at, (best, worst) in enumerate(zip(best_P.tolist(), worst_P.tolist())):
+        distinct = bool(valid_PN[at, best]) and bool(valid_PN[at, worst]) and best != worst
+        if distinct and rewards_PN[at, best] > rewards_PN[at, worst]:
+            pairs.append(
+                Made(
+                    prompt=at,
+                    chosen=drawn[at][best],
+                    rejected=drawn[at][worst],
+                    chosen_logp=float(logp_PN[at, best]),
+                    rejected_logp=float(logp_PN[at, worst]),
+                )
+            )
+    return pairs
+
+
+def label_precision(pairs: Sequence[Made], problems: Sequence[Problem], scored: Problems) -> float:
+    """Share of pairs whose chosen answer is right and whose rejected one is wrong; NaN where nobody knows."""
+    known = [pair for pair in pairs if problems[pair["prompt"]].answer]
+    if not known:
+        return float("nan")
+
+    def right(answer: Answer, pair: Made) -> bool:
+        return scored.score(answer["text"], problems[pair["prompt"]]) >= 1.0
+
+    return sum(right(p["chosen"], p) and not right(p["rejected"], p) for p in known) / len(known)
+
+
+def pair_of(policy: Language, items: Sequence[Made], problems: Sequence[Problem], run: Run) -> Pair:
+    """Log-probabilities of a batch of pairs under the policy; the reference's are those the answers were judged with."""
+    prompts = policy.prompts([problems[item["prompt"]].prompt for item in items] * 2)
+    answers = as_completions(
+        policy, [item["chosen"]["ids"] for item in items] + [item["rejected"]["ids"] for item in items]
+    )
+    sums = sequence_sum(completion_log_probs(policy, prompts, answers, forward=run.forward), answers.mask)
+    fixed = [sums.new_tensor([item[name] for item in items]) for name in ("chosen_logp", "rejected_logp")]
+    return Pair(*sums.chunk(2), *fixed, *answers.lengths.chunk(2))

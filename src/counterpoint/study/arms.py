@@ -1,0 +1,143 @@
+"""From a method's key, data and limits to the recipe of a run and the arms of a study. Loads no torch by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterpoint.errors import CounterpointError, nearest
+from counterpoint.methods import catalog
+from counterpoint.study.recipe import GIVEN, Recipe, Trainable, recipe_of
+
+if TYPE_CHECKING:
+    from counterpoint.study.plan import Entry
+
+
+def build(method: str | Trainable, settings: Mapping[str, Any] | None = None) -> Trainable:
+    """A method from its key and settings; a built one is returned as it is.
+
+    Raises:
+        CounterpointError: an unknown key or setting (with the nearest name), a planned method, settings given twice.
+    """
+    if isinstance(method, str):
+        return catalog.load(method).settings(**(settings or {}))
+    if settings:
+        raise CounterpointError(
+            f"settings={dict(settings)} beside a built {type(method).__name__}; set them on the method itself"
+        )
+    return method
+
+
+def kind_of(method: Trainable, kind: str | None = None) -> str:
+    """The kind of data a method learns from: the one given, or the catalog's."""
+    return kind or catalog.row(method.key).kind
+
+
+def recipe(
+    method: Trainable,
+    *,
+    data: Any,
+    model: Any = None,
+    kind: str | None = None,
+    data_options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    examples: int | None = None,
+    tokens: int | None = None,
+    seconds: float | None = None,
+    precision: str = "no",
+    micro_batch_size: int | None = None,
+    splits: Sequence[str] = ("test",),
+    before: bool = False,
+) -> Recipe:
+    """The recipe of one run. ``data`` and ``model`` are names or paths, or objects (then named ``GIVEN``)."""
+    from counterpoint.tasks.task import task
+
+    if precision not in ("no", "bf16", "fp16"):
+        raise CounterpointError(f"precision='{precision}'; expected no (fp32), bf16 or fp16")
+    if not 0 <= seed < 1000:
+        raise CounterpointError(
+            f"seed={seed}; give a whole number from 0 to 999 (larger ones are for tuning)"
+        )
+    kind = kind_of(method, kind)
+    limits = {"steps": steps, "examples": examples, "tokens": tokens, "seconds": seconds}
+    for name, limit in limits.items():
+        if limit is not None and not limit > 0:
+            raise CounterpointError(f"{name}={limit}; give a number above 0, or leave it out")
+    digest = None
+    if model is not None and not isinstance(model, str | Path):
+        from counterpoint.study.single import weights_digest
+
+        digest = weights_digest(model)
+    return recipe_of(
+        method,
+        kind,
+        data=_named(data),
+        data_options=dict(data_options or {}),
+        model=task(kind).default_model if model is None else _named(model),
+        model_given=digest,
+        seed=seed,
+        budget={name: limit for name, limit in limits.items() if limit is not None},
+        precision=precision,
+        micro_batch_size=micro_batch_size,
+        splits=tuple(splits),
+        before=before,
+    )
+
+
+def entries(
+    methods: Iterable[str | Trainable] | Mapping[str, str | Trainable],
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    **rest: Any,
+) -> list[Entry]:
+    """The arms of a study, one for each method.
+
+    Args:
+        methods: keys or built methods; a mapping names the arms, so that a method may come twice.
+        settings: arm -> settings, for arms that are keys.
+        rest: as for ``recipe``.
+    """
+    from counterpoint.study.plan import Entry
+    from counterpoint.study.reproduce import usable
+
+    named: Mapping[str, str | Trainable] = (
+        methods
+        if isinstance(methods, Mapping)
+        else {(m if isinstance(m, str) else m.key): m for m in _once(methods)}
+    )
+    for name in settings or {}:
+        if name not in named:
+            raise CounterpointError(
+                f"settings for '{name}', which is not in the comparison; {nearest(name, named)}"
+            )
+    built = {name: build(m, (settings or {}).get(name)) for name, m in named.items()}
+    kinds = {kind_of(m, rest.get("kind")) for m in built.values()}
+    if len(kinds) > 1:
+        told = ", ".join(f"{name} learns from {kind_of(m)}" for name, m in built.items())
+        raise CounterpointError(f"these cannot be compared on the same data: {told}")
+    return [
+        Entry(
+            name=name,
+            recipe=recipe(m, **rest),
+            tune=usable(m.search, (settings or {}).get(name, {})),
+            title=catalog.row(m.key).title if m.key in catalog.rows() else "",
+            baseline=m.key in catalog.rows() and catalog.row(m.key).baseline,
+        )
+        for name, m in built.items()
+    ]
+
+
+def _named(given: Any) -> str:
+    return str(given) if isinstance(given, str | Path) else GIVEN
+
+
+def _once(methods: Iterable[str | Trainable]) -> list[str | Trainable]:
+    listed: list[str | Trainable] = [methods] if isinstance(methods, str) else list(methods)
+    keys = [m if isinstance(m, str) else m.key for m in listed]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise CounterpointError(
+                f"'{key}' is given twice; name the arms: compare({{'small': ..., 'large': ...}})"
+            )
+    return listed

@@ -1,0 +1,1 @@
+"""Draws runs and studies as one HTML page."""

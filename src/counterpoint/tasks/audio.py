@@ -1,0 +1,86 @@
+"""Audio: labelled clips told apart; how often they are recognised, and how the classes lie in the representation."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError, validate_call
+from torch import nn
+
+from counterpoint.data.audio.load import Audio, load_audio
+from counterpoint.errors import CounterpointError, nearest
+from counterpoint.evaluation import understanding
+from counterpoint.evaluation.speech import measure
+from counterpoint.models.audio.classifier import SpeechClassifier
+from counterpoint.models.audio.pretrained import load_speech_encoder
+from counterpoint.models.audio.understanding import FOLDER, Understanding, load_head
+
+VOICES = {"sample_rate": 8000, "group": "prompt"}
+"""How the bundled voices are read unless one says otherwise: at their own rate, and no prompt on two sides."""
+
+FAMILIES = "vm,digits,letters,conf,phonetic,spy,dir,queue,dictate,demo"
+"""Families with prompts enough for three splits; the others of "voices-en" have one or two."""
+
+
+class AudioTask:
+    """The kind "audio": see ``data.audio.load_audio`` for the options of ``load_data``."""
+
+    kind = "audio"
+    primary = "macro_f1"
+    default_model = "conv-speech"
+    lower_is_better = ("cross_entropy", "wer", "average_wer", "forgetting")
+    bundled = {  # noqa: RUF012
+        "voices": "telephone prompts in eight voices, seven varieties, five languages",
+        "voices-it": "telephone prompts in two Italian voices",
+        "voices-en": "telephone prompts in one English voice, by family of prompts",
+    }
+    labels = {"voices": "voice", "voices-it": "speaker", "voices-en": "family"}  # noqa: RUF012
+
+    def load_data(self, spec: str, **options: Any) -> Audio:
+        """Load a bundled name or a path; options as values or as text."""
+        known = [name for name in inspect.signature(load_audio).parameters if name != "spec"]
+        for name in options:
+            if name not in known:
+                raise CounterpointError(f"audio has no data option '{name}'; {nearest(name, known)}")
+        if spec in self.bundled and not Path(spec).exists():
+            label = options.get("label", self.labels[spec])
+            kept = {"classes": FAMILIES} if (spec, label) == ("voices-en", "family") else {}
+            options = {**VOICES, "label": label, **kept, **options}
+        try:
+            return validate_call(load_audio)(spec, **options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][-1])
+            raise CounterpointError(
+                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
+            ) from None
+
+    def load_model(self, spec: str, data: Audio, seed: int) -> nn.Module:
+        """Build "conv-speech", fetch "whisper-tiny-en", or open a folder; a folder with a head comes back with it."""
+        encoder = load_speech_encoder(spec, data.sample_rate, seed, data.seconds)
+        if (Path(spec) / FOLDER).is_dir():
+            return load_head(encoder, Path(spec), data.classes)
+        head = Path(spec) / "head"
+        return SpeechClassifier.open(encoder, head, data.classes) if head.is_dir() else encoder
+
+    def save_model(self, model: nn.Module, folder: Path | str) -> None:
+        """Write the encoder as an ordinary folder, a classifier's head to ``head/`` and one of intents to ``intents/`` inside."""
+        folder = Path(folder)
+        if not hasattr(model, "save_pretrained"):
+            raise CounterpointError(
+                f"{type(model).__name__} has no save_pretrained; derive it from huggingface_hub.PyTorchModelHubMixin"
+            )
+        model.save_pretrained(folder)  # type: ignore[operator]
+
+    def evaluate(self, model: nn.Module, data: Audio, split: str, seed: int = 0) -> dict[str, float]:
+        """Measure answers and vectors on "validation" or "test"; see ``evaluation.speech``, and ``evaluation.understanding``."""
+        if split not in ("validation", "test"):
+            raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
+        if isinstance(model, Understanding):
+            return understanding.measure(model, data, split)
+        return measure(model, data, data.splits()[split])
+
+
+TASK = AudioTask()

@@ -1,0 +1,154 @@
+"""Environments as a task: finite worlds measured by their exact tables where known, others on played episodes."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError, validate_call
+from torch import nn
+
+from counterpoint.data.environment.finite import FiniteWorld, load_game
+from counterpoint.data.environment.gymnasium import VectorWorld, load_gymnasium
+from counterpoint.data.environment.play import mean_return
+from counterpoint.data.environment.stepped import load_lock_world
+from counterpoint.errors import CounterpointError, nearest
+from counterpoint.evaluation.control import best_value, guaranteed, played_return, total_variation
+from counterpoint.models.environment.categorical_q import CategoricalQ
+from counterpoint.models.environment.counts import CountedModel
+from counterpoint.models.environment.low_rank import LowRankModel
+from counterpoint.models.environment.planning import policy_value
+
+World = FiniteWorld | VectorWorld
+BUNDLED: dict[str, Callable[..., World]] = {"lock": load_lock_world, "game": load_game}
+EPISODES = {"finite": 200, "vector": 20}
+
+
+class EnvironmentTask:
+    """A world to act in.
+
+    ``return``: expected return of the final policy (with two players: what the first is sure to earn, and ``exploitability``
+    of both). ``regret``: summed over rounds, what each round's policy earned less than the best (with two players: its
+    exploitability). ``model_error``: total variation between learnt and true transitions. The last two need known tables.
+    ``learning_return`` of deep methods: the return of the episode a step of play belonged to, averaged over all steps played
+    while learning: the area under the learning curve, by which slow learning and costly exploration are seen.
+    """
+
+    kind = "environment"
+    primary = "return"
+    default_model = "auto"
+    lower_is_better = ("regret", "model_error", "exploitability")
+    bundled = {  # noqa: RUF012
+        "lock": "a combination lock of 5 steps: one right action in four at every step, reward only at the end",
+        "game": "a random low-rank game of two players, zero-sum",
+        "gym:FrozenLake-v1": "a walk over a frozen lake, or any other gymnasium id after 'gym:' (extra 'rl')",
+    }
+
+    def load_data(self, spec: str, **options: Any) -> World:
+        """Build a bundled world, or open a gymnasium environment by its id; the options are the loader's."""
+        spec = spec.removeprefix("gym:")
+        loader = BUNDLED.get(spec)
+        if loader is None:
+            loader, options = load_gymnasium, {"spec": spec, **options}
+        known = [name for name in inspect.signature(loader).parameters if name != "spec"]
+        for name in options:
+            if name not in known and name != "spec":
+                raise CounterpointError(f"'{spec}' has no data option '{name}'; {nearest(name, known)}")
+        try:
+            return validate_call(loader)(**options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][-1])
+            raise CounterpointError(
+                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
+            ) from None
+
+    def load_model(self, spec: str, data: World, seed: int) -> nn.Module:
+        """Build what fits the world ("auto"), ``low-rank-<dimension>``, ``c51`` (or ``c51-<hidden>``), or open a folder."""
+        match = re.fullmatch(r"auto|low-rank(?:-(\d+))?|c51(?:-(\d+))?", spec)
+        if match is None:
+            return self._saved(Path(spec), data)
+        if isinstance(data, VectorWorld):
+            if spec.startswith("low-rank"):
+                raise CounterpointError(
+                    f"{data.name} has vector observations; load it with bins=8, or use the model c51"
+                )
+            hidden = int(match[2] or 256)
+            return CategoricalQ(
+                data.width, data.actions, hidden=hidden, latent=max(hidden // 4, 8), seed=seed
+            )
+        if spec.startswith("c51"):
+            raise CounterpointError(
+                f"{data.name} has {data.states} states and no vectors; use the model low-rank-{data.rank}, or for c51 show the "
+                "states of a gymnasium environment as vectors: one_hot=true"
+            )
+        return LowRankModel(
+            data.states,
+            data.actions,
+            data.horizon,
+            int(match[1] or data.rank),
+            data.opponents,
+            data.stationary,
+            seed=seed,
+        )
+
+    def save_model(self, model: nn.Module, folder: Path) -> None:
+        """Write an ordinary folder."""
+        model.save_pretrained(folder)  # type: ignore[operator]
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module, data: World, split: str, seed: int = 0) -> dict[str, float]:
+        """Measure; "validation" and "test" differ in the seeds of played episodes."""
+        if split not in ("validation", "test"):
+            raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
+        start = 1_000_003 * (seed + 1) + (500_000 if split == "test" else 0)
+        if isinstance(model, CategoricalQ):
+            assert isinstance(data, VectorWorld)
+            earned = mean_return(data, lambda x: model.values(x).argmax(-1), EPISODES["vector"], start)
+            if not model.history.any():
+                return {"return": earned}
+            total, steps = model.history.double().sum(0).tolist()
+            return {"return": earned, "learning_return": total / steps}
+        assert isinstance(model, LowRankModel | CountedModel)
+        assert isinstance(data, FiniteWorld)
+        if data.tables is None:
+            return {"return": played_return(model.first, model.second, data, EPISODES["finite"], start)}
+        result = {}
+        if data.opponents == 1:
+            tables = data.tables
+            result["return"] = policy_value(
+                tables.transition, tables.reward, tables.start, model.first.double()
+            )
+            best = best_value(data)
+        else:
+            result["return"], result["exploitability"] = guaranteed(model.first, model.second, data)
+            best = 0.0
+        if len(model.history):
+            result["regret"] = float((best - model.history).sum())
+        result["model_error"] = total_variation(model.transition(), data)
+        return result
+
+    def _saved(self, folder: Path, data: World) -> nn.Module:
+        if not (folder / "config.json").is_file():
+            raise CounterpointError(
+                f"no model '{folder}'; expected auto, low-rank-<dimension>, c51-<hidden>, or a saved model's folder"
+            )
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = CategoricalQ if "atoms" in config else LowRankModel if "dimension" in config else CountedModel
+        model = kind.from_pretrained(folder)
+        wanted = (data.width if isinstance(data, VectorWorld) else data.states, data.actions)
+        has = (model.width if isinstance(model, CategoricalQ) else model.states, model.actions)
+        if has != wanted:
+            raise CounterpointError(
+                f"the model in {folder} was made for a world of size {has[0]} with {has[1]} actions; {data.name} has {wanted[0]} "
+                f"and {wanted[1]}"
+            )
+        return model
+
+
+TASK = EnvironmentTask()

@@ -1,0 +1,76 @@
+"""Interactions as a task: files of `user item [rating] [time]`, graph recommenders, full-ranking evaluation."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError, validate_call
+from torch import nn
+
+from counterpoint.data.interactions.load import Interactions, load_interactions
+from counterpoint.errors import CounterpointError, nearest
+from counterpoint.evaluation.recommendation import evaluate_recommender
+from counterpoint.models.interactions.recommender import Recommender, load_recommender
+
+
+class InteractionsTask:
+    """Who met what: recommendation from positives."""
+
+    kind = "interactions"
+    primary = "ndcg@20"
+    default_model = "embeddings-64"
+    lower_is_better = ("uniformity", "popularity@20")
+    bundled = {  # noqa: RUF012
+        "movielens-100k": "100,000 film ratings of 943 users; ratings of at least 4 are positives",
+        "movielens-1m": "1,000,209 film ratings of 6,040 users; ratings of at least 4 are positives",
+    }
+
+    def load_data(self, spec: str, **options: Any) -> Interactions:
+        """Load a bundled name, a file or a folder of splits; options are those of ``load_interactions``, as values
+        or as text.
+
+        Raises:
+            CounterpointError: the data cannot be used, or an option is unknown (with the nearest name).
+        """
+        known = [name for name in inspect.signature(load_interactions).parameters if name != "spec"]
+        for name in options:
+            if name not in known:
+                raise CounterpointError(f"interactions have no data option '{name}'; {nearest(name, known)}")
+        try:
+            return validate_call(load_interactions)(spec, **options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][-1])
+            raise CounterpointError(
+                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
+            ) from None
+
+    def load_model(self, spec: str, data: Interactions, seed: int) -> nn.Module:
+        """Build ``embeddings-<dimension>`` over the data's users and items, or carry a saved recommender over to them."""
+        match = re.fullmatch(r"(?:default|embeddings(?:-(\d+))?)", spec)
+        if match:
+            dimension = int(match[1] or 64)
+            if dimension < 1:
+                raise CounterpointError(
+                    f"model '{spec}': expected a dimension of at least 1, such as embeddings-64"
+                )
+            return Recommender.for_data(data, dimension=dimension, seed=seed)
+        if not Path(spec).exists() and "/" not in spec:
+            raise CounterpointError(
+                f"no model '{spec}' for interactions; expected embeddings-<dimension>, such as embeddings-64, or a saved folder"
+            )
+        return load_recommender(spec).fitted_to(data, seed=seed)
+
+    def save_model(self, model: nn.Module, folder: Path) -> None:
+        """Write safetensors, config.json and the ids."""
+        cast(Recommender, model).save_pretrained(folder)
+
+    def evaluate(self, model: nn.Module, data: Interactions, split: str, seed: int = 0) -> dict[str, float]:
+        """Rank the split's held-out pairs; see ``evaluate_recommender``."""
+        return evaluate_recommender(cast(Recommender, model), data, split, seed=seed)
+
+
+TASK = InteractionsTask()

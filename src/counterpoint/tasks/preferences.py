@@ -1,0 +1,61 @@
+"""Preferences: pairs or marked answers, a causal language model, and whether its likelihood ranks answers right."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError, validate_call
+from torch import nn
+
+from counterpoint.data.language import preferences
+from counterpoint.data.language.preferences import PreferenceData
+from counterpoint.errors import CounterpointError, nearest
+from counterpoint.evaluation.preference import preference_metrics
+
+
+class PreferenceTask:
+    """The kind "preferences": see ``data.preferences.load`` for the options of ``load_data``."""
+
+    kind = "preferences"
+    primary = "accuracy"
+    default_model = "smollm2-135m-instruct"
+    bundled = {  # noqa: RUF012
+        "paired:reasoning-gym:basic_arithmetic?size=1000": "sums: the right answer against another sum's",
+        "paired:worked-sums": "sums worked out digit by digit, against another sum's working",
+    }
+
+    def load_data(self, spec: str, **options: Any) -> PreferenceData:
+        """Load and split preferences; options are those of ``data.preferences.load``, as values or as text."""
+        known = [name for name in inspect.signature(preferences.load).parameters if name != "spec"]
+        for name in options:
+            if name not in known:
+                raise CounterpointError(f"preferences have no data option '{name}'; {nearest(name, known)}")
+        try:
+            return validate_call(preferences.load)(spec, **options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][-1])
+            raise CounterpointError(
+                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
+            ) from None
+
+    def load_model(self, spec: str, data: PreferenceData, seed: int) -> nn.Module:
+        """Open a bundled model or a folder with a causal language model; "characters" is a small untrained one."""
+        from counterpoint.models.language import characters, language
+
+        return characters.tiny(seed=seed) if spec == "characters" else language.load(spec, seed=seed)
+
+    def save_model(self, model: nn.Module, folder: Path) -> None:
+        """Write an ordinary folder; adapters are merged into the weights."""
+        model.save(folder)  # type: ignore[operator]
+
+    def evaluate(self, model: nn.Module, data: PreferenceData, split: str, seed: int = 0) -> dict[str, float]:
+        """Rank the split's answers by likelihood; see ``preference_metrics``."""
+        if split not in ("validation", "test"):
+            raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
+        return preference_metrics(model, getattr(data, split))  # type: ignore[arg-type]
+
+
+TASK = PreferenceTask()

@@ -1,0 +1,86 @@
+"""Problems: prompts with references and answers, a causal language model, greedy accuracy by the problems' scorer."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError, validate_call
+from torch import nn
+
+from counterpoint.data.language import problems, puzzles
+from counterpoint.data.language.problems import ProblemData
+from counterpoint.errors import CounterpointError, nearest
+from counterpoint.evaluation.language import greedy_accuracy, perplexity
+from counterpoint.models.language.language import Language
+
+
+class ProblemTask:
+    """The kind "problems": see ``data.problems.load`` for the options of ``load_data``."""
+
+    kind = "problems"
+    primary = "accuracy"
+    default_model = "smollm2-135m-instruct"
+    lower_is_better = ("perplexity", "reply_tokens")
+    bundled = {  # noqa: RUF012
+        "reasoning-gym:basic_arithmetic?size=500": "any of the 106 procedural tasks of reasoning-gym, with its scorer",
+        **puzzles.NAMES,
+    }
+
+    def load_data(self, spec: str, **options: Any) -> ProblemData:
+        """Load and split problems; options are those of ``data.problems.load``, as values or as text.
+
+        Raises:
+            CounterpointError: the data cannot be used, or an option is unknown (with the nearest name).
+        """
+        known = [name for name in inspect.signature(problems.load).parameters if name != "spec"]
+        for name in options:
+            if name not in known:
+                raise CounterpointError(f"problems have no data option '{name}'; {nearest(name, known)}")
+        try:
+            return validate_call(problems.load)(spec, **options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][-1])
+            raise CounterpointError(
+                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
+            ) from None
+
+    def load_model(self, spec: str, data: ProblemData, seed: int) -> nn.Module:
+        """Open a bundled model or a folder with a causal language model.
+
+        "characters" is a small untrained character model; "pupil" is one that was taught sums and sorting, with and
+        without worked demonstrations in its prompt (two minutes on first use, then kept). "adder" learnt backward sums
+        from a teacher who errs (twenty seconds for each seed, then kept).
+        """
+        from counterpoint.models.language import characters, language
+
+        if spec == "characters":
+            return characters.tiny(seed=seed)
+        if spec == "adder":
+            from counterpoint.tasks.stock import adder
+
+            return adder.load(data, seed)
+        if spec.split("?")[0] == "pupil":
+            from counterpoint.tasks.stock import pupil
+
+            return pupil.load(spec)
+        return language.load(spec, seed=seed)
+
+    def save_model(self, model: nn.Module, folder: Path) -> None:
+        """Write an ordinary folder; adapters are merged into the weights."""
+        cast(Language, model).save(folder)
+
+    def evaluate(self, model: nn.Module, data: ProblemData, split: str, seed: int = 0) -> dict[str, float]:
+        """Greedy accuracy by the problems' scorer, and the perplexity of the references where there are any."""
+        if split not in ("validation", "test"):
+            raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
+        rows, speaker = getattr(data, split), cast(Language, model)
+        measured = greedy_accuracy(speaker, rows)
+        if any(row.reference for row in rows):
+            measured["perplexity"] = perplexity(speaker, rows)
+        return measured
+
+
+TASK = ProblemTask()

@@ -1,0 +1,159 @@
+"""Which kind of data a file, a folder or a name is likely to be, from names and first lines alone. Loads no torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from counterpoint.errors import CounterpointError
+from counterpoint.tasks.task import bundled, kinds, task
+
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
+TEXTS = {"text", "sentence"}
+SOUNDS = {".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif", ".au", ".gsm", ".opus"}
+
+
+def kind_of(spec: str) -> str:
+    """The kind of data a spec is.
+
+    Raises:
+        CounterpointError: it is neither a bundled name nor a path, or its content is of no kind that is known.
+    """
+    path = Path(spec)
+    if not path.exists():
+        return _bundled(spec)
+    found = _folder(path) if path.is_dir() else _file(path)
+    if found is None:
+        raise CounterpointError(
+            f"{spec}: cannot tell what kind of data this is; say it with --kind, one of {', '.join(kinds())}"
+        )
+    return found
+
+
+def _bundled(spec: str) -> str:
+    for kind in kinds():
+        names = bundled(task(kind))
+        if spec in names or any(":" in name and spec.startswith(name.split(":")[0] + ":") for name in names):
+            return kind
+    if re.fullmatch(r"[\w./:-]+-v\d+", spec):  # how gymnasium names its environments
+        return "environment"
+    raise CounterpointError(
+        f"'{spec}' is neither a file nor a bundled data set; counterpoint data list shows those"
+    )
+
+
+def _folder(path: Path) -> str | None:
+    names = [file for file, _ in zip(path.rglob("*"), range(2000), strict=False) if file.is_file()]
+    endings = {file.suffix.lower() for file in names}
+    if endings & PICTURES:
+        return "images"
+    if endings & SOUNDS:
+        return "audio"
+    if any(file.suffix == ".txt" and file.parent != path for file in names) and endings <= {
+        ".txt",
+        ".md",
+        "",
+    }:
+        return "text"
+    if any(file.stem == "trajectories" for file in names):
+        return "trajectories"
+    for file in sorted(names):
+        found = _file(file)
+        if found is not None:
+            return found
+    return None
+
+
+def _file(path: Path) -> str | None:
+    ending = path.suffix.lower()
+    if ending in (".inter", ".tsv", ".csv", ".txt", ".dat", ".base"):
+        return _table(path)
+    columns = _columns(path)
+    if not columns:
+        return None
+    if columns & {"file", "file_name", "audio"} and _names_sounds(path):
+        return "audio"
+    if {"chosen", "rejected"} <= columns or ("label" in columns and "completion" in columns):
+        return "preferences"
+    if (
+        columns & {"question", "problem"}
+        or {"prompt", "answer"} <= columns
+        or {"prompt", "completion"} <= columns
+    ):
+        return "problems"
+    if {"id", "states"} <= columns:
+        return "trajectories"
+    if "user" in columns or "user_id" in columns:
+        return "interactions"
+    if columns & {"pixels", "images", "image"}:
+        return "images"
+    if "target" in columns:
+        return "regression"
+    if columns & TEXTS:
+        return "text"
+    return None
+
+
+def _names_sounds(path: Path) -> bool:
+    """Whether a table's first rows name sound files."""
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet as parquet
+
+            row: Any = next(parquet.ParquetFile(path).iter_batches(1)).to_pylist()
+        else:
+            with path.open(encoding="utf-8") as file:
+                row = [line for line, _ in zip(file, range(5), strict=False)]
+    except Exception:  # as in ``_columns``
+        return False
+    return any(ending in str(row).lower() for ending in SOUNDS)
+
+
+def _columns(path: Path) -> set[str]:
+    """Column names of a JSON lines, JSON, Parquet or NumPy archive file."""
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet as parquet
+
+            return set(parquet.read_schema(path).names)
+        if path.suffix == ".npz":
+            import zipfile
+
+            with zipfile.ZipFile(path) as archive:
+                return {name.removesuffix(".npy") for name in archive.namelist()}
+        if path.suffix in (".jsonl", ".json"):
+            with path.open(encoding="utf-8") as file:
+                first: Any = json.loads(file.readline()) if path.suffix == ".jsonl" else json.load(file)
+            first = first[0] if isinstance(first, list) and first else first
+            return set(first) if isinstance(first, dict) else set()
+    except Exception:  # an unreadable file is of no kind; its loader says what is wrong with it
+        return set()
+    return set()
+
+
+def _table(path: Path) -> str | None:
+    """Two to four numeric-looking columns, or a header that names a user: interactions."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            lines = [line for line, _ in zip(file, range(5), strict=False)]
+    except (OSError, UnicodeDecodeError):
+        return None
+    if not lines:
+        return None
+    head = lines[0].lower()
+    if any(ending in line.lower() for line in lines[1:] for ending in SOUNDS):
+        return "audio"
+    if "user" in head:
+        return "interactions"
+    if "chosen" in head and "rejected" in head:
+        return "preferences"
+    if any(word in head for word in ("question", "prompt", "problem")):
+        return "problems"
+    if "target" in head.replace('"', "").strip().replace("\t", ",").split(","):
+        return "regression"
+    if TEXTS & set(head.replace('"', "").strip().replace("\t", ",").split(",")):
+        return "text"
+    cells = lines[-1].replace("::", "\t").replace(",", "\t").split()
+    return "interactions" if 2 <= len(cells) <= 6 and all(len(cell) <= 24 for cell in cells[:2]) else None

@@ -1,0 +1,106 @@
+"""Regression: tables or images with a numeric target; errors in its units, and the order of the representation."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError, validate_call
+from torch import nn
+
+from counterpoint.data.regression import sets as regression_sets
+from counterpoint.data.regression.load import Regression, load_regression
+from counterpoint.errors import CounterpointError, nearest
+from counterpoint.evaluation.regression import measure
+from counterpoint.models.images.encoders import load_encoder
+from counterpoint.models.tabular import Predictor, TableEncoder
+
+
+class RegressionTask:
+    """The kind "regression": see ``data.regression.load_regression`` for the options of ``load_data``."""
+
+    kind = "regression"
+    primary = "r2"
+    default_model = "default"
+    lower_is_better = ("mae", "rmse", "rare_mae", "probe_mae", "probe_rare_mae")
+    bundled = regression_sets.BUNDLED
+
+    def load_data(self, spec: str, **options: Any) -> Regression:
+        """Load a bundled name or a path; options as values or as text."""
+        own = spec in regression_sets.BUNDLED and not Path(spec).exists()
+        load = regression_sets.load if own else load_regression
+        known = [name for name in inspect.signature(load).parameters if name not in ("spec", "name")]
+        for name in options:
+            if name not in known:
+                raise CounterpointError(f"{spec} has no data option '{name}'; {nearest(name, known)}")
+        try:
+            return validate_call(load)(spec, **options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][-1])
+            raise CounterpointError(
+                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
+            ) from None
+
+    def load_model(self, spec: str, data: Regression, seed: int) -> nn.Module:
+        """Build "mlp" (or "mlp:layer") for tables or "conv-small" for images, or open a folder; "default" chooses by the data."""
+        folder = Path(spec)
+        table = bool(data.columns)
+        if spec == "default":
+            spec = "mlp" if table else "conv-small"
+        if table and spec in ("mlp", "mlp:layer"):
+            mean, std = data.train.inputs.mean(0), data.train.inputs.std(0)
+            std = torch.where(std > 1e-6, std, 1.0)  # a constant column stays what it is
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                norm = "layer" if spec.endswith("layer") else "batch"
+                return TableEncoder(data.columns, mean.tolist(), std.tolist(), norm=norm)
+        if table and not (folder / "config.json").exists():
+            raise CounterpointError(
+                f"no model '{spec}' for tables; expected mlp, mlp:layer, or a saved folder"
+            )
+        if table:
+            described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            if "columns" not in described:
+                raise CounterpointError(
+                    f"{folder} holds no model for tables; expected a folder written by counterpoint"
+                )
+            if tuple(described["columns"]) != data.columns:
+                missing = sorted(set(described["columns"]) ^ set(data.columns))
+                raise CounterpointError(
+                    f"{folder} learnt from other columns than this data has ({', '.join(missing[:3]) or 'another order'}); give "
+                    "the columns it learnt from, in their order"
+                )
+            encoder: nn.Module = TableEncoder.from_pretrained(folder)
+        else:
+            shape = tuple(data.train.inputs.shape[1:])
+            pixels = data.train.inputs.double() / 255
+            statistics = pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).clamp(min=1e-3).tolist()
+            name, _, norm_name = spec.partition(":") if not folder.exists() else (spec, "", "")
+            options = {"norm": norm_name} if norm_name else {}
+            encoder = load_encoder(name, shape, statistics=statistics, seed=seed, **options)  # type: ignore[arg-type]
+        head = folder / "head"
+        return Predictor(encoder).load_head(head) if head.is_dir() else encoder
+
+    def save_model(self, model: nn.Module, folder: Path) -> None:
+        """Write the encoder as an ordinary folder; a head goes to ``head/`` inside."""
+        encoder = model.encoder if isinstance(model, Predictor) else model
+        if not hasattr(encoder, "save_pretrained"):
+            raise CounterpointError(
+                f"{type(encoder).__name__} has no save_pretrained; derive it from huggingface_hub.PyTorchModelHubMixin"
+            )
+        encoder.save_pretrained(folder)  # type: ignore[operator]
+        if isinstance(model, Predictor):
+            model.save_head(folder / "head")
+
+    def evaluate(self, model: nn.Module, data: Regression, split: str, seed: int = 0) -> dict[str, float]:
+        """Measure predictions and features on "validation" or "test"; see ``evaluation.regression``."""
+        if split not in ("validation", "test"):
+            raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
+        return measure(model, data, data.splits()[split])
+
+
+TASK = RegressionTask()

@@ -1,0 +1,1 @@
+"""Small language models made here, for tests and demonstrations."""

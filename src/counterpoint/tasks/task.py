@@ -1,0 +1,164 @@
+"""A task is a kind of data: how it is loaded, which model fits it, and how a result is measured.
+
+Each kind lives in one file, ``tasks/<kind>.py``, which holds an instance named ``TASK``. Nothing here loads torch;
+a kind's file is imported when the kind is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+
+from counterpoint.errors import CounterpointError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@runtime_checkable
+class Data(Protocol):
+    """Loaded and validated data of one kind, split three ways."""
+
+    train: Any
+    validation: Any
+    test: Any
+
+    def describe(self) -> list[str]:
+        """What was understood, one sentence a line: rows, columns, lengths, classes, duplicates across splits."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Sha256 of the content; two data sets with the same fingerprint are the same data."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What a kind of data must offer so that any study can run on it.
+
+    Attributes:
+        kind: the catalog's name of the kind.
+        primary: the metric a comparison ranks by where the data allow it; higher is better.
+        default_model: the model used when none is given.
+
+    A task may also offer ``bundled`` (name -> one line of description, for ``counterpoint data list``) and
+    ``lower_is_better`` (names of metrics for which less is better) and ``otherwise`` (metrics to rank by, in this order, for
+    data that ``primary`` cannot be measured on).
+    """
+
+    kind: str
+    primary: str
+    default_model: str
+
+    def load_data(self, spec: str, **options: Any) -> Any:
+        """Load a bundled data set by name or a path in the kind's standard format.
+
+        Raises:
+            CounterpointError: the data cannot be used; says what was found, what was expected and what to do.
+        """
+        ...
+
+    def load_model(self, spec: str, data: Any, seed: int) -> nn.Module:
+        """Load a bundled or reference model by name (initialised from ``seed``), or a ``save_pretrained`` folder."""
+        ...
+
+    def save_model(self, model: nn.Module, folder: Path) -> None:
+        """Write an ordinary model folder: safetensors, config.json and the tokenizer if there is one."""
+        ...
+
+    def evaluate(self, model: nn.Module, data: Any, split: str, seed: int = 0) -> dict[str, float]:
+        """Measure on ``split``, which is "validation" or "test"; the result holds ``primary`` or one of ``otherwise``."""
+        ...
+
+
+_NO_KINDS = ("__init__", "task", "recognise")
+_modules: dict[str, str] = {}
+
+
+def register(kind: str, module: str) -> None:
+    """Say which module holds the ``TASK`` of a kind that is not in ``tasks``.
+
+    Args:
+        kind: the kind's name.
+        module: dotted module name; imported when the kind is first asked for.
+    """
+    _modules[kind] = module
+
+
+def kinds() -> list[str]:
+    """Names of all kinds that can be run, sorted."""
+    folder = Path(__file__).parent
+    own = {path.stem.replace("_", "-") for path in folder.glob("*.py") if path.stem not in _NO_KINDS}
+    return sorted(own | set(_modules))
+
+
+def module_of(kind: str) -> str:
+    """Dotted name of the module that holds a kind's ``TASK``, without importing it.
+
+    >>> module_of("picures")
+    Traceback (most recent call last):
+    counterpoint.errors.CounterpointError: no task handles data of kind 'picures'; ...
+    """
+    if kind in _modules:
+        return _modules[kind]
+    name = "counterpoint.tasks." + kind.replace("-", "_")
+    if kind not in kinds():
+        raise CounterpointError(f"no task handles data of kind '{kind}'; {nearest(kind, kinds())}")
+    return name
+
+
+def task(kind: str) -> Task:
+    """Import and return the task of a kind."""
+    name = module_of(kind)
+    module = importlib.import_module(name)
+    found = getattr(module, "TASK", None)
+    if found is None:
+        raise CounterpointError(f"{name} holds no TASK; end the file with TASK = {kind.title()}()")
+    return cast(Task, found)
+
+
+def open_data(found: Task, spec: str, options: Mapping[str, Any] | None = None) -> Any:
+    """Load data; what a parser says of a damaged file becomes a message that names the file.
+
+    Raises:
+        CounterpointError: the task's own message, or the parser's.
+    """
+    return _guarded(lambda: found.load_data(spec, **(options or {})), spec, f"{found.kind} data")
+
+
+def open_model(found: Task, spec: str, data: Any, seed: int) -> nn.Module:
+    """Load a model; what a library says of a damaged folder becomes a message that names the folder."""
+    return _guarded(lambda: found.load_model(spec, data, seed), spec, f"a model for {found.kind}")
+
+
+def _guarded(load: Callable[[], Any], spec: str, what: str) -> Any:
+    try:
+        return load()
+    except CounterpointError:
+        raise
+    except Exception as error:
+        if not Path(spec).exists():  # no file of a person's to blame: a fault of ours, shown whole
+            raise
+        said = " ".join(str(error).split())[:300] or "it ends too early"
+        raise CounterpointError(
+            f"{spec} cannot be read as {what}: {type(error).__name__}: {said}; see that the file is whole, or write it again"
+        ) from error
+
+
+def bundled(found: Task) -> Mapping[str, str]:
+    """Names of the data sets a task brings along, each with a line that says what it is; empty if it names none."""
+    return getattr(found, "bundled", {})
+
+
+def ranked_by(found: Task, figures: Iterable[str]) -> str | None:
+    """The metric to rank by among those that were measured; None when there is none of the task's."""
+    known = set(figures)
+    return next((name for name in (found.primary, *getattr(found, "otherwise", ())) if name in known), None)
+
+
+def lower_is_better(found: Task, metric: str) -> bool:
+    """Whether less of this metric is better; the primary metric never is of this sort."""
+    return metric in getattr(found, "lower_is_better", ())

@@ -1,0 +1,112 @@
+"""Texts with labels: classifiers and sentence encoders, measured by how well every class's texts are ranked first."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError, validate_call
+from torch import nn
+
+from counterpoint.bundled import registry
+from counterpoint.data.text import sets as text_sets
+from counterpoint.data.text.load import Texts, load_texts
+from counterpoint.errors import CounterpointError, nearest
+from counterpoint.evaluation.text import measure
+from counterpoint.models.text import disentangled, words
+from counterpoint.models.text import folder as text_folder
+from counterpoint.models.text import transformer as text_transformer
+from counterpoint.models.text.encoder import TextClassifier
+from counterpoint.models.text.match_head import MatchHead, renamed
+
+COMMON = 0.01
+"""Share of the words, the commonest, that the model "words" leaves out."""
+
+
+class TextTask:
+    """The kind "text": see ``data.text.load_texts`` for the options of ``load_data``.
+
+    The primary metric is macro average precision, which suits one label and several alike and lets a rare class count as
+    much as a common one.
+    """
+
+    kind = "text"
+    primary = "macro_ap"
+    default_model = "words"
+    bundled = text_sets.BUNDLED
+
+    def load_data(self, spec: str, **options: Any) -> Texts:
+        """Load a bundled name or a path; options as values or as text."""
+        own = spec in text_sets.BUNDLED and not Path(spec).exists()
+        load = text_sets.load if own else load_texts
+        known = [name for name in inspect.signature(load).parameters if name not in ("spec", "name")]
+        for name in options:
+            if name not in known:
+                raise CounterpointError(f"{spec} has no data option '{name}'; {nearest(name, known)}")
+        try:
+            return validate_call(load)(spec, **options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][-1])
+            raise CounterpointError(
+                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
+            ) from None
+
+    def load_model(self, spec: str, data: Texts, seed: int) -> nn.Module:
+        """Build or open a model.
+
+        "words" (word vectors without the commonest hundredth of the words but for the classes' names, pooled), "words:3" (with a convolution over three words) and "transformer" (a small BERT,
+        two layers of 128) and "deberta" (the same size, disentangled attention) start from nothing, with the training texts'
+        vocabulary. "bert-tiny", "minilm-l6" or the folder of a transformers encoder start from what it learnt. A folder that
+        counterpoint wrote is opened as it was saved.
+        """
+        if Path(spec).is_dir():
+            return _for_classes(text_folder.load(Path(spec)), data, spec)
+        name, _, kernel = spec.partition(":")
+        if name == "words" and (not kernel or kernel.isdigit()):
+            # Without order, words that every text has (the, of) would drown the others in the mean.
+            names = words.vocabulary(data.train.texts, drop=0.0 if kernel else COMMON, keep=data.label_texts)
+            return text_folder.fresh_words(names, int(kernel or 0), seed)
+        if spec == "transformer":
+            return text_transformer.fresh_transformer(words.vocabulary(data.train.texts), seed=seed)
+        if spec == "deberta":
+            return disentangled.fresh_disentangled(words.vocabulary(data.train.texts), seed=seed)
+        known = [e.name for e in registry.entries().values() if e.kind == "model" and e.form == "sentences"]
+        also = [alias for e in registry.entries().values() if e.name in known for alias in e.aliases]
+        if spec in (*known, *also):
+            return text_transformer.open_transformer(spec)
+        raise CounterpointError(
+            f"no model '{spec}' for texts; {nearest(spec, ['words', 'words:3', 'transformer', 'deberta', *known, *also])}, or "
+            "the folder of a transformers encoder with its tokenizer"
+        )
+
+    def save_model(self, model: nn.Module, folder: Path) -> None:
+        """Write the encoder as an ordinary folder; a classifier's head goes to ``head/`` inside."""
+        text_folder.save(model, folder)
+
+    def evaluate(self, model: nn.Module, data: Texts, split: str, seed: int = 0) -> dict[str, float]:
+        """Measure on "validation" or "test"; see ``evaluation.text.measure``."""
+        if split not in ("validation", "test"):
+            raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
+        return measure(model, data, split)
+
+
+def _for_classes(model: nn.Module, data: Texts, spec: str) -> nn.Module:
+    """A saved classifier as it is; one that reads labels' names takes this data's classes.
+
+    Raises:
+        CounterpointError: a head of other classes.
+    """
+    if not isinstance(model, TextClassifier) or set(model.classes) == set(data.classes):
+        return model
+    if isinstance(model.head, MatchHead):
+        head = renamed(model.head, model.encoder, data.classes, data.label_texts, data.multi_label)
+        return TextClassifier(model.encoder, head)
+    raise CounterpointError(
+        f"{spec} classifies {', '.join(model.classes[:4])}..., and {data.name} has {', '.join(data.classes[:4]) or 'no labels'}...; give "
+        f"data with its classes, or remove {Path(spec) / 'head'} to start from its encoder alone"
+    )
+
+
+TASK = TextTask()
