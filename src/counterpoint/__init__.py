@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from counterpoint._moved import install as _install
+
 __version__ = "0.1.0"
+
+_install()
 
 __all__ = ["CounterpointError", "ablate", "compare", "recommend", "report", "reproduce", "resume", "run"]
 

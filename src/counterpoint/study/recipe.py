@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from counterpoint.errors import CounterpointError
-from counterpoint.tasks.task import Task, module_of
+from counterpoint.tasks.task import Task, kinds, module_of, task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -106,12 +106,15 @@ class Recipe:
         return {"data_fingerprint": fingerprint, **{name: mine[name] for name in names}}
 
     def build_method(self) -> Trainable:
-        """Import the method's class and build it."""
-        return imported(self.method).settings(**self.settings)
+        """Import the method's class and build it; one of the catalog's is found by its key, wherever its file lies."""
+        from counterpoint.methods import catalog
+
+        ours = self.method.startswith("counterpoint.") and self.key in catalog.rows()
+        return (catalog.load(self.key) if ours else imported(self.method)).settings(**self.settings)
 
     def build_task(self) -> Task:
-        """Import the task."""
-        return imported(self.task + ":TASK")
+        """Import the task: the kind's own, or for a kind of a person's making the module that was registered."""
+        return task(self.kind) if self.kind in kinds() else imported(self.task + ":TASK")
 
 
 def recipe_of(method: Trainable, kind: str, **rest: Any) -> Recipe:

@@ -1,1 +1,14 @@
 """Causal language models: scoring, adapters, shared prompts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from counterpoint._lazy import lazy
+
+if TYPE_CHECKING:
+    from counterpoint.models.language.language import Language
+
+__all__ = ["Language"]
+
+__getattr__ = lazy(__name__, language=("Language",))
