@@ -143,7 +143,7 @@ def test_every_bundled_set_can_be_drawn(tmp_path: Path, spec: str) -> None:
 
 def test_the_case_names_methods_settings_and_arms_that_exist() -> None:
     for name in ("sirl", "contrastive_ucb", "spr_ucb"):
-        case = importlib.import_module(f"counterpoint.methods.cases.{name}").CASE
+        case = importlib.import_module(f"counterpoint.cases.{name}").CASE
         for arm in map(case.arm, case.arms):
             method = load(arm.method).settings(**arm.settings)
             assert set(arm.tune or {}) <= set(vars(method))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -205,7 +206,9 @@ def test_sampling_several_answers_reads_the_prompt_once() -> None:
     assert widths == {"on": [3, 6], "off": [6, 6]}
 
 
-@pytest.mark.parametrize(("name", "why"), [("dynamic", "rotary"), ("recurrent", "no cache")])
+@pytest.mark.parametrize(
+    ("name", "why"), [("dynamic", "rotary"), ("recurrent", "no cache|layers other than full")]
+)
 def test_a_model_that_cannot_share_goes_whole_and_says_so_once(
     name: str, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -216,7 +219,7 @@ def test_a_model_that_cannot_share_goes_whole_and_says_so_once(
     assert_same(found[0], found[2], bound=0.0)
     said = [line.getMessage() for line in caplog.records if "do not share" in line.getMessage()]
     assert len(said) == 1
-    assert why in said[0]
+    assert re.search(why, said[0])
 
 
 def test_gradient_checkpointing_goes_whole_only_while_it_acts() -> None:

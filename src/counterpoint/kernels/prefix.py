@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError, MissingExtra
+from counterpoint.kernels.cache_names import cache_argument, returned_cache
 
 
 def shared_prompt_states(
@@ -48,7 +49,7 @@ def shared_prompt_states(
     start_B1D = spread(first.last_hidden_state[:, -1:])
     if length == 1:
         return start_B1D
-    cache = _share(first.past_key_values, spread, backbone)
+    cache = _share(returned_cache(first), spread, backbone)
     mask = torch.cat([spread(prompt_mask), completion_mask[:, :-1].to(prompt_mask.dtype)], 1)
     places = _positions(mask)[:, prompt_ids.shape[1] :]
     rest = _call(backbone, completion_ids[:, :-1], mask, places, cache).last_hidden_state
@@ -82,7 +83,7 @@ def _call(backbone: nn.Module, ids: Tensor, mask: Tensor, places: Tensor, cache:
     given: dict[str, Any] = {
         "input_ids": ids,
         "attention_mask": mask,
-        "past_key_values": cache,
+        cache_argument(backbone) or "cache": cache,
         "use_cache": True,
     }
     if "position_ids" in inspect.signature(backbone.forward).parameters:

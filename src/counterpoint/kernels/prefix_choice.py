@@ -6,7 +6,6 @@ P distinct prompts, L prompt positions.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.kernels.cache_names import cache_argument
 from counterpoint.kernels.prefix import shared_prompt_states
 
 SECOND_CALL = {"cpu": (2e7, 1.5e7), "other": (5e10, 2e10)}
@@ -75,9 +75,8 @@ def obstacle(backbone: nn.Module) -> str | None:
 
 
 def _declared(backbone: Any) -> str | None:
-    known = inspect.signature(backbone.forward).parameters
     config = getattr(backbone, "config", None)
-    if "past_key_values" not in known or config is None:
+    if cache_argument(backbone) is None or config is None:
         return "it takes no cache of keys and values"
     if any(
         "dynamic" in kind or kind == "longrope"

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.kernels.cache_names import cache_argument, returned_cache
 from counterpoint.kernels.scores import Head, dense
 from counterpoint.models import model_folders, tokens
 from counterpoint.models.language import prompt_groups
@@ -135,12 +136,13 @@ class Language(nn.Module):
             cache: what the step before returned; None at the prompt.
         """
         new = ids_BL.shape[1]
-        given: dict[str, Any] = {"attention_mask": mask_BL, "past_key_values": cache, "use_cache": True}
+        given: dict[str, Any] = {"attention_mask": mask_BL, "use_cache": True}
         backbone = self.backbone
         if "position_ids" in inspect.signature(backbone.forward).parameters:
             given["position_ids"] = tokens.positions(mask_BL)[:, -new:]
+        given[cache_argument(backbone) or "cache"] = cache
         out = backbone(input_ids=ids_BL, **given)
-        return dense(self.scores(out.last_hidden_state[:, -1])), out.past_key_values
+        return dense(self.scores(out.last_hidden_state[:, -1])), returned_cache(out)
 
     @property
     def head(self) -> Any:
