@@ -4,25 +4,38 @@ BIN := .venv/bin
 # One thread per process: small models gain nothing from more, and several processes would fight over the cores.
 export OMP_NUM_THREADS ?= 1
 # CPU build of torch where pip offers one beside the registry's default; a GPU build is taken as it comes.
-TORCH ?= torch==2.13.0
+TORCH ?= $(shell cat requirements/torch.txt)
+# Every version that was tested; pip reads the first for packages and the second for what it builds from source.
+LOCK := requirements/lock.txt
+LOCKED := PIP_CONSTRAINT=$(CURDIR)/$(LOCK) PIP_BUILD_CONSTRAINT=$(CURDIR)/$(LOCK)
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# One pytest process per core, up to four: each holds torch and transformers.
+PYTEST := -m pytest -n auto --maxprocesses 4
 
-.PHONY: demo test test-all lint types contract bench clean
+.PHONY: demo test test-all latest lint types contract bench lock dist dist-extras clean
 
-.venv/ready: pyproject.toml
+.venv/ready: pyproject.toml $(LOCK)
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) 2>&1 | grep -v "^WARNING: Location" || true
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,dev]' 2>&1 | grep -v "^WARNING: Location" || true
-	$(BIN)/python -c "import counterpoint, torch, transformers, pytest"
+	$(LOCKED) $(BIN)/python $(PIP_INSTALL) $(TORCH) 2>&1 | { grep -v "^WARNING: Location" || true; }
+	$(LOCKED) $(BIN)/python $(PIP_INSTALL) -e '.[all,dev]' 2>&1 | { grep -v "^WARNING: Location" || true; }
+	$(BIN)/python .ci/same_versions.py $(LOCK)
 	@touch $@
 
 demo: .venv/ready
 	$(BIN)/counterpoint demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 test-all: .venv/ready
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python $(PYTEST) -m "slow or not slow"
+
+# The newest of everything but torch, in an environment of its own; TORCH=torch takes the newest torch, too (several GB).
+latest:
+	$(PYTHON) -m venv --clear .venv-latest
+	.venv-latest/bin/python $(PIP_INSTALL) $(TORCH) 2>&1 | { grep -v "^WARNING: Location" || true; }
+	.venv-latest/bin/python $(PIP_INSTALL) --upgrade-strategy eager -e '.[all,dev]' 2>&1 | { grep -v "^WARNING: Location" || true; }
+	.venv-latest/bin/python $(PYTEST)
 
 lint: .venv/ready
 	$(BIN)/ruff check src tests benchmarks
@@ -34,8 +47,23 @@ types: .venv/ready
 contract: .venv/ready
 	$(BIN)/lint-imports
 
+# Needs uv; libraries that only a GPU build of torch brings are left out, that build fixes them itself.
+lock:
+	uv pip compile pyproject.toml --extra all --extra dev --universal --python-version 3.11 --quiet \
+	  --constraint requirements/torch.txt --no-header --no-annotate --upgrade | grep -vE '^(nvidia|cuda)-' > $(LOCK)
+
+# Wheel and source archive, installed alone into an empty environment where the first commands must work.
+dist: .venv/ready
+	rm -rf dist
+	$(LOCKED) $(BIN)/python -m build --outdir dist .
+	$(LOCKED) .ci/install_alone $(PYTHON) "$(TORCH)" ""
+
+# Each extra by itself; several minutes.
+dist-extras: dist
+	$(LOCKED) .ci/install_alone $(PYTHON) "$(TORCH)" language images tune search rl audio
+
 bench: .venv/ready
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-latest build dist *.egg-info
