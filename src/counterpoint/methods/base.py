@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 
     from counterpoint.training import Run
 
+Model = TypeVar("Model", bound="nn.Module")
+Data = TypeVar("Data")
+
 
 @dataclass(kw_only=True)
-class Method(ABC):
+class Method(ABC, Generic[Model, Data]):
     """Settings and a fit. Subclasses are dataclasses; none inherits from another method.
+
+    ``class SFT(Method[Language, ProblemData])`` says which model and data it takes.
 
     Class attributes:
         key: the catalog's key.
@@ -32,11 +37,11 @@ class Method(ABC):
     search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {}
 
     @abstractmethod
-    def fit(self, model: nn.Module, data: Any, run: Run) -> nn.Module:
+    def fit(self, model: Model, data: Data, run: Run) -> Model:
         """Train ``model`` on ``data`` inside ``run`` and return the model to keep."""
 
     @classmethod
-    def settings(cls, **given: Any) -> Method:
+    def settings(cls, **given: Any) -> Self:
         """Build the method from loosely typed settings (strings from a command line or a file), strictly.
 
         Raises:

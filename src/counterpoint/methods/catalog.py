@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import CounterpointError, nearest
 
@@ -69,7 +69,7 @@ def row(key: str) -> Row:
         raise CounterpointError(f"there is no method '{key}'; {hint} (counterpoint list shows all)") from None
 
 
-def load(key: str) -> type[Method]:
+def load(key: str) -> type[Method[Any, Any]]:
     """Import a method's file and return its class, the one whose ``key`` is the row's."""
     from counterpoint.methods.base import Method
 

@@ -50,7 +50,7 @@ KINDS = ("tokens", "sequence", "audio", "classes", "replayed-classes")
 
 
 @dataclass(kw_only=True)
-class Coconut(Method):
+class Coconut(Method[nn.Module, Audio]):
     """Settings of COCONUT; shapes: B clips of a batch, T tokens, D width of projections.
 
     Attributes:

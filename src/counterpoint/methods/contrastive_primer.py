@@ -45,7 +45,7 @@ class Drawn:
 
 
 @dataclass(kw_only=True)
-class ContrastivePrimer(Method):
+class ContrastivePrimer(Method[nn.Module, Texts]):
     """Settings; shapes: n texts of a batch, g + b words as labels of each, C classes, H sentence width.
 
     Attributes:

@@ -33,7 +33,7 @@ EPISODE = 16
 
 
 @dataclass(kw_only=True)
-class ContrastiveUCB(Method):
+class ContrastiveUCB(Method[LowRankModel, FiniteWorld]):
     """Settings of the low-rank algorithm; the paper gives orders of magnitude that are far too large in practice.
 
     Attributes:
@@ -60,7 +60,7 @@ class ContrastiveUCB(Method):
     learning_rate: float = 0.1
     epsilon: float = 0.0
 
-    def fit(self, model: LowRankModel, data: FiniteWorld, run: Run) -> LowRankModel:  # type: ignore[override]
+    def fit(self, model: LowRankModel, data: FiniteWorld, run: Run) -> LowRankModel:
         """Play ``data``, learn its transitions, and leave the plan without bonus in the model."""
         if not isinstance(data, FiniteWorld):
             raise CounterpointError(

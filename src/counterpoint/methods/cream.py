@@ -38,7 +38,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class CREAM(Method):
+class CREAM(Method[Language, ProblemData]):
     """Learn from one's own ranking, as far as one's earlier self agrees.
 
     Attributes:
@@ -72,7 +72,7 @@ class CREAM(Method):
     sft_learning_rate: float = 5e-6
     lora_rank: int = 0
 
-    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:  # type: ignore[override]
+    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Learn the solved seed, then ``rounds`` times: sample, judge, measure agreement, train."""
         seed, asked = seed_and_prompts(data.train, self.seed_examples, self.rounds)
         # Without dropout: what is judged is what is trained.

@@ -27,7 +27,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class DCL(Method):
+class DCL(Method[nn.Module, Images]):
     """Settings of DCL; shapes: B images, 2 views, D dimensions, K queue rows.
 
     Attributes:

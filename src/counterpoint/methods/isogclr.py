@@ -29,7 +29,7 @@ from counterpoint.training import Optimizer, PerSample, Run
 
 
 @dataclass(kw_only=True)
-class ISogCLR(Method):
+class ISogCLR(Method[nn.Module, Images]):
     """Settings of iSogCLR.
 
     Attributes:

@@ -16,7 +16,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class ManyViews(Method):
+class ManyViews(Method[nn.Module, Images]):
     """A method is its losses, by name: ``loss(z_VBD, temperature=, candidates=, offset=) -> [B]``. V views, B images, D wide."""
 
     search: ClassVar[dict[str, Any]] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}

@@ -25,7 +25,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class SIRL(Method):
+class SIRL(Method[TrajectoryEncoder, TrajectoryData]):
     """Settings of SIRL.
 
     Attributes:
@@ -53,7 +53,7 @@ class SIRL(Method):
     epochs: int = 75
     ridge: float = 1.0
 
-    def fit(self, model: TrajectoryEncoder, data: TrajectoryData, run: Run) -> TrajectoryEncoder:  # type: ignore[override]
+    def fit(self, model: TrajectoryEncoder, data: TrajectoryData, run: Run) -> TrajectoryEncoder:
         """Train on ``data.train.answers``; without any, on a simulated person's, who sees ``data.train.features``."""
         if not self.margin > 0:
             raise CounterpointError(

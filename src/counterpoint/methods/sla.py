@@ -41,7 +41,7 @@ HEADS = {
 
 
 @dataclass(kw_only=True)
-class SLA(Method):
+class SLA(Method[nn.Module, Images]):
     """Settings of SLA; shapes: B images, M transformed copies of each, N classes.
 
     Attributes:

@@ -29,7 +29,7 @@ from counterpoint.training.batches import Batch
 
 
 @dataclass(kw_only=True)
-class SpeechVarieties(Method):
+class SpeechVarieties(Method[nn.Module, Audio]):
     """Settings of speech varieties.
 
     Attributes:

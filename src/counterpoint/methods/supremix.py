@@ -29,7 +29,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class SupReMix(Method):
+class SupReMix(Method[nn.Module, Regression]):
     """Settings of SupReMix; shapes: B rows, 2 views, N rows of the global batch, D dimensions.
 
     Attributes:

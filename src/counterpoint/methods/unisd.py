@@ -48,7 +48,7 @@ OWN: dict[str, dict[str, Any]] = {
 
 
 @dataclass(kw_only=True)
-class UniSD(Method):
+class UniSD(Method[Language, ProblemData]):
     """Unified self-distillation.
 
     Attributes:
@@ -96,7 +96,7 @@ class UniSD(Method):
     batch_size: int = 16
     epochs: float = 1.0
 
-    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:  # type: ignore[override]
+    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Distil the model, shown the references, into the model that is not."""
         problems, on = data.train, self._mechanisms()
         shown.require_references(problems.rows, self.key)

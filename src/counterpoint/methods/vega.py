@@ -46,7 +46,7 @@ SHARD = 256
 
 
 @dataclass(kw_only=True)
-class Vega(Method):
+class Vega(Method[nn.Module, Texts]):
     """Pretrain on the training texts, tune on those with a label. With a run's budget every phase gets an equal share.
 
     Attributes:

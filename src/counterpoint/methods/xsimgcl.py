@@ -25,7 +25,7 @@ from counterpoint.training.best import Best
 
 
 @dataclass(kw_only=True)
-class XSimGCL(Method):
+class XSimGCL(Method[Recommender, Interactions]):
     """Graph recommendation with noise contrast in a single propagation; defaults are the paper's, for large data.
 
     Attributes:
@@ -55,7 +55,7 @@ class XSimGCL(Method):
     epochs: int = 20
     keep: Literal["last", "best"] = "last"
 
-    def fit(self, model: Recommender, data: Interactions, run: Run) -> Recommender:  # type: ignore[override]
+    def fit(self, model: Recommender, data: Interactions, run: Run) -> Recommender:
         """Train on the observed pairs of ``data.train``."""
         if not 0 <= self.contrast_layer <= self.layers:
             raise CounterpointError(

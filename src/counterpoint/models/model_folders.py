@@ -1,4 +1,7 @@
-"""Ordinary model folders: transformers' own, PEFT's adapters on one, bundled names. Nothing here is a private format."""
+"""Ordinary model folders: transformers' own, PEFT's adapters on one, bundled names, and the reference models'.
+
+Nothing here is a private format.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import nn
 
 from counterpoint.errors import CounterpointError, MissingExtra
+
+
+class Saved(nn.Module, PyTorchModelHubMixin):
+    """A module whose ordinary folder also says which architecture it is, so that a folder alone can be opened."""
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:  # type: ignore[override]
+        """Write model.safetensors, config.json and a model card."""
+        described = {"architecture": type(self).__name__, **(self._hub_mixin_config or {})}  # type: ignore[dict-item]
+        return super().save_pretrained(save_directory, **{"config": described, **options})
 
 
 def find(spec: str | Path) -> Path:

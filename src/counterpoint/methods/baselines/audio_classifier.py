@@ -20,7 +20,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class AudioClassifier(Method):
+class AudioClassifier(Method[nn.Module, Audio]):
     """Settings of the plain classifier.
 
     Attributes:

@@ -25,7 +25,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class CLIP(Method):
+class CLIP(Method[nn.Module, Images]):
     """Settings of CLIP's contrast.
 
     Attributes:

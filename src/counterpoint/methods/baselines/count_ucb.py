@@ -26,7 +26,7 @@ from counterpoint.training import Run
 
 
 @dataclass(kw_only=True)
-class CountUCB(Method):
+class CountUCB(Method[nn.Module, FiniteWorld]):
     """Settings: ``bonus`` c, ``rounds`` of playing and planning, ``latent``: count by the true features where known."""
 
     key: ClassVar[str] = "count-ucb"
@@ -36,7 +36,7 @@ class CountUCB(Method):
     rounds: int = 150
     latent: bool = True
 
-    def fit(self, model: nn.Module, data: FiniteWorld, run: Run) -> CountedModel:  # type: ignore[override]
+    def fit(self, model: nn.Module, data: FiniteWorld, run: Run) -> CountedModel:
         """Play ``data`` and count; the given model is not used."""
         if not isinstance(data, FiniteWorld):
             raise CounterpointError(

@@ -38,7 +38,7 @@ WITH_LIKELIHOOD = {"rpo": ("sigmoid", 1.0), "orpo": ("odds_ratio", 1.0)}
 
 
 @dataclass(kw_only=True)
-class DPO(Method):
+class DPO(Method[Language, PreferenceData]):
     """Learn from pairs of a better and a worse answer.
 
     Attributes:
@@ -75,7 +75,7 @@ class DPO(Method):
     batch_size: int = 32
     epochs: float = 1.0
 
-    def fit(self, model: Language, data: PreferenceData, run: Run) -> Language:  # type: ignore[override]
+    def fit(self, model: Language, data: PreferenceData, run: Run) -> Language:
         """Train on ``data.train``; without dropout, so that policy and reference start equal."""
         self._check(data)
         policy = run.state(model=adapt(model, self.lora_rank, run.seed).eval())

@@ -31,7 +31,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class GKD(Method):
+class GKD(Method[Language, ProblemData]):
     """Generalised knowledge distillation.
 
     Attributes:
@@ -63,7 +63,7 @@ class GKD(Method):
     batch_size: int = 16
     epochs: float = 1.0
 
-    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:  # type: ignore[override]
+    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Distil the teacher into the model."""
         if self.on_policy < 1 or not self.teacher:
             shown.require_references(data.train.rows, self.key)

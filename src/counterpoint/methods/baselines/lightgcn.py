@@ -21,7 +21,7 @@ from counterpoint.training.best import Best
 
 
 @dataclass(kw_only=True)
-class LightGCN(Method):
+class LightGCN(Method[Recommender, Interactions]):
     """Recommendation by linear graph propagation, without contrast.
 
     Attributes:
@@ -44,7 +44,7 @@ class LightGCN(Method):
     epochs: int = 500
     keep: Literal["last", "best"] = "last"
 
-    def fit(self, model: Recommender, data: Interactions, run: Run) -> Recommender:  # type: ignore[override]
+    def fit(self, model: Recommender, data: Interactions, run: Run) -> Recommender:
         """Train on the observed pairs of ``data.train``."""
         model = run.state(model=model.over(data, layers=self.layers, first_layer=True))
         measured = (

@@ -24,7 +24,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class MultiPreference(Method):
+class MultiPreference(Method[TrajectoryEncoder, TrajectoryData]):
     """Settings: ``people`` whose tastes are drawn at random answer ``queries`` preference questions together."""
 
     key: ClassVar[str] = "multi-preference"
@@ -42,7 +42,7 @@ class MultiPreference(Method):
     epochs: int = 75
     ridge: float = 1.0
 
-    def fit(self, model: TrajectoryEncoder, data: TrajectoryData, run: Run) -> TrajectoryEncoder:  # type: ignore[override]
+    def fit(self, model: TrajectoryEncoder, data: TrajectoryData, run: Run) -> TrajectoryEncoder:
         """Train on ``data.train.preferences`` as those of one person; without any, on simulated people's."""
         model = model.standardised_by(data.train.inputs)
         own = len(data.train.preferences)

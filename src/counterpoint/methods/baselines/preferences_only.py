@@ -20,7 +20,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class PreferencesOnly(Method):
+class PreferencesOnly(Method[TrajectoryEncoder, TrajectoryData]):
     """Settings; ``end_to_end=False`` is the untrained encoder, whose output is frozen."""
 
     key: ClassVar[str] = "preferences-only"
@@ -32,7 +32,7 @@ class PreferencesOnly(Method):
     batch_size: int = 64
     epochs: int = 150
 
-    def fit(self, model: TrajectoryEncoder, data: TrajectoryData, run: Run) -> TrajectoryEncoder:  # type: ignore[override]
+    def fit(self, model: TrajectoryEncoder, data: TrajectoryData, run: Run) -> TrajectoryEncoder:
         """Learn ``data.train.preferences`` through the network; without any, hand it on as it is."""
         fresh = TrajectoryEncoder(model.inputs, model.dimension, model.hidden, self.end_to_end, model.seed)
         fresh.load_state_dict(model.state_dict())

@@ -20,7 +20,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class PlainRegression(Method):
+class PlainRegression(Method[nn.Module, Regression]):
     """Settings of plain regression.
 
     Attributes:

@@ -24,7 +24,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class SDFT(Method):
+class SDFT(Method[Language, ProblemData]):
     """Self-distillation fine-tuning.
 
     Attributes:
@@ -51,7 +51,7 @@ class SDFT(Method):
     batch_size: int = 16
     epochs: float = 1.0
 
-    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:  # type: ignore[override]
+    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Distil the model, shown the references, into the model that is not."""
         shown.require_references(data.train.rows, self.key)
         shown.check_template(self.template, "prompt", "demonstration")

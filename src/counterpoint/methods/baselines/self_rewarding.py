@@ -33,7 +33,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class SelfRewarding(Method):
+class SelfRewarding(Method[Language, ProblemData]):
     """Learn from one's own ranking of one's own answers.
 
     Attributes:
@@ -66,7 +66,7 @@ class SelfRewarding(Method):
     sft_learning_rate: float = 5e-6
     lora_rank: int = 0
 
-    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:  # type: ignore[override]
+    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Learn the solved seed, then ``rounds`` times: sample, judge, train."""
         seed, asked = seed_and_prompts(
             data.train, self.seed_examples, self.rounds, verified=self.judge == "verifier"

@@ -16,7 +16,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class SFT(Method):
+class SFT(Method[Language, ProblemData]):
     """Imitate the references.
 
     Attributes:
@@ -33,7 +33,7 @@ class SFT(Method):
     batch_size: int = 16
     epochs: float = 1.0
 
-    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:  # type: ignore[override]
+    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Train on prompt and reference of every problem."""
         require_references(data.train.rows, self.key)
         model = run.state(model=adapt(model, self.lora_rank, run.seed))

@@ -28,7 +28,7 @@ from counterpoint.training.seeds import derive
 
 
 @dataclass(kw_only=True)
-class SGL(Method):
+class SGL(Method[Recommender, Interactions]):
     """Graph recommendation with contrast of two edge-dropped graphs; defaults are the paper's, for large data.
 
     Attributes:
@@ -57,7 +57,7 @@ class SGL(Method):
     epochs: int = 20
     keep: Literal["last", "best"] = "last"
 
-    def fit(self, model: Recommender, data: Interactions, run: Run) -> Recommender:  # type: ignore[override]
+    def fit(self, model: Recommender, data: Interactions, run: Run) -> Recommender:
         """Train on the observed pairs of ``data.train``."""
         model = run.state(model=model.over(data, layers=self.layers, first_layer=True))
         measured = (

@@ -22,7 +22,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class SimCLR(Method):
+class SimCLR(Method[nn.Module, Images]):
     """Settings of SimCLR; shapes: B images, 2 views, D dimensions.
 
     Attributes:

@@ -23,7 +23,7 @@ from counterpoint.training.best import Best
 
 
 @dataclass(kw_only=True)
-class SimGCL(Method):
+class SimGCL(Method[Recommender, Interactions]):
     """Graph recommendation with noise contrast in three propagations; defaults are the paper's, for large data.
 
     Attributes:
@@ -52,7 +52,7 @@ class SimGCL(Method):
     epochs: int = 20
     keep: Literal["last", "best"] = "last"
 
-    def fit(self, model: Recommender, data: Interactions, run: Run) -> Recommender:  # type: ignore[override]
+    def fit(self, model: Recommender, data: Interactions, run: Run) -> Recommender:
         """Train on the observed pairs of ``data.train``."""
         model = run.state(model=model.over(data, layers=self.layers, first_layer=False))
         measured = (

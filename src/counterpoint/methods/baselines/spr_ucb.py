@@ -28,7 +28,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class SPRUCB(Method):
+class SPRUCB(Method[CategoricalQ, VectorWorld]):
     """Settings of SPR-UCB.
 
     Attributes:
@@ -60,7 +60,7 @@ class SPRUCB(Method):
     alpha: float = 0.5
     as_published: bool = False
 
-    def fit(self, model: CategoricalQ, data: VectorWorld, run: Run) -> CategoricalQ:  # type: ignore[override]
+    def fit(self, model: CategoricalQ, data: VectorWorld, run: Run) -> CategoricalQ:
         """Play and learn until ``frames`` steps are played (and the budget, if there is one, is used up)."""
         if not isinstance(data, VectorWorld) or not isinstance(model, CategoricalQ):
             raise CounterpointError(

@@ -20,7 +20,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class SupervisedText(Method):
+class SupervisedText(Method[nn.Module, Texts]):
     """Settings of plain classification.
 
     Attributes:

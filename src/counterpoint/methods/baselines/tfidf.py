@@ -22,7 +22,7 @@ from counterpoint.training import Run
 
 
 @dataclass(kw_only=True)
-class TfidfLinear(Method):
+class TfidfLinear(Method[nn.Module, Texts]):
     """Settings. There is nothing to initialise and no budget: the optimum is found, the model that is given is not used.
 
     Attributes:

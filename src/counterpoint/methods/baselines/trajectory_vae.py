@@ -21,7 +21,7 @@ from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class TrajectoryVAE(Method):
+class TrajectoryVAE(Method[TrajectoryEncoder, TrajectoryData]):
     """Settings of the autoencoder; ``beta`` weighs the divergence from the prior. ``ridge``: of a reward from preferences."""
 
     key: ClassVar[str] = "trajectory-vae"
@@ -36,7 +36,7 @@ class TrajectoryVAE(Method):
     epochs: int = 150
     ridge: float = 1.0
 
-    def fit(self, model: TrajectoryEncoder, data: TrajectoryData, run: Run) -> TrajectoryEncoder:  # type: ignore[override]
+    def fit(self, model: TrajectoryEncoder, data: TrajectoryData, run: Run) -> TrajectoryEncoder:
         """Reconstruct the training trajectories."""
         model = model.standardised_by(data.train.inputs)
         parts = run.state(parts=Autoencoder(model))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
 from counterpoint.models.audio.encoder import SpeechEncoder
-from counterpoint.models.saved import Saved
+from counterpoint.models.model_folders import Saved
 
 
 class SpeechHead(Saved):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models.saved import Saved
+from counterpoint.models.model_folders import Saved
 
 
 class SpeechEncoder(nn.Module, ABC):

@@ -26,7 +26,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import Head
 from counterpoint.models.audio.encoder import masked_mean
 from counterpoint.models.audio.lexicon import END, PAD, START, Lexicon
-from counterpoint.models.saved import Saved
+from counterpoint.models.model_folders import Saved
 
 FOLDER, STAGES = "intents", "stages.csv"
 

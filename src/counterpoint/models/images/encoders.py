@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
-from counterpoint.models.saved import Saved
+from counterpoint.models.model_folders import Saved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

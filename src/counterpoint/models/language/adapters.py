@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from counterpoint.errors import CounterpointError, MissingExtra
-
-if TYPE_CHECKING:
-    from counterpoint.models.language.language import Language
 
 
 @dataclass(frozen=True)
@@ -54,13 +51,3 @@ def attach(causal: Any, lora: LoRA, seed: int = 0) -> Any:
             return peft.get_peft_model(causal, config)
         except ValueError as error:
             raise CounterpointError(f"LoRA targets {lora.targets!r} do not fit this model: {error}") from None
-
-
-def adapt(model: Language, rank: int, seed: int = 0) -> Language:
-    """Put adapters of a rank on (alpha twice the rank, dropout 0.05, every linear layer but the head); 0 leaves it be.
-
-    A model that brings adapters along keeps them.
-    """
-    if rank < 0:
-        raise CounterpointError(f"lora_rank={rank}: expected 0 (train every weight) or a rank such as 64")
-    return model if rank == 0 or model.adapted else model.with_lora(LoRA(rank=rank, alpha=2.0 * rank), seed)

@@ -20,9 +20,8 @@ from counterpoint.kernels.cache_names import cache_argument, returned_cache
 from counterpoint.kernels.scores import Head, dense
 from counterpoint.models import model_folders, tokens
 from counterpoint.models.language import prompt_groups
-from counterpoint.models.language.adapters import LoRA, adapt, attach
+from counterpoint.models.language.adapters import LoRA, attach
 from counterpoint.models.tokens import Tokens
-from counterpoint.models.vocabularies import same_vocabulary
 
 __all__ = ["Language", "LoRA", "Message", "Prompt", "adapt", "load", "same_vocabulary"]
 
@@ -269,3 +268,36 @@ def load(
     model = Language(*model_folders.read(spec, dtype))
     model.stops  # noqa: B018  (fails here, with its lesson, and not in the middle of a run)
     return model if lora is None else model.with_lora(lora, seed)
+
+
+def adapt(model: Language, rank: int, seed: int = 0) -> Language:
+    """Put adapters of a rank on (alpha twice the rank, dropout 0.05, every linear layer but the head); 0 leaves it be.
+
+    A model that brings adapters along keeps them.
+    """
+    if rank < 0:
+        raise CounterpointError(f"lora_rank={rank}: expected 0 (train every weight) or a rank such as 64")
+    return model if rank == 0 or model.adapted else model.with_lora(LoRA(rank=rank, alpha=2.0 * rank), seed)
+
+
+def same_vocabulary(one: Language, other: Language) -> None:
+    """Raise unless every id means the same to both models; padded tail rows of a head do not matter.
+
+    Raises:
+        CounterpointError: the first token that differs.
+    """
+    ours, theirs = one.tokenizer.get_vocab(), other.tokenizer.get_vocab()
+    if ours == theirs:
+        return
+    for token, number in sorted(ours.items(), key=lambda item: item[1]):
+        if theirs.get(token) != number:
+            raise CounterpointError(
+                f"student and teacher have different vocabularies: {token!r} is id {number} to the student and "
+                f"{theirs.get(token, 'unknown')} to the teacher; token-level distillation needs one tokenizer "
+                "(distil on sampled text instead: the method sft on the teacher's completions)"
+            )
+    extra = sorted(set(theirs) - set(ours))
+    raise CounterpointError(
+        f"the teacher knows {len(extra)} tokens that the student does not, first {extra[0]!r}; "
+        "token-level distillation needs one tokenizer"
+    )

@@ -12,7 +12,7 @@ import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,18 @@ from counterpoint.kernels.prefix_choice import dropping, obstacle, worth_sharing
 from counterpoint.kernels.sharing import sharing
 from counterpoint.models.tokens import Tokens, join
 
-if TYPE_CHECKING:
-    from counterpoint.models.language.language import Language
-
 logger = logging.getLogger("counterpoint")
+
+
+class Causal(Protocol):
+    """What is asked of a language model here: a backbone, and hidden states for tokens and mask."""
+
+    @property
+    def backbone(self) -> Any:
+        """What makes hidden states, a transformers model without its head."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Hidden states [B, L, D] of tokens and mask [B, L]; with ``last`` and ``share`` as of ``Language.forward``."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class Groups:
         return cls(first, owner)
 
 
-def groups(model: Language, prompts: Tokens) -> Groups | None:
+def groups(model: Causal, prompts: Tokens) -> Groups | None:
     """Return the groups when the rows should go through the model by prompt; None when each should bring its own.
 
     Args:
@@ -81,7 +89,7 @@ def groups(model: Language, prompts: Tokens) -> Groups | None:
 
 
 def answer_states(
-    model: Language, prompts: Tokens, answers: Tokens, *, forward: Callable[..., Any] | None = None
+    model: Causal, prompts: Tokens, answers: Tokens, *, forward: Callable[..., Any] | None = None
 ) -> Tensor:
     """Return the states that predict every answer token, [B, T, D]; rows with one prompt share its pass where it pays.
 
@@ -121,7 +129,7 @@ def shared_states(backbone: nn.Module, ids: Tensor, mask: Tensor, last: int) -> 
     return shared_prompt_states(backbone, once.ids, once.mask, ids[:, -last:], mask[:, -last:], found.owner)
 
 
-def _plainly(model: Language, *args: Any, **kwargs: Any) -> Tensor:
+def _plainly(model: Causal, *args: Any, **kwargs: Any) -> Tensor:
     return model(*args, **kwargs)
 
 

@@ -1,0 +1,108 @@
+"""The shape of the package: no module imports in a circle, and no folder is too full to look through."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[1] / "src"
+FULLEST = 26
+"""Modules in one folder, its ``__init__`` not counted; beyond it a reader scrolls."""
+
+
+def names() -> dict[str, Path]:
+    """Dotted name -> file of every module of the package."""
+    found = {}
+    for path in sorted((SOURCE / "counterpoint").rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def top_level(tree: ast.Module) -> list[ast.stmt]:
+    """Statements that run when the module is imported, and those that only a type checker follows."""
+    found, left = [], list(tree.body)
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.If | ast.Try | ast.With):
+            left += [*node.body, *getattr(node, "orelse", []), *getattr(node, "finalbody", [])]
+            left += [each for handler in getattr(node, "handlers", []) for each in handler.body]
+        else:
+            found.append(node)
+    return found
+
+
+def imported(statements: list[ast.AST], known: set[str]) -> set[str]:
+    """Modules of the package that these statements import; ``from package import module`` is the module."""
+    found = set()
+    for node in statements:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (whole & known) or {node.module}
+    return found & known
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of two or more modules that reach each other (Tarjan's strongly connected components)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    path: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        path.append(node)
+        for other in sorted(edges[node]):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in path:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            at = path.index(node)
+            group = path[at:]
+            del path[at:]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in sorted(edges):
+        if node not in index:
+            visit(node)
+    return found
+
+
+def graph(everywhere: bool) -> dict[str, set[str]]:
+    """Who imports whom, at the top of a file (types' imports included) or, with ``everywhere``, in functions too.
+
+    A package's ``__init__`` hands out its modules' names lazily; those edges are left out, for they run upwards by design.
+    """
+    modules = names()
+    edges = {}
+    for name, path in modules.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        statements = list(ast.walk(tree)) if everywhere else top_level(tree)
+        own = set() if path.name == "__init__.py" else imported(statements, set(modules))
+        edges[name] = own - {name}
+    return edges
+
+
+def test_a_circle_is_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    assert circles({"a": {"b"}, "b": set()}) == []
+
+
+def test_modules_do_not_import_in_a_circle() -> None:
+    assert circles(graph(everywhere=False)) == []
+
+
+def test_imports_inside_functions_make_no_circle_either() -> None:
+    assert circles(graph(everywhere=True)) == []
+
+
+def test_no_folder_is_too_full() -> None:
+    full = Counter(path.parent for path in names().values() if path.name != "__init__.py")
+    crowded = {str(folder): count for folder, count in full.items() if count > FULLEST}
+    assert not crowded, f"folders with more than {FULLEST} modules: {crowded}"
