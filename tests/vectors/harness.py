@@ -48,7 +48,7 @@ HANDLERS: dict[str, Handler] = {}
 
 def folder() -> Path:
     """Folder of the vector files."""
-    return Path(os.environ.get("COUNTERPOINT_VECTORS") or Path(__file__).parent)
+    return Path(os.environ.get("COUNTERPOINT_VECTORS") or Path(__file__).parent / "files")
 
 
 def handler_prefix(stem: str) -> str | None:
