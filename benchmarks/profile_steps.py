@@ -72,7 +72,7 @@ def profile(method: str, data: str, settings: dict[str, Any], model: str | None 
 
     import counterpoint
     from counterpoint.generation import sampler
-    from counterpoint.teachers import frozen, shadow
+    from counterpoint.teachers import answering
     from counterpoint.training import batches as batches_module
     from counterpoint.training import run as run_module
 
@@ -117,8 +117,7 @@ def profile(method: str, data: str, settings: dict[str, Any], model: str | None 
     run_type.forward = clock.around(run_type.forward, "forward")  # type: ignore[method-assign]
     run_module.fetch = clock.around(batches_module.fetch, "batch")
     torch.Tensor.backward = clock.around(torch.Tensor.backward, "backward")  # type: ignore[method-assign]
-    for module in (frozen, shadow):
-        module.speak = clock.around(shadow.speak, "teachers")
+    answering.completion_scores = clock.around(answering.completion_scores, "teachers")
     sampler.Sampler.__call__ = clock.around(sampler.Sampler.__call__, "sampling")  # type: ignore[method-assign]
     for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD):
         kind.step = clock.around(kind.step, "optimizer")  # type: ignore[method-assign]

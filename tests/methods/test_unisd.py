@@ -199,9 +199,12 @@ def test_distillation_brings_the_student_to_its_hinted_self(tmp_path: Path) -> N
             logits = dense(model.eval().scores(model(both.ids, both.mask, last=2)))
         return float((logits.log_softmax(-1) - target).norm())
 
+    from counterpoint.teachers.answering import Answering
     from counterpoint.teachers.frozen import Frozen
 
-    target = dense(Frozen(model).answer([f"7777777#{row.prompt}" for row in rows], said)).log_softmax(-1)
+    target = dense(
+        Answering(Frozen(model)).answer([f"7777777#{row.prompt}" for row in rows], said)
+    ).log_softmax(-1)
     before = gap()
     with Run(tmp_path, seed=0, progress=False) as run:
         made.fit(model, problems, run)

@@ -1,4 +1,4 @@
-"""Teachers: what stays, what follows, what is remembered, and that a stored voice is the live one on average."""
+"""Teachers of language models: what stays, what follows, and that a stored teacher is the live one on average."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from counterpoint.kernels.vocabulary import divergence
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language, LoRA
 from counterpoint.models.tokens import join, pad
+from counterpoint.teachers.answering import Answering
+from counterpoint.teachers.copies import Copied
 from counterpoint.teachers.ema import Ema
 from counterpoint.teachers.ensemble import Ensemble
 from counterpoint.teachers.frozen import Frozen
@@ -36,21 +38,26 @@ def nudge(model: Language, seed: int = 0) -> None:
                 each.add_(torch.randn(each.shape, generator=draws), alpha=0.1)
 
 
-def said(teacher: object, model: Language) -> torch.Tensor:
-    return dense(teacher.answer(["1+1=", "30+4="], model.completions(["2", "34"])))  # type: ignore[attr-defined]
+def live(model: Language) -> Answering:
+    return Answering(Frozen(model))
+
+
+def answered(teacher: object, model: Language) -> torch.Tensor:
+    given = Answering(teacher) if isinstance(teacher, Copied) else teacher
+    return dense(given.answer(["1+1=", "30+4="], model.completions(["2", "34"])))  # type: ignore[attr-defined]
 
 
 def itself(model: Language) -> torch.Tensor:
-    return said(Frozen(model), model)
+    return answered(live(model), model)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_frozen_stays_and_shares_only_frozen_weights(kind: str) -> None:
     model = student(kind)
     teacher = Frozen(model)
-    before = said(teacher, model)
+    before = answered(teacher, model)
     nudge(model)
-    assert torch.equal(said(teacher, model), before)
+    assert torch.equal(answered(teacher, model), before)
     assert not torch.allclose(itself(model), before)
     assert not any(each.requires_grad for each in teacher.parameters())
     shared = {each.data_ptr() for each in model.parameters()} & {
@@ -65,20 +72,21 @@ def test_ema_follows_full_weights_and_adapters(kind: str) -> None:
     model = student(kind)
     teacher = Ema(model, 0.75, every=2)
     start = {name: value.clone() for name, value in teacher.state_dict().items()}
-    first = said(teacher, model)
+    first = answered(teacher, model)
     nudge(model)
     teacher.follow(model)
-    assert torch.equal(said(teacher, model), first), "every=2 waits for the second step"
+    assert torch.equal(answered(teacher, model), first), "every=2 waits for the second step"
     teacher.follow(model)
-    assert not torch.allclose(said(teacher, model), first), (
+    assert not torch.allclose(answered(teacher, model), first), (
         "an average over frozen weights alone would not move"
     )
     now = dict(model.named_parameters())
     for name, value in teacher.state_dict().items():
-        if name in now:
-            assert torch.allclose(value, 0.75 * start[name] + 0.25 * now[name])
+        if name.removeprefix("model.") in now:
+            assert torch.allclose(value, 0.75 * start[name] + 0.25 * now[name.removeprefix("model.")])
     if kind == "lora":
-        saved = set(start) & set(now)
+        saved = {name.removeprefix("model.") for name in start} & set(now)
+        assert saved
         assert all("lora_" in name for name in saved), "the frozen base is not saved again"
 
 
@@ -90,7 +98,7 @@ def test_ema_at_its_ends(decay: float) -> None:
     nudge(model)
     teacher.follow(model)
     expected = itself(model) if decay == 0 else before
-    assert torch.allclose(said(teacher, model), expected, atol=1e-6)
+    assert torch.allclose(answered(teacher, model), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -102,7 +110,7 @@ def test_ema_comes_back_from_its_state_and_not_from_the_base(kind: str) -> None:
     state = {name: value.clone() for name, value in teacher.state_dict().items()}
     fresh = Ema(student(kind), 0.5)
     fresh.load_state_dict(state)
-    assert torch.equal(said(fresh, model), said(teacher, model))
+    assert torch.equal(answered(fresh, model), answered(teacher, model))
     assert int(fresh.calls) == 1
     with pytest.raises(CounterpointError, match="only one of them"):
         fresh.load_state_dict({"calls": state["calls"]})
@@ -111,16 +119,16 @@ def test_ema_comes_back_from_its_state_and_not_from_the_base(kind: str) -> None:
 def test_past_changes_only_when_refreshed() -> None:
     model = student("lora")
     past = Past(model)
-    before = said(past, model)
+    before = answered(past, model)
     nudge(model)
-    assert torch.equal(said(past, model), before)
+    assert torch.equal(answered(past, model), before)
     past.refresh(model)
-    assert torch.allclose(said(past, model), itself(model), atol=1e-6)
+    assert torch.allclose(answered(past, model), itself(model), atol=1e-6)
 
 
 def test_hinted_aligns_completions_behind_other_prompts() -> None:
     model = tiny(seed=0)
-    teacher = Hinted(Frozen(model), lambda row: row["hint"] + row["prompt"])
+    teacher = Hinted(live(model), lambda row: row["hint"] + row["prompt"])
     rows = [{"prompt": "1+1=", "hint": "two "}, {"prompt": "3+3=", "hint": "something much longer "}]
     completions = model.completions(["2", "six"])
     answer = dense(teacher.answer(rows, completions))
@@ -136,16 +144,18 @@ def test_hinted_aligns_completions_behind_other_prompts() -> None:
 
 def test_rows_at_once_change_nothing() -> None:
     model = tiny(seed=0)
-    assert torch.allclose(said(Frozen(model, at_once=1), model), said(Frozen(model), model), atol=1e-5)
+    assert torch.allclose(
+        answered(Answering(model, at_once=1), model), answered(live(model), model), atol=1e-5
+    )
 
 
 def test_ensemble_averages_probabilities() -> None:
     one, other = tiny(seed=0), tiny(seed=1)
-    both = said(Ensemble([Frozen(one), Frozen(other)], [3, 1]), one).exp()
+    both = answered(Ensemble([live(one), live(other)], [3, 1]), one).exp()
     expected = 0.75 * itself(one).softmax(-1) + 0.25 * itself(other).softmax(-1)
     assert torch.allclose(both, expected, atol=1e-6)
     with pytest.raises(CounterpointError, match="one non-negative weight each"):
-        Ensemble([Frozen(one)], [0.5, 0.5])
+        Ensemble([live(one)], [0.5, 0.5])
 
 
 ASKED = ["1+1=", "2+2=", "3+3=", "44+4="]
@@ -156,7 +166,7 @@ def store(folder: Path, model: Language, seed: int = 0, draws: int = 50) -> Stor
     shards = [
         (ASKED[at : at + 2], model.completions(SAID[at : at + 2]), torch.arange(at, at + 2)) for at in (0, 2)
     ]
-    return write(folder, Frozen(model), shards, seed=seed, draws=draws)
+    return write(folder, live(model), shards, seed=seed, draws=draws)
 
 
 def test_stored_is_the_live_teacher_on_average(tmp_path: Path) -> None:
@@ -164,13 +174,13 @@ def test_stored_is_the_live_teacher_on_average(tmp_path: Path) -> None:
     model.head.weight.data.mul_(30)
     rows = torch.tensor([3, 0, 2])  # another order, another batch than it was written in
     completions = model.completions([SAID[row] for row in rows])
-    live = dense(Frozen(model).answer([ASKED[row] for row in rows], completions)).softmax(-1)
-    total = torch.zeros_like(live)
+    whole = dense(live(model).answer([ASKED[row] for row in rows], completions)).softmax(-1)
+    total = torch.zeros_like(whole)
     for seed in range(60):
         sparse = store(tmp_path / str(seed), model, seed=1000 * seed).answer([], completions, rows)
         assert torch.allclose(sparse.probs.sum(-1), completions.mask.float())
         total.scatter_add_(2, sparse.ids, sparse.probs)
-    error = ((total / 60 - live) * completions.mask[..., None]).abs().max()
+    error = ((total / 60 - whole) * completions.mask[..., None]).abs().max()
     assert error < 5 * (0.25 / (60 * 50)) ** 0.5
 
 
@@ -179,20 +189,20 @@ def test_stored_loss_has_the_live_gradient_on_average(tmp_path: Path) -> None:
     teacher.head.weight.data.mul_(30)
     completions, rows = learner.completions(SAID), torch.arange(4)
     mask = completions.mask.bool()
-    logits = dense(Frozen(learner).answer(ASKED, completions)).requires_grad_()
+    logits = dense(live(learner).answer(ASKED, completions)).requires_grad_()
 
     def gradient(answer: object) -> torch.Tensor:
         return torch.autograd.grad(divergence(logits, answer, "forward", mask=mask).sum(), logits)[0]  # type: ignore[arg-type]
 
-    live = gradient(Frozen(teacher).answer(ASKED, completions))
+    whole = gradient(live(teacher).answer(ASKED, completions))
     mean = torch.stack(
         [
             gradient(store(tmp_path / str(s), teacher, seed=1000 * s).answer([], completions, rows))
             for s in range(60)
         ]
     ).mean(0)
-    assert (mean - live).abs().max() < 5 * (0.25 / (60 * 50)) ** 0.5
-    assert (mean - live).norm() < 0.1 * live.norm()
+    assert (mean - whole).abs().max() < 5 * (0.25 / (60 * 50)) ** 0.5
+    assert (mean - whole).norm() < 0.1 * whole.norm()
 
 
 def test_an_interrupted_writer_goes_on(tmp_path: Path) -> None:
@@ -205,7 +215,7 @@ def test_an_interrupted_writer_goes_on(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write(tmp_path / "cut", Frozen(model), broken())
+        write(tmp_path / "cut", live(model), broken())
     with pytest.raises(CounterpointError, match="no finished store"):
         Stored(tmp_path / "cut")
     first = (tmp_path / "cut" / "shard-000000.safetensors").stat().st_mtime_ns

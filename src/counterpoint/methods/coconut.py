@@ -42,7 +42,8 @@ from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs.exemplars import ReplayMemory, Selection, capacity, class_order
 from counterpoint.pairs.mel_cache import heard_once
 from counterpoint.pairs.rehearsal import Mixed, targets
-from counterpoint.teachers.past import Past, answers_about
+from counterpoint.teachers.copies import on_rows
+from counterpoint.teachers.past import Past
 from counterpoint.training import Optimizer, Run
 from counterpoint.training.distributed import everyone
 
@@ -138,7 +139,7 @@ class Coconut(Method[nn.Module, Audio]):
             source = Mixed(data.train, new, kept, goals, said=said, share=self.replay_share)
             run.optimize(student, Optimizer(name="adamw", learning_rate=rate, weight_decay=self.weight_decay))
             for batch in run.batches(source, self.batch_size, epochs=self.epochs):
-                run.step(self._losses(student, past.model, batch, tasks, stage, run))
+                run.step(self._losses(student, past, batch, tasks, stage, run))
             chosen = partial(memory.choose, tasks[stage], data.train.labels, self.selection, run.seed)
             run.once("memory", partial(chosen, features=partial(_features, student.model, data.train)))
             measured = partial(stage_rows, student.model, data, tasks, stage, limit=self.longest)
@@ -149,7 +150,13 @@ class Coconut(Method[nn.Module, Audio]):
         return student.model
 
     def _losses(
-        self, student: Student, teacher: Student, batch: Any, tasks: list[list[int]], stage: int, run: Run
+        self,
+        student: Student,
+        teacher: Past[Student],
+        batch: Any,
+        tasks: list[list[int]],
+        stage: int,
+        run: Run,
     ) -> dict[str, Loss]:
         """The named terms of a batch of new and replayed clips."""
         items, kinds = batch.items, self._kinds()
@@ -176,7 +183,7 @@ class Coconut(Method[nn.Module, Audio]):
         every = self.contrast == "ntpt" or "classes" in kinds
         hears = (self.contrast != "student" and self.contrast_weight) or kinds
         place = torch.arange(len(labels), device=labels.device) if every else replayed.nonzero().squeeze(1)
-        old = answers_about(place, partial(run.forward, teacher), *heard, **wanted) if hears else {}
+        old = on_rows(place, partial(run.forward, teacher), *heard, **wanted) if hears else {}
         if self.contrast_weight:
             z, t = out["kept"], None if self.contrast == "student" else old["kept"]
             all_ranks = everyone((z, t, labels), constant=(1, 2))
@@ -195,7 +202,7 @@ class Coconut(Method[nn.Module, Audio]):
             terms["contrast"] = Loss(loss.values, loss.counts, self.contrast_weight, loss.stats)
         weight, again = self.distillation_weight, replayed[:, None]
         if "tokens" in kinds:
-            known = teacher.model.head.scores(old["hidden"])  # type: ignore[operator]
+            known = teacher.model.model.head.scores(old["hidden"])  # type: ignore[operator]
             loss = token_distillation(head.scores(out["hidden"]), known, mask & again)
             terms["tokens"] = Loss(loss.values, loss.counts, weight)
         if "sequence" in kinds:

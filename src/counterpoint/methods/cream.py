@@ -78,7 +78,7 @@ class CREAM(Method[Language, ProblemData]):
         # Without dropout: what is judged is what is trained.
         model = adapt(model, self.lora_rank, run.seed).eval()
         # theta_0, what likelihoods are compared with in every round.
-        initial: Any = run.place(Frozen(model).model)
+        initial = run.place(Frozen(model))
         past = run.state(past=Past(model))  # theta_{t-1}: the judge whose opinion is compared
         policy = run.state(model=model)
         sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
@@ -89,7 +89,7 @@ class CREAM(Method[Language, ProblemData]):
             problems = asked[r - 1]
             drawn = sample_answers(run, policy, problems, self.answers, sampler, r)
             (current, first, before), lengths = judge_answers(
-                run, (policy, initial, past.model), problems, drawn
+                run, (policy, initial.model, past.model), problems, drawn
             )
             rewards = implicit_rewards(current, first)
             # In the first round the earlier self is the initial model, which has no reference but itself.

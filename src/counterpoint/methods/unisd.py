@@ -15,7 +15,6 @@ from torch import Tensor
 from counterpoint.data.language.problems import Problem, ProblemData, Problems
 from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, Kind, jsd
-from counterpoint.kernels.vocabulary import log_probs
 from counterpoint.methods.base import Method
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.text import embedding
@@ -23,6 +22,7 @@ from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.distillation.self_distillation import Mechanisms, self_distillation
 from counterpoint.pairs import demonstrations as shown
 from counterpoint.pairs.contexts import Examples, Instructions, Misleading
+from counterpoint.teachers.answering import Answering
 from counterpoint.teachers.ema import Ema
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
@@ -103,12 +103,11 @@ class UniSD(Method[Language, ProblemData]):
         shown.check_template(self.template, "prompt", "demonstration")
         shown.check_template(self.example, "demonstration")
         decay, model = self._own("ema_decay"), adapt(model, self.lora_rank, run.seed)
-        frozen: Any = run.place(Frozen(model, at_once=run.micro_batch_size))
+        frozen = run.place(Frozen(model))
         sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         model = run.state(model=model)
-        teacher = frozen if decay is None else run.state(
-            teacher=Ema(model, decay, every=self.sync_steps, at_once=run.micro_batch_size)
-        )  # fmt: skip
+        ema = None if decay is None else run.state(teacher=Ema(model, decay, every=self.sync_steps))
+        teacher = Answering(ema or frozen, at_once=run.micro_batch_size)
         run.optimize(
             model,
             Optimizer(learning_rate=self.learning_rate, schedule="cosine", warmup=0.1, max_grad_norm=1.0),
@@ -125,7 +124,7 @@ class UniSD(Method[Language, ProblemData]):
             completions = sampler(model, prompts, batch.random.uniform(self.max_new_tokens))
             both = join(prompts, completions)
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
-            answer: Any = right.answer(batch.items, completions)
+            answer = right.answer(batch.items, completions)
             negative = None
             if wrong is not None:
                 negative = teacher.answer(
@@ -133,8 +132,8 @@ class UniSD(Method[Language, ProblemData]):
                 )
             context_logp = None
             if on.agreement != "none":
-                asked = contexts(batch.items, batch.index, batch.random.uniform(self.num_contexts))
-                context_logp = self._heard(teacher, asked, completions)
+                prompted = contexts(batch.items, batch.index, batch.random.uniform(self.num_contexts))
+                context_logp = _log_probs_after(prompted, teacher, completions)
             terms = self_distillation(
                 model.scores(hidden),
                 answer,
@@ -147,8 +146,8 @@ class UniSD(Method[Language, ProblemData]):
                 teacher_hidden_BTd=answer.hidden,
             )
             run.step(terms, tokens=int(completions.mask.sum()))
-            if decay is not None:
-                teacher.follow(model)
+            if ema is not None:
+                ema.follow(model)
         return model
 
     def _own(self, setting: str) -> Any:
@@ -175,13 +174,6 @@ class UniSD(Method[Language, ProblemData]):
             match_weight=self._own("match_weight") or 0.0,
             match_only=self.mode == "match_repr",
         )
-
-    def _heard(self, teacher: Any, asked: list[Any], completions: Tokens) -> Tensor:
-        """Log-probabilities [K, B, T] at temperature 1 of the completions' tokens, after each context; one pass for all."""
-        many = len(asked)
-        said = Tokens(completions.ids.repeat(many, 1), completions.mask.repeat(many, 1))
-        answer = teacher.answer([prompt for each in asked for prompt in each], said)
-        return log_probs(answer, said.ids, mask=said.mask.bool()).unflatten(0, (many, -1))
 
     def _contexts(self, model: Language, problems: Problems, run: Run) -> Examples | Instructions:
         """The auxiliary contexts of the mode; those that cost something are made once, before training."""
@@ -234,3 +226,12 @@ class UniSD(Method[Language, ProblemData]):
             return [[text for text in kept[at : at + each] if text] for at in range(0, len(kept), each)]
 
         return run.stage("negatives", make, over=list(range(len(problems))), size=16)
+
+
+def _log_probs_after(contexts: list[Any], teacher: Answering, completions: Tokens) -> Tensor:
+    """Log-probabilities [K, B, T] at temperature 1 of the completions' tokens, after each context; one pass for all."""
+    many = len(contexts)
+    repeated = Tokens(completions.ids.repeat(many, 1), completions.mask.repeat(many, 1))
+    return teacher.log_probs([prompt for each in contexts for prompt in each], repeated).unflatten(
+        0, (many, -1)
+    )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -38,7 +39,7 @@ from counterpoint.objectives.labels.self_labels import (
 )
 from counterpoint.objectives.reduction import Loss
 from counterpoint.phases.encoder_tricks import attacked, replaced_tokens, stratified_folds
-from counterpoint.teachers.shadow import snapshot
+from counterpoint.teachers.past import Past
 from counterpoint.training import Optimizer, Run
 
 SHARD = 256
@@ -101,7 +102,7 @@ class Vega(Method[nn.Module, Texts]):
         if self.fine_tuning:
             net = with_linear_head(model, data.classes, data.multi_label, run.seed)
         # Taken before the detector divides the table of words between generator and encoder.
-        start = snapshot(net) if "fold" in phases else None
+        start = Past(net) if "fold" in phases else None
         detector = Detector(encoder_of(net), run.seed) if {"detection", "contrast"} & set(phases) else None
         train = coded(net, data.train.texts, data.train.targets, data.train.labelled)
         full = int((train.mask.sum(1) >= int(net.limit)).sum())  # type: ignore[arg-type]
@@ -121,10 +122,10 @@ class Vega(Method[nn.Module, Texts]):
                 if phases[number + 1 : number + 2] != ["contrast"]:
                     run.once("merge", detector.merge)
                     if start is not None:
-                        run.once("start", lambda: start.load_state_dict(net.state_dict()))
+                        run.once("start", partial(start.refresh, net))
                 continue
             if start is not None and phase in ("fold", "tuning"):
-                run.once("anew", lambda: net.load_state_dict(start.state_dict()))
+                run.once("anew", partial(start.restore, net))
             if phase == "fold":
                 held = torch.nonzero(folds == number - phases.index("fold"))[:, 0]
                 self._judge(run, net, data, train, known, held, opinions)

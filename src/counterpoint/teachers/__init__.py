@@ -1,1 +1,1 @@
-"""Whose voice is learnt from: nouns with one verb."""
+"""What is learnt from: copies of any module (frozen, ema, past), and what a language model, or several, answer a batch."""

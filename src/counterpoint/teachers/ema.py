@@ -7,44 +7,44 @@ average is of the adapters: an average over the frozen base alone would never mo
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models.language.language import Language
-from counterpoint.teachers.shadow import Shadow
+from counterpoint.teachers.copies import Copied, M
 
 
-class Ema(Shadow):
-    """The moving average of a student; register it: ``teacher = run.state(teacher=Ema(model, 0.98))``.
+class Ema(Copied[M]):
+    """The moving average of any student; register it: ``teacher = run.state(teacher=Ema(model, 0.98))``.
 
     Args:
         model: the student.
-        decay: how much of the average is kept at an update, in [0, 1]; 1 never moves, 0 is the student.
+        decay: how much of the average remains at an update, in [0, 1]; 1 never moves, 0 is the student.
         every: update at every ``every``-th call of ``follow``, counted from 1.
-        at_once: rows that go through it at a time.
 
-    >>> from counterpoint.models.language.characters import tiny
-    >>> student = tiny()
+    >>> student = nn.Linear(2, 1)
     >>> teacher = Ema(student, decay=0.75)
-    >>> _ = student.head.weight.data.add_(4.0)
-    >>> before = teacher.model.head.weight.clone()
+    >>> _ = student.bias.data.add_(4.0)
+    >>> before = teacher.model.bias.clone()
     >>> teacher.follow(student)
-    >>> round(float((teacher.model.head.weight - before).mean()), 4)
+    >>> round(float(teacher.model.bias - before), 4)
     1.0
     """
 
-    def __init__(self, model: Language, decay: float, *, every: int = 1, at_once: int | None = None) -> None:
+    calls: Tensor
+
+    def __init__(self, model: M, decay: float, *, every: int = 1) -> None:
         if not 0 <= decay <= 1 or every < 1:
             raise CounterpointError(
-                f"Ema(decay={decay}, every={every}): decay is the part kept, in [0, 1]; every >= 1"
+                f"Ema(decay={decay}, every={every}): decay is the part that remains, in [0, 1]; every >= 1; for example "
+                "Ema(model, 0.98)"
             )
-        super().__init__(model, at_once=at_once)
+        super().__init__(model)
         self.decay, self.every = decay, every
-        self.calls = torch.zeros((), dtype=torch.long)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
     def follow(self, student: nn.Module) -> None:
-        """Count an optimiser step of the student, and move when it is time."""
+        """Count an optimiser step of the student, and move when it is time. Running statistics move alike, counts are copied."""
         self.calls += 1
         if int(self.calls) % self.every:
             return
@@ -53,7 +53,3 @@ class Ema(Shadow):
                 own.lerp_(theirs.to(own.dtype), 1 - self.decay)
             else:
                 own.copy_(theirs)
-
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        """The averaged weights and the count of steps."""
-        return super().state_dict() | {"calls": self.calls}

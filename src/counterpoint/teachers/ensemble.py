@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
-from counterpoint.kernels.scores import Sparse, dense
+from counterpoint.kernels.scores import Scores, Sparse, dense
 from counterpoint.models.tokens import Tokens
-from counterpoint.teachers.shadow import Asked, Teacher
+from counterpoint.teachers.answering import Rows, Teacher
 
 
 class Ensemble:
@@ -23,15 +23,19 @@ class Ensemble:
         temperature: at which the probabilities are averaged.
 
     >>> from counterpoint.models.language.characters import tiny
-    >>> from counterpoint.teachers.frozen import Frozen
+    >>> from counterpoint.teachers.answering import Answering
     >>> one, other = tiny(seed=0), tiny(seed=1)
-    >>> both = Ensemble([Frozen(one), Frozen(other)]).answer(["1+1="], one.completions(["2"]))
+    >>> both = Ensemble([Answering(one), Answering(other)]).answer(["1+1="], one.completions(["2"]))
     >>> bool(torch.allclose(both.exp().sum(-1), torch.ones(1, 2)))
     True
     """
 
     def __init__(
-        self, teachers: Sequence[Teacher], weights: Sequence[float] | None = None, *, temperature: float = 1.0
+        self,
+        teachers: Sequence[Teacher[Scores | Sparse]],
+        weights: Sequence[float] | None = None,
+        *,
+        temperature: float = 1.0,
     ) -> None:
         weights = [1.0] * len(teachers) if weights is None else list(weights)
         if not teachers or len(weights) != len(teachers) or min(weights) < 0 or sum(weights) == 0:
@@ -43,13 +47,13 @@ class Ensemble:
         self.weights = [each / sum(weights) for each in weights]
         self.temperature = temperature
 
-    def answer(self, asked: Asked, completions: Tokens, index: Tensor | None = None) -> Tensor:
+    def answer(self, prompts: Rows, completions: Tokens, index: Tensor | None = None) -> Tensor:
         """Log of the mean probabilities [B, T, V]; padded tail entries of wider vocabularies are cut."""
         parts = []
         for teacher, weight in zip(self.teachers, self.weights):
             if weight == 0:
                 continue
-            scores = teacher.answer(asked, completions, index)
+            scores = teacher.answer(prompts, completions, index)
             if isinstance(scores, Sparse):
                 raise CounterpointError(
                     "an ensemble averages whole distributions; a sparse stored teacher has none"

@@ -23,9 +23,9 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
-from counterpoint.kernels.scores import Sparse, dense
+from counterpoint.kernels.scores import Scores, Sparse, dense
 from counterpoint.models.tokens import Tokens
-from counterpoint.teachers.shadow import Asked, Teacher
+from counterpoint.teachers.answering import Rows, Teacher
 
 LARGEST = {"vocabulary": 1 << 18, "draws": 63}
 META = "store.json"
@@ -59,11 +59,11 @@ class Stored:
         self.token_starts = self.token_ends - lengths
         self.entry_ends = np.cumsum(self.distinct, dtype=np.int64)
 
-    def answer(self, asked: Asked, completions: Tokens, index: Tensor | None = None) -> Sparse:
+    def answer(self, prompts: Rows, completions: Tokens, index: Tensor | None = None) -> Sparse:
         """Sparse probabilities at the completions' positions [B, T].
 
         Args:
-            asked: not looked at; the store answered it when it was written.
+            prompts: not looked at; the store answered them when it was written.
             completions: the very completions that were stored; checked by a sum.
             index: [B] rows of the data.
 
@@ -71,7 +71,7 @@ class Stored:
             CounterpointError: no index, a row that is not in the store, or a completion that changed since.
         """
         if index is None:
-            raise CounterpointError("a stored teacher is asked by row; pass index=batch.index")
+            raise CounterpointError("a stored teacher answers by row; pass index=batch.index")
         at = np.array([self._find(int(row), ids) for row, ids in zip(index, completions.rows())])
         width = completions.width
         starts, ends = self.token_starts[at], self.token_ends[at]
@@ -110,19 +110,19 @@ class Stored:
 
 def write(
     folder: Path | str,
-    teacher: Teacher,
-    shards: Iterable[tuple[Asked, Tokens, Tensor]],
+    teacher: Teacher[Scores | Sparse],
+    shards: Iterable[tuple[Rows, Tokens, Tensor]],
     *,
     draws: int = 50,
     temperature: float = 1.0,
     seed: int = 0,
 ) -> Stored:
-    """Ask a live teacher once and write its answers down; finished shards of an interrupted writer are kept.
+    """Write a live teacher's answers down once; finished shards of an interrupted writer are kept.
 
     Args:
         folder: the store.
         teacher: a live teacher with whole distributions.
-        shards: (asked, completions, index) batches in a fixed order; one becomes one file.
+        shards: (prompts, completions, index) batches in a fixed order; one becomes one file.
         draws: entries drawn per position, at most 63.
         temperature: of the stored distribution.
         seed: of the draws; each shard's follow from the seed and its number.
@@ -142,11 +142,11 @@ def write(
         )
     started.write_text(json.dumps(settings), encoding="utf-8")
     names = []
-    for number, (asked, completions, index) in enumerate(shards):
+    for number, (prompts, completions, index) in enumerate(shards):
         name = f"shard-{number:06d}.safetensors"
         names.append(name)
         if not (folder / name).exists():
-            part = _shard(teacher, asked, completions, index, draws, temperature, seed + number)
+            part = _shard(teacher, prompts, completions, index, draws, temperature, seed + number)
             save_file(part, folder / (name + ".partial"))
             os.replace(folder / (name + ".partial"), folder / name)
     (folder / (META + ".partial")).write_text(json.dumps(settings | {"shards": names}), encoding="utf-8")
@@ -155,15 +155,15 @@ def write(
 
 
 def _shard(
-    teacher: Teacher,
-    asked: Asked,
+    teacher: Teacher[Scores | Sparse],
+    prompts: Rows,
     completions: Tokens,
     index: Tensor,
     draws: int,
     temperature: float,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    scores = teacher.answer(asked, completions, index)
+    scores = teacher.answer(prompts, completions, index)
     if isinstance(scores, Sparse):
         raise CounterpointError(
             "only a teacher with whole distributions can be written down; this one is sparse already"

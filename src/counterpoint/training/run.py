@@ -38,6 +38,7 @@ from counterpoint.training.state import Stateful
 from counterpoint.training.update import Updates
 
 T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
 logger = logging.getLogger("counterpoint")
 
 
@@ -133,7 +134,7 @@ class Run:
         values = tuple(named.values())
         return values[0] if len(values) == 1 else values
 
-    def place(self, module: nn.Module) -> nn.Module:
+    def place(self, module: M) -> M:
         """Move a module that never changes to the device: evaluation mode, no gradient, not saved."""
         return module.to(self.device).eval().requires_grad_(False)
 

@@ -23,7 +23,7 @@ from counterpoint.models.language.language import Language, LoRA
 from counterpoint.models.language.likelihood import completion_log_probs, sequence_log_probs
 from counterpoint.models.language.prompt_groups import Groups, groups
 from counterpoint.models.tokens import Tokens, pad
-from counterpoint.teachers.shadow import speak
+from counterpoint.teachers.answering import completion_scores
 from counterpoint.training.microbatch import forward_in_pieces
 
 transformers = pytest.importorskip("transformers")
@@ -182,7 +182,7 @@ def test_a_frozen_teacher_shares_too(at_once: int | None, read: list[int]) -> No
     said, found = net.completions(ANSWERS), {}
     for mode in ("on", "off"):
         with share_prompts(mode):
-            found[mode] = speak(net, PROMPTS, said, at_once).hidden
+            found[mode] = completion_scores(net, PROMPTS, said, at_once).hidden
     kept = said.mask.bool()
     torch.testing.assert_close(found["on"][kept], found["off"][kept], rtol=1e-5, atol=1e-6)
     assert bool(read) == (at_once != 1)

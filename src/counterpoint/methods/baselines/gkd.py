@@ -17,15 +17,16 @@ from counterpoint.data.language.problems import Problem, ProblemData, Problems
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler
 from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, jsd
+from counterpoint.kernels.scores import Head, Sparse
 from counterpoint.kernels.vocabulary import divergence
 from counterpoint.methods.base import Method
 from counterpoint.models.language.language import Language, adapt, load, same_vocabulary
 from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs import demonstrations as shown
+from counterpoint.teachers.answering import Answering, Teacher
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
-from counterpoint.teachers.shadow import Teacher
 from counterpoint.teachers.stored import Stored, write
 from counterpoint.training import Optimizer, Run
 
@@ -70,9 +71,8 @@ class GKD(Method[Language, ProblemData]):
         kind = FORWARD if self.beta == 0 else REVERSE if self.beta == 1 else jsd(self.beta)
         sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         model = adapt(model, self.lora_rank, run.seed)
-        voice = self._voice(model, run)
-        if self.store:
-            voice = self._stored(voice, model, data.train, run)
+        live = self._teacher(model, run)
+        teacher: Teacher[Head | Sparse] = self._stored(live, model, data.train, run) if self.store else live
         model = run.state(model=model)
         run.optimize(
             model,
@@ -86,24 +86,24 @@ class GKD(Method[Language, ProblemData]):
                 completions = model.completions([problem.reference for problem in batch.items])
             both, mask = join(prompts, completions), completions.mask.bool()
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
-            answer = voice.answer(batch.items, completions, batch.index)
+            answer = teacher.answer(batch.items, completions, batch.index)
             per_token = divergence(
                 model.scores(hidden), answer, kind, temperature=self.loss_temperature, mask=mask
             )
             run.step(aggregate(per_token, mask, "token_mean"), tokens=int(mask.sum()))
         return model
 
-    def _voice(self, model: Language, run: Run) -> Teacher:
+    def _teacher(self, model: Language, run: Run) -> Teacher[Head]:
         if not self.teacher:
             shown.check_template(self.template, "prompt", "demonstration")
-            itself: Any = run.place(Frozen(model, at_once=run.micro_batch_size))
+            itself = Answering(run.place(Frozen(model)), at_once=run.micro_batch_size)
             return Hinted(itself, lambda row: shown.with_demonstration(row, row.reference, self.template))
         other = load(self.teacher)
         same_vocabulary(model, other)
-        placed: Any = run.place(Frozen(other.requires_grad_(False), at_once=run.micro_batch_size))
+        placed = Answering(run.place(Frozen(other.requires_grad_(False))), at_once=run.micro_batch_size)
         return Hinted(placed, lambda row: row.prompt)
 
-    def _stored(self, voice: Teacher, model: Language, problems: Problems, run: Run) -> Stored:
+    def _stored(self, live: Teacher[Head], model: Language, problems: Problems, run: Run) -> Stored:
         if self.on_policy > 0 or self.beta != 0:
             raise CounterpointError(
                 f"a stored teacher knows the references only, by forward KL; got on_policy={self.on_policy} and "
@@ -113,11 +113,11 @@ class GKD(Method[Language, ProblemData]):
         def shards() -> Iterator[tuple[list[Problem], Tokens, Tensor]]:
             for start in range(0, len(problems), 64):
                 rows = problems[start : start + 64]
-                said = model.completions([row.reference for row in rows])
-                yield rows, said, torch.arange(start, start + len(rows))
+                references = model.completions([row.reference for row in rows])
+                yield rows, references, torch.arange(start, start + len(rows))
 
         def make() -> str:
-            write(self.store, voice, shards(), temperature=self.loss_temperature, seed=run.seed)
+            write(self.store, live, shards(), temperature=self.loss_temperature, seed=run.seed)
             return self.store
 
         return Stored(run.stage("store", make))

@@ -17,6 +17,7 @@ from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.tokens import join
 from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs import demonstrations as shown
+from counterpoint.teachers.answering import Answering
 from counterpoint.teachers.ema import Ema
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
@@ -57,11 +58,12 @@ class SDFT(Method[Language, ProblemData]):
         shown.check_template(self.template, "prompt", "demonstration")
         sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         size, model = run.micro_batch_size, adapt(model, self.lora_rank, run.seed)
-        frozen: Any = run.place(Frozen(model, at_once=size)) if self.teacher == "frozen" else None
+        frozen = run.place(Frozen(model)) if self.teacher == "frozen" else None
         model = run.state(model=model)
         decay = 0.0 if self.teacher == "student" else self.ema_decay
-        ema = run.state(teacher=Ema(model, decay, at_once=size)) if frozen is None else None
-        voice = Hinted(ema or frozen, lambda row: shown.with_demonstration(row, row.reference, self.template))
+        ema: Any = run.state(teacher=Ema(model, decay)) if frozen is None else None
+        answering = Answering(frozen or ema, at_once=size)
+        teacher = Hinted(answering, lambda row: shown.with_demonstration(row, row.reference, self.template))
         run.optimize(
             model,
             Optimizer(learning_rate=self.learning_rate, schedule="cosine", warmup=0.1, max_grad_norm=1.0),
@@ -71,7 +73,7 @@ class SDFT(Method[Language, ProblemData]):
             completions = sampler(model, prompts, batch.random.uniform(self.max_new_tokens))
             both, mask = join(prompts, completions), completions.mask.bool()
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
-            answer = voice.answer(batch.items, completions)
+            answer = teacher.answer(batch.items, completions)
             per_token = divergence(
                 model.scores(hidden), answer, self.divergence, temperature=self.temperature, mask=mask
             )

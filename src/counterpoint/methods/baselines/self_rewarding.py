@@ -73,7 +73,7 @@ class SelfRewarding(Method[Language, ProblemData]):
         )
         # Without dropout: what is judged is what is trained.
         model = adapt(model, self.lora_rank, run.seed).eval()
-        initial: Any = run.place(Frozen(model).model)
+        initial = run.place(Frozen(model))
         policy = run.state(model=model)
         sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
         for r in run.rounds(self.rounds + 1):
@@ -82,7 +82,7 @@ class SelfRewarding(Method[Language, ProblemData]):
                 continue
             problems = asked[r - 1]
             drawn = sample_answers(run, policy, problems, self.answers, sampler, r)
-            (current, first), _ = judge_answers(run, (policy, initial), problems, drawn)
+            (current, first), _ = judge_answers(run, (policy, initial.model), problems, drawn)
             rewards = implicit_rewards(current, first)
             if self.judge == "verifier":
                 rewards = torch.tensor(
