@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.methods.catalog import rows
-from counterpoint.study.pages import refresh, refresh_summary
+from counterpoint.study.pages import SUMMARY, fronts, refresh, refresh_summary
 from counterpoint.study.reproduce import check_evidence
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -20,9 +20,16 @@ def test_page_shows_its_evidence(page: Path) -> None:
     assert refresh(text, DOCS / "evidence") == text, "run: python -m counterpoint.study.pages docs"
 
 
-def test_readme_shows_all_evidence() -> None:
-    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    assert refresh_summary(text, DOCS / "evidence") == text, "run: python -m counterpoint.study.pages docs"
+def test_one_page_shows_all_evidence() -> None:
+    holding = {
+        front: pages for front, pages in fronts(DOCS).items() if SUMMARY in front.read_text(encoding="utf-8")
+    }
+    assert holding, "the table of all evidence stands nowhere"
+    for front, pages in holding.items():
+        text = front.read_text(encoding="utf-8")
+        assert refresh_summary(text, DOCS / "evidence", pages) == text, (
+            "run: python -m counterpoint.study.pages docs"
+        )
 
 
 @pytest.mark.parametrize("path", sorted((DOCS / "evidence").glob("*.json")), ids=lambda p: p.stem)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoint.cases import case, cases
+from counterpoint.cases import case, case_file, cases
 from counterpoint.errors import CounterpointError
 from counterpoint.methods import catalog
 from counterpoint.study.advice import Recommendation, recommend
@@ -176,10 +176,21 @@ def reproduce(
     from counterpoint.study import reproduce as reproducing
 
     found, plan = reproduction(key)
-    content = reproducing.reproduce(found, plan, Path(out), jobs=jobs, progress=progress)
+    content = reproducing.reproduce(
+        found, plan, Path(out), source=case_file(key), jobs=jobs, progress=progress
+    )
     for path in (Path(out) / "evidence.json", Path(evidence) / f"{key}.json"):
         reproducing.write_evidence(path, content)
     return content
+
+
+def rejudge(path: str | Path) -> list[str]:
+    """Judge an evidence file's figures again by the present rules; returns the claims whose verdict changed."""
+    from counterpoint.study import rejudge as rejudging
+    from counterpoint.study.reproduce import check_evidence
+
+    found, plan = reproduction(check_evidence(Path(path))["key"])
+    return rejudging.rejudge(Path(path), plan, found.earlier)
 
 
 def resume(out: str | Path, *, jobs: int = 1, progress: Progress | None = None) -> Result | dict[str, Any]:

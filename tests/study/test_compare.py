@@ -147,7 +147,10 @@ def test_tuning_reads_validation_only_and_tries_the_given_settings_first(plan, t
 
 def test_a_small_grid_is_tried_whole(plan, tmp_path):
     tune = {"mode": ["plain", "sharp"], "smooth": [False, True]}
-    summary = compare(plan(tune=tune, trials=8, seeds=1), tmp_path / "study")
+    with pytest.raises(CounterpointError, match="'toy-logistic' has 4 configurations for 8 trials"):
+        compare(plan(tune=tune, trials=8, seeds=1), tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+    summary = compare(plan(tune=tune, trials=4, seeds=1), tmp_path / "study")
     tried = [t["settings"] for t in summary["arms"]["toy-logistic"]["tuning"]["trials"]]
     assert len(tried) == 4
     assert {(t.get("mode", "plain"), t.get("smooth", False)) for t in tried} == {
@@ -167,7 +170,11 @@ def test_tuning_goes_by_the_metric_and_the_seeds_it_is_told(recipe, tmp_path):
     summary = compare(asked, tmp_path / "study")
     assert (summary["tune_by"], summary["tuning_seeds"]) == ("weight_norm", 2)
     folder, tuning = tmp_path / "study" / "tuning" / "toy-logistic", summary["arms"]["toy-logistic"]["tuning"]
-    assert len(tuning["trials"]) == 3
+    assert [trial["settings"] for trial in tuning["trials"]] == [
+        {"learning_rate": 0.01},
+        {"learning_rate": 1.0},
+    ]
+    assert tuning["examples"] == 80
     for trial in tuning["trials"]:
         places = [folder / f"trial-{trial['number']:03d}{suffix}" for suffix in ("", "-1")]
         assert [stored_recipe(place).seed for place in places] == [TUNING_SEED, TUNING_SEED + 1]
@@ -185,7 +192,7 @@ def test_tuning_goes_by_the_metric_and_the_seeds_it_is_told(recipe, tmp_path):
 
 
 def test_a_failed_trial_counts_and_loses(plan, tmp_path):
-    summary = compare(plan(tune={"hint": [-1.0, 1.0]}, trials=4, seeds=1), tmp_path / "study")
+    summary = compare(plan(tune={"hint": [-1.0, 1.0]}, trials=2, seeds=1), tmp_path / "study")
     tuning = summary["arms"]["toy-logistic"]["tuning"]
     assert tuning["failed"] == 1
     assert tuning["chosen"]["settings"].get("hint") != -1.0

@@ -45,8 +45,58 @@ def test_one_seed_has_no_interval_and_is_unclear():
 
 def test_identical_differences_and_ties():
     same = estimate([0.0, 0.0, 0.0])
-    assert (same.above_zero, same.probability, same.p, same.verdict) == (0.5, 0.5, 1.0, "unclear")
-    assert estimate([0.2, 0.2]).verdict == "above"
+    assert (same.above_zero, same.probability, same.p, same.verdict) == (0.5, None, None, "unclear")
+    same = estimate([0.3 - 0.1, 0.2, 0.5 - 0.3])  # equal but for rounding
+    assert (same.low, same.high, same.sd, same.verdict) == (None, None, 0.0, "unclear")
+
+
+def test_two_seeds_give_an_interval_and_no_verdict():
+    result = estimate([0.2, 0.200001])
+    assert result.low > 0
+    assert result.verdict == "unclear"
+    assert estimate([0.2, 0.200001, 0.2]).verdict == "above"
+
+
+def test_an_interval_ends_where_the_figures_range_does():
+    values = [0.97, 0.99, 1.0]
+    free, cut = estimate(values), estimate(values, bounds=(0.0, 1.0))
+    assert free.high > 1
+    assert (cut.low, cut.high) == (free.low, 1.0)
+    assert estimate([0.02, 0.0, 0.01], bounds=(0.0, 1.0)).low == 0.0
+
+
+def test_a_cut_interval_covers_as_often():
+    rng = np.random.default_rng(3)
+    hits = 0
+    for _ in range(600):
+        result = estimate(
+            rng.binomial(20, 0.95, size=5) / 20 + 1e-9 * rng.normal(size=5), bounds=(0, 1), resamples=2
+        )
+        hits += result.low is None or result.low <= 0.95 <= result.high
+    assert hits / 600 > 0.9
+
+
+def test_overlapping_splits_widen_the_interval_by_nadeau_and_bengios_factor():
+    values = [0.1, 0.3, 0.2, 0.5, 0.0, 0.4]
+    plain, wide = estimate(values), estimate(values, overlap=0.25)
+    factor = math.sqrt(1 + 6 * 0.25)
+    assert math.isclose(wide.high - wide.mean, factor * (plain.high - plain.mean), rel_tol=1e-12)
+    assert wide.p > plain.p
+    assert wide.boot_low is None
+
+
+def test_overlapping_splits_need_the_correction_to_cover_their_level():
+    """Means over random splits of one finite sample: uncorrected, the interval misses the truth far too often."""
+    rng = np.random.default_rng(4)
+    missed = {0.0: 0, 0.5: 0}
+    for _ in range(400):
+        data = rng.normal(size=60)
+        values = [rng.permutation(data)[:20].mean() for _ in range(10)]
+        for overlap in missed:
+            result = estimate(values, overlap=overlap, resamples=2)
+            missed[overlap] += not result.low <= 0 <= result.high
+    assert missed[0.0] / 400 > 0.3
+    assert missed[0.5] / 400 < 0.08
 
 
 def test_not_a_number_gives_no_interval():

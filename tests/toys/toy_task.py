@@ -49,7 +49,7 @@ class ToyTask:
     lower_is_better = ("error",)
     bundled = {"points": "240 points of two classes"}  # noqa: RUF012
 
-    def load_data(self, spec, noise=0.3, shift=0):
+    def load_data(self, spec, noise=0.3, shift=0, untested=""):
         if spec != "points":
             raise CounterpointError(f"there is no data set '{spec}'; known: points")
         return Points(float(noise), int(shift))

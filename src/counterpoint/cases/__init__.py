@@ -28,6 +28,12 @@ def case(key: str) -> Case:
     return found
 
 
+def case_file(key: str) -> Path:
+    """The file that holds a method's case."""
+    case(key)
+    return Path(__file__).parent / (key.replace("-", "_") + ".py")
+
+
 def cases() -> list[str]:
     """Keys of the methods that have a reproduction case."""
     folder = Path(__file__).parent

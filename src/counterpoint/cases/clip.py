@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from counterpoint.study.case import OF_SEED, Arm, Case, Claim
+from counterpoint.study.case import OF_SEED, OF_TUNING, Arm, Case, Claim
 
 SHARED = {
     "optimizer": "adam",
@@ -48,7 +48,7 @@ def _gap(found: dict[str, list[Any]], column: str, data: Any, left_out: str | No
 CASE = Case(
     key="clip",
     data="emoji",
-    data_options={"label": "subgroup", "seed": OF_SEED},
+    data_options={"label": "subgroup", "seed": OF_SEED, "untested": OF_TUNING},
     budget={"examples": 52_000},
     seeds=8,
     trials=6,

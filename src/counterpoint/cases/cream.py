@@ -73,4 +73,7 @@ CASE = Case(
         "compared as methods, and a tuned learning rate protects by itself",
         "what the paper reports and this size does not show is a gain over the model before the rounds",
     ),
+    earlier=(
+        "two earlier versions (five seeds; 2026-11-23) showed the same 3 of 5 claims; more seeds were then added",
+    ),
 )

@@ -81,4 +81,7 @@ CASE = Case(
         "the probe sees 20 labels per class; its regularisation is chosen on validation",
         "the arms with the same settings show the mechanism; only the tuned ones may be compared in accuracy",
     ),
+    earlier=(
+        "a first run (2026-11-23) with the same recorded settings showed the same 1 of 4 claims, with other figures; which code made it was not recorded",
+    ),
 )

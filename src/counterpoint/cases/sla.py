@@ -125,4 +125,7 @@ CASE = Case(
         "a step of all arms but the baselines' handles four copies of each image; the second baseline has as many copies in all",
         "the baselines know one copy, so that their two accuracies are one figure",
     ),
+    earlier=(
+        "a first version (300 labels only, five seeds; 2026-11-23) showed 3 of 5 claims; the parts with unequal and all labels came later",
+    ),
 )

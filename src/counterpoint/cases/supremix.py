@@ -106,4 +106,7 @@ CASE = Case(
         "thousand weights; views only shift",
         "errors are in years, and degrees; rare: the fifth of the test rows whose targets training saw least of",
     ),
+    earlier=(
+        "a first version (the table only; 2026-11-23) showed 2 of 4 claims; the images came later, and show none",
+    ),
 )

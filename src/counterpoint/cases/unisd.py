@@ -130,4 +130,8 @@ CASE = Case(
         "after it",
         "references are clean and in the pupil's own style, the best case for fine-tuning on them",
     ),
+    earlier=(
+        "a first version (10 claims, clipping at the 95th percentile; 2026-11-23) showed 3 of 10 claims; its evidence was "
+        "taken back, because the starting model had changed during the run",
+    ),
 )

@@ -96,8 +96,7 @@ def ablate(
     folder = options.required(out, "--out", example)
     varied: dict[str, list[Any]] = {}
     for name, text in options.pairs(vary, "--vary").items():
-        values = [options.typed(cls, {name: part}) for part in text.split(",")]
-        varied[next(iter(values[0]))] = [value for each in values for value in each.values()]
+        varied[name] = [options.typed(cls, {name: part})[name] for part in text.split(",")]
     with progress() as shown:
         summary = api.ablate(
             api.build(key, chosen),
@@ -123,6 +122,10 @@ def reproduce(
     check: Annotated[
         bool, typer.Option("--check", help="only see that the evidence is as it was written")
     ] = False,
+    rejudge: Annotated[
+        bool,
+        typer.Option("--rejudge", help="judge stored figures again by the present rules; runs nothing"),
+    ] = False,
     jobs: options.Jobs = 1,
 ) -> None:
     """Run a paper's effect against the paper's baseline on small real data, and write the evidence. Resumes, too."""
@@ -134,6 +137,13 @@ def reproduce(
         for path in [evidence / f"{key}.json"] if key else sorted(evidence.glob("*.json")):
             typer.echo(f"{path}: as written on {check_evidence(path)['finished']}")
         return
+    if rejudge:
+        for path in [evidence / f"{key}.json"] if key else sorted(evidence.glob("*.json")):
+            changed = api.rejudge(path)
+            typer.echo(f"{path}: {len(changed)} verdicts changed")
+            for line in changed:
+                typer.echo(f"  {line}")
+        return
     if key is None:
         for name in api.cases():
             found = api.case(name)
@@ -143,13 +153,17 @@ def reproduce(
     with progress() as shown:
         content = api.reproduce(key, out=folder, evidence=evidence, jobs=jobs, progress=shown)
     from counterpoint.study.files import read_json
+    from counterpoint.study.pages import outcome
 
     screen = console()
     study_table(screen, read_json(folder / "summary.json"), folder)
     screen.print()
     for claim in content["claims"]:
-        style = "green" if claim["verdict"] == "shown" else "yellow"
-        screen.print(f"[{style}]{claim['verdict']}[/]: ", end="")
+        state = outcome(claim)
+        style = {"shown": "green", "opposite": "red"}.get(state, "yellow")
+        screen.print(
+            f"[{style}]{'the opposite is shown' if state == 'opposite' else claim['verdict']}[/]: ", end=""
+        )
         screen.print(claim["text"], markup=False)
     screen.print(f"evidence: {evidence / (key + '.json')}", soft_wrap=True)
 
@@ -170,28 +184,25 @@ def _arms(methods: list[str]) -> dict[str, str]:
 
 
 def arm_settings(named: dict[str, str], given: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Settings of each arm: ``arm.name=value`` for one arm, ``name=value`` for every arm that has the setting.
+    """Settings of each arm: ``arm.name=value`` for one arm, ``name=value`` for every arm that has the setting."""
+    from dataclasses import fields
 
-    A name may be that of a group's setting, ``contrast.temperature``; an arm of the group's name goes before it.
-    """
     from counterpoint.errors import CounterpointError, nearest
     from counterpoint.methods.catalog import load
-    from counterpoint.methods.groups import groups_of, settings_of
 
     classes = {arm: load(key) for arm, key in named.items()}
     found: dict[str, dict[str, Any]] = {arm: {} for arm in named}
     for name, text in given.items():
         arm, dot, setting = name.partition(".")
-        groups = {group for cls in classes.values() for group in groups_of(cls)}
-        arm = next((a for a in named if a.replace("-", "_") == arm), arm)
-        if dot and (arm in named or arm not in groups):
+        if dot:
+            arm = next((a for a in named if a.replace("-", "_") == arm), arm)
             if arm not in named:
                 raise CounterpointError(f"--set {name}: '{arm}' is no arm; {nearest(arm, named)}")
             found[arm] |= options.typed(classes[arm], {setting: text})
             continue
-        owners = [a for a, cls in classes.items() if name in {*settings_of(cls), *groups_of(cls)}]
+        owners = [a for a, cls in classes.items() if name in {field.name for field in fields(cls)}]
         if not owners:
-            every = {setting for cls in classes.values() for setting in settings_of(cls)}
+            every = {field.name for cls in classes.values() for field in fields(cls)}
             raise CounterpointError(f"none of these methods has a setting '{name}'; {nearest(name, every)}")
         for owner in owners:
             found[owner] |= options.typed(classes[owner], {name: text})

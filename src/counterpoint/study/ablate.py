@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from counterpoint.errors import CounterpointError, nearest
-from counterpoint.methods import groups
 from counterpoint.study.case import Range
 from counterpoint.study.plan import Entry, Plan
 from counterpoint.study.recipe import Recipe, Trainable, plain
@@ -30,16 +30,15 @@ def variations(method: Trainable, vary: Mapping[str, Sequence[Any]] | None = Non
         CounterpointError: an unknown setting, or nothing that could be changed.
     """
     cls = type(method)
-    fields = groups.flat(method)
+    fields = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}  # type: ignore[arg-type]
     if vary:
         for name in vary:
             if name not in fields:
                 raise CounterpointError(f"{method.key} has no setting '{name}'; {nearest(name, fields)}")
         return {name: _others(plain(list(values)), fields[name]) for name, values in vary.items()}
-    hints = groups.settings_of(cls)
+    hints = typing.get_type_hints(cls)
     found = {
-        n: _others(_candidates(hints[n].hint, value, method.search.get(n)), value)
-        for n, value in fields.items()
+        n: _others(_candidates(hints[n], value, method.search.get(n)), value) for n, value in fields.items()
     }
     found = {name: values for name, values in found.items() if values}
     if not found:
@@ -55,8 +54,8 @@ def plan_of(recipe: Recipe, method: Trainable, vary: Mapping[str, Sequence[Any]]
     for name, values in variations(method, vary).items():
         for value in values:
             changed = type(method).settings(**{**recipe.settings, name: value})
-            label = f"{name}={_label(groups.value_of(changed, name))}"
-            settings = plain(groups.flat(changed))
+            label = f"{name}={_label(getattr(changed, name))}"
+            settings = plain(dataclasses.asdict(changed))
             entries.append(
                 Entry(name=label, recipe=replace(recipe, settings=settings), title=f"only {label}")
             )

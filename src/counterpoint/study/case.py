@@ -16,6 +16,10 @@ OF_SEED = "{seed + 1}"
 Plus one, so that the split of seed 0, which everybody gets who asks for none and on which a case is prepared, is none of them.
 """
 
+OF_TUNING = "{tuning seeds + 1}"
+"""As a data option's value: the split seeds that tuning used, with commas. ``data_options={"seed": OF_SEED, "untested":
+OF_TUNING}`` holds the rows that tuning validated on out of every seed's test set."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
@@ -24,7 +28,8 @@ class Arm:
     Attributes:
         method: the catalog's key.
         settings: settings that differ from the method's defaults.
-        tune: tuning ranges on the validation split; None means the method's own ``search``, ``{}`` means nothing.
+        tune: tuning ranges on the validation split; None means the method's own ``search`` but for what ``settings`` fixes,
+            ``{}`` means nothing. A name may stand in ``settings``, too: there it is where tuning starts.
         data, data_options, model, budget: replace the case's when given.
     """
 
@@ -44,7 +49,8 @@ class Claim:
     ``contrast`` maps arms to coefficients: ``{"dcl": 1, "simclr": -1}`` says that dcl is better than simclr;
     four arms say that one gain is larger than another; one arm alone makes a statement about its own figure.
     For a metric of which less is better, turn the signs. The claim is shown when the whole 95 % interval of the
-    contrast, computed seed by seed, lies above ``above``.
+    contrast, computed seed by seed, lies above ``above``, and its p-value stays below 0.05 when it is corrected for all
+    claims of the method. ``unequal`` says why arms of which only some are tuned may be compared; without it they may not.
 
     >>> Claim.better("decoupled wins at a small batch", "dcl", "simclr", metric="knn").contrast
     {'dcl': 1.0, 'simclr': -1.0}
@@ -54,13 +60,23 @@ class Claim:
     contrast: Mapping[str, float]
     metric: str | None = None
     above: float = 0.0
+    unequal: str = ""
 
     @classmethod
     def better(
-        cls, text: str, winner: str, loser: str, *, metric: str | None = None, above: float = 0.0
+        cls,
+        text: str,
+        winner: str,
+        loser: str,
+        *,
+        metric: str | None = None,
+        above: float = 0.0,
+        unequal: str = "",
     ) -> Claim:
         """Say that one arm's metric (the task's primary one if None) is higher than another's by ``above``."""
-        return cls(text=text, contrast={winner: 1.0, loser: -1.0}, metric=metric, above=above)
+        return cls(
+            text=text, contrast={winner: 1.0, loser: -1.0}, metric=metric, above=above, unequal=unequal
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +92,8 @@ class Case:
         baseline: the arm that differences are taken against.
         budget: one of steps, examples, tokens, seconds; the same for every arm that does not name its own.
         seeds: how many; the same seeds for every arm, so that differences are paired.
-        trials: tuning trials on validation, the same number for every arm that has something to tune.
+        trials: tuning trials on validation, the same number for every arm that is tuned; an arm whose ranges hold fewer
+            configurations is refused, and so is a claim that sets a tuned arm against an untuned one, unless it is ``unequal``.
         tune_by: the metric that tuning goes by, for every arm, and of which more is better; None means the task's primary one.
         tuning_seeds: seeds a trial is averaged over; they are never those of the comparison.
         kind: kind of data; None means the kind in the catalog.
@@ -84,6 +101,7 @@ class Case:
         metrics: which metrics the evidence table shows, the primary one first; empty means all.
         measure: extra metrics of a finished model: ``measure(model, data, split, seed) -> dict``; a function of a module.
         notes: sentences for the evidence, such as what was scaled down from the paper.
+        earlier: earlier versions of this case whose figures were seen, a sentence each with what they showed.
     """
 
     key: str
@@ -102,6 +120,7 @@ class Case:
     metrics: tuple[str, ...] = ()
     measure: Callable[..., dict[str, float]] | None = None
     notes: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
 
     def arm(self, name: str) -> Arm:
         """Return an arm in its long form."""

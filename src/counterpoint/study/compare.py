@@ -11,14 +11,22 @@ Every run is a folder of its own below the study's; the same command takes finis
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import CounterpointError
 from counterpoint.study.files import write_json
-from counterpoint.study.plan import TUNING_SEED, Entry, Plan, claim_study, seeded, stored_plan
+from counterpoint.study.plan import (
+    TUNING_SEED,
+    Entry,
+    Plan,
+    claim_study,
+    require_equal_tuning,
+    seeded,
+    stored_plan,
+)
 from counterpoint.study.recipe import GIVEN, Recipe, plain
 from counterpoint.study.store import Result
 from counterpoint.study.summary import Tuned, summarise
@@ -62,6 +70,7 @@ def compare(
         )
     if jobs < 1:
         raise CounterpointError(f"jobs={jobs}; give 1 or more")
+    require_equal_tuning(plan)
     loaded: dict[str, Any] = {}
 
     def load(recipe: Recipe) -> Any:
@@ -82,7 +91,7 @@ def compare(
 
     for entry in plan.entries:  # wrong data, a wrong setting: said before anything is written
         entry.recipe.build_method()
-        load(seeded(entry.recipe, 0))
+        load(seeded(entry.recipe, 0, tuning_seeds=plan.tuning_seeds))
     claim_study(out, plan)
     count = plan.tuning_seeds * sum(_trials(entry, plan) for entry in plan.entries)
     count += plan.seeds * len(plan.entries)
@@ -102,7 +111,7 @@ def compare(
     arms = {e.name: replace(e.recipe, splits=("test",), before=i == 0) for i, e in enumerate(plan.entries)}
     work = [
         Job(
-            seeded(arms[entry.name], seed, tuned[entry.name].settings),
+            seeded(arms[entry.name], seed, tuned[entry.name].settings, tuning_seeds=plan.tuning_seeds),
             out / "runs" / entry.name / f"seed-{seed}",
             keep_model=plan.keep == "all" or (plan.keep == "first" and seed == 0),
         )
@@ -113,7 +122,7 @@ def compare(
     for job, result in zip(work, run(work), strict=True):
         assert result is not None
         results[job.out.parent.name][job.recipe.seed] = result
-    described = {entry.name: _data(entry.recipe, load) for entry in plan.entries}
+    described = {entry.name: _data(entry.recipe, plan, load) for entry in plan.entries}
     summary = summarise(plan, out, results, tuned, described, plan.entries[0].recipe.build_task())
     write_json(out / SUMMARY, summary)
     if progress is not None and bar is not None:
@@ -154,7 +163,10 @@ def _tune(
     def evaluate(block: list[tuple[int, Settings]]) -> list[float | None]:
         folder = out / "tuning" / entry.name
         work = [
-            Job(seeded(recipe, TUNING_SEED + k, s), folder / (f"trial-{number:03d}" + (f"-{k}" if k else "")))
+            Job(
+                seeded(recipe, TUNING_SEED + k, s, tuning_seeds=plan.tuning_seeds),
+                folder / (f"trial-{number:03d}" + (f"-{k}" if k else "")),
+            )
             for number, s in block
             for k in range(plan.tuning_seeds)
         ]
@@ -172,13 +184,20 @@ def _mean(values: list[float | None]) -> float | None:
     return sum(known) / len(known) if len(known) == len(values) else None
 
 
-def _data(recipe: Recipe, load: Callable[[Recipe], Any]) -> dict[str, Any]:
-    found = load(seeded(recipe, 0))
+def _data(recipe: Recipe, plan: Plan, load: Callable[[Recipe], Any]) -> dict[str, Any]:
+    found = load(seeded(recipe, 0, tuning_seeds=plan.tuning_seeds))
     return plain(
         {
             "spec": recipe.data,
             "options": dict(recipe.data_options),
             "fingerprint": found.fingerprint(),
             "describe": list(found.describe()),
+            "sizes": _sizes(found),
         }
     )
+
+
+def _sizes(found: Any) -> dict[str, int]:
+    """Rows of each part, where the data know how many they have."""
+    parts = {name: getattr(found, name, None) for name in ("train", "validation", "test")}
+    return {name: len(part) for name, part in parts.items() if isinstance(part, Sized)}

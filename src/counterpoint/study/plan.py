@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import CounterpointError, nearest
-from counterpoint.study.case import OF_SEED, Range
+from counterpoint.study.case import Range
 from counterpoint.study.files import read_json, write_json
 from counterpoint.study.recipe import Recipe, differences, plain
+from counterpoint.study.splits import options_of, require_nested
 from counterpoint.study.store import STUDY, is_run
+from counterpoint.study.tune import require_trials
 
 TUNING_SEED = 1000
 """Seed of tuning runs; the seeds of the final comparison are counted from 0 and never reach it."""
@@ -172,12 +174,29 @@ def stored_plan(out: Path) -> Plan:
     return Plan.from_dict(read_json(out / STUDY)["plan"])
 
 
-def seeded(recipe: Recipe, seed: int, settings: Mapping[str, Any] | None = None) -> Recipe:
-    """The same recipe with another seed, plus one in data options that are ``OF_SEED``, and some settings replaced."""
-    options = {name: seed + 1 if given == OF_SEED else given for name, given in recipe.data_options.items()}
+def seeded(
+    recipe: Recipe, seed: int, settings: Mapping[str, Any] | None = None, *, tuning_seeds: int = 1
+) -> Recipe:
+    """The same recipe with another seed, data options that hang on seeds worked out, and some settings replaced."""
+    seeds = tuple(range(TUNING_SEED, TUNING_SEED + tuning_seeds))
     return replace(
-        recipe, seed=seed, data_options=options, settings={**recipe.settings, **plain(settings or {})}
+        recipe,
+        seed=seed,
+        data_options=options_of(recipe.data_options, seed, seeds),
+        settings={**recipe.settings, **plain(settings or {})},
     )
+
+
+def require_equal_tuning(plan: Plan) -> None:
+    """See that every tuned arm can try as many configurations, and is never tested on what tuning validated on.
+
+    Raises:
+        CounterpointError: the arm that cannot.
+    """
+    for entry in plan.entries if plan.trials else ():
+        if entry.tune:
+            require_trials(entry.name, entry.tune, entry.recipe.settings, plan.trials)
+            require_nested(entry.name, entry.recipe.data_options)
 
 
 def _ranges(tune: Mapping[str, Range]) -> dict[str, Any]:

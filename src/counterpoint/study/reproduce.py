@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,10 @@ from counterpoint.errors import CounterpointError
 from counterpoint.study.case import Arm, Case, Claim
 from counterpoint.study.compare import compare
 from counterpoint.study.files import read_json, write_json
-from counterpoint.study.plan import Entry, Plan
+from counterpoint.study.plan import Entry, Plan, claim_study, require_equal_tuning
+from counterpoint.study.provenance import source_of
 from counterpoint.study.recipe import Trainable, plain, recipe_of
-from counterpoint.study.statistics import contrast, estimate
+from counterpoint.study.verdicts import claims
 from counterpoint.tasks.task import task
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Arm", "Case", "Claim", "check_evidence", "plan_of", "reproduce", "write_evidence"]
 
-SHOWN, NOT_SHOWN = "shown", "not shown"
+SOURCE = "source.json"
 
 
 def plan_of(
@@ -50,7 +50,7 @@ def plan_of(
     for name in case.arms:
         arm = case.arm(name)
         method = build(arm.method, arm.settings)
-        ranges = method.search if arm.tune is None else arm.tune
+        ranges = usable(method.search, arm.settings) if arm.tune is None else listed(arm.tune)
         recipe = recipe_of(
             method,
             kind,
@@ -64,11 +64,14 @@ def plan_of(
             Entry(
                 name=name,
                 recipe=recipe,
-                tune=usable(ranges, arm.settings),
+                tune=ranges,
                 title=(titles or {}).get(arm.method, ""),
                 baseline=name == case.baseline,
             )
         )
+    if case.trials:
+        for claim in case.claims:
+            _require_equal(claim, {entry.name: entry for entry in entries})
     return Plan(
         what="reproduce",
         entries=entries,
@@ -84,19 +87,62 @@ def plan_of(
 
 
 def usable(ranges: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
-    """Ranges without the settings that are fixed, their choices as plain data."""
-    return {
-        name: given if isinstance(given, tuple) else plain(list(given))
-        for name, given in ranges.items()
-        if name not in fixed
-    }
+    """A method's own ranges without the settings that are fixed."""
+    return listed({name: given for name, given in ranges.items() if name not in fixed})
+
+
+def listed(ranges: Mapping[str, Any]) -> dict[str, Any]:
+    """Ranges with their choices as plain data."""
+    return {name: given if isinstance(given, tuple) else plain(list(given)) for name, given in ranges.items()}
+
+
+def _require_equal(claim: Claim, entries: Mapping[str, Entry]) -> None:
+    """See that the arms of a claim are tuned alike: all or none, on as large a share for validation.
+
+    Raises:
+        CounterpointError: they are not, and the claim does not say why that is right.
+    """
+    arms = [entries[name] for name, weight in claim.contrast.items() if weight]
+    tuned = [entry for entry in arms if entry.tune]
+    if tuned and len(tuned) < len(arms) and not claim.unequal:
+        bare = next(entry.name for entry in arms if not entry.tune)
+        raise CounterpointError(
+            f"claim '{claim.text}' sets '{tuned[0].name}', which is tuned, against '{bare}', which is not; tune both, or say why "
+            "it is fair: Claim(..., unequal=...)"
+        )
+    shares: dict[str, dict[str, Any]] = {}
+    for entry in tuned:
+        options = entry.recipe.data_options
+        shares.setdefault(entry.recipe.data, {})[entry.name] = options.get("validation")
+    for data, found in shares.items():
+        if len(set(found.values())) > 1 and not claim.unequal:
+            raise CounterpointError(
+                f"claim '{claim.text}': its arms on {data} are tuned on different shares for validation ({found}); give all the same"
+            )
 
 
 def reproduce(
-    case: Case, plan: Plan, out: Path, *, jobs: int = 1, progress: Progress | None = None
+    case: Case,
+    plan: Plan,
+    out: Path,
+    *,
+    source: Path | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Run a case, or what is left of it, and return its evidence (without writing it)."""
-    return evidence(case, compare(plan, out, jobs=jobs, progress=progress))
+    """Run a case, or what is left of it, and return its evidence (without writing it).
+
+    Args:
+        source: the case's file; its hash and the commit are taken down before the first run, and go into the evidence.
+    """
+    if source is not None and not (out / SOURCE).exists():
+        require_equal_tuning(plan)
+        claim_study(out, plan)
+        write_json(out / SOURCE, source_of(source))
+    found = evidence(case, compare(plan, out, jobs=jobs, progress=progress))
+    if source is not None:
+        found["source"] = {"begun": read_json(out / SOURCE), "judged": source_of(source)}
+    return found
 
 
 def evidence(case: Case, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,36 +172,25 @@ def evidence(case: Case, summary: Mapping[str, Any]) -> dict[str, Any]:
             "key": case.key,
             **{name: summary[name] for name in kept},
             "baseline": case.baseline,
-            "claims": [_claim(claim, summary) for claim in case.claims],
+            "claims": claims([_said(claim, summary) for claim in case.claims], summary["arms"]),
             "arms": {name: _lean(arm) for name, arm in summary["arms"].items()},
             "differences": summary["differences"],
             "before": summary["before"],
             "notes": list(case.notes),
+            "earlier": list(case.earlier),
             "environment": summary["environment"],
             "finished": summary["finished"],
         }
     )
 
 
-def _claim(claim: Claim, summary: Mapping[str, Any]) -> dict[str, Any]:
-    metric = claim.metric or summary["primary"]
-    figures = {
-        name: {run["seed"]: run["metrics"][metric] for run in arm["runs"]}
-        for name, arm in summary["arms"].items()
-    }
-    values = contrast(figures, claim.contrast)
-    found = estimate([value - claim.above for value in values])
-    shift = {n: getattr(found, n) for n in ("mean", "low", "high", "boot_low", "boot_high")}
+def _said(claim: Claim, summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "text": claim.text,
-        "metric": metric,
         "contrast": dict(claim.contrast),
+        "metric": claim.metric or summary["primary"],
         "above": claim.above,
-        "values": values,
-        **asdict(found),
-        **{name: None if value is None else value + claim.above for name, value in shift.items()},
-        "verdict": SHOWN if found.verdict == "above" else NOT_SHOWN,
-        "opposite": found.verdict == "below",
+        "unequal": claim.unequal,
     }
 
 

@@ -3,6 +3,10 @@
 A run's seed decides initial weights, order and noise of every method alike, so figures of the same seed form a pair and
 differences are taken seed by seed. With few seeds the Student interval is the one to read; the bootstrap is beside it as a
 check that does not assume a shape, and is known to be too narrow below about eight seeds.
+
+Where every seed has a random split of its own, test sets overlap and so do training sets: figures of different seeds are not
+independent, and the variance of their mean is more than sd^2 / n. It is then taken as sd^2 (1/n + n_test / n_train) (Nadeau
+and Bengio, Inference for the Generalization Error, Machine Learning 52, 2003, section 3).
 """
 
 from __future__ import annotations
@@ -13,15 +17,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+FEWEST = 3
+"""Seeds below which no verdict is given: with two, an interval's width is one difference, and says next to nothing."""
+LEVEL = 0.05
+"""Chance of a false finding that a verdict may have: of one interval, and after Holm's correction of all of a family."""
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds with its 95 % intervals (None with fewer than two seeds).
+    """A mean over seeds with its 95 % intervals; None with fewer than two seeds, and where all seeds have the same figure.
+
+    Without any spread nothing is known about other seeds: equal figures come from a setting that no seed moves, or from a
+    measure too coarse to show how they differ.
 
     Attributes:
         mean, sd, n: of the values; ``sd`` is 0 for one value.
-        low, high: Student interval of the mean.
-        boot_low, boot_high: percentile bootstrap interval of the mean.
+        low, high: Student interval of the mean, cut where the figure's range ends.
+        boot_low, boot_high: percentile bootstrap interval of the mean; None where splits overlap, which it knows nothing of.
         above_zero: share of values above zero, ties counted half: for differences, the share of seeds won.
         probability: posterior probability that the true mean is above zero (Student, flat prior).
         p: two-sided p-value of a zero mean.
@@ -40,20 +52,35 @@ class Estimate:
 
     @property
     def verdict(self) -> str:
-        """``above``, ``below`` or ``unclear``: on which side of zero the whole interval lies."""
-        if self.low is None or self.high is None:
+        """``above``, ``below`` or ``unclear``: on which side of zero the whole interval lies, with three seeds or more."""
+        if self.low is None or self.high is None or self.n < FEWEST:
             return "unclear"
         return "above" if self.low > 0 else "below" if self.high < 0 else "unclear"
 
 
-def estimate(values: Sequence[float], *, level: float = 0.95, resamples: int = 10_000) -> Estimate:
+def estimate(
+    values: Sequence[float],
+    *,
+    level: float = 1 - LEVEL,
+    resamples: int = 10_000,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    overlap: float = 0.0,
+) -> Estimate:
     """Mean of ``values`` with its intervals.
+
+    Args:
+        values: one per seed. level: of the intervals. resamples: of the bootstrap.
+        bounds: the least and the most that a value can be. The true mean lies between them, so an interval may be cut there
+            and still covers it as often.
+        overlap: n_test / n_train where every seed has a random split of its own, 0 where all have the same.
 
     >>> e = estimate([1.0, 2.0, 3.0])
     >>> round(e.mean, 3), round(e.low, 3), round(e.high, 3)
     (2.0, -0.484, 4.484)
-    >>> estimate([1.0]).low is None
-    True
+    >>> estimate([0.97, 0.99, 1.0], bounds=(0, 1)).high
+    1.0
+    >>> estimate([1.0]).low is None, estimate([1.0, 1.0, 1.0]).low is None
+    (True, True)
     """
     x = np.asarray(list(values), dtype=np.float64)
     n = len(x)
@@ -63,19 +90,18 @@ def estimate(values: Sequence[float], *, level: float = 0.95, resamples: int = 1
     won = float(((x > 0) + 0.5 * (x == 0)).mean())
     if n < 2 or not np.isfinite(x).all():
         return Estimate(mean, 0.0, n, None, None, None, None, won, None, None)
+    sd = float(x.std(ddof=1))
+    if sd <= 1e-12 * max(1.0, abs(mean)):  # differences that are equal but for rounding have no spread either
+        return Estimate(mean, 0.0, n, None, None, None, None, won, None, None)
     from scipy.stats import t as student
 
-    sd = float(x.std(ddof=1))
-    half = float(student.ppf(0.5 + level / 2, n - 1)) * sd / math.sqrt(n)
-    boot_low, boot_high = _bootstrap(x, level, resamples)
-    if sd == 0:  # every seed the same: the interval has no width and says nothing about other seeds
-        probability = 0.5 if mean == 0 else float(mean > 0)
-        p = 1.0 if mean == 0 else 0.0
-    else:
-        ratio = mean / (sd / math.sqrt(n))
-        probability = float(student.cdf(ratio, n - 1))
-        p = float(2 * student.sf(abs(ratio), n - 1))
-    return Estimate(mean, sd, n, mean - half, mean + half, boot_low, boot_high, won, probability, p)
+    error = sd * math.sqrt(1 / n + overlap)
+    half = float(student.ppf(0.5 + level / 2, n - 1)) * error
+    boot_low, boot_high = (None, None) if overlap else _bootstrap(x, level, resamples)
+    low, high = max(mean - half, float(bounds[0])), min(mean + half, float(bounds[1]))
+    probability = float(student.cdf(mean / error, n - 1))
+    p = float(2 * student.sf(abs(mean) / error, n - 1))
+    return Estimate(mean, sd, n, low, high, boot_low, boot_high, won, probability, p)
 
 
 def _bootstrap(x: np.ndarray, level: float, resamples: int) -> tuple[float, float]:

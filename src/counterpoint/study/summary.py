@@ -12,9 +12,11 @@ from typing import Any
 from counterpoint.errors import CounterpointError
 from counterpoint.study.plan import TUNING_SEED, Entry, Plan
 from counterpoint.study.recipe import imported, plain
-from counterpoint.study.statistics import contrast, estimate, holm
+from counterpoint.study.splits import overlap_of
+from counterpoint.study.statistics import estimate
 from counterpoint.study.store import Result
 from counterpoint.study.tune import Settings, Trial, best
+from counterpoint.study.verdicts import arm_figure, differences
 from counterpoint.tasks.task import Task, lower_is_better, ranked_by
 
 COSTS = ("wall_seconds", "cpu_seconds", "fit_seconds", "peak_rss_bytes", "peak_above_start_bytes")
@@ -42,11 +44,7 @@ def summarise(
         results: arm -> seed -> finished run. tuned: arm -> tuning. data: arm -> what its data is.
     """
     primary, metrics = _metrics(plan, results, task)
-    figures = {
-        m: {arm: {s: r.figure(m, "test") for s, r in runs.items()} for arm, runs in results.items()}
-        for m in metrics
-    }
-    arms = {e.name: _arm(e, out, results[e.name], tuned[e.name], figures, data[e.name]) for e in plan.entries}
+    arms = {e.name: _arm(e, out, results[e.name], tuned[e.name], metrics, data[e.name]) for e in plan.entries}
     means = {name: arm["metrics"][primary]["mean"] for name, arm in arms.items()}
     ranked = sorted(
         means, key=lambda name: -math.inf if math.isnan(means[name]) else means[name], reverse=True
@@ -74,7 +72,7 @@ def summarise(
         "ranked": ranked,
         "baseline": baseline,
         "baseline_is_best": plan.against is None,
-        "differences": {m: _differences(figures[m], baseline) for m in metrics},
+        "differences": {m: differences(arms, m, baseline) for m in metrics},
         "before": _before(results[plan.entries[0].name], metrics),
         "environment": plain(every[0].environment),
         "finished": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -105,12 +103,12 @@ def _arm(
     out: Path,
     runs: Mapping[int, Result],
     tuned: Tuned,
-    figures: Mapping[str, Mapping[str, Mapping[int, float]]],
+    metrics: Sequence[str],
     data: Mapping[str, Any],
 ) -> dict[str, Any]:
     method = imported(entry.recipe.method)
     settings = {**entry.recipe.settings, **plain(tuned.settings)}
-    return {
+    arm = {
         "key": entry.recipe.key,
         "title": entry.title,
         "baseline": entry.baseline,
@@ -120,49 +118,38 @@ def _arm(
         "budget": dict(entry.recipe.budget),
         "data": data["spec"],
         "data_fingerprint": data["fingerprint"],
-        "tuning": _tuning(entry, tuned),
+        "overlap": overlap_of(entry.recipe.data_options),
+        "tuning": _tuning(entry, tuned, data["sizes"].get("validation")),
         "runs": [
             {
                 "seed": seed,
                 "folder": str(result.folder.relative_to(out)),
-                "metrics": {m: figures[m][entry.name][seed] for m in figures},
+                "metrics": {m: result.figure(m, "test") for m in metrics},
                 "cost": plain(result.cost),
                 "spent": plain(result.spent),
             }
             for seed, result in sorted(runs.items())
         ],
-        "metrics": {m: asdict(estimate(list(figures[m][entry.name].values()))) for m in figures},
         "cost": {
             name: asdict(estimate([float(r.cost[name]) for r in runs.values()]))
             for name in COSTS
             if all(name in result.cost for result in runs.values())
         },
     }
+    return arm | {"metrics": {m: arm_figure(arm, m) for m in metrics}}
 
 
-def _tuning(entry: Entry, tuned: Tuned) -> dict[str, Any] | None:
+def _tuning(entry: Entry, tuned: Tuned, examples: int | None) -> dict[str, Any] | None:
     if not tuned.trials:
         return None
     chosen = best(tuned.trials)
     return {
         "ranges": plain({name: list(given) for name, given in entry.tune.items()}),
+        "examples": examples,
         "trials": [plain(asdict(trial)) for trial in tuned.trials],
         "chosen": {"number": chosen.number, "settings": plain(chosen.settings), "value": chosen.value},
         "failed": sum(trial.value is None for trial in tuned.trials),
     }
-
-
-def _differences(figures: Mapping[str, Mapping[int, float]], baseline: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for arm in figures:
-        if arm == baseline:
-            continue
-        values = contrast(figures, {arm: 1.0, baseline: -1.0})
-        found[arm] = {"values": values, **asdict(estimate(values)), "verdict": estimate(values).verdict}
-    adjusted = holm({arm: d["p"] for arm, d in found.items() if d["p"] is not None})
-    for arm, difference in found.items():
-        difference["p_holm"] = adjusted.get(arm)
-    return found
 
 
 def _before(runs: Mapping[int, Result], metrics: Sequence[str]) -> dict[str, Any]:

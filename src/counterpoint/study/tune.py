@@ -1,9 +1,14 @@
-"""Tuning: the same number of trials for every arm, judged on validation, the given settings always among them."""
+"""Tuning: exactly as many different trials for every arm, judged on validation.
+
+A grid of exactly that many points is tried whole. Of a larger space the arm's own settings are the first trial; a grid that is
+one point short is filled up with them. A space with fewer configurations is refused, or its arm would have been tuned less.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +19,11 @@ from counterpoint.study.case import Range
 Settings = dict[str, Any]
 Evaluate = Callable[[list[tuple[int, Settings]]], list[float | None]]
 """Runs numbered trials and returns each one's validation figure, or None for one that failed."""
+
+LONG = 64
+"""Whole numbers from which on a range is searched and no longer listed."""
+ATTEMPTS = 200
+"""Draws in a row that may repeat earlier ones before the space counts as used up."""
 
 
 @dataclass(frozen=True)
@@ -28,29 +38,61 @@ class Trial:
 def search(
     ranges: Mapping[str, Range], own: Mapping[str, Any], trials: int, evaluate: Evaluate, at_once: int = 1
 ) -> list[Trial]:
-    """Try up to ``trials`` configurations; the first is the arm's own. Deterministic, so that finished trials are reused.
-
-    A space with no more configurations than trials is tried whole; a larger one is searched by Optuna.
+    """Try ``trials`` different configurations. Deterministic, so that finished trials are reused.
 
     Args:
         ranges: setting -> range. own: the arm's settings. at_once: how many trials ``evaluate`` may get together.
 
     Raises:
-        CounterpointError: no configuration could be evaluated.
+        CounterpointError: there are fewer configurations, or none could be evaluated.
     """
-    done = _run([(0, {})], evaluate)
-    grid = _grid(ranges)
-    if grid is not None and len(grid) <= trials:
-        rest = [point for point in grid if any(own.get(name) != value for name, value in point.items())]
-        for block in _blocks(list(enumerate(rest, start=1)), at_once):
+    grid = _grid(ranges, own)
+    if grid is None:
+        done = _optuna(ranges, own, trials, evaluate, at_once)
+    else:
+        points = _points(grid, own, trials)
+        if len(points) < trials:
+            raise CounterpointError(
+                f"{len(points)} configurations for {trials} trials: {_too_few(points, trials)}"
+            )
+        done = []
+        for block in _blocks(list(enumerate(points)), at_once):
             done += _run(block, evaluate)
-    elif trials > 1:
-        done += _optuna(ranges, own, trials, done[0], evaluate, at_once)
     if all(trial.value is None for trial in done):
         raise CounterpointError(
             f"none of {len(done)} tuning trials could be finished; run the method once by itself to see why"
         )
     return done
+
+
+def require_trials(arm: str, ranges: Mapping[str, Range], own: Mapping[str, Any], trials: int) -> None:
+    """See that an arm's ranges hold as many configurations as it is to try.
+
+    Raises:
+        CounterpointError: they hold fewer.
+    """
+    grid = _grid(ranges, own)
+    points = None if grid is None else _points(grid, own, trials)
+    if points is not None and len(points) < trials:
+        raise CounterpointError(
+            f"arm '{arm}' has {len(points)} configurations for {trials} trials: {_too_few(points, trials)}"
+        )
+
+
+def _too_few(points: Sequence[Settings], trials: int) -> str:
+    return f"every arm gets the same number, so give trials={len(points)} for all, or widen its ranges to {trials}"
+
+
+def _points(grid: Sequence[Settings], own: Mapping[str, Any], trials: int) -> list[Settings]:
+    """Which points of a grid are tried, the arm's own (no difference from itself: ``{}``) first."""
+    rest = [point for point in grid if any(own.get(name) != value for name, value in point.items())]
+    inside = len(rest) < len(grid)
+    if len(grid) == trials and not inside:
+        return list(grid)
+    if len(rest) >= trials:
+        chosen = sorted(random.Random(0).sample(range(len(rest)), trials - 1))
+        rest = [rest[i] for i in chosen]
+    return [{}, *rest]
 
 
 def best(trials: Sequence[Trial]) -> Trial:
@@ -67,10 +109,20 @@ def _run(block: list[tuple[int, Settings]], evaluate: Evaluate) -> list[Trial]:
     ]
 
 
-def _grid(ranges: Mapping[str, Range]) -> list[Settings] | None:
-    if not ranges or any(isinstance(given, tuple) for given in ranges.values()):
-        return None
-    return [dict(zip(ranges, point, strict=True)) for point in itertools.product(*ranges.values())]
+def _grid(ranges: Mapping[str, Range], own: Mapping[str, Any]) -> list[Settings] | None:
+    """All configurations, or None where a range is continuous or long."""
+    lists = []
+    for name, given in ranges.items():
+        if isinstance(given, tuple):
+            if not _whole(own.get(name)) or given[1] - given[0] >= LONG:
+                return None
+            given = list(range(int(given[0]), int(given[1]) + 1))
+        lists.append(given)
+    return [dict(zip(ranges, point, strict=True)) for point in itertools.product(*lists)]
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _blocks(items: list[Any], size: int) -> Iterator[list[Any]]:
@@ -82,7 +134,6 @@ def _optuna(
     ranges: Mapping[str, Range],
     own: Mapping[str, Any],
     trials: int,
-    first: Trial,
     evaluate: Evaluate,
     at_once: int,
 ) -> list[Trial]:
@@ -93,30 +144,46 @@ def _optuna(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = {name: _distribution(optuna, given, own.get(name)) for name, given in ranges.items()}
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
+    done = _run([(0, {})], evaluate)
+    first = done[0].value
     point = {name: _encoded(given, own.get(name)) for name, given in ranges.items()}
     inside = all(value is not None and _contains(space[name], value) for name, value in point.items())
-    if first.value is not None and math.isfinite(first.value) and inside:
-        study.add_trial(optuna.trial.create_trial(params=point, distributions=space, value=first.value))
-    done: list[Trial] = []
-    known: dict[str, float | None] = {}
-    while len(done) < trials - 1:
-        asked = [study.ask(fixed_distributions=space) for _ in range(min(at_once, trials - 1 - len(done)))]
-        points = [{name: _decoded(ranges[name], a.params[name]) for name in ranges} for a in asked]
-        fresh = [(len(done) + 1 + i, p) for i, p in enumerate(points) if repr(p) not in known]
-        known |= {repr(p): value for (_, p), value in zip(fresh, evaluate(fresh), strict=True)}
-        for trial, settings in zip(asked, points, strict=True):
-            value = known[repr(settings)]
-            good = value is not None and math.isfinite(value)
-            study.tell(trial, value if good else None, state=None if good else optuna.trial.TrialState.FAIL)
-            done.append(Trial(len(done) + 1, settings, value))
+    if first is not None and math.isfinite(first) and inside:
+        study.add_trial(optuna.trial.create_trial(params=point, distributions=space, value=first))
+    known: dict[str, float | None] = {repr({name: own.get(name) for name in ranges}): first}
+    while len(done) < trials:
+        block: list[tuple[Any, Settings]] = []
+        for _ in range(min(at_once, trials - len(done))):
+            for _attempt in range(ATTEMPTS):
+                drawn = study.ask(fixed_distributions=space)
+                settings = {name: _decoded(ranges[name], drawn.params[name]) for name in ranges}
+                if repr(settings) not in known and all(settings != other for _, other in block):
+                    block.append((drawn, settings))
+                    break
+                _tell(optuna, study, drawn, known.get(repr(settings)))
+            else:
+                raise CounterpointError(
+                    f"{len(done) + len(block)} configurations were drawn for {trials} trials, and then none that is new; give "
+                    f"trials={len(done) + len(block)} for all arms, or wider ranges than {', '.join(ranges)} have"
+                )
+        numbered = [(len(done) + i, settings) for i, (_, settings) in enumerate(block)]
+        for (drawn, settings), trial in zip(block, _run(numbered, evaluate), strict=True):
+            known[repr(settings)] = trial.value
+            _tell(optuna, study, drawn, trial.value)
+            done.append(trial)
     return done
+
+
+def _tell(optuna: Any, study: Any, drawn: Any, value: float | None) -> None:
+    good = value is not None and math.isfinite(value)
+    study.tell(drawn, value if good else None, state=None if good else optuna.trial.TrialState.FAIL)
 
 
 def _distribution(optuna: Any, given: Range, own: Any) -> Any:
     if isinstance(given, list):
         return optuna.distributions.CategoricalDistribution(list(range(len(given))))
     low, high = given
-    if isinstance(own, int) and not isinstance(own, bool):
+    if _whole(own):
         return optuna.distributions.IntDistribution(int(low), int(high), log=low > 0)
     return optuna.distributions.FloatDistribution(float(low), float(high), log=low > 0)
 

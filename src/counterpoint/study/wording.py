@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from counterpoint.study.statistics import FEWEST, LEVEL
+
 
 def number(value: float | None) -> str:
     """A figure with four significant digits; a dash where there is none.
@@ -39,7 +41,7 @@ def signed(value: float | None) -> str:
 
 
 def interval(estimate: Mapping[str, Any], plus: bool = False) -> str:
-    """The 95 % interval of an estimate; a dash with fewer than two seeds."""
+    """The 95 % interval of an estimate; a dash where there is none."""
     low, high = estimate["low"], estimate["high"]
     if low is None or high is None:
         return "–"
@@ -65,18 +67,23 @@ def sentence(arm: str, baseline: str, difference: Mapping[str, Any], lower_is_be
     n, mean = difference["n"], difference["mean"]
     if mean is None or math.isnan(mean):
         return f"{arm} against {baseline}: a figure could not be computed, so there is nothing to compare."
+    if difference.get("unequal"):
+        return f"{arm} against {baseline}: {signed(mean)}, and no verdict, for {difference['unequal']}."
+    if difference["low"] is None and n == 1:
+        return f"{arm} against {baseline}: {signed(mean)} with 1 seed, which cannot say how sure that is."
     if difference["low"] is None:
-        return f"{arm} against {baseline}: {signed(mean)} with {n} seed, which cannot say how sure that is."
+        return f"{arm} against {baseline}: {signed(mean)} in each of {n} seeds. Without any spread nothing is known about other seeds."
     span = f"{signed(mean)} (95% interval {interval(difference, plus=True)}; better in {won(difference, lower_is_better)})"
-    if difference["verdict"] == "unclear":
+    if n < FEWEST:
+        return f"{arm} against {baseline}: {span}. {n} seeds are too few for a verdict; give {FEWEST} or more, 5 is usual."
+    if difference["low"] <= 0 <= difference["high"]:
         return f"{arm} against {baseline}: {span}. The interval includes zero: no difference is shown."
-    better = (difference["verdict"] == "above") != lower_is_better
     corrected = difference.get("p_holm")
-    doubt = ""
-    if corrected is not None and corrected > 0.05:
-        doubt = " Corrected for the number of comparisons it could be chance."
+    if difference["verdict"] == "unclear" or (corrected is not None and corrected > LEVEL):
+        return f"{arm} against {baseline}: {span}. Corrected for the number of comparisons it could be chance: no difference is shown."
+    better = (difference["verdict"] == "above") != lower_is_better
     few = " Few seeds: more would make this firmer." if n < 5 else ""
-    return f"{arm} is {'better' if better else 'worse'} than {baseline}: {span}.{doubt}{few}"
+    return f"{arm} is {'better' if better else 'worse'} than {baseline}: {span}.{few}"
 
 
 def claim_sentence(claim: Mapping[str, Any]) -> str:
@@ -84,5 +91,20 @@ def claim_sentence(claim: Mapping[str, Any]) -> str:
     bound = f", claimed to exceed {number(claim['above'])}" if claim["above"] else ""
     if claim["mean"] is None:
         return f"{claim['metric']}: a figure could not be computed"
+    if claim["low"] is None:
+        return (
+            f"{claim['metric']} {signed(claim['mean'])} in {claim['n']} seeds, which give no interval{bound}"
+        )
     span = f"{claim['metric']} {signed(claim['mean'])}, 95% interval {interval(claim, plus=True)}{bound}, {claim['n']} seeds"
+    chance = claim.get("p_holm")
+    if (
+        claim["verdict"] != "shown"
+        and not claim["opposite"]
+        and not claim["low"] <= claim["above"] <= claim["high"]
+    ):
+        span += (
+            "; corrected for the number of claims it could be chance"
+            if chance is not None and chance > LEVEL
+            else ""
+        )
     return span + ("; the seeds say the opposite" if claim["opposite"] else "")

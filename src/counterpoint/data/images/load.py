@@ -14,6 +14,7 @@ from counterpoint.data.images.partners import read_partners
 from counterpoint.data.images.pixels import colour, resize
 from counterpoint.data.images.sets import TEXT_ENCODER, ImageBatch, Images, ImageSet, overlap
 from counterpoint.data.images.split import UNLABELLED, hashes, long_tail_rows, split_rows, stratified
+from counterpoint.data.nested import split_seeds
 from counterpoint.errors import CounterpointError
 
 __all__ = [
@@ -49,6 +50,7 @@ def load_images(
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
+    untested: str = "",
 ) -> Images:
     """Load images from a bundled name or any container that ``image_files.read`` knows, and split them.
 
@@ -74,6 +76,7 @@ def load_images(
         validation: share of all images cut for validation when the files name none.
         test: share of all images cut for test, likewise.
         seed: of the split and of the limits.
+        untested: seeds of other splits, with commas; what they put into validation is not tested here.
 
     Raises:
         CounterpointError: with what was found, what was expected and the call that works.
@@ -109,7 +112,9 @@ def load_images(
     said = _captions(table, told if wanted else None, image, caption, spec)
     everything = ImageSet(pixels, torch.from_numpy(labels), vectors, said)
     together = [[code, *same(said[row] if said else ())] for row, code in enumerate(hashes(pixels))]
-    parts = split_rows(labels, together, table.splits, validation, test, seed, spec, notes)
+    parts = split_rows(
+        labels, together, table.splits, validation, test, seed, spec, notes, split_seeds(untested)
+    )
     if long_tail is not None:
         parts["train"] = long_tail_rows(labels, parts["train"], long_tail, seed, notes)
     limits = {"train": limit, "validation": evaluation_limit, "test": evaluation_limit}

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from torch import Tensor
 
+from counterpoint.data.nested import cut
 from counterpoint.errors import CounterpointError
 
 UNLABELLED = -1
@@ -27,11 +28,13 @@ def split_rows(
     seed: int,
     spec: str,
     notes: list[str],
+    untested: Sequence[int] = (),
 ) -> dict[str, np.ndarray]:
     """Rows of "train", "validation" and "test"; what the files do not name is cut from train, stratified by class.
 
     Args:
         same: for every row what it must not share with another split: the hash of its pixels, its captions.
+        untested: seeds of other splits; what they put into validation is not tested here.
     """
     if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
         raise CounterpointError(
@@ -53,15 +56,18 @@ def split_rows(
     # Copies form a group and go where its first row goes, or the evaluation would contain what was trained on.
     leader = np.array(_leaders([same[row] for row in pool.tolist()], pool.tolist()))
     side = dict.fromkeys(np.unique(leader).tolist(), "train")
+    reserved = {
+        row
+        for other in untested
+        for row in split_rows(labels, same, named, validation, test, other, spec, [])["validation"].tolist()
+    }
     generator = np.random.default_rng(seed)
     for label in np.unique(labels[leader]):
         rows = generator.permutation([row for row in side if labels[row] == label])
-        start = 0
-        for name, share in shares.items():
-            # An unlabelled image is of no use to the evaluation; keep those for training unless nothing is labelled.
-            number = round(share * len(rows)) if label != UNLABELLED or (labels == UNLABELLED).all() else 0
-            side |= dict.fromkeys(rows[start : start + number].tolist(), name)
-            start += number
+        # An unlabelled image is of no use to the evaluation; keep those for training unless nothing is labelled.
+        useful = label != UNLABELLED or (labels == UNLABELLED).all()
+        counts = {name: round(share * len(rows)) if useful else 0 for name, share in shares.items()}
+        side |= cut(rows.tolist(), counts, reserved)
     where = np.array([side[row] for row in leader.tolist()])
     parts |= {name: pool[where == name] for name in ("train", *shares)}
     for name, rows in parts.items():

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from counterpoint.data.nested import split_seeds
 from counterpoint.data.text import rows as text_rows
 from counterpoint.data.text.split import proportional, split_rows, text_key
 from counterpoint.errors import CounterpointError
@@ -148,6 +149,7 @@ def load_texts(
     validation: float = 0.15,
     test: float = 0.2,
     seed: int = 0,
+    untested: str = "",
 ) -> Texts:
     """Load texts from a CSV, TSV, JSON lines, JSON or parquet file, a folder with one per split, or ``LABEL/*.txt``.
 
@@ -164,6 +166,7 @@ def load_texts(
         validation, test: shares to cut from the training texts when the files name no such split; stratified, copies
             of a text on one side.
         seed: of all this.
+        untested: seeds of other splits, with commas; what they put into validation is not tested here.
 
     Raises:
         CounterpointError: with what was found, what was expected and the call that works.
@@ -173,7 +176,7 @@ def load_texts(
     return build(
         found.rows, found.several, path.name, found.notes,
         labelled=labelled, mislabelled=mislabelled, words=words, limit=limit,
-        validation=validation, test=test, seed=seed,
+        validation=validation, test=test, seed=seed, untested=untested,
     )  # fmt: skip
 
 
@@ -190,6 +193,7 @@ def build(
     validation: float = 0.15,
     test: float = 0.2,
     seed: int = 0,
+    untested: str = "",
 ) -> Texts:
     """Encode labels, cut the splits that the rows do not name, and put the data together; options as in ``load_texts``."""
     notes = list(notes)
@@ -212,7 +216,7 @@ def build(
     for number, row in enumerate(rows):
         targets[number, [place[label] for label in row.labels]] = True
     first = np.array([place[row.labels[0]] if row.labels else -1 for row in rows])
-    parts = split_rows(rows, first, validation, test, seed, name, notes)
+    parts = split_rows(rows, first, validation, test, seed, name, notes, split_seeds(untested))
     if limit is not None:
         if limit < 2:
             raise CounterpointError(f"limit={limit}; expected at least 2 training texts")

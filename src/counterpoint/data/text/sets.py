@@ -25,6 +25,7 @@ def load(
     validation: float = 0.15,
     test: float = 0.2,
     seed: int = 0,
+    untested: str = "",
 ) -> Texts:
     """Load a bundled set; options as in ``data.text.load_texts``, and ``language`` of wiki-vital: en, fr or es."""
     if name not in BUNDLED:
@@ -59,4 +60,5 @@ def load(
         validation=validation,
         test=test,
         seed=seed,
+        untested=untested,
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from counterpoint.data.nested import cut
 from counterpoint.data.text import rows as text_rows
 from counterpoint.errors import CounterpointError
 
@@ -21,12 +22,14 @@ def split_rows(
     seed: int,
     name: str,
     notes: list[str],
+    untested: Sequence[int] = (),
 ) -> dict[str, np.ndarray]:
     """Row numbers of train, validation and test: as the rows name them, what is missing cut from the training rows.
 
     Args:
         first: [N] each row's first class, -1 without a label; what is cut keeps the classes' proportions.
         notes: gets a line when something was cut.
+        untested: seeds of other splits; what they put into validation is not tested here.
 
     Raises:
         CounterpointError: an unknown split, no training rows, too few rows to cut from.
@@ -52,15 +55,18 @@ def split_rows(
     leader: dict[bytes, int] = {}
     owner = np.array([leader.setdefault(text_key(rows[i].text), i) for i in pool.tolist()])
     side = dict.fromkeys(np.unique(owner).tolist(), "train")
+    reserved = {
+        row
+        for other in untested
+        for row in split_rows(rows, first, validation, test, other, name, [])["validation"].tolist()
+    }
     random = np.random.default_rng(seed)
     for label in np.unique(first[list(side)]):
         own = random.permutation([i for i in side if first[i] == label])
-        start = 0
-        for part, share in shares.items():
-            # Texts without a label are of no use to the evaluation, unless nothing has one.
-            count = round(share * len(own)) if label >= 0 or (first < 0).all() else 0
-            side |= dict.fromkeys(own[start : start + count].tolist(), part)
-            start += count
+        # Texts without a label are of no use to the evaluation, unless nothing has one.
+        useful = label >= 0 or (first < 0).all()
+        counts = {part: round(share * len(own)) if useful else 0 for part, share in shares.items()}
+        side |= cut(own.tolist(), counts, reserved)
     where = np.array([side[i] for i in owner.tolist()])
     parts |= {part: pool[where == part] for part in ("train", *shares)}
     for part, index in parts.items():

@@ -73,7 +73,7 @@ def difference_plot(summary: Summary, colors: Mapping[str, str]) -> str:
             interval(d, plus=True),
             f"{signed(d['boot_low'])} to {signed(d['boot_high'])}" if d["boot_low"] is not None else "–",
             won(d).replace(" seeds", ""),
-            _percent(d["probability"]),
+            "–" if d.get("unequal") else _percent(d["probability"]),
             "–" if d["p_holm"] is None else _p(d["p_holm"]),
         ]
         for name, d in _ranked(summary)
@@ -84,7 +84,7 @@ def difference_plot(summary: Summary, colors: Mapping[str, str]) -> str:
         "95% interval",
         "bootstrap 95%",
         "seeds won",
-        "P(better)",
+        "chance that it is better",
         "p (Holm)",
     )
     return (
@@ -93,7 +93,9 @@ def difference_plot(summary: Summary, colors: Mapping[str, str]) -> str:
         "An interval that includes zero shows no difference. Intervals speak of other seeds on this data, not of other data.</p>"
         + html.figure(
             rows(given, zero=True, title=f"Paired differences of {metric} from {baseline}"),
-            f"Right of the dashed line is better than {baseline}. P(better): probability that the mean over all seeds is.",
+            f"Right of the dashed line is better than {baseline}. Chance that it is better: how likely, after these seeds, the mean over "
+            "many more would lie there; 50% means that either may be. p (Holm): how often chance alone would differ as much, "
+            "corrected for the number of comparisons.",
         )
         + html.table(head, body)
     )

@@ -15,7 +15,12 @@ from counterpoint.study.wording import claim_sentence, interval, number, sentenc
 Summary = Mapping[str, Any]
 EVIDENCE = "evidence.json"
 NAMES = {"compare": "Comparison", "ablate": "Ablation", "reproduce": "Reproduction"}
-TAGS = {"better": ("good", "▲ better"), "worse": ("bad", "▼ worse"), "unclear": ("open", "○ not shown")}
+TAGS = {
+    "better": ("good", "▲ better"),
+    "worse": ("bad", "▼ worse"),
+    "unclear": ("open", "○ not shown"),
+    "unequal": ("open", "≠ not compared"),
+}
 
 
 def section(summary: Summary, folder: Path, anchor: str) -> tuple[str, str]:
@@ -33,7 +38,7 @@ def section(summary: Summary, folder: Path, anchor: str) -> tuple[str, str]:
                 ("judged by", summary["primary"]),
                 ("seeds", str(seeds)),
                 ("budget", html.budget(summary["budget"])),
-                ("tuning", f"{summary['trials']} trials each" if summary["trials"] else "none"),
+                ("tuning", _trials(summary)),
                 ("model", summary["model"]),
                 ("finished", summary["finished"]),
             ]
@@ -52,6 +57,14 @@ def section(summary: Summary, folder: Path, anchor: str) -> tuple[str, str]:
     return title, "\n".join(part for part in parts if part)
 
 
+def _trials(summary: Summary) -> str:
+    tuned = [name for name, arm in summary["arms"].items() if arm["tuning"] is not None]
+    if not summary["trials"] or not tuned:
+        return "none"
+    rest = "" if len(tuned) == len(summary["arms"]) else f", {len(tuned)} of {len(summary['arms'])} arms"
+    return f"{summary['trials']} configurations each{rest}"
+
+
 def _colors(summary: Summary) -> dict[str, str]:
     rest = [name for name in summary["arms"] if name != summary["baseline"]]
     return {summary["baseline"]: "var(--base)", **{name: f"var(--c{i % 8})" for i, name in enumerate(rest)}}
@@ -67,7 +80,9 @@ def _findings(summary: Summary) -> str:
         difference = summary["differences"][summary["primary"]].get(name)
         if difference is None:
             continue
-        state = {"above": "better", "below": "worse"}.get(difference["verdict"], "unclear")
+        state = {"above": "better", "below": "worse"}.get(
+            difference["verdict"], "unequal" if difference.get("unequal") else "unclear"
+        )
         kind, tag = TAGS[state]
         items.append(
             f'<li class="{kind}"><span class="tag">{tag}</span><span>{escape(sentence(name, baseline, difference))}</span></li>'
@@ -126,7 +141,7 @@ def _all_metrics(summary: Summary) -> str:
     return (
         "<h2>All metrics</h2>"
         f'<p class="note">Mean, its 95% interval, and the paired difference from {escape(baseline)}, coloured where its interval '
-        "excludes zero. ↓: less is better. Only the first metric was named beforehand; the others were looked at, too.</p>"
+        "excludes zero, also when it is corrected for the number of arms. ↓: less is better. Only the first metric was named beforehand; the others were looked at, too.</p>"
         + html.table(("metric", *ranked, "before"), body)
         + "<details><summary>Every seed</summary>"
         + html.table(("run", *summary["metrics"]), seeds)
@@ -141,21 +156,25 @@ def _tuning(summary: Summary) -> str:
     for name in summary["ranked"]:
         tuning = summary["arms"][name]["tuning"]
         if tuning is None:
-            body.append([escape(name), "0", "nothing to tune", "–", "–"])
+            body.append([escape(name), "0", "–", "not tuned", "–", "–"])
             continue
         chosen = tuning["chosen"]
         settings = (
             ", ".join(f"{escape(k)} {html.value(v)}" for k, v in chosen["settings"].items())
             or "the settings as given"
         )
-        first = tuning["trials"][0]["value"]
+        own = [trial["value"] for trial in tuning["trials"] if not trial["settings"]]
+        ranges = "<br>".join(
+            f"<code>{escape(k)}</code> {escape(_range(v))}" for k, v in tuning["ranges"].items()
+        )
         failed = f" ({tuning['failed']} failed)" if tuning["failed"] else ""
         body.append(
             [
                 escape(name),
                 f"{len(tuning['trials'])}{failed}",
+                ranges,
                 settings,
-                number(first),
+                number(own[0]) if own else "not among them",
                 number(chosen["value"]),
             ]
         )
@@ -163,10 +182,16 @@ def _tuning(summary: Summary) -> str:
     whose = "a seed of its own" if seeds == 1 else f"{seeds} seeds of its own, averaged"
     metric = escape(summary.get("tune_by", summary["primary"]))
     return (
-        f"<h2>Tuning</h2><p>On the validation split only, by {metric}, with {whose}, the same number of trials for every arm "
-        "that has something to tune; the first trial is the settings as given.</p>"
-        + html.table(("", "trials", "chosen", "as given", "chosen, validation"), body, text=(2,))
+        f"<h2>Tuning</h2><p>On the validation split only, by {metric}, with {whose}, the same number of different configurations "
+        "for every arm that has something to tune.</p>"
+        + html.table(
+            ("", "configurations", "of", "chosen", "as given", "chosen, validation"), body, text=(2, 3)
+        )
     )
+
+
+def _range(given: list[Any]) -> str:
+    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in given)
 
 
 def _setup(summary: Summary) -> str:
