@@ -48,10 +48,9 @@ def language(folder: Path) -> Command:
         max_new_tokens=8,
         lora_rank=0,
         batch_size=4,
-        retriever="tfidf",
-        negatives="sampled",
-        num_negatives=1,
-        sync_steps=2,
+        agreement={"retriever": "tfidf"},
+        contrast={"negatives": "sampled", "num_negatives": 1},
+        ema={"sync_steps": 2},
         learning_rate=1e-3,
     )
 

@@ -85,13 +85,13 @@ def test_earlier_self_is_the_model_of_the_round_before(
 ) -> None:
     import counterpoint.methods.cream as module
 
-    real, asked = module.judge_answers, []
+    real, asked = module.answers_log_probs, []
 
     def watched(run: Run, judges: tuple, *rest: object) -> object:
         asked.append([weights(judge) for judge in judges])
         return real(run, judges, *rest)
 
-    monkeypatch.setattr(module, "judge_answers", watched)
+    monkeypatch.setattr(module, "answers_log_probs", watched)
     start = weights(tiny(seed=0, length=32))
     fit(tmp_path / "run", CREAM(**SMALL))
     (current_1, initial_1, past_1), (current_2, initial_2, past_2) = asked

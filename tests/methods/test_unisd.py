@@ -20,7 +20,11 @@ from counterpoint.training import Run
 
 SMALL: dict[str, Any] = {"batch_size": 4, "lora_rank": 0, "learning_rate": 1e-2}
 SAMPLED: dict[str, Any] = SMALL | {"max_new_tokens": 6, "template": "{demonstration}#{prompt}"}
-UNISD: dict[str, Any] = SAMPLED | {"negatives": "other", "retriever": "tfidf", "sync_steps": 2}
+UNISD: dict[str, Any] = SAMPLED | {
+    "contrast.negatives": "other",
+    "agreement.retriever": "tfidf",
+    "ema.sync_steps": 2,
+}
 SETTINGS = {"sft": SMALL, "sdft": SAMPLED, "gkd": SAMPLED, "unisd": UNISD}
 
 
@@ -69,7 +73,7 @@ RESUMED = [
     ("sdft", {}),
     ("gkd", {}),
     ("unisd", {}),
-    ("unisd", {"lora_rank": 2, "negatives": "sampled", "num_negatives": 2}),
+    ("unisd", {"lora_rank": 2, "contrast.negatives": "sampled", "contrast.num_negatives": 2}),
 ]
 
 
@@ -124,10 +128,10 @@ def test_the_papers_values_of_every_mode() -> None:
     )
     assert star.agreement == "token"
     assert star.cap is None
-    assert unisd.UniSD()._own("ema_decay") == 0.98
-    assert unisd.UniSD(mode="ema")._own("ema_decay") == 0.9
+    assert unisd.UniSD()._own("ema.decay") == 0.98
+    assert unisd.UniSD(mode="ema")._own("ema.decay") == 0.9
     assert unisd.UniSD(mode="clip")._mechanisms().cap == 10.0
-    assert unisd.UniSD(mode="clip", clip=3.0)._mechanisms().cap == 3.0
+    assert unisd.UniSD.settings(mode="clip", clip=3.0)._mechanisms().cap == 3.0
     assert unisd.UniSD(mode="agreement_seq_induction")._mechanisms().agreement == "sequence"
     assert unisd.UniSD(mode="contrastive")._mechanisms().contrast_margin == 0.5
     assert unisd.UniSD(mode="match_repr")._mechanisms().match_only

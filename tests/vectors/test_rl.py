@@ -9,7 +9,7 @@ from harness import Case, Checks, vector_tests
 from torch import Tensor
 
 from counterpoint.evaluation.reward import feature_error
-from counterpoint.judges.person import most_alike
+from counterpoint.judges.simulated import most_alike
 from counterpoint.models.environment.categorical_q import _unit
 from counterpoint.models.environment.low_rank import log_ratio, normalised
 from counterpoint.models.environment.planning import equilibrium_gaps, plan, plan_game

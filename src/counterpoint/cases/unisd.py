@@ -16,9 +16,9 @@ SAMPLED = {**TRAINED, "max_new_tokens": 48, "template": "{demonstration}#{prompt
 DISTILLED = {**SAMPLED, "divergence": "forward", "temperature": 0.7}
 UNISD = {
     **SAMPLED,
-    "example": "{demonstration}",
-    "retriever": "tfidf",
-    "negatives": "other",
+    "agreement.example": "{demonstration}",
+    "agreement.retriever": "tfidf",
+    "contrast.negatives": "other",
     "learning_rate": RATE,
 }
 RATES = {"learning_rate": [5e-4, 1e-3, 2e-3]}
@@ -53,8 +53,8 @@ def kept(model: Any, data: Any, split: str, seed: int) -> dict[str, float]:
 
 
 SDFT = Arm(method="sdft", settings={**DISTILLED, "teacher": "frozen", "learning_rate": RATE}, tune={})
-TOKENS = unisd("agreement_tok_random", gamma=1.0)
-CLIP = unisd("clip", clip_quantile=0.99)
+TOKENS = unisd("agreement_tok_random", **{"agreement.gamma": 1.0})
+CLIP = unisd("clip", **{"clip.quantile": 0.99})
 
 CASE = Case(
     key="unisd",

@@ -12,6 +12,7 @@ import torch
 from counterpoint.data.language.problems import Problems
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler, row_draws
+from counterpoint.judges.verifier import Verifier
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.likelihood import sequence_log_probs
 
@@ -41,12 +42,13 @@ def greedy_accuracy(
             "accuracy needs an answer for every problem; give the data an 'answer' column, or name it: answer=label"
         )
     sampler = Sampler(max_new_tokens=max_new_tokens or reply_budget(model, problems), temperature=0)
+    verifier = Verifier(problems.scorer)
     order = sorted(range(len(problems)), key=lambda place: len(problems[place].key()))
     total, ended, tokens = 0.0, 0, 0
     for start in range(0, len(order), at_once):
         rows = [problems[place] for place in order[start : start + at_once]]
         replies = sampler(model, model.prompts([row.prompt for row in rows]))
-        total += sum(problems.score(text, row) for text, row in zip(model.texts(replies), rows))
+        total += sum(verifier.score(text, row) for text, row in zip(model.texts(replies), rows))
         ended += int(replies.ended.sum())
         tokens += int(replies.mask.sum())
     count = len(problems)

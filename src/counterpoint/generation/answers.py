@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
 
-from counterpoint.generation.sampler import Sampler, row_draws
-from counterpoint.models.language.language import Language, Prompt
-
-
-class Answer(TypedDict):
-    """One sampled answer; plain data, so that a durable stage can keep it.
-
-    ``ids`` are exactly the sampled tokens, the end token included where it was reached: what is judged and trained on is
-    what was sampled, whatever decoding and encoding again would make of it.
-    """
-
-    ids: list[int]
-    text: str
-    ended: bool
+from counterpoint.data.language.answer import Answer
+from counterpoint.generation.sampler import row_draws
+from counterpoint.generation.samplers import Samples
+from counterpoint.models.language.language import Prompt
 
 
 def several_answers(
-    model: Language,
+    sampler: Samples,
     prompts: Sequence[Prompt],
     count: int,
-    sampler: Sampler,
     *,
     seed: int,
     numbers: Sequence[int] | None = None,
@@ -33,20 +21,22 @@ def several_answers(
     """Return for each prompt ``count`` answers.
 
     Args:
-        model: the policy. prompts: P of them.
-        count: N, answers per prompt. sampler: how to draw.
+        sampler: the policy's, or a server's. prompts: P of them.
+        count: N, answers per prompt.
         seed: with a prompt's number it decides that prompt's answers, whoever else is in the batch.
         numbers: the prompts' numbers in the data; 0, 1, ... when None.
 
+    >>> from counterpoint.generation.sampler import Sampler
+    >>> from counterpoint.generation.samplers import Own
     >>> from counterpoint.models.language.characters import tiny
-    >>> found = several_answers(tiny(seed=0), ["1+1=", "2+2="], 3, Sampler(max_new_tokens=4), seed=0)
-    >>> [len(each) for each in found]
+    >>> answers = several_answers(Own(tiny(seed=0), Sampler(max_new_tokens=4)), ["1+1=", "2+2="], 3, seed=0)
+    >>> [len(each) for each in answers]
     [3, 3]
     """
     numbers = range(len(prompts)) if numbers is None else numbers
     rows = [number * count + k for number in numbers for k in range(count)]
-    draws = None if sampler.greedy else row_draws(seed, rows, sampler.max_new_tokens)
-    drawn = sampler(model, model.prompts([prompt for prompt in prompts for _ in range(count)]), draws)
-    texts, ids, ended = model.texts(drawn), drawn.rows(), drawn.ended.tolist()
+    draws = None if sampler.how.greedy else row_draws(seed, rows, sampler.how.max_new_tokens)
+    drawn = sampler(prompts, count, draws)
+    texts, ids, ended = sampler.model.texts(drawn), drawn.rows(), drawn.ended.tolist()
     flat = [Answer(ids=i, text=t, ended=e) for i, t, e in zip(ids, texts, ended)]
     return [flat[start : start + count] for start in range(0, len(flat), count)]

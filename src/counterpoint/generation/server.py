@@ -1,7 +1,7 @@
 """Sampling from any OpenAI-compatible server (vLLM, llama.cpp, SGLang, a hosted one), with the standard library's HTTP.
 
 Texts come back, and log-probabilities of the sampled tokens where the server gives them. Requests run side by side, the
-order of the results is the order asked, and each carries a seed of its own where the server takes one.
+order of the results is that of the prompts, and each carries a seed of its own where the server takes one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RETRIED = (408, 409, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server said to one prompt.
+    """A server's completion of one prompt.
 
     Attributes:
         text: the completion.
@@ -72,23 +72,22 @@ class Server:
         if not self.url.startswith(("http://", "https://")):
             raise CounterpointError(f"url={self.url!r}; expected an address such as http://localhost:8000/v1")
 
-    def __call__(self, prompts: Sequence[Prompt], *, seed: int | None = None) -> list[Reply]:
+    def __call__(self, prompts: Sequence[Prompt], *, seeds: Sequence[int] | None = None) -> list[Reply]:
         """Complete every prompt once.
 
         Args:
             prompts: texts (one user turn each) or conversations.
-            seed: the first request's; the others count on from it. None sends none.
+            seeds: one a request; None sends none.
 
         Raises:
             CounterpointError: the server cannot be reached, refuses, or answers something else than a completion.
         """
-        asked = [
-            self._body(prompt, None if seed is None else seed + place) for place, prompt in enumerate(prompts)
-        ]
-        with ThreadPoolExecutor(max_workers=max(1, min(self.at_once, len(asked)))) as pool:
+        own = [None] * len(prompts) if seeds is None else list(seeds)
+        bodies = [self._body(prompt, seed) for prompt, seed in zip(prompts, own, strict=True)]
+        with ThreadPoolExecutor(max_workers=max(1, min(self.at_once, len(bodies)))) as pool:
             return [
-                self._read(answer)
-                for answer in pool.map(lambda body: self.post("chat/completions", body), asked)
+                self._read(reply)
+                for reply in pool.map(lambda body: self.post("chat/completions", body), bodies)
             ]
 
     def _body(self, prompt: Prompt, seed: int | None) -> dict[str, Any]:
@@ -109,7 +108,7 @@ class Server:
         return body
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Send one request and return the answer's JSON; passing failures are tried again, waiting longer each time."""
+        """Send one request and return the response's JSON; passing failures are tried again, waiting longer each time."""
         headers = {"Content-Type": "application/json"} | (
             {"Authorization": f"Bearer {self.key}"} if self.key else {}
         )

@@ -1,1 +1,1 @@
-"""Who says which answer is better: verifiers, self-judging, agreement."""
+"""Which answer is better: verifiers, likelihood, majority vote, a person, reward functions; and agreement between judges."""

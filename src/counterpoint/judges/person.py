@@ -1,47 +1,85 @@
-"""A simulated person, who answers through features that a learner does not see.
+"""A person as judge, by way of a file: what waits for a rating is written down, and ratings are read from there.
 
-Legend: Q queries, P pairs, K features, R people.
+A line of JSON per answer: ``{"prompt": ..., "answer": ..., "reward": null}``. The run stops, a person puts numbers in place
+of null (and, if wanted, a text under "note"), and the same command goes on.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-PAIRS = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
-"""A query's pairs in the order of ties, each with the third that it leaves out."""
+from counterpoint.data.language.answer import Answers
+from counterpoint.data.language.problem import Problem
+from counterpoint.errors import CounterpointError
+from counterpoint.judges.judge import Verdicts
 
 
-def most_alike(
-    features_Q3K: Tensor, rationality: float | None = None, generator: torch.Generator | None = None
-) -> Tensor:
-    """Which two of three are most alike: the pair with the nearest features; ties go to the first of 12, 13, 23.
+class Person:
+    """Rewards that a person wrote into a JSONL file; the same answer to the same prompt is rated once.
 
     Args:
-        rationality: a pair is chosen with probability proportional to exp(-rationality distance); None never errs.
-
-    Returns:
-        [Q, 3] positions in the query: anchor, positive, negative.
-
-    >>> most_alike(torch.tensor([[[0.0], [5.0], [1.0]]]))
-    tensor([[0, 2, 1]])
+        file: the JSONL file; made when it is not there.
     """
-    gaps = torch.stack([(features_Q3K[:, i] - features_Q3K[:, j]).norm(dim=-1) for i, j, _ in PAIRS], -1)
-    if rationality is not None:
-        choice = torch.multinomial((-rationality * gaps).softmax(-1), 1, generator=generator).squeeze(-1)
-    else:
-        first = gaps[:, 0] <= torch.minimum(gaps[:, 1], gaps[:, 2])
-        second = gaps[:, 1] <= gaps[:, 2]
-        choice = torch.where(first, 0, torch.where(second, 1, 2))
-    return torch.tensor(PAIRS)[choice]
 
+    def __init__(self, file: str | Path) -> None:
+        self.file = Path(file)
 
-def preferred(rewards_P: Tensor, other_P: Tensor) -> Tensor:
-    """Whether each first trajectory is preferred, [P] bool: the larger reward, ties to the first."""
-    return rewards_P >= other_P
+    def __call__(self, problems: Sequence[Problem], answers: Answers) -> Verdicts:
+        """Look every answer up.
 
+        Raises:
+            CounterpointError: answers wait for a rating (they stand in the file now), or a line cannot be read.
+        """
+        rows = self._read()
+        keys = [[(p.key(), a["text"]) for a in row] for p, row in zip(problems, answers, strict=True)]
+        prompts = {p.key(): p.prompt for p in problems}
+        new = [key for key in dict.fromkeys(each for row in keys for each in row) if key not in rows]
+        if new:
+            self._append(
+                [{"prompt": prompts[key[0]], "answer": key[1], "reward": None, "key": key[0]} for key in new]
+            )
+        waiting = [key for row in keys for key in row if key not in rows or rows[key].get("reward") is None]
+        if waiting:
+            raise CounterpointError(
+                f"{len(set(waiting))} answers in {self.file} wait for a rating; put a number (higher is better) in place of "
+                'null after "reward" in each line, and run the same command again'
+            )
+        return Verdicts.of(
+            [[float(rows[key]["reward"]) for key in row] for row in keys],
+            [[str(rows[key].get("note", "")) for key in row] for row in keys],
+        )
 
-def tastes(people: int, num_features: int, generator: torch.Generator) -> Tensor:
-    """[R, K] linear rewards of simulated people, uniform in direction."""
-    drawn = torch.randn(people, num_features, generator=generator)
-    return drawn / drawn.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    def _read(self) -> dict[tuple[str, str], dict[str, Any]]:
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        if not self.file.exists():
+            return found
+        for at, line in enumerate(self.file.read_text(encoding="utf-8").splitlines(), 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                key = row["key"], row["answer"]
+                usable = row["reward"] is None or math.isfinite(float(row["reward"]))
+            except (ValueError, KeyError, TypeError):
+                usable = False
+            if not usable:
+                raise CounterpointError(
+                    f"{self.file}, line {at}: {line[:80]}; expected a line such as "
+                    '{"prompt": "2+2=", "answer": "4", "reward": 1, "key": "2+2="}'
+                )
+            found[key] = row
+        return found
+
+    def _append(self, rows: list[dict[str, Any]]) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        before = self.file.read_text(encoding="utf-8") if self.file.exists() else ""
+        if before and not before.endswith("\n"):
+            before += "\n"
+        partial = self.file.with_name(self.file.name + ".partial")
+        partial.write_text(before + "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        os.replace(partial, self.file)

@@ -36,6 +36,16 @@ class Method(ABC, Generic[Model, Data]):
     key: ClassVar[str]
     search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {}
 
+    def __post_init__(self) -> None:
+        """Refuse a plain value in place of a group of settings, which would fail much later."""
+        for name, group in groups.groups_of(type(self)).items():
+            value = getattr(self, name)
+            if not isinstance(value, group):
+                raise CounterpointError(
+                    f"{self.key}: {name}={value!r}, and '{name}' is a group of settings; write {type(self).__name__}("
+                    f"{name}={group.__name__}(...)), or {type(self).__name__}.settings({name}={value!r}) for its first setting"
+                )
+
     @abstractmethod
     def fit(self, model: Model, data: Data, run: Run) -> Model:
         """Train ``model`` on ``data`` inside ``run`` and return the model to keep."""

@@ -10,21 +10,22 @@ so that C = 1 is DPO and C = 1/2 holds the margin at 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
 
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.generation.sampler import Sampler
+from counterpoint.generation.samplers import Source
 from counterpoint.judges.agreement import agreement_rates, best_and_worst, first_of_each
-from counterpoint.judges.intrinsic import implicit_rewards, mean_rewards
+from counterpoint.judges.likelihood import implicit_rewards, mean_rewards
 from counterpoint.methods.base import Method
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.objectives.preference.preference import pairwise, reward_statistics
 from counterpoint.objectives.reduction import Loss
 from counterpoint.phases.self_training import (
-    judge_answers,
+    answers_log_probs,
     label_precision,
     learn_seed,
     pair_of,
@@ -48,6 +49,7 @@ class CREAM(Method[Language, ProblemData]):
         measure: rank agreement: "kendall" (the paper's), "spearman" or "top_order".
         seed_examples: how many solved problems the model first learns from; None takes all that have a solution.
         lora_rank: train adapters of this rank; 0 trains all weights.
+        sampler: where answers are sampled: the model itself, or a server.
     """
 
     key: ClassVar[str] = "cream"
@@ -71,6 +73,7 @@ class CREAM(Method[Language, ProblemData]):
     sft_epochs: float = 5.0
     sft_learning_rate: float = 5e-6
     lora_rank: int = 0
+    sampler: Source = field(default_factory=Source)
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Learn the solved seed, then ``rounds`` times: sample, judge, measure agreement, train."""
@@ -81,14 +84,15 @@ class CREAM(Method[Language, ProblemData]):
         initial = run.place(Frozen(model))
         past = run.state(past=Past(model))  # theta_{t-1}: the judge whose opinion is compared
         policy = run.state(model=model)
-        sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
+        how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
+        sampler = self.sampler.build(self.key, policy, how)
         for r in run.rounds(self.rounds + 1):
             if r == 0:
                 learn_seed(policy, seed, run, self.sft_learning_rate, self.batch_size, self.sft_epochs)
                 continue
             problems = asked[r - 1]
-            drawn = sample_answers(run, policy, problems, self.answers, sampler, r)
-            (current, first, before), lengths = judge_answers(
+            drawn = sample_answers(run, sampler, problems, self.answers, r)
+            (current, first, before), lengths = answers_log_probs(
                 run, (policy, initial.model, past.model), problems, drawn
             )
             rewards = implicit_rewards(current, first)

@@ -16,7 +16,7 @@ from torch import Tensor
 from counterpoint.data.trajectories.sets import TrajectoryData
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.reward import learn_reward
-from counterpoint.judges.person import most_alike
+from counterpoint.judges.simulated import most_alike
 from counterpoint.methods.base import Method
 from counterpoint.models.trajectory import TrajectoryEncoder
 from counterpoint.objectives.labels.similarity_query import answered_query

@@ -7,15 +7,18 @@ voice safer: agreement weights (eq. 2), an EMA teacher (3), token contrast (4-5)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
 from counterpoint.data.language.problems import Problem, ProblemData, Problems
 from counterpoint.generation.sampler import Sampler, row_draws
+from counterpoint.generation.samplers import Own, Samples, Source
+from counterpoint.judges.verifier import Verifier
 from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, Kind, jsd
 from counterpoint.methods.base import Method
+from counterpoint.methods.groups import value_of
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.text import embedding
 from counterpoint.models.tokens import Tokens, join
@@ -35,16 +38,81 @@ Mode = Literal[
 ]  # fmt: skip
 OWN: dict[str, dict[str, Any]] = {
     "plain": {},
-    "agreement": {"gamma": 0.01},
-    "ema": {"ema_decay": 0.9},
-    "contrastive": {"contrast_weight": 0.1, "contrast_margin": 0.5},
+    "agreement": {"agreement.gamma": 0.01},
+    "ema": {"ema.decay": 0.9},
+    "contrastive": {"contrast.weight": 0.1, "contrast.margin": 0.5},
     "match_joint": {"match_weight": 0.1},
     "match_repr": {},
-    "clip": {"clip": 10.0},
-    "unisd_star": {"gamma": 0.001, "ema_decay": 0.98, "contrast_weight": 0.01, "contrast_margin": 0.1}
+    "clip": {"clip.value": 10.0},
+    "unisd_star": {
+        "agreement.gamma": 0.001,
+        "ema.decay": 0.98,
+        "contrast.weight": 0.01,
+        "contrast.margin": 0.1,
+    }
     | {"match_weight": 0.01},
 }
 """What each mode switches on, with the paper's values; a setting that is given replaces them."""
+
+
+@dataclass
+class Agreement:
+    """Tokens, or replies, on which teachers with different contexts disagree count less (eq. 2).
+
+    Attributes:
+        gamma: how sharply the weight falls with disagreement; None takes the mode's value.
+        num_contexts: auxiliary contexts K.
+        normalise: "per_sequence" as in the authors' code, where sequence weights cancel; "batch" lets them act.
+        retriever: sentence embeddings for the nearest problems, "minilm" or "tfidf".
+        example: wording of another problem as an example.
+    """
+
+    gamma: float | None = None
+    num_contexts: int = 3
+    normalise: Literal["per_sequence", "batch"] = "per_sequence"
+    retriever: Literal["minilm", "tfidf"] = "minilm"
+    example: str = shown.EXAMPLE
+
+
+@dataclass
+class Average:
+    """The teacher is the moving average of the student (eq. 3).
+
+    Attributes:
+        decay: how much of the average remains at an update; None takes the mode's value.
+        sync_steps: optimiser steps between updates.
+    """
+
+    decay: float | None = None
+    sync_steps: int = 10
+
+
+@dataclass
+class TokenContrast:
+    """Away from what the teacher makes of a wrong demonstration (eq. 4 and 5).
+
+    Attributes:
+        weight, margin: None takes the mode's value.
+        negatives: where wrong demonstrations come from: "written" by the model on request, "sampled" from its own wrong
+            replies, "other" problems' solutions. num_negatives are made per problem, and one is drawn per step.
+    """
+
+    weight: float | None = None
+    margin: float | None = None
+    negatives: Literal["written", "sampled", "other"] = "written"
+    num_negatives: int = 4
+
+
+@dataclass
+class Clip:
+    """No token's divergence counts for more than this (eq. 9).
+
+    Attributes:
+        value: a number; None takes the mode's. quantile: clip at this quantile of the batch instead.
+    """
+
+    value: float | None = None
+    quantile: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -57,61 +125,59 @@ class UniSD(Method[Language, ProblemData]):
         alpha: 0 forward KL, 1 reverse KL, between them the generalised Jensen-Shannon divergence.
         temperature: of sampling and of the divergence.
         max_new_tokens: longest sampled completion.
-        gamma, contrast_weight, contrast_margin, match_weight, clip, ema_decay: None takes the mode's own value.
-        clip_quantile: clip at this quantile of the batch instead of at a number.
-        num_contexts: auxiliary contexts K of the agreement weights.
-        normalise: "per_sequence" as in the authors' code, where sequence weights cancel; "batch" lets them act.
-        sync_steps: optimiser steps between updates of the EMA teacher.
-        negatives: where wrong demonstrations come from: "written" by the model on request, "sampled" from its own wrong
-            replies, "other" problems' solutions. num_negatives are made per problem, and one is drawn per step.
-        retriever: sentence embeddings for the nearest problems, "minilm" or "tfidf".
+        match_weight: of feature matching (eq. 6); None takes the mode's own value.
+        template: wording of the teacher's prompt.
         lora_rank: rank of the adapters that are trained (their alpha is twice that); 0 trains every weight.
-        template, example: wording of the teacher's prompt and of another problem as an example.
+        sampler: who writes wrong demonstrations and instructions before the training, the model itself or a server; the
+            completions that it learns from are always the student's own.
     """
 
     key: ClassVar[str] = "unisd"
-    search: ClassVar[dict[str, Any]] = {"learning_rate": (1e-5, 1e-3), "gamma": (1e-3, 1.0)}
+    search: ClassVar[dict[str, Any]] = {"learning_rate": (1e-5, 1e-3), "agreement.gamma": (1e-3, 1.0)}
+    moved: ClassVar[dict[str, str]] = {
+        "sync_steps": "ema.sync_steps",
+        **{
+            name: f"agreement.{name}"
+            for name in ("gamma", "num_contexts", "normalise", "retriever", "example")
+        },
+        **{name: f"contrast.{name}" for name in ("negatives", "num_negatives")},
+    }
 
     mode: Mode = "unisd_star"
     alpha: float = 0.0
     temperature: float = 0.7
     max_new_tokens: int = 1024
-    gamma: float | None = None
-    num_contexts: int = 3
-    normalise: Literal["per_sequence", "batch"] = "per_sequence"
-    ema_decay: float | None = None
-    sync_steps: int = 10
-    contrast_weight: float | None = None
-    contrast_margin: float | None = None
-    negatives: Literal["written", "sampled", "other"] = "written"
-    num_negatives: int = 4
+    agreement: Agreement = field(default_factory=Agreement)
+    ema: Average = field(default_factory=Average)
+    contrast: TokenContrast = field(default_factory=TokenContrast)
     match_weight: float | None = None
-    clip: float | None = None
-    clip_quantile: float | None = None
-    retriever: Literal["minilm", "tfidf"] = "minilm"
+    clip: Clip = field(default_factory=Clip)
     template: str = shown.SHOWN
-    example: str = shown.EXAMPLE
     lora_rank: int = 64
     learning_rate: float = 2e-5
     batch_size: int = 16
     epochs: float = 1.0
+    sampler: Source = field(default_factory=Source)
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Distil the model, shown the references, into the model that is not."""
         problems, on = data.train, self._mechanisms()
         shown.require_references(problems.rows, self.key)
         shown.check_template(self.template, "prompt", "demonstration")
-        shown.check_template(self.example, "demonstration")
-        decay, model = self._own("ema_decay"), adapt(model, self.lora_rank, run.seed)
+        shown.check_template(self.agreement.example, "demonstration")
+        decay, model = self._own("ema.decay"), adapt(model, self.lora_rank, run.seed)
         frozen = run.place(Frozen(model))
-        sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         model = run.state(model=model)
-        ema = None if decay is None else run.state(teacher=Ema(model, decay, every=self.sync_steps))
+        sampler = Own(model, Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature))
+        ema = None if decay is None else run.state(teacher=Ema(model, decay, every=self.ema.sync_steps))
         teacher = Answering(ema or frozen, at_once=run.micro_batch_size)
         run.optimize(
             model,
             Optimizer(learning_rate=self.learning_rate, schedule="cosine", warmup=0.1, max_grad_norm=1.0),
         )
+        if not self._prepares(on):
+            why = f"mode={self.mode} samples nothing but what the student itself would say at this step"
+            self.sampler.build(self.key, model, sampler.how, on_policy=why)
         contexts = self._contexts(frozen.model, problems, run)
         wrong = None
         if on.contrast_weight:
@@ -120,9 +186,9 @@ class UniSD(Method[Language, ProblemData]):
             teacher, lambda problem: shown.with_demonstration(problem, problem.reference, self.template)
         )
         for batch in run.batches(problems, self.batch_size, epochs=self.epochs):
-            prompts = model.prompts([problem.prompt for problem in batch.items])
-            completions = sampler(model, prompts, batch.random.uniform(self.max_new_tokens))
-            both = join(prompts, completions)
+            prompts = [problem.prompt for problem in batch.items]
+            completions = sampler(prompts, 1, batch.random.uniform(self.max_new_tokens))
+            both = join(model.prompts(prompts), completions)
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
             answer = right.answer(batch.items, completions)
             negative = None
@@ -132,7 +198,9 @@ class UniSD(Method[Language, ProblemData]):
                 )
             context_logp = None
             if on.agreement != "none":
-                prompted = contexts(batch.items, batch.index, batch.random.uniform(self.num_contexts))
+                prompted = contexts(
+                    batch.items, batch.index, batch.random.uniform(self.agreement.num_contexts)
+                )
                 context_logp = _log_probs_after(prompted, teacher, completions)
             terms = self_distillation(
                 model.scores(hidden),
@@ -153,7 +221,7 @@ class UniSD(Method[Language, ProblemData]):
     def _own(self, setting: str) -> Any:
         """A setting's value: the one that was given, else the mode's."""
         mode = "agreement" if self.mode.startswith("agreement") else self.mode
-        given = getattr(self, setting)
+        given = value_of(self, setting)
         return OWN[mode].get(setting) if given is None else given
 
     def _mechanisms(self) -> Mechanisms:
@@ -164,16 +232,21 @@ class UniSD(Method[Language, ProblemData]):
         return Mechanisms(
             kind=kind,
             temperature=self.temperature,
-            cap=self._own("clip"),
-            cap_quantile=self.clip_quantile,
+            cap=self._own("clip.value"),
+            cap_quantile=self.clip.quantile,
             agreement=agreement,
-            gamma=self._own("gamma") or 0.0,
-            normalise=self.normalise,
-            contrast_weight=self._own("contrast_weight") or 0.0,
-            contrast_margin=self._own("contrast_margin") or 0.0,
+            gamma=self._own("agreement.gamma") or 0.0,
+            normalise=self.agreement.normalise,
+            contrast_weight=self._own("contrast.weight") or 0.0,
+            contrast_margin=self._own("contrast.margin") or 0.0,
             match_weight=self._own("match_weight") or 0.0,
             match_only=self.mode == "match_repr",
         )
+
+    def _prepares(self, on: Mechanisms) -> bool:
+        """Whether anything is sampled before the training."""
+        wrong = bool(on.contrast_weight) and self.contrast.negatives != "other"
+        return wrong or self.mode.endswith("_induction")
 
     def _contexts(self, model: Language, problems: Problems, run: Run) -> Examples | Instructions:
         """The auxiliary contexts of the mode; those that cost something are made once, before training."""
@@ -185,47 +258,49 @@ class UniSD(Method[Language, ProblemData]):
         near = None
         if kind in ("retrieval", "star"):
             near = run.stage(
-                "neighbours", lambda: shown.nearest(self._embedded(problems.rows), self.num_contexts)
+                "neighbours",
+                lambda: shown.nearest(self._embedded(problems.rows), self.agreement.num_contexts),
             )
-        return Examples(problems.rows, near, self.template, self.example)
+        return Examples(problems.rows, near, self.template, self.agreement.example)
 
     def _embedded(self, rows: list[Problem]) -> Any:
         texts = [row.question for row in rows]
-        return shown.tfidf(texts) if self.retriever == "tfidf" else embedding.sentences(texts)
+        return shown.tfidf(texts) if self.agreement.retriever == "tfidf" else embedding.sentences(texts)
 
     def _induced(self, model: Language, rows: list[Problem], seed: int) -> list[str]:
         """K instructions that the model writes after looking at five solved problems each."""
-        draws = row_draws(seed, range(self.num_contexts), len(rows))
-        asks = []
+        many = self.agreement.num_contexts
+        draws = row_draws(seed, range(many), len(rows))
+        prompts = []
         for order in draws.argsort(1)[:, :5].tolist():
-            pairs = "\n\n".join(shown.as_example(rows[place], self.example) for place in order)
-            asks.append(f"{pairs}\n\nWrite one instruction that would lead somebody to such replies.")
-        sampler = Sampler(max_new_tokens=min(256, self.max_new_tokens), temperature=0.7)
-        numbers = row_draws(seed + 1, range(self.num_contexts), sampler.max_new_tokens)
-        return model.texts(sampler(model, model.prompts(asks), numbers))
+            pairs = "\n\n".join(shown.as_example(rows[row], self.agreement.example) for row in order)
+            prompts.append(f"{pairs}\n\nWrite one instruction that would lead somebody to such replies.")
+        sampler = self._writer(model, min(256, self.max_new_tokens))
+        return model.texts(sampler(prompts, 1, row_draws(seed + 1, range(many), sampler.how.max_new_tokens)))
 
     def _negatives(self, model: Language, problems: Problems, run: Run) -> list[list[str]]:
-        """Wrong demonstrations of every problem, made before training and kept; an empty list where none came."""
-        if self.negatives == "other":
+        """Wrong demonstrations of every problem, made before training and stored; an empty list where none came."""
+        if self.contrast.negatives == "other":
             return [[] for _ in problems.rows]
-        ask = "{prompt}" if self.negatives == "sampled" else (
+        wording = "{prompt}" if self.contrast.negatives == "sampled" else (
             "{prompt}\n\nWrite a reply that sounds sure but makes a mistake on the way and ends in a wrong answer."
         )  # fmt: skip
-        sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=0.7)
+        sampler, verifier = self._writer(model, self.max_new_tokens), Verifier(problems.scorer)
+        each = self.contrast.num_negatives
 
-        def make(places: list[int]) -> list[list[str]]:
-            rows = [problems[place] for place in places for _ in range(self.num_negatives)]
-            numbers = [
-                place * self.num_negatives + copy for place in places for copy in range(self.num_negatives)
-            ]
-            asked = model.prompts([shown.with_demonstration(row, "", ask) for row in rows])
-            draws = row_draws(run.seed, numbers, self.max_new_tokens)
-            replies = model.texts(sampler(model, asked, draws))
-            kept = [reply if problems.score(reply, row) < 1 else "" for reply, row in zip(replies, rows)]
-            each = self.num_negatives
-            return [[text for text in kept[at : at + each] if text] for at in range(0, len(kept), each)]
+        def make(index: list[int]) -> list[list[str]]:
+            rows = [problems[row] for row in index]
+            prompts = [shown.with_demonstration(row, "", wording) for row in rows]
+            numbers = [row * each + copy for row in index for copy in range(each)]
+            texts = model.texts(sampler(prompts, each, row_draws(run.seed, numbers, self.max_new_tokens)))
+            parts = [texts[at : at + each] for at in range(0, len(texts), each)]
+            return [[x for x in part if x and verifier.score(x, row) < 1] for part, row in zip(parts, rows)]
 
         return run.stage("negatives", make, over=list(range(len(problems))), size=16)
+
+    def _writer(self, model: Language, longest: int) -> Samples:
+        """What writes demonstrations and instructions."""
+        return self.sampler.build(self.key, model, Sampler(max_new_tokens=longest, temperature=0.7))
 
 
 def _log_probs_after(contexts: list[Any], teacher: Answering, completions: Tokens) -> Tensor:

@@ -8,11 +8,15 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
+from counterpoint.data.language.answer import Answer
 from counterpoint.data.language.problems import Problem, Problems
 from counterpoint.errors import CounterpointError
-from counterpoint.generation.answers import Answer, several_answers
-from counterpoint.generation.sampler import Sampler
-from counterpoint.judges.intrinsic import answer_log_probs
+from counterpoint.generation.answers import several_answers
+from counterpoint.generation.samplers import Samples
+from counterpoint.judges.judge import Judge, Verdicts
+from counterpoint.judges.likelihood import answer_log_probs
+from counterpoint.judges.person import Person
+from counterpoint.judges.verifier import Verifier
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.likelihood import as_completions, completion_log_probs
 from counterpoint.objectives.preference.likelihood import nll
@@ -65,29 +69,43 @@ def seed_and_prompts(
 
 
 def sample_answers(
-    run: Run, policy: Language, problems: Sequence[Problem], count: int, sampler: Sampler, part: int
+    run: Run, sampler: Samples, problems: Sequence[Problem], count: int, part: int
 ) -> list[list[Answer]]:
     """Sample ``count`` answers to every problem of the round's part, as a durable stage."""
 
     def sampled(shard: Sequence[int]) -> list[list[Answer]]:
         prompts = [problems[i].prompt for i in shard]
-        return several_answers(policy, prompts, count, sampler, seed=1000 * run.seed + part, numbers=shard)
+        return several_answers(sampler, prompts, count, seed=1000 * run.seed + part, numbers=shard)
 
     return run.stage("sample", sampled, over=range(len(problems)), size=SHARD)
 
 
-def judge_answers(
-    run: Run, judges: Sequence[Any], problems: Sequence[Problem], drawn: Sequence[Sequence[Answer]]
+def answers_log_probs(
+    run: Run, models: Sequence[Language], problems: Sequence[Problem], drawn: Sequence[Sequence[Answer]]
 ) -> tuple[list[Tensor], Tensor]:
-    """Ask models for the log-probabilities of the answers, as a durable stage: one [P, N] per judge, and lengths [P, N]."""
+    """Log-probabilities of the answers under several models, as a durable stage: one [P, N] per model, and lengths [P, N]."""
 
-    def judged(shard: Sequence[int]) -> list[Tensor]:
-        prompts, said = [problems[i].prompt for i in shard], [[a["ids"] for a in drawn[i]] for i in shard]
-        found = [answer_log_probs(judge, prompts, said) for judge in judges]
-        return list(torch.stack([*(sums for sums, _ in found), found[0][1].double()], 1))
+    def scored(shard: Sequence[int]) -> list[Tensor]:
+        prompts, ids = [problems[i].prompt for i in shard], [[a["ids"] for a in drawn[i]] for i in shard]
+        parts = [answer_log_probs(model, prompts, ids) for model in models]
+        return list(torch.stack([*(sums for sums, _ in parts), parts[0][1].double()], 1))
 
-    opinions = torch.stack(run.stage("judge", judged, over=range(len(problems)), size=SHARD)).unbind(1)
-    return list(opinions[:-1]), opinions[-1]
+    result = torch.stack(run.stage("judge", scored, over=range(len(problems)), size=SHARD)).unbind(1)
+    return list(result[:-1]), result[-1]
+
+
+def judge_answers(
+    run: Run, judge: Judge, problems: Sequence[Problem], drawn: Sequence[Sequence[Answer]]
+) -> Verdicts:
+    """A judge's rewards [P, N] with what it wrote beside them, as a durable stage; a person sees all answers at once."""
+
+    def judged(shard: Sequence[int]) -> list[Any]:
+        verdicts = judge([problems[i] for i in shard], [drawn[i] for i in shard])
+        return [[rewards, texts] for rewards, texts in verdicts.rows()]
+
+    size = max(len(problems), 1) if isinstance(judge, Person) else SHARD
+    rows = run.stage("verdicts", judged, over=range(len(problems)), size=size)
+    return Verdicts.of([rewards for rewards, _ in rows], [texts for _, texts in rows])
 
 
 def learn_seed(
@@ -141,9 +159,10 @@ def label_precision(pairs: Sequence[Made], problems: Sequence[Problem], scored: 
     known = [pair for pair in pairs if problems[pair["prompt"]].answer]
     if not known:
         return float("nan")
+    verifier = Verifier(scored.scorer)
 
     def right(answer: Answer, pair: Made) -> bool:
-        return scored.score(answer["text"], problems[pair["prompt"]]) >= 1.0
+        return verifier.score(answer["text"], problems[pair["prompt"]]) >= 1.0
 
     return sum(right(p["chosen"], p) and not right(p["rejected"], p) for p in known) / len(known)
 

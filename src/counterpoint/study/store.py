@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -163,8 +162,3 @@ def events(folder: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
             except ValueError:
                 return
-
-
-def folder_bytes(folder: Path) -> int:
-    """Size of everything below a folder."""
-    return sum(os.path.getsize(path) for path in folder.rglob("*") if path.is_file())

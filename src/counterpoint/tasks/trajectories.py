@@ -25,7 +25,7 @@ from counterpoint.evaluation.reward import (
     ordered_share,
     similarity_accuracy,
 )
-from counterpoint.judges.person import most_alike, preferred, tastes
+from counterpoint.judges.simulated import most_alike, preferred, tastes
 from counterpoint.models.trajectory import TrajectoryEncoder
 from counterpoint.pairs.queries import random_groups
 

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from counterpoint.data.language.answer import final_answer
 from counterpoint.data.language.problems import Problem, Problems, load
-from counterpoint.data.language.scorers import exact, final_answer, numeric
 from counterpoint.errors import CounterpointError
+from counterpoint.judges.scorers import exact, numeric
+from counterpoint.judges.verifier import Verifier
 
 
 def lines(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -47,7 +49,7 @@ def test_forms_of_rows(tmp_path: Path, form: str) -> None:
     assert row.solution.startswith("one more than one; 2")
     assert row.answer == "2"
     assert data.train.scorer == "number"
-    assert data.train.score("It is 2.", row) == 1.0
+    assert Verifier(data.train.scorer).score("It is 2.", row) == 1.0
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "tsv", "parquet", "saved"])
@@ -172,9 +174,9 @@ def test_puzzles_and_corrupted_demonstrations() -> None:
     assert sum(right) == 150
     assert [row.prompt for row in clean.train] == [row.prompt for row in odd.train]
     assert clean.test.rows == odd.test.rows
-    assert all(clean.train.score(row.solution, row) == 1 for row in clean.train)
+    assert all(Verifier(clean.train.scorer).score(row.solution, row) == 1 for row in clean.train)
     sorting = load("worked-sorting?size=50&digits=5")
-    assert all(sorting.train.score(row.solution, row) == 1 for row in sorting.train)
+    assert all(Verifier(sorting.train.scorer).score(row.solution, row) == 1 for row in sorting.train)
     for spec, lesson in (
         ("worked-sums?digit=3", "did you mean 'digits'"),
         ("worked-sums?digits=1", "lower size"),
@@ -190,8 +192,8 @@ def test_reasoning_gym_problems_are_distinct_and_scored_by_their_task() -> None:
     asked = [row.question for part in (data.train, data.validation, data.test) for row in part]
     assert len(asked) == len(set(asked)) == 40
     row = data.train[0]
-    assert data.train.score(f"I would say {row.answer}.", row) == 1.0
-    assert data.train.score("no idea", row) < 1.0
+    assert Verifier(data.train.scorer).score(f"I would say {row.answer}.", row) == 1.0
+    assert Verifier(data.train.scorer).score("no idea", row) < 1.0
     assert data.fingerprint() == load(spec).fingerprint()
     worked = load("reasoning-gym:gsm_symbolic?size=2&validation=1&test=1").train[0]
     assert worked.answer in worked.solution

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from counterpoint.errors import CounterpointError
-from counterpoint.judges.person import most_alike
+from counterpoint.judges.simulated import most_alike
 from counterpoint.objectives.control.variational import gaussian_kl, squared_error
 from counterpoint.objectives.labels.similarity_query import answered_query
 from counterpoint.objectives.labels.triplet import triplet

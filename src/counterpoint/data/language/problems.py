@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from counterpoint.data.language import prompted, puzzles, reasoning, scorers
+from counterpoint.data.language import prompted, puzzles, reasoning
+from counterpoint.data.language.answer import SCORERS, final_answer, number
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.prompted import Message
 from counterpoint.errors import CounterpointError, nearest
@@ -20,8 +21,8 @@ class Problems(prompted.Rows[Problem]):
     """One split: problems by index, by slice, or by an index tensor (then a list).
 
     >>> split = Problems([Problem("1+1=", answer="2"), Problem("2+2=", answer="4")], "number")
-    >>> len(split), split[1].answer, split.score("it is 4", split[1])
-    (2, '4', 1.0)
+    >>> len(split), split[1].answer, split.scorer
+    (2, '4', 'number')
     """
 
     def __init__(self, rows: Iterable[Problem], scorer: str) -> None:
@@ -32,12 +33,6 @@ class Problems(prompted.Rows[Problem]):
     def scored(self) -> bool:
         """Whether every problem has an answer to compare with."""
         return bool(self.rows) and all(row.answer for row in self.rows)
-
-    def score(self, reply: str, problem: Problem) -> float:
-        """Score a reply to a problem, in [0, 1]."""
-        if self.scorer == "reasoning-gym":
-            return reasoning.score(reply, problem.answer, problem.meta)
-        return scorers.scorer(self.scorer)(reply, problem.answer)
 
 
 @dataclass(frozen=True)
@@ -115,11 +110,10 @@ def load(
     parts, notes = prompted.read(path, lambda row, at: _problem(row, columns, path, at), validation, test)
     if scorer == "auto":
         answers = [row.answer for rows in parts.values() for row in rows if row.answer]
-        numbers = bool(answers) and all(
-            scorers.number(scorers.final_answer(each)) is not None for each in answers
-        )
+        numbers = bool(answers) and all(number(final_answer(each)) is not None for each in answers)
         scorer = "number" if numbers else "exact"
-    scorers.scorer(scorer)
+    if scorer not in SCORERS:
+        raise CounterpointError(f"there is no scorer '{scorer}'; {nearest(scorer, SCORERS)}")
     return _finish(
         path.name,
         {name: [_as(row) for row in rows] for name, rows in parts.items()},
@@ -162,7 +156,7 @@ def _problem(row: dict[str, Any], columns: dict[str, str | None], path: Path, nu
         found["prompt"] = f"{row['instruction']}\n{row['input']}"
     solution, answer = _text(found["solution"]), _text(found["answer"])
     if "####" in answer and not solution:  # worked solution and answer in one column
-        solution, answer = answer, scorers.final_answer(answer)
+        solution, answer = answer, final_answer(answer)
     prompt = found["prompt"] if isinstance(found["prompt"], str) else _messages(found["prompt"], path, number)
     return Problem(prompt=prompt, solution=solution, answer=answer, hint=_text(found["hint"]))
 
@@ -186,7 +180,7 @@ def _text(value: Any) -> str:
 
 
 def _as(row: Problem) -> Problem:
-    return row if row.answer or not row.solution else replace(row, answer=scorers.final_answer(row.solution))
+    return row if row.answer or not row.solution else replace(row, answer=final_answer(row.solution))
 
 
 def _finish(

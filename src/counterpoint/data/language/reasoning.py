@@ -6,7 +6,6 @@ import json
 from functools import cache
 from typing import Any
 
-from counterpoint.data.language import scorers
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
 
@@ -48,17 +47,10 @@ def load(spec: str) -> dict[str, list[Problem]]:
     return parts
 
 
-def score(reply: str, answer: str, meta: dict[str, Any]) -> float:
-    """Score a reply with the task's own scorer, on what the reply names as its answer.
-
-    Where the answer is a number, the last number of the reply counts as its answer.
-    """
-    named = scorers.final_answer(reply)
-    last = scorers.number(named)
-    if last is not None and scorers.NUMBER.fullmatch(answer.strip()):
-        named = str(last)
+def score_entry(answer: str, meta: dict[str, Any]) -> float:
+    """Score an answer by the check of the task that made the problem."""
     dataset = _dataset(meta["task"], json.dumps(meta["options"], sort_keys=True), 1, 0)
-    return float(dataset.score_answer(named, meta["entry"]))
+    return float(dataset.score_answer(answer, meta["entry"]))
 
 
 def parse(spec: str) -> tuple[str, dict[str, Any]]:

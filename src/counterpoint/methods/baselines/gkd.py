@@ -7,7 +7,7 @@ samples, the others are the references.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from counterpoint.data.language.problems import Problem, ProblemData, Problems
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler
+from counterpoint.generation.samplers import Source
 from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, jsd
 from counterpoint.kernels.scores import Head, Sparse
 from counterpoint.kernels.vocabulary import divergence
@@ -46,6 +47,7 @@ class GKD(Method[Language, ProblemData]):
             needs on_policy 0 and beta 0.
         template: wording of the prompt of a teacher that is shown the reference.
         lora_rank: rank of the adapters that are trained; 0 trains every weight.
+        sampler: where that share is sampled: the student itself, or a server, which then gives its own model's completions.
     """
 
     key: ClassVar[str] = "gkd"
@@ -63,28 +65,30 @@ class GKD(Method[Language, ProblemData]):
     learning_rate: float = 2e-5
     batch_size: int = 16
     epochs: float = 1.0
+    sampler: Source = field(default_factory=Source)
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Distil the teacher into the model."""
         if self.on_policy < 1 or not self.teacher:
             shown.require_references(data.train.rows, self.key)
         kind = FORWARD if self.beta == 0 else REVERSE if self.beta == 1 else jsd(self.beta)
-        sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
+        how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         model = adapt(model, self.lora_rank, run.seed)
         live = self._teacher(model, run)
         teacher: Teacher[Head | Sparse] = self._stored(live, model, data.train, run) if self.store else live
         model = run.state(model=model)
+        sampler = self.sampler.build(self.key, model, how)
         run.optimize(
             model,
             Optimizer(learning_rate=self.learning_rate, schedule="cosine", warmup=0.1, max_grad_norm=1.0),
         )
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
-            prompts = model.prompts([problem.prompt for problem in batch.items])
+            questions = [problem.prompt for problem in batch.items]
             if float(torch.rand((), generator=run.rng)) < self.on_policy:
-                completions: Tokens = sampler(model, prompts, batch.random.uniform(self.max_new_tokens))
+                completions: Tokens = sampler(questions, 1, batch.random.uniform(self.max_new_tokens))
             else:
                 completions = model.completions([problem.reference for problem in batch.items])
-            both, mask = join(prompts, completions), completions.mask.bool()
+            both, mask = join(model.prompts(questions), completions), completions.mask.bool()
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
             answer = teacher.answer(batch.items, completions, batch.index)
             per_token = divergence(

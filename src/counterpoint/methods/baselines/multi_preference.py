@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from counterpoint.data.trajectories.sets import TrajectoryData
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.reward import learn_reward
-from counterpoint.judges.person import preferred, tastes
+from counterpoint.judges.simulated import preferred, tastes
 from counterpoint.methods.base import Method
 from counterpoint.models.trajectory import TrajectoryEncoder
 from counterpoint.objectives.control.ranking import bpr

@@ -6,11 +6,12 @@ its weights the moving average of the student's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.generation.sampler import Sampler
+from counterpoint.generation.samplers import Source
 from counterpoint.kernels.vocabulary import divergence
 from counterpoint.methods.base import Method
 from counterpoint.models.language.language import Language, adapt
@@ -36,6 +37,7 @@ class SDFT(Method[Language, ProblemData]):
         max_new_tokens: longest sampled completion.
         template: wording of the teacher's prompt.
         lora_rank: rank of the adapters that are trained; 0 trains every weight.
+        sampler: the student itself; a server is refused, for its completions are not the student's of this step.
     """
 
     key: ClassVar[str] = "sdft"
@@ -51,15 +53,18 @@ class SDFT(Method[Language, ProblemData]):
     learning_rate: float = 2e-5
     batch_size: int = 16
     epochs: float = 1.0
+    sampler: Source = field(default_factory=Source)
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Distil the model, shown the references, into the model that is not."""
         shown.require_references(data.train.rows, self.key)
         shown.check_template(self.template, "prompt", "demonstration")
-        sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
+        how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         size, model = run.micro_batch_size, adapt(model, self.lora_rank, run.seed)
         frozen = run.place(Frozen(model)) if self.teacher == "frozen" else None
         model = run.state(model=model)
+        why = "it learns from what the student itself would say at this step"
+        sampler = self.sampler.build(self.key, model, how, on_policy=why)
         decay = 0.0 if self.teacher == "student" else self.ema_decay
         ema: Any = run.state(teacher=Ema(model, decay)) if frozen is None else None
         answering = Answering(frozen or ema, at_once=size)
@@ -69,9 +74,9 @@ class SDFT(Method[Language, ProblemData]):
             Optimizer(learning_rate=self.learning_rate, schedule="cosine", warmup=0.1, max_grad_norm=1.0),
         )
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
-            prompts = model.prompts([problem.prompt for problem in batch.items])
-            completions = sampler(model, prompts, batch.random.uniform(self.max_new_tokens))
-            both, mask = join(prompts, completions), completions.mask.bool()
+            prompts = [problem.prompt for problem in batch.items]
+            completions = sampler(prompts, 1, batch.random.uniform(self.max_new_tokens))
+            both, mask = join(model.prompts(prompts), completions), completions.mask.bool()
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
             answer = teacher.answer(batch.items, completions)
             per_token = divergence(

@@ -1,25 +1,28 @@
 """Self-rewarding rounds without a regulariser (arXiv 2401.10020): sample, judge oneself, train on the best and the worst.
 
-The judge is the model's own likelihood against the initial model's, or, as an upper bound, a verifier that knows the
-answers. Loss per pair: -log sigmoid(beta (u_chosen - u_rejected)), reference = the model at the start of the round.
+The judge is the model's own likelihood against the initial model's, or another: as an upper bound a verifier that knows the
+answers, a majority vote, a person, a reward function. Loss per pair: -log sigmoid(beta (u_chosen - u_rejected)), reference = the model at the start of the round.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.generation.sampler import Sampler
+from counterpoint.generation.samplers import Source
 from counterpoint.judges.agreement import best_and_worst, first_of_each
-from counterpoint.judges.intrinsic import implicit_rewards
+from counterpoint.judges.choose import judge
+from counterpoint.judges.likelihood import implicit_rewards
 from counterpoint.methods.base import Method
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.objectives.preference.preference import pairwise, reward_statistics
 from counterpoint.objectives.reduction import Loss
 from counterpoint.phases.self_training import (
+    answers_log_probs,
     judge_answers,
     label_precision,
     learn_seed,
@@ -39,9 +42,12 @@ class SelfRewarding(Method[Language, ProblemData]):
     Attributes:
         rounds: T, each on its own part of the unlabelled prompts.
         answers: N sampled per prompt; duplicates are judged once.
-        judge: "intrinsic", or "verifier" (the data's scorer and answers: the oracle baseline).
+        judge: "intrinsic" (the own likelihood), "verifier" (the data's scorer and answers: the oracle baseline), "majority"
+            (what most answers agree on), "person:FILE.jsonl", or a reward function with TRL's signature, "MODULE:FUNCTION" or
+            "FILE.py:FUNCTION".
         smoothing: believed share of wrong labels, a constant; CREAM estimates it instead.
         seed_examples: how many solved problems the model first learns from; None takes all that have a solution.
+        sampler: where answers are sampled: the model itself, or a server.
     """
 
     key: ClassVar[str] = "self-rewarding"
@@ -52,7 +58,7 @@ class SelfRewarding(Method[Language, ProblemData]):
 
     rounds: int = 3
     answers: int = 5
-    judge: Literal["intrinsic", "verifier"] = "intrinsic"
+    judge: str = "intrinsic"
     smoothing: float = 0.0
     temperature: float = 0.8
     top_p: float = 0.95
@@ -65,6 +71,7 @@ class SelfRewarding(Method[Language, ProblemData]):
     sft_epochs: float = 5.0
     sft_learning_rate: float = 5e-6
     lora_rank: int = 0
+    sampler: Source = field(default_factory=Source)
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Learn the solved seed, then ``rounds`` times: sample, judge, train."""
@@ -75,19 +82,21 @@ class SelfRewarding(Method[Language, ProblemData]):
         model = adapt(model, self.lora_rank, run.seed).eval()
         initial = run.place(Frozen(model))
         policy = run.state(model=model)
-        sampler = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
+        how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
+        sampler = self.sampler.build(self.key, policy, how)
+        chosen = judge(self.judge, scorer=data.train.scorer, model=policy, reference=initial.model)
         for r in run.rounds(self.rounds + 1):
             if r == 0:
                 learn_seed(policy, seed, run, self.sft_learning_rate, self.batch_size, self.sft_epochs)
                 continue
             problems = asked[r - 1]
-            drawn = sample_answers(run, policy, problems, self.answers, sampler, r)
-            (current, first), _ = judge_answers(run, (policy, initial.model), problems, drawn)
-            rewards = implicit_rewards(current, first)
-            if self.judge == "verifier":
-                rewards = torch.tensor(
-                    [[data.train.score(a["text"], p) for a in row] for p, row in zip(problems, drawn)]
-                )
+            drawn = sample_answers(run, sampler, problems, self.answers, r)
+            # The pairs need the policy's log-probabilities whoever judges; they are all that its own likelihood needs.
+            (current, first), _ = answers_log_probs(run, (policy, initial.model), problems, drawn)
+            if self.judge == "intrinsic":
+                rewards = implicit_rewards(current, first)
+            else:
+                rewards = judge_answers(run, chosen, problems, drawn).rewards
             unique = torch.tensor([first_of_each([a["text"] for a in row]) for row in drawn])
             pairs = pairs_from(drawn, current, rewards, unique, *best_and_worst(rewards, unique))
             run.log(round=r, pairs=len(pairs), label_precision=label_precision(pairs, problems, data.train))

@@ -113,12 +113,3 @@ def penalised(
     """Return [B], reward minus beta times the sampled sequence KL (k1) to the reference: where RLOO puts its KL."""
     drift_B = torch.where(mask_BT.bool(), old_BT - reference_BT, 0.0).sum(-1)
     return (rewards_B - beta * drift_B).detach()
-
-
-def moving_baseline(baseline: Tensor, rewards_B: Tensor, decay: float = 0.9) -> Tensor:
-    """Return the next exponential moving baseline, ``decay * baseline + (1 - decay) * mean``; keep it in the run's state.
-
-    >>> float(moving_baseline(torch.tensor(1.0), torch.tensor([3.0, 5.0]), decay=0.5))
-    2.5
-    """
-    return decay * baseline + (1.0 - decay) * rewards_B.detach().nanmean()

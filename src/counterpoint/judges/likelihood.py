@@ -12,14 +12,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from counterpoint.data.language.answer import Answers
+from counterpoint.data.language.problem import Problem
+from counterpoint.judges.judge import Verdicts
 from counterpoint.models.language.language import Language, Prompt
 from counterpoint.models.language.likelihood import sequence_log_probs
 
-Answers = Sequence[Sequence[str]] | Sequence[Sequence[list[int]]]
+Completions = Sequence[Sequence[str]] | Sequence[Sequence[list[int]]]
 
 
 def answer_log_probs(
-    model: Language, prompts: Sequence[Prompt], answers: Answers, *, at_once: int = 64
+    model: Language, prompts: Sequence[Prompt], answers: Completions, *, at_once: int = 64
 ) -> tuple[Tensor, Tensor]:
     """Return (log-probabilities [P, N], lengths [P, N]) of N answers to each of P prompts, NaN and 0 where there are fewer.
 
@@ -34,16 +37,16 @@ def answer_log_probs(
     >>> sums.isnan().tolist(), lengths.tolist()
     ([[False, False], [False, True]], [[2, 2], [2, 0]])
     """
-    asked = [prompt for prompt, each in zip(prompts, answers) for _ in each]
-    said = [answer for each in answers for answer in each]
-    flat, flat_lengths = sequence_log_probs(model, asked, said, at_once=at_once)  # type: ignore[arg-type]
+    repeated = [prompt for prompt, each in zip(prompts, answers) for _ in each]
+    completions = [answer for each in answers for answer in each]
+    flat, flat_lengths = sequence_log_probs(model, repeated, completions, at_once=at_once)  # type: ignore[arg-type]
     width = max((len(each) for each in answers), default=0)
     sums = torch.full((len(prompts), width), torch.nan, dtype=torch.float64)
     lengths = torch.zeros((len(prompts), width), dtype=torch.long)
     at = 0
     for row, each in enumerate(answers):
-        place = slice(at, at + len(each))
-        sums[row, : len(each)], lengths[row, : len(each)] = flat[place], flat_lengths[place]
+        mine = slice(at, at + len(each))
+        sums[row, : len(each)], lengths[row, : len(each)] = flat[mine], flat_lengths[mine]
         at += len(each)
     return sums, lengths
 
@@ -60,3 +63,28 @@ def mean_rewards(sums_PN: Tensor, lengths_PN: Tensor) -> Tensor:
     [[-1.0, -3.0]]
     """
     return sums_PN / lengths_PN.clamp(min=1)
+
+
+class Likelihood:
+    """The likelihood of a model as a judge: against a reference's, or by itself as the mean over tokens.
+
+    Args:
+        model: whose likelihood. reference: what it is compared with, if anything.
+    """
+
+    def __init__(self, model: Language, reference: Language | None = None) -> None:
+        self.model, self.reference = model, reference
+
+    def __call__(self, problems: Sequence[Problem], answers: Answers) -> Verdicts:
+        """Rewards of the sampled tokens, as they were sampled."""
+        prompts, ids = [p.prompt for p in problems], [[a["ids"] for a in row] for row in answers]
+        sums, lengths = answer_log_probs(self.model, prompts, ids)
+        if self.reference is None:
+            rewards, how = mean_rewards(sums, lengths), "mean log-probability"
+        else:
+            rewards = implicit_rewards(sums, answer_log_probs(self.reference, prompts, ids)[0])
+            how = "log-likelihood ratio"
+        texts = [
+            [f"{how} {value:.3f}" for value in row[: len(a)]] for row, a in zip(rewards.tolist(), answers)
+        ]
+        return Verdicts(rewards, texts)

@@ -1,0 +1,161 @@
+"""Samplers: ``sampler(prompts, n, draws) -> answers`` with their token log-probabilities, from the model itself or a server.
+
+Every method that samples has a group of settings ``sampler`` that says which. P prompts, n answers to each, T positions.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from counterpoint.errors import CounterpointError
+from counterpoint.generation.sampler import Sampled, Sampler
+from counterpoint.generation.server import Server
+from counterpoint.models import tokens
+from counterpoint.models.language.language import Language, Prompt
+
+
+class Samples(Protocol):
+    """A noun with one verb: what answers prompts."""
+
+    @property
+    def model(self) -> Language:
+        """The model whose tokens the answers are given in."""
+
+    @property
+    def how(self) -> Sampler:
+        """Length, temperature and truncation."""
+
+    def __call__(self, prompts: Sequence[Prompt], n: int = 1, draws: Tensor | None = None) -> Sampled:
+        """Answer every prompt ``n`` times.
+
+        Args:
+            prompts: P texts or conversations.
+            n: answers to each; the rows of one prompt are neighbours.
+            draws: [P n, T] uniform numbers that decide the answers; None for greedy sampling.
+
+        Returns:
+            [P n] completions with their log-probabilities, NaN where a server gave none.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Own:
+    """Answers from a model at hand, with the log-probabilities that it gave them.
+
+    >>> from counterpoint.generation.sampler import row_draws
+    >>> from counterpoint.models.language.characters import tiny
+    >>> answers = Own(tiny(seed=0), Sampler(max_new_tokens=4))(["1+1=", "2+2="], 3, row_draws(0, range(6), 4))
+    >>> len(answers), answers.log_probs.shape == answers.ids.shape
+    (6, True)
+    """
+
+    model: Language
+    how: Sampler
+
+    def __call__(self, prompts: Sequence[Prompt], n: int = 1, draws: Tensor | None = None) -> Sampled:
+        """Answer every prompt ``n`` times; see ``Samples``."""
+        repeated = [prompt for prompt in prompts for _ in range(n)]
+        return self.how(self.model, self.model.prompts(repeated), draws)
+
+
+@dataclass(frozen=True)
+class Served:
+    """Answers from an OpenAI-compatible server, in the tokens of a model at hand.
+
+    A server's text is tokenised again. Its log-probabilities are those of the weights *it* serves; they are handed on where its
+    tokens are as many as the model's, and are NaN elsewhere.
+    """
+
+    server: Server
+    model: Language
+    how: Sampler
+
+    def __call__(self, prompts: Sequence[Prompt], n: int = 1, draws: Tensor | None = None) -> Sampled:
+        """Answer every prompt ``n`` times; each row's seed follows from its first draw."""
+        repeated = [prompt for prompt in prompts for _ in range(n)]
+        seeds = None if draws is None else [int(2**31 * float(row[0])) for row in draws]
+        replies = self.server(repeated, seeds=seeds)
+        whole = self.model.completions([reply.text for reply in replies]).rows()
+        rows = [
+            ids if reply.ended else (ids[:-1] or ids) for ids, reply in zip(whole, replies)
+        ]  # cut at the longest length: no end token
+        padded = tokens.pad(rows, side="right", fill=self.model.pad_id).to(self.model.device)
+        log_probs = torch.full(padded.ids.shape, math.nan, device=padded.ids.device)
+        for at, (reply, ids) in enumerate(zip(replies, rows)):
+            given = len(reply.log_probs)
+            if given and given in (len(ids), len(ids) - 1):
+                log_probs[at, :given] = torch.tensor(reply.log_probs, device=log_probs.device)
+        log_probs = log_probs.masked_fill(padded.mask == 0, 0.0)
+        ended = torch.tensor([reply.ended for reply in replies], device=log_probs.device)
+        return Sampled(padded.ids, padded.mask, log_probs, ended)
+
+
+@dataclass
+class Source:
+    """Where answers are sampled: a group of settings.
+
+    Attributes:
+        kind: "model", the model itself, or "server", any OpenAI-compatible server.
+        url: of the server, up to the version, such as "http://localhost:8000/v1".
+        model: the name the server knows its model by.
+        key_variable: the environment variable that holds the server's key, if it wants one.
+        at_once: requests under way at a time.
+    """
+
+    kind: Literal["model", "server"] = "model"
+    url: str = ""
+    model: str = ""
+    key_variable: str = "OPENAI_API_KEY"
+    at_once: int = 8
+
+    def build(self, method: str, model: Language, how: Sampler, *, on_policy: str = "") -> Own | Served:
+        """The sampler.
+
+        Args:
+            method: the key of the method that asks.
+            model: what is sampled from, or, for a server, whose tokens the answers are given in.
+            how: length, temperature and truncation.
+            on_policy: why answers must be the model's own at this very step; a server is then refused.
+
+        Raises:
+            CounterpointError: a server without an address or a model's name, an address without a server, a server where the
+                model's own answers are needed.
+        """
+        if self.kind == "model":
+            if self.url or self.model:
+                raise CounterpointError(
+                    f"{method}: sampler.url={self.url!r}, sampler.model={self.model!r} and sampler.kind=model; to sample from "
+                    "the server, set sampler.kind=server as well"
+                )
+            return Own(model, how)
+        if on_policy:
+            raise CounterpointError(
+                f"{method}: sampler.kind=server, but {on_policy}; a server samples from the weights it serves and knows no "
+                "log-probabilities of the model in training. Use sampler.kind=model, or distil a served teacher with "
+                "counterpoint run gkd --sampler server --sampler.url URL --sampler.model NAME"
+            )
+        if not self.url or not self.model:
+            raise CounterpointError(
+                f"{method}: sampler.kind=server needs its address and the model it serves: --sampler server "
+                "--sampler.url http://localhost:8000/v1 --sampler.model NAME"
+            )
+        if how.top_k:
+            raise CounterpointError(f"{method}: top_k={how.top_k} is not known to OpenAI-compatible servers")
+        server = Server(
+            self.url,
+            self.model,
+            max_new_tokens=how.max_new_tokens,
+            temperature=how.temperature,
+            top_p=how.top_p,
+            at_once=self.at_once,
+            key=os.environ.get(self.key_variable, ""),
+        )
+        return Served(server, model, how)

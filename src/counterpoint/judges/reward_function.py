@@ -1,0 +1,114 @@
+"""Any reward function with TRL's signature as a judge.
+
+``reward(prompts, completions, **columns) -> list of numbers``, one per completion, None where it has no opinion. Prompts and
+completions are texts, or lists of messages where the data's prompts are conversations, as TRL hands them over; columns are
+``answer``, ``solution``, ``hint`` and what the problems' meta holds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from counterpoint.data.language.answer import Answers
+from counterpoint.data.language.problem import Problem
+from counterpoint.errors import CounterpointError
+from counterpoint.judges.judge import Verdicts
+
+
+class RewardFunction:
+    """A judge that calls a function with one row per answer.
+
+    Args:
+        function: with TRL's signature.
+
+    >>> judge = RewardFunction(lambda completions, **columns: [-len(text) for text in completions])
+    >>> answers = [{"ids": [], "text": text, "ended": True} for text in ("4", "four")]
+    >>> judge([Problem("2+2=")], [answers]).rewards.tolist()
+    [[-1.0, -4.0]]
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.name = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, problems: Sequence[Problem], answers: Answers) -> Verdicts:
+        """Call the function once for all answers.
+
+        Raises:
+            CounterpointError: it gives another number of rewards than there are answers, or something else than numbers.
+        """
+        flat = [(p, a) for p, row in zip(problems, answers, strict=True) for a in row]
+        columns: dict[str, Any] = {
+            "prompts": [p.prompt for p, _ in flat],
+            "completions": [
+                a["text"] if isinstance(p.prompt, str) else [{"role": "assistant", "content": a["text"]}]
+                for p, a in flat
+            ],
+            "completion_ids": [a["ids"] for _, a in flat],
+            **{name: [getattr(p, name) for p, _ in flat] for name in ("answer", "solution", "hint")},
+        }
+        for name in dict.fromkeys(name for p, _ in flat for name in p.meta if name not in columns):
+            columns[name] = [p.meta.get(name) for p, _ in flat]
+        given = self.function(**_accepted(self.function, columns))
+        try:
+            values = [math.nan if value is None else float(value) for value in given]
+        except (TypeError, ValueError):
+            values = []
+        if len(values) != len(flat):
+            raise CounterpointError(
+                f"the reward function '{self.name}' gave {str(given)[:80]} for {len(flat)} completions; expected a list with one "
+                "number (or None) a completion, as TRL's reward functions give"
+            )
+        rest = iter(values)
+        rewards = [[next(rest) for _ in row] for row in answers]
+        return Verdicts.of(rewards, [[f"{self.name}: {value:g}" for value in row] for row in rewards])
+
+
+def _accepted(function: Callable[..., Any], columns: dict[str, Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
+        return columns
+    wanted = [each.name for each in parameters]
+    missing = [p.name for p in parameters if p.default is inspect.Parameter.empty and p.name not in columns]
+    if missing:
+        raise CounterpointError(
+            f"the reward function '{getattr(function, '__name__', function)}' needs '{missing[0]}', and the data has "
+            f"{', '.join(columns)}; end its parameters with **kwargs, or give it a default"
+        )
+    return {name: columns[name] for name in wanted if name in columns}
+
+
+def load(spec: str) -> RewardFunction:
+    """Import "package.module:function" or "path/file.py:function".
+
+    Raises:
+        CounterpointError: nothing there that can be called.
+    """
+    source, colon, name = spec.rpartition(":")
+    if not colon or not source or not name:
+        raise CounterpointError(
+            f"'{spec}' names no function; write it as package.module:function or file.py:function"
+        )
+    try:
+        if source.endswith(".py"):
+            described = importlib.util.spec_from_file_location(Path(source).stem, source)
+            assert described is not None
+            assert described.loader is not None
+            module = importlib.util.module_from_spec(described)
+            described.loader.exec_module(module)
+        else:
+            module = importlib.import_module(source)
+        function = getattr(module, name)
+    except (ImportError, FileNotFoundError, AttributeError) as error:
+        raise CounterpointError(f"'{spec}' cannot be imported as a reward function: {error}") from None
+    if not callable(function):
+        raise CounterpointError(
+            f"'{spec}' is a {type(function).__name__}; expected a function of completions"
+        )
+    return RewardFunction(function)
