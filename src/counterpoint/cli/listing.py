@@ -73,12 +73,11 @@ def list_methods(
 def show(key: Annotated[str, typer.Argument(help="a method's key, see counterpoint list")]) -> None:
     """Show a method: its paper, what it needs, and every setting with its type and default."""
     import inspect
-    import typing
-    from dataclasses import MISSING, fields
 
     from rich.table import Table
 
     from counterpoint.methods.catalog import load, row
+    from counterpoint.methods.groups import settings_of
 
     found, screen = row(key), console()
     screen.print(f"[bold]{found.key}[/]  {found.title}")
@@ -94,12 +93,8 @@ def show(key: Annotated[str, typer.Argument(help="a method's key, see counterpoi
     table = Table(box=None, pad_edge=False, title="\nSettings", title_justify="left", title_style="bold")
     for column in ("setting", "type", "paper", "tuning range"):
         table.add_column(column, header_style="dim")
-    for field in fields(cls):
-        made = field.default_factory
-        default = made() if made is not MISSING else field.default
-        searched = cls.search.get(field.name)
-        plain = isinstance(field.type, type) and not typing.get_args(field.type)
-        kind = field.type.__name__ if plain else str(field.type).replace("typing.", "")  # type: ignore[union-attr]
+    for setting in settings_of(cls).values():
+        searched = cls.search.get(setting.name)
         span = (
             ""
             if searched is None
@@ -108,9 +103,9 @@ def show(key: Annotated[str, typer.Argument(help="a method's key, see counterpoi
             else str(searched)
         )
         table.add_row(
-            f"--{field.name.replace('_', '-')}",
-            kind.replace("[", "\\["),
-            str(default),
+            f"--{setting.name.replace('_', '-')}",
+            setting.written.replace("[", "\\["),
+            str(setting.default),
             span.replace("[", "\\["),
         )
     screen.print(table)

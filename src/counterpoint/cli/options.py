@@ -155,22 +155,14 @@ def typed(cls: type, given: Mapping[str, str], known_options: Iterable[str] = ()
     Raises:
         CounterpointError: a name that is neither a setting nor an option of the command.
     """
-    names = {field.name for field in fields(cls)}
-    options = [name.replace("-", "_") for name in known_options]
-    try:
-        hints = typing.get_type_hints(cls)
-    except NameError:
-        hints = {}
-    found: dict[str, Any] = {}
-    for name, text in given.items():
-        if name not in names:
-            key = getattr(cls, "key", cls.__name__)
-            hint = nearest(name, [*names, *options])
-            raise CounterpointError(
-                f"{key} has no setting '{name}'; {hint} (counterpoint show {key} lists them)"
-            )
-        found[name] = _read(text, hints.get(name, str))
-    return found
+    from counterpoint.methods import groups
+
+    options = tuple(name.replace("-", "_") for name in known_options)
+    hints = groups.settings_of(cls)
+    return {
+        name: _read(text, hints[name].hint)
+        for name, text in groups.named(cls, given, options=options).items()
+    }
 
 
 def _read(text: str, hint: Any) -> Any:

@@ -96,7 +96,8 @@ def ablate(
     folder = options.required(out, "--out", example)
     varied: dict[str, list[Any]] = {}
     for name, text in options.pairs(vary, "--vary").items():
-        varied[name] = [options.typed(cls, {name: part})[name] for part in text.split(",")]
+        values = [options.typed(cls, {name: part}) for part in text.split(",")]
+        varied[next(iter(values[0]))] = [value for each in values for value in each.values()]
     with progress() as shown:
         summary = api.ablate(
             api.build(key, chosen),
@@ -184,25 +185,28 @@ def _arms(methods: list[str]) -> dict[str, str]:
 
 
 def arm_settings(named: dict[str, str], given: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Settings of each arm: ``arm.name=value`` for one arm, ``name=value`` for every arm that has the setting."""
-    from dataclasses import fields
+    """Settings of each arm: ``arm.name=value`` for one arm, ``name=value`` for every arm that has the setting.
 
+    A name may be that of a group's setting, ``contrast.temperature``; an arm of the group's name goes before it.
+    """
     from counterpoint.errors import CounterpointError, nearest
     from counterpoint.methods.catalog import load
+    from counterpoint.methods.groups import groups_of, settings_of
 
     classes = {arm: load(key) for arm, key in named.items()}
     found: dict[str, dict[str, Any]] = {arm: {} for arm in named}
     for name, text in given.items():
         arm, dot, setting = name.partition(".")
-        if dot:
-            arm = next((a for a in named if a.replace("-", "_") == arm), arm)
+        groups = {group for cls in classes.values() for group in groups_of(cls)}
+        arm = next((a for a in named if a.replace("-", "_") == arm), arm)
+        if dot and (arm in named or arm not in groups):
             if arm not in named:
                 raise CounterpointError(f"--set {name}: '{arm}' is no arm; {nearest(arm, named)}")
             found[arm] |= options.typed(classes[arm], {setting: text})
             continue
-        owners = [a for a, cls in classes.items() if name in {field.name for field in fields(cls)}]
+        owners = [a for a, cls in classes.items() if name in {*settings_of(cls), *groups_of(cls)}]
         if not owners:
-            every = {field.name for cls in classes.values() for field in fields(cls)}
+            every = {setting for cls in classes.values() for setting in settings_of(cls)}
             raise CounterpointError(f"none of these methods has a setting '{name}'; {nearest(name, every)}")
         for owner in owners:
             found[owner] |= options.typed(classes[owner], {name: text})

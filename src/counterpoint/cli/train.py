@@ -111,23 +111,21 @@ def resume(
 
 
 def _show_settings(method: Any) -> None:
-    from dataclasses import fields
-
     from rich.table import Table
 
-    changed = method.changed()
+    from counterpoint.methods.groups import flat
+
+    changed, every = method.changed(), flat(method)
     table = Table(box=None, pad_edge=False)
     for column in ("setting", "paper", "here"):
         table.add_column(column, header_style="dim")
-    for field in fields(method):
-        here = getattr(method, field.name)
-        paper = changed.get(field.name, (here, here))[0]
-        mark = "bold yellow" if field.name in changed else ""
-        table.add_row(field.name, str(paper), str(here), style=mark)
+    for name, here in every.items():
+        paper = changed.get(name, (here, here))[0]
+        table.add_row(name, str(paper), str(here), style="bold yellow" if name in changed else "")
     screen = console()
     screen.print(table)
     screen.print(
-        f"{len(changed)} of {len(fields(method))} settings differ from the paper's"
+        f"{len(changed)} of {len(every)} settings differ from the paper's"
         if changed
         else "all as in the paper"
     )

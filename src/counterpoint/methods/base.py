@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError
+from counterpoint.methods import groups
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,11 +31,13 @@ class Method(ABC, Generic[Model, Data]):
     Class attributes:
         key: the catalog's key.
         search: for tuning, a setting's name and the paper's range: ``(low, high)`` for floats on a log scale,
-            or a list of choices.
+            or a list of choices. A setting of a group is named ``group.setting``.
+        moved: a setting's earlier name -> its name now, for those that still write the earlier one.
     """
 
     key: ClassVar[str]
     search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {}
+    moved: ClassVar[dict[str, str]] = {}
 
     def __post_init__(self) -> None:
         """Refuse a plain value in place of a group of settings, which would fail much later."""
@@ -54,20 +57,19 @@ class Method(ABC, Generic[Model, Data]):
     def settings(cls, **given: Any) -> Self:
         """Build the method from loosely typed settings (strings from a command line or a file), strictly.
 
+        A setting of a group is given as ``"group.setting"``, or the group as a mapping.
+
         Raises:
             CounterpointError: an unknown setting (with the nearest name), or a value of the wrong type.
         """
-        known = {field.name for field in fields(cls)}
-        for name in given:
-            if name not in known:
-                raise CounterpointError(f"{cls.key} has no setting '{name}'; {nearest(name, known)}")
+        chosen = groups.named(cls, given)
         try:
-            return TypeAdapter(cls).validate_python(given)
+            return TypeAdapter(cls).validate_python(groups.nested(chosen))
         except ValidationError as error:
             first = error.errors()[0]
-            name = str(first["loc"][0]) if first["loc"] else "settings"
+            name = ".".join(str(part) for part in first["loc"] if str(part) in ".".join(chosen).split("."))
             raise CounterpointError(
-                f"{cls.key}: {name}={given.get(name)!r}: {first['msg'].lower()}"
+                f"{cls.key}: {name or 'settings'}={chosen.get(name)!r}: {first['msg'].lower()}"
             ) from None
 
     def demand(self, above_zero: Iterable[str] = (), not_negative: Iterable[str] = ()) -> None:
@@ -78,10 +80,10 @@ class Method(ABC, Generic[Model, Data]):
         """
         bounds = [(name, True) for name in above_zero] + [(name, False) for name in not_negative]
         for name, strictly in bounds:
-            value = getattr(self, name)
+            value = groups.value_of(self, name)
             if value is None or (math.isfinite(value) and (value > 0 if strictly else value >= 0)):
                 continue
-            usual = getattr(type(self)(), name)
+            usual = groups.value_of(type(self)(), name)
             raise CounterpointError(
                 f"{self.key}: {name}={value}; expected a number {'above 0' if strictly else 'from 0 on'}"
                 + ("" if usual is None else f", for example {name}={usual}")
@@ -89,8 +91,5 @@ class Method(ABC, Generic[Model, Data]):
 
     def changed(self) -> dict[str, tuple[Any, Any]]:
         """Settings that differ from the paper's: name -> (paper's value, this value)."""
-        paper = type(self)()
-        pairs = {
-            field.name: (getattr(paper, field.name), getattr(self, field.name)) for field in fields(self)
-        }
-        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        paper, mine = groups.flat(type(self)()), groups.flat(self)
+        return {name: (paper[name], mine[name]) for name in mine if paper[name] != mine[name]}

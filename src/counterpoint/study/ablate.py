@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from counterpoint.errors import CounterpointError, nearest
+from counterpoint.methods import groups
 from counterpoint.study.case import Range
 from counterpoint.study.plan import Entry, Plan
 from counterpoint.study.recipe import Recipe, Trainable, plain
@@ -30,15 +30,16 @@ def variations(method: Trainable, vary: Mapping[str, Sequence[Any]] | None = Non
         CounterpointError: an unknown setting, or nothing that could be changed.
     """
     cls = type(method)
-    fields = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}  # type: ignore[arg-type]
+    fields = groups.flat(method)
     if vary:
         for name in vary:
             if name not in fields:
                 raise CounterpointError(f"{method.key} has no setting '{name}'; {nearest(name, fields)}")
         return {name: _others(plain(list(values)), fields[name]) for name, values in vary.items()}
-    hints = typing.get_type_hints(cls)
+    hints = groups.settings_of(cls)
     found = {
-        n: _others(_candidates(hints[n], value, method.search.get(n)), value) for n, value in fields.items()
+        n: _others(_candidates(hints[n].hint, value, method.search.get(n)), value)
+        for n, value in fields.items()
     }
     found = {name: values for name, values in found.items() if values}
     if not found:
@@ -54,8 +55,8 @@ def plan_of(recipe: Recipe, method: Trainable, vary: Mapping[str, Sequence[Any]]
     for name, values in variations(method, vary).items():
         for value in values:
             changed = type(method).settings(**{**recipe.settings, name: value})
-            label = f"{name}={_label(getattr(changed, name))}"
-            settings = plain(dataclasses.asdict(changed))
+            label = f"{name}={_label(groups.value_of(changed, name))}"
+            settings = plain(groups.flat(changed))
             entries.append(
                 Entry(name=label, recipe=replace(recipe, settings=settings), title=f"only {label}")
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from counterpoint.errors import CounterpointError
+from counterpoint.methods import groups
 from counterpoint.tasks.task import Task, kinds, module_of, task
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Recipe:
 
     Attributes:
         method: import path "module:Class" of the method. key: its catalog key.
-        settings: every setting, as plain data.
+        settings: every setting by its (dotted) name, as plain data.
         task: dotted name of the module that holds the kind's ``TASK``. kind: its name.
         data, data_options, model: what the task loads; ``GIVEN`` for objects handed over.
         model_given: sha256 of a handed-over model's weights.
@@ -120,7 +121,7 @@ class Recipe:
 def recipe_of(method: Trainable, kind: str, **rest: Any) -> Recipe:
     """The recipe of a built method; ``rest`` are the remaining fields of ``Recipe``."""
     cls = type(method)
-    settings = plain(dataclasses.asdict(method))  # type: ignore[call-overload]
+    settings = plain(groups.flat(method))
     path = f"{cls.__module__}:{cls.__qualname__}"
     return Recipe(method=path, key=method.key, settings=settings, task=module_of(kind), kind=kind, **rest)
 
