@@ -1,6 +1,10 @@
 """A run's memory is its own: what earlier runs of the process took, or left lying about, is not in it."""
 
+import json
 import resource
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from toy_methods import Logistic
@@ -84,3 +88,36 @@ def test_the_cost_of_two_sessions_has_the_larger_peak_and_the_sum_of_times(tmp_p
     assert found["peak_rss_bytes"] == 9_000_000_000_000
     assert found["cpu_seconds"] >= 2.0
     assert (found["sessions"], found["unfinished_sessions"]) == (2, 0)
+
+
+def test_what_a_killed_session_used_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "BEAT", 0.02)
+    first = Meter(tmp_path)
+    deadline = time.monotonic() + 20
+    while "alive" not in (tmp_path / "sessions.jsonl").read_text() and time.monotonic() < deadline:
+        sum(range(1000))
+    first.over.set()  # killed: it never says that it ended
+    first.beat.join()
+    last = [json.loads(line) for line in (tmp_path / "sessions.jsonl").read_text().splitlines()][-1]
+    assert last["session"] == "alive"
+    assert last["wall_seconds"] >= 0.02
+    with (tmp_path / "sessions.jsonl").open("a") as file:
+        file.write('{"session": "ali')  # torn
+    monkeypatch.setattr(cost, "BEAT", 1000.0)
+    found = Meter(tmp_path).stop()
+    assert (found["sessions"], found["unfinished_sessions"]) == (2, 1)
+    assert found["lost_wall_seconds"] == pytest.approx(last["wall_seconds"], abs=1e-3)
+    assert found["wall_seconds"] > last["wall_seconds"]
+    assert found["cpu_seconds"] >= found["lost_cpu_seconds"] > 0
+
+
+def test_a_studys_first_run_is_warmed_up(monkeypatch):
+    from counterpoint.study import workers
+
+    order = []
+    monkeypatch.setattr(workers, "warm_up", lambda: order.append("warm"))
+    monkeypatch.setattr("counterpoint.study.single.execute", lambda *a, **k: order.append("run"))
+    job = workers.Job(SimpleNamespace(model="linear"), tmp := Path("nowhere"))
+    workers.run_here([job, job], lambda _: None, None, False, lambda _: None)
+    assert order == ["warm", "run", "run"]
+    assert not tmp.exists()

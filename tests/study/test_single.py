@@ -1,15 +1,18 @@
 """One run: finished once, resumed bit for bit, refused in another run's folder, nothing half-written."""
 
+import io
 import json
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 from toy_methods import Logistic
 
 from counterpoint.errors import CounterpointError
 from counterpoint.study import single
 from counterpoint.study.recipe import GIVEN, Recipe
+from counterpoint.study.report.run import section as run_section
 from counterpoint.study.single import execute, resume
 from counterpoint.study.store import Result
 from counterpoint.training import Interrupted
@@ -146,3 +149,51 @@ def test_a_recipe_survives_json(recipe):
     again = Recipe.from_dict(json.loads(json.dumps(mine.as_dict())))
     assert again.build_method() == Logistic(learning_rate=0.3, mode="sharp")
     assert again.as_dict() == mine.as_dict()
+
+
+def test_figures_of_another_measurement_have_another_name_before_training(recipe, tmp_path, monkeypatch):
+    from toy_task import ToyTask
+
+    from counterpoint.cli.tables import result_table
+
+    trained = []
+
+    def measured_by(self, model, data):
+        trained.append(model)
+        return {"accuracy": "probe"} if len(trained) == 1 else {}
+
+    monkeypatch.setattr(ToyTask, "measured_by", measured_by, raising=False)
+    result = execute(recipe(before=True), tmp_path / "run")
+    assert set(result.before["test"]) == {"probe_accuracy", "error"}
+    assert set(result.metrics["test"]) == {"accuracy", "error"}
+    assert Result.read(tmp_path / "run").before == result.before
+    screen = Console(width=100, file=io.StringIO())
+    result_table(screen, result)
+    rows = {line.split()[0]: line.split() for line in screen.file.getvalue().splitlines() if line.split()}
+    assert len(rows["accuracy"]) == 3  # no figure before, and no change
+    assert rows["accuracy"][1] == "–"
+    assert len(rows["error"]) == 4
+    assert rows["probe_accuracy"][2] == "–"
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "| test | accuracy |  | " in card
+    assert f"| test | probe_accuracy | {result.before['test']['probe_accuracy']:.4f} |  |" in card
+    page = run_section(result, "s0")[1]
+    assert "measured before training only" in page
+
+
+def test_texts_and_audio_say_what_a_probe_measured():
+    from types import SimpleNamespace
+
+    import torch
+
+    from counterpoint.models.text.encoder import TextClassifier
+    from counterpoint.tasks.task import measured_by, task
+
+    labels = SimpleNamespace(train=SimpleNamespace(labelled=torch.tensor([True])))
+    names = SimpleNamespace(train=SimpleNamespace(labelled=torch.tensor([False])))
+    classifier = TextClassifier.__new__(TextClassifier)
+    assert measured_by(task("text"), torch.nn.Identity(), labels)["accuracy"] == "probe"
+    assert measured_by(task("text"), torch.nn.Identity(), names)["accuracy"] == "names"
+    assert measured_by(task("text"), classifier, labels) == {}
+    assert measured_by(task("audio"), torch.nn.Identity(), None)["macro_f1"] == "probe"
+    assert measured_by(task("images"), torch.nn.Identity(), None) == {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoint.study.wording import interval, number, sentence, signed, won
+from counterpoint.study.wording import interval, number, only_before, sentence, signed, won
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +26,8 @@ def result_table(screen: Console, result: Result) -> None:
         table = Table(box=None, pad_edge=False, title=f"\n{split}", title_justify="left", title_style="bold")
         for column in ("metric", *(("before", "after", "change") if before else ("figure",))):
             table.add_column(column, header_style="dim", justify="left" if column == "metric" else "right")
-        for name, value in figures.items():
+        for name in (*figures, *(other for other in before if other not in figures)):
+            value = figures.get(name)
             style = "bold" if name == result.primary else ""
             cells = (
                 [number(before.get(name)), number(value), _change(before.get(name), value)]
@@ -35,6 +36,8 @@ def result_table(screen: Console, result: Result) -> None:
             )
             table.add_row(name, *cells, style=style)
         screen.print(table)
+        if set(before) - set(figures):
+            screen.print(f"  {only_before(before, figures)}", style="dim", markup=False)
     cost = result.cost
     spent = ", ".join(f"{value:,.0f} {name}" for name, value in result.spent.items() if name != "seconds")
     screen.print(
@@ -46,8 +49,8 @@ def result_table(screen: Console, result: Result) -> None:
         screen.print(f"model: {model}", soft_wrap=True)
 
 
-def _change(before: float | None, after: float) -> str:
-    return "" if before is None else signed(after - before)
+def _change(before: float | None, after: float | None) -> str:
+    return "" if before is None or after is None else signed(after - before)
 
 
 def study_table(screen: Console, summary: Mapping[str, Any], out: Path) -> None:

@@ -82,9 +82,10 @@ def _results(result: Result) -> list[str]:
         return ["## Results\n", "Not measured.\n"]
     rows = []
     for split, figures in result.metrics.items():
-        for name, value in figures.items():
-            start = result.before.get(split, {}).get(name)
-            rows.append((split, name, "" if start is None else f"{start:.4f}", f"{value:.4f}"))
+        start = result.before.get(split, {})
+        for name in (*figures, *(other for other in start if other not in figures)):
+            cells = (f"{part[name]:.4f}" if name in part else "" for part in (start, figures))
+            rows.append((split, name, *cells))
     return ["## Results\n", _table(("split", "metric", "before", "after"), rows)]
 
 

@@ -14,10 +14,14 @@ import os
 import platform
 import resource
 import sys
+import threading
 import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+BEAT = 10.0
+"""Seconds after which a session first writes down what it has used; from 100 seconds on it does at every tenth of its time."""
 
 
 def _cpu_seconds() -> float:
@@ -90,7 +94,8 @@ class Memory:
 class Meter:
     """Measures one session of a run and appends it to ``sessions.jsonl``.
 
-    A session that was killed leaves its start without an end; it is counted as such and never guessed.
+    While a session is at work it writes down from time to time what it has used, so that of a session that was killed only the
+    work since then is missing from the cost: at most a tenth of its time, or ten seconds.
 
     Args:
         folder: the run's folder, which exists.
@@ -102,7 +107,26 @@ class Meter:
         self.memory = memory or Memory()
         self.wall, self.cpu = time.perf_counter(), _cpu_seconds()
         self.parts: dict[str, float] = {}
+        if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("\n")  # a line that a killed session left half-written ends here
         self._append({"session": "start"})
+        self.over = threading.Event()
+        self.beat = threading.Thread(target=self._beat, daemon=True, name="counterpoint-cost")
+        self.beat.start()
+
+    def _beat(self) -> None:
+        pause = BEAT
+        while not self.over.wait(pause):
+            self._append({"session": "alive", **self._used()})
+            pause = max(BEAT, 0.1 * (time.perf_counter() - self.wall))
+
+    def _used(self) -> dict[str, Any]:
+        return {
+            "wall_seconds": time.perf_counter() - self.wall,
+            "cpu_seconds": _cpu_seconds() - self.cpu,
+            **self.memory.figures(),
+        }
 
     def part(self, name: str) -> None:
         """Close a part of the session: ``<name>_seconds`` is the wall time since the start or the last part."""
@@ -111,15 +135,9 @@ class Meter:
 
     def stop(self) -> dict[str, Any]:
         """Write the session's end and return the cost of the whole run so far."""
-        self._append(
-            {
-                "session": "end",
-                "wall_seconds": time.perf_counter() - self.wall,
-                "cpu_seconds": _cpu_seconds() - self.cpu,
-                **self.memory.figures(),
-                **self.parts,
-            }
-        )
+        self.over.set()
+        self.beat.join()
+        self._append({"session": "end", **self._used(), **self.parts})
         return total(self.path)
 
     def _append(self, line: dict[str, Any]) -> None:
@@ -128,21 +146,47 @@ class Meter:
 
 
 def total(path: Path) -> dict[str, Any]:
-    """Add the sessions of ``sessions.jsonl``: times are summed, peaks are the largest."""
-    cost: dict[str, Any] = {"sessions": 0, "unfinished_sessions": 0}
+    """Add the sessions of ``sessions.jsonl``: times are summed, peaks are the largest.
+
+    A session without an end was killed: what it had last written down counts, and is given as ``lost_wall_seconds`` and
+    ``lost_cpu_seconds`` as well, for some of that work was done again. A torn last line is passed over.
+    """
+    sessions: list[list[dict[str, Any]]] = []
     for text in path.read_text(encoding="utf-8").splitlines():
-        line = json.loads(text)
-        if line["session"] == "start":
-            cost["sessions"] += 1
-            cost["unfinished_sessions"] += 1
+        try:
+            line = json.loads(text)
+        except ValueError:
             continue
-        cost["unfinished_sessions"] -= 1
-        for name, value in line.items():
+        if line["session"] == "start":
+            sessions.append([])
+        sessions[-1].append(line)
+    cost: dict[str, Any] = {"sessions": len(sessions), "unfinished_sessions": 0}
+    for lines in sessions:
+        killed = lines[-1]["session"] != "end"
+        cost["unfinished_sessions"] += killed
+        for name, value in lines[-1].items():
             if name.endswith("_seconds"):
                 cost[name] = round(cost.get(name, 0.0) + value, 4)
+                if killed:
+                    cost[f"lost_{name}"] = round(cost.get(f"lost_{name}", 0.0) + value, 4)
             elif name.endswith("_bytes"):
                 cost[name] = max(cost.get(name, 0), value)
     return cost
+
+
+def warm_up() -> None:
+    """Import what every run needs and start the thread pools, so that a study's first run does not pay for all others."""
+    import accelerate  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import sklearn.linear_model  # noqa: F401
+    import torch
+
+    from counterpoint.training import Run  # noqa: F401
+
+    weight = torch.ones(256, 256, requires_grad=True)
+    optimizer = torch.optim.AdamW([weight])
+    (weight @ weight).logsumexp(1).sum().backward()
+    optimizer.step()
 
 
 def environment() -> dict[str, Any]:

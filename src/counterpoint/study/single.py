@@ -25,7 +25,7 @@ from counterpoint.study.store import (
     numbers,
     stored_recipe,
 )
-from counterpoint.tasks.task import Task, open_data, open_model, ranked_by
+from counterpoint.tasks.task import Task, measured_by, open_data, open_model, ranked_by
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -79,7 +79,7 @@ def execute(
     start = _starting_model(recipe, task, data, model, out)
     fresh = claim(out, recipe, fingerprint) if first else False
     try:
-        before = _before(recipe, task, start, data, out) if first else {}
+        before, way = _before(recipe, task, start, data, out) if first else ({}, {})
         meter = Meter(out, memory) if first else None
         try:
             run = Run(
@@ -112,6 +112,7 @@ def execute(
             return Result(
                 out, recipe.key, recipe.seed, {}, {}, {}, {}, {}, {}, {}, {}, task.primary, recipe.model
             )
+        measured = measured_by(task, trained, data)
         result = Result(
             folder=out,
             key=recipe.key,
@@ -119,13 +120,14 @@ def execute(
             settings=dict(recipe.settings),
             changed=plain(method.changed()),
             metrics=metrics,
-            before=before,
+            before=comparable(before, way, measured),
             cost=cost,
             data={"spec": recipe.data, "fingerprint": fingerprint, "describe": list(data.describe())},
             environment=environment(),
             spent=_spent(run),
             primary=_shared_primary(task, metrics),
             model=recipe.model,
+            measured=measured,
         )
         if keep_model:
             write_text(out / "model" / "README.md", card.text(recipe, result, method, task))
@@ -173,14 +175,36 @@ def _starting_model(recipe: Recipe, task: Task, data: Any, model: nn.Module | No
 
 def _before(
     recipe: Recipe, task: Task, model: nn.Module, data: Any, out: Path
-) -> dict[str, dict[str, float]]:
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """The untrained model's figures, and by what they were measured."""
     if not recipe.before:
-        return {}
+        return {}, {}
     kept = out / "before.json"
     if not kept.exists():
         # A case's own metrics are of a trained model: they may read what training left with it.
         write_json(kept, _measure(replace(recipe, measure=None), task, model, data))
-    return {split: numbers(figures) for split, figures in read_json(kept).items()}
+    figures = {split: numbers(found) for split, found in read_json(kept).items()}
+    return figures, measured_by(task, model, data)
+
+
+def comparable(
+    before: Mapping[str, Mapping[str, float]], way: Mapping[str, str], after: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
+    """Figures before training, renamed where the trained model's of that name were measured otherwise.
+
+    Args:
+        before: split -> metric -> figure. way, after: metric -> what stood between model and figure, before and after.
+
+    >>> comparable({"test": {"accuracy": 0.9, "silhouette": 0.1}}, {"accuracy": "probe"}, {})
+    {'test': {'probe_accuracy': 0.9, 'silhouette': 0.1}}
+    """
+
+    def named(metric: str) -> str:
+        if way.get(metric) == after.get(metric):
+            return metric
+        return f"{way.get(metric, 'head')}_{metric}"
+
+    return {split: {named(m): value for m, value in figures.items()} for split, figures in before.items()}
 
 
 def _measure(recipe: Recipe, task: Task, model: nn.Module, data: Any) -> dict[str, dict[str, float]]:

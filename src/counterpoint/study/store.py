@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class Result:
         cost: seconds, bytes and sessions; see ``study.cost``.
         data: spec, fingerprint and description. environment: versions and machine.
         spent: steps, examples, tokens.
+        measured: metric -> what stands between the model and its figure, such as "probe"; a figure ``before`` that was measured
+            otherwise has a name of its own, such as ``probe_accuracy``.
     """
 
     folder: Path
@@ -42,6 +44,7 @@ class Result:
     spent: Mapping[str, float]
     primary: str
     model: str
+    measured: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Result:

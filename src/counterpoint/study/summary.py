@@ -118,6 +118,7 @@ def _arm(
         "budget": dict(entry.recipe.budget),
         "data": data["spec"],
         "data_fingerprint": data["fingerprint"],
+        "measured": dict(next(iter(runs.values())).measured),
         "overlap": overlap_of(entry.recipe.data_options),
         "tuning": _tuning(entry, tuned, data["sizes"].get("validation")),
         "runs": [

@@ -66,6 +66,12 @@ def unequal(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _otherwise(one: Mapping[str, Any], other: Mapping[str, Any], metric: str) -> str | None:
+    """Say that two arms' figures of one name are different measurements."""
+    a, b = (arm.get("measured", {}).get(metric, "own head") for arm in (one, other))
+    return None if a == b else f"{metric} is measured differently: {a} against {b}"
+
+
 def differences(arms: Arms, metric: str, baseline: str) -> dict[str, Any]:
     """Every other arm's paired difference from the baseline, with its verdict: above, below, unclear or unequal terms."""
     every, found = figures(arms, metric), {}
@@ -74,7 +80,7 @@ def differences(arms: Arms, metric: str, baseline: str) -> dict[str, Any]:
             continue
         weights = {arm: 1.0, baseline: -1.0}
         values = contrast(every, weights)
-        reason = unequal(arms[arm], arms[baseline])
+        reason = unequal(arms[arm], arms[baseline]) or _otherwise(arms[arm], arms[baseline], metric)
         measured = _measured(values, metric, weights, [arms[arm], arms[baseline]])
         found[arm] = {"values": values, **asdict(measured), "verdict": measured.verdict, "unequal": reason}
     adjusted = holm({a: d["p"] for a, d in found.items() if d["p"] is not None and d["unequal"] is None})

@@ -49,6 +49,12 @@ def interval(estimate: Mapping[str, Any], plus: bool = False) -> str:
     return f"{show(low)} to {show(high)}"
 
 
+def only_before(before: Mapping[str, float], after: Mapping[str, float]) -> str:
+    """Why some figures are there before training only: they were measured in a way that the trained model's were not."""
+    names = ", ".join(name for name in before if name not in after)
+    return f"{names}: measured before training only, for the untrained model has no head of its own; not to be compared"
+
+
 def won(difference: Mapping[str, Any], lower_is_better: bool = False) -> str:
     """In how many seeds a difference is on the better side.
 
@@ -68,7 +74,7 @@ def sentence(arm: str, baseline: str, difference: Mapping[str, Any], lower_is_be
     if mean is None or math.isnan(mean):
         return f"{arm} against {baseline}: a figure could not be computed, so there is nothing to compare."
     if difference.get("unequal"):
-        return f"{arm} against {baseline}: {signed(mean)}, and no verdict, for {difference['unequal']}."
+        return f"{arm} against {baseline}: {signed(mean)}. No verdict: {difference['unequal']}."
     if difference["low"] is None and n == 1:
         return f"{arm} against {baseline}: {signed(mean)} with 1 seed, which cannot say how sure that is."
     if difference["low"] is None:

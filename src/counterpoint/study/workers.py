@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import CounterpointError
+from counterpoint.study.cost import warm_up
 from counterpoint.study.recipe import GIVEN, Recipe, refuse_objects
 from counterpoint.study.store import Result
 
@@ -50,6 +51,7 @@ def run_here(
     """
     from counterpoint.study.single import execute
 
+    warm_up()
     results: list[Result | None] = []
     for job in jobs:
         try:
@@ -163,6 +165,7 @@ def _serve() -> None:
     """Read orders until there are none. Whatever a run prints goes to standard error, away from the replies."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    warm_up()
     for line in sys.stdin:
         replies.write(json.dumps(_answer(json.loads(line))) + "\n")
         replies.flush()

@@ -82,5 +82,10 @@ class AudioTask:
             return understanding.measure(model, data, split)
         return measure(model, data, data.splits()[split])
 
+    def measured_by(self, model: nn.Module, data: Audio) -> dict[str, str]:
+        """An encoder's answers are a probe's; a classifier's its own."""
+        own = isinstance(model, SpeechClassifier | Understanding)
+        return {} if own else {"macro_f1": "probe", "accuracy": "probe"}
+
 
 TASK = AudioTask()

@@ -46,7 +46,9 @@ class Task(Protocol):
 
     A task may also offer ``bundled`` (name -> one line of description, for ``counterpoint data list``) and
     ``lower_is_better`` (names of metrics for which less is better) and ``otherwise`` (metrics to rank by, in this order, for
-    data that ``primary`` cannot be measured on).
+    data that ``primary`` cannot be measured on). Where ``evaluate`` measures different models differently under one name, a
+    task offers ``measured_by(model, data)``, too: metric -> by what, such as "probe"; metrics that are the model's own are left
+    out.
     """
 
     kind: str
@@ -118,6 +120,12 @@ def task(kind: str) -> Task:
     if found is None:
         raise CounterpointError(f"{name} holds no TASK; end the file with TASK = {kind.title()}()")
     return cast(Task, found)
+
+
+def measured_by(found: Task, model: nn.Module, data: Any) -> dict[str, str]:
+    """Metric -> what stands between the model and its figure ("probe", "names"); empty where nothing does."""
+    tell = getattr(found, "measured_by", None)
+    return dict(tell(model, data)) if tell is not None else {}
 
 
 def open_data(found: Task, spec: str, options: Mapping[str, Any] | None = None) -> Any:

@@ -91,6 +91,13 @@ class TextTask:
             raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
         return measure(model, data, split)
 
+    def measured_by(self, model: nn.Module, data: Texts) -> dict[str, str]:
+        """An encoder's figures are a probe's, or without training labels those of the labels' names; a classifier's its own."""
+        if isinstance(model, TextClassifier):
+            return {}
+        way = "probe" if bool(data.train.labelled.any()) else "names"
+        return dict.fromkeys(("macro_ap", "tail_ap", "accuracy", "macro_f1"), way)
+
 
 def _for_classes(model: nn.Module, data: Texts, spec: str) -> nn.Module:
     """A saved classifier as it is; one that reads labels' names takes this data's classes.

@@ -180,7 +180,7 @@ def cost(summary: Summary, colors: Mapping[str, str]) -> str:
                 y_label=metric,
                 title=f"{metric} against {label}",
             ),
-            "Up is better, left is cheaper. Training and measuring together; tuning is not counted.",
+            "Up is better, left is cheaper. Training and measuring together, with what killed sessions had used; tuning is not counted.",
         )
         + html.table(head, body)
     )

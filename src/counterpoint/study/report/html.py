@@ -100,10 +100,10 @@ def mean_curve(curves: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[fl
     return [(curves[0][i][0], sum(curve[i][1] for curve in curves) / len(curves)) for i in range(shortest)]
 
 
-def before_after(before: float | None, after: float) -> list[str]:
-    """Cells of a figure before and after."""
-    if before is None:
-        return ["", number(after), ""]
+def before_after(before: float | None, after: float | None) -> list[str]:
+    """Cells of a figure before and after, and of the change where both are there."""
+    if before is None or after is None:
+        return ["" if before is None else number(before), "" if after is None else number(after), ""]
     change = after - before
     sign = "+" if change >= 0 else "−"
     return [number(before), number(after), f"{sign}{number(abs(change))}"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from counterpoint.study.report import html
 from counterpoint.study.report.plots import Series, curve
 from counterpoint.study.store import Result
+from counterpoint.study.wording import only_before
 
 
 def section(result: Result, anchor: str) -> tuple[str, str]:
@@ -33,11 +34,18 @@ def section(result: Result, anchor: str) -> tuple[str, str]:
     for split, figures in result.metrics.items():
         before = result.before.get(split, {})
         body = [
-            [f"{escape(name)}", *html.before_after(before.get(name), value)]
-            for name, value in figures.items()
+            [f"{escape(name)}", *html.before_after(before.get(name), figures.get(name))]
+            for name in (*figures, *(other for other in before if other not in figures))
         ]
+        note = (
+            f'<p class="note">{escape(only_before(before, figures))}.</p>'
+            if set(before) - set(figures)
+            else ""
+        )
         parts.append(
-            f"<h2>Figures on {escape(split)}</h2>" + html.table(("metric", "before", "after", "change"), body)
+            f"<h2>Figures on {escape(split)}</h2>"
+            + html.table(("metric", "before", "after", "change"), body)
+            + note
         )
     parts += _stages(result.folder)
     line = html.curve_of(result.folder)
