@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from counterpoint import launched
 from counterpoint.errors import CounterpointError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _quiet() -> None:
 
 def speaks() -> bool:
     """Whether this process prints results: the only one, or the first of several."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return launched.first()
 
 
 def complain(message: str) -> None:

@@ -212,6 +212,7 @@ class UniSD(Method[Language, ProblemData]):
                 negative=negative,
                 student_hidden_BTd=hidden,
                 teacher_hidden_BTd=answer.hidden,
+                gather=run.gather_constant,
             )
             run.step(terms, tokens=int(completions.mask.sum()))
             if ema is not None:

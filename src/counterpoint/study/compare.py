@@ -10,12 +10,12 @@ Every run is a folder of its own below the study's; the same command takes finis
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from counterpoint import launched
 from counterpoint.errors import CounterpointError
 from counterpoint.study.files import write_json
 from counterpoint.study.plan import (
@@ -64,7 +64,7 @@ def compare(
         CounterpointError: the folder holds something else, or a run failed.
         Interrupted, KeyboardInterrupt: a signal came; everything is saved.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launched.world()[1] > 1:
         raise CounterpointError(
             "a study is started by one process: leave out torchrun and give --jobs, or launch its runs one by one"
         )

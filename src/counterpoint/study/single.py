@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -60,8 +59,9 @@ def execute(
     """
     import torch
 
-    from counterpoint.training import Budget, Interrupted, Run
+    from counterpoint.training import Budget, Interrupted, Run, launch
 
+    first = launch.meet()[0] == 0
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     task, method = recipe.build_task(), recipe.build_method()
@@ -71,7 +71,6 @@ def execute(
         data = open_data(task, recipe.data, recipe.data_options)
     fingerprint = data.fingerprint()
     budget = Budget(**_whole(recipe.budget))
-    first = int(os.environ.get("RANK", "0")) == 0
     if is_run(out) and (out / RESULT).exists():
         claim(out, recipe, fingerprint)
         return Result.read(out)

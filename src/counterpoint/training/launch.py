@@ -2,21 +2,86 @@
 
 from __future__ import annotations
 
+import atexit
+import datetime
 import fcntl
+import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import LoggerType
 from torch import nn
 
-from counterpoint.errors import CounterpointError
+from counterpoint import launched
+from counterpoint.errors import CounterpointError, nearest
 from counterpoint.training import distributed
 from counterpoint.training.microbatch import refuse_batch_norm
 
 REPLICATED = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU", "MULTI_HPU")
+PATIENCE = "COUNTERPOINT_MEET_SECONDS"
+"""How long the first processes wait for the last one to start; two minutes where it is not set."""
+
+logger = logging.getLogger("counterpoint")
+_meeting: list[Any] = []  # the store stays open until all have joined the process group
+
+
+def meet() -> tuple[int, int]:
+    """Wait, with an end, until every process of the launch is there; return (rank, number of processes).
+
+    Raises:
+        CounterpointError: some process never came. Variables left over from another launch look like that.
+    """
+    if dist.is_available() and dist.is_initialized():
+        return distributed.world()
+    if line := launched.clear_leftovers():
+        logger.warning(line)
+    rank, size = launched.world()
+    if size == 1 or _meeting:
+        return rank, size
+    patience = float(os.environ.get(PATIENCE, "120"))
+    where = f"{os.environ['MASTER_ADDR']}:{os.environ.setdefault('MASTER_PORT', '29500')}"
+    try:
+        wait = datetime.timedelta(seconds=patience)
+        store, _, _ = next(iter(dist.rendezvous(f"env://?rank={rank}&world_size={size}", timeout=wait)))
+        store.set(f"counterpoint/{rank}", "here")
+        store.wait([f"counterpoint/{other}" for other in range(size)], wait)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise CounterpointError(
+            f"the environment says that this is process {rank} of {size} meeting at {where}, but they did not all come "
+            f"within {patience:g} seconds ({' '.join(str(error).split())[:120]}); for one process: unset RANK WORLD_SIZE "
+            f"LOCAL_RANK; for several: start them with torchrun, or wait longer with {PATIENCE}=600"
+        ) from None
+    _meeting.append(store)
+    return rank, size
+
+
+def _leave() -> None:
+    """Without this a process may abort at its exit while another still talks to it."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def check_trackers(trackers: Sequence[str]) -> None:
+    """See that trackers are known and installed.
+
+    Raises:
+        CounterpointError: an unknown name, with the nearest one, or a tracker that is not installed.
+    """
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    names = [str(LoggerType(name).value) for name in LOGGER_TYPE_TO_CLASS]
+    there = {str(LoggerType(name).value) for name in get_available_trackers()}
+    for name in trackers:
+        if name not in names:
+            raise CounterpointError(f"there is no tracker '{name}'; {nearest(name, names)}")
+        if name not in there:
+            raise CounterpointError(f"the tracker '{name}' is not installed: pip install {name}")
 
 
 def accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerator:
@@ -24,8 +89,10 @@ def accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerat
 
     Raises:
         CounterpointError: the launcher's configuration shards the model (FSDP, DeepSpeed); checkpoints and objectives
-            read whole weights.
+            read whole weights; a tracker that is not there.
     """
+    check_trackers(trackers)
+    _, size = meet()
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()
     made = Accelerator(
@@ -35,6 +102,10 @@ def accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerat
         project_dir=str(out) if trackers else None,
         step_scheduler_with_optimizer=False,
     )
+    if size > 1:
+        _meeting.clear()
+        atexit.unregister(_leave)
+        atexit.register(_leave)
     if made.distributed_type.value not in REPLICATED:
         raise CounterpointError(
             f"the launch configuration asks for {made.distributed_type.value}; runs are data-parallel, with whole weights on "

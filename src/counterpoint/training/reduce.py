@@ -31,6 +31,8 @@ def reduce_terms(terms: dict[str, Loss]) -> tuple[Tensor, dict[str, float]]:
         for name, loss in terms.items()
     }
     like = next(iter(sums.values()))
+    if distributed.world()[1] > 1 and like.device.type != "mps":
+        like = like.double()  # one type on all ranks, whatever a rank without rows computed with
     pairs = [torch.stack([sums[name].detach().to(like), counts[name].detach().to(like)]) for name in terms]
     whole = distributed.total(torch.stack(pairs))
     scale = whole[:, 1].clamp(min=1)
@@ -48,7 +50,20 @@ def reduce_terms(terms: dict[str, Loss]) -> tuple[Tensor, dict[str, float]]:
     report = {"loss": sum(loss.weight * figures[name] for name, loss in terms.items())}
     if set(terms) != {"loss"}:
         report |= {f"loss/{name}": value for name, value in figures.items()}
-    for name, loss in terms.items():
-        for stat, value in loss.stats.items():
-            report[f"{name}/{stat}" if len(terms) > 1 else stat] = float(value.detach().float().mean())
-    return torch.stack([share.to(like) for share in shares]).sum(), report
+    return torch.stack([share.to(like) for share in shares]).sum(), report | _statistics(terms, like)
+
+
+def _statistics(terms: dict[str, Loss], like: Tensor) -> dict[str, float]:
+    """The mean of every detached statistic over the items of all ranks."""
+    named = {
+        (f"{name}/{stat}" if len(terms) > 1 else stat): value.detach().float()
+        for name, loss in terms.items()
+        for stat, value in loss.stats.items()
+    }
+    if not named or distributed.world()[1] == 1:
+        return {name: float(value.mean()) for name, value in named.items()}
+    # A rank without rows has nothing to say, or NaN.
+    there = [value[value.isfinite()].to(like) for value in named.values()]
+    pairs = [torch.stack([value.sum(), like.new_tensor(value.numel())]) for value in there]
+    whole = distributed.total(torch.stack(pairs))
+    return dict(zip(named, (whole[:, 0] / whole[:, 1].clamp(min=1)).tolist(), strict=True))

@@ -258,9 +258,8 @@ class Run:
             CounterpointError: the loss is not finite, or nothing was given to optimise.
         """
         report = self._updates.apply(optimizer, losses, self.progress)
-        self.cursor.spent["tokens"] += (
-            float(distributed.total(torch.tensor(float(tokens)))) if tokens else 0.0
-        )
+        # Every rank adds, also one whose rows have no tokens: a collective that some skip holds the others up.
+        self.cursor.spent["tokens"] += float(distributed.total(torch.tensor(int(tokens), device=self.device)))
         self._metrics |= {**report, "learning_rate": self._updates.rate(optimizer, self.progress)}
         return report["loss"]
 

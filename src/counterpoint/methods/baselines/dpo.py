@@ -138,7 +138,7 @@ class DPO(Method[Language, PreferenceData]):
             # The answer of the row before, in the order of the data: which rows share a batch cannot change the reference.
             before: list[Preference] = [rows[(int(i) - 1) % len(rows)] for i in index]
             said += [r.chosen for r in before] + [r.rejected for r in before]
-        return policy.prompts(asked * (len(said) // len(asked))), policy.completions(said)
+        return policy.prompts(asked * (4 if self.loss == "kto" else 2)), policy.completions(said)
 
     def _reduce(self, token_logp: Tensor, answers: Tokens) -> Tensor:
         if self.length_weight == 1.0:

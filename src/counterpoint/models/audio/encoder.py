@@ -132,6 +132,8 @@ class SmallSpeech(SpeechEncoder, Saved):
 
     def frames(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """See ``SpeechEncoder.frames``; in place of waves also the mel bands [N, T, M] of ``self.mel``, lengths in frames."""
+        if not len(waves):  # a process without a row of a small last batch
+            return waves.new_zeros(0, 1, self.num_features), lengths.new_zeros(0, 1, dtype=torch.bool)
         known = waves.dim() == 3
         states, mask = (waves, frame_mask(lengths, waves.shape[1])) if known else self.mel(waves, lengths)
         for layer, norm in zip(self.convolutions, self.norms, strict=True):

@@ -38,6 +38,9 @@ class WaveSpeech(SpeechEncoder):
 
     def frames(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """See ``SpeechEncoder.frames``."""
+        if not len(waves):  # a process without a row of a small last batch
+            states, mask = self.frames(waves.new_zeros(1, 1600), lengths.new_full((1,), 1600))
+            return states[:0], mask[:0]
         net: Any = self.net
         waves = _at_least(waves, 400)  # one frame of the usual front end
         lengths = lengths.clamp(min=400)
@@ -93,6 +96,9 @@ class WhisperSpeech(SpeechEncoder):
 
     def frames(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """See ``SpeechEncoder.frames``."""
+        if not len(waves):  # a process without a row of a small last batch
+            states, mask = self.frames(waves.new_zeros(1, 1600), lengths.new_full((1,), 1600))
+            return states[:0], mask[:0]
         if int(lengths.max()) > self.longest:
             raise CounterpointError(
                 f"a clip of {int(lengths.max()) / self.sample_rate:.2f} seconds for an encoder that hears "

@@ -193,6 +193,8 @@ class TransformersVision(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[N, C, H, W] in [0, 1] -> [N, F]: the pooled output, else the mean over positions."""
+        if not len(pixels):  # a process without a row of a small last batch
+            return self(pixels.new_zeros(1, *pixels.shape[1:]))[:0]
         out = self.net(pixel_values=_resize(self.normalise(pixels), self.side))
         pooled = getattr(out, "pooler_output", None)
         if pooled is not None:

@@ -108,6 +108,12 @@ class Language(nn.Module):
         Returns:
             [B, L, D]; position t predicts token t + 1. With ``last=T``: [B, T, D], position t predicts token L - T + t.
         """
+        if not len(
+            ids_BL
+        ):  # a process without a row of a small last batch; transformers reshape to -1, which fails
+            return self.head.weight.new_zeros(
+                0, ids_BL.shape[1] if last is None else last, self.head.weight.shape[1]
+            )
         if share and last is not None and last < ids_BL.shape[1]:
             states_BTD = prompt_groups.shared_states(self.backbone, ids_BL, mask_BL, last)
             if states_BTD is not None:

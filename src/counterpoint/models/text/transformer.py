@@ -100,6 +100,9 @@ class TransformerText(nn.Module):
         """[B, L] ids and mask -> sentence vectors [B, H], or token states [B, L, H] with ``out="tokens"``."""
         if out == "logits":
             raise CounterpointError('an encoder has no classes; out="logits" is for a TextClassifier')
+        if not len(ids):  # a process without a row of a small last batch: one row of padding, cut off again
+            one = ids.new_zeros(1, max(ids.shape[1], 1))
+            return self(one, torch.ones_like(one), out=out)[:0]
         norm = _first_norm(self.net)
         if embedded is not None and norm is None:
             states = self.net(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
@@ -142,6 +145,11 @@ def open_transformer(spec: str | Path, limit: int = LIMIT) -> TransformerText:
         ) from error
     finally:
         transformers.utils.logging.set_verbosity(level)
+    if getattr(net.config, "is_encoder_decoder", False):
+        raise CounterpointError(
+            f"{folder} holds a {type(net).__name__}, an encoder with a decoder; a text encoder has an encoder alone: give a "
+            "folder of BERT, RoBERTa, DeBERTa, MiniLM or the like"
+        )
     if getattr(net, "pooler", None) is not None:
         net.pooler = None  # states are pooled here; an unused pooler would get no gradient
     return TransformerText(net, tokenizer, limit)

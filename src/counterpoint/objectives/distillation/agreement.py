@@ -8,6 +8,7 @@ Shapes: K contexts, B sequences, T tokens. Everything here is a constant for the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -36,6 +37,7 @@ def token_agreement(
     quantile: float = 0.95,
     cap: float = 10.0,
     floor: float = 0.01,
+    gather: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return (weights, disagreement), both [B, T]; what uncounted tokens hold means nothing, ``aggregate`` drops it.
 
@@ -47,6 +49,7 @@ def token_agreement(
         quantile: the batch quantile of disagreement that counts as one unit.
         cap: largest number of units.
         floor: smallest weight.
+        gather: [n] -> [N], joins the values of all ranks, so that the quantile is the global batch's.
 
     >>> same = torch.zeros(3, 1, 2)
     >>> token_agreement(same, torch.ones(1, 2))[0].tolist()
@@ -54,9 +57,11 @@ def token_agreement(
     """
     mask = mask_BT.bool()
     delta_BT = _spread(context_logp_KBT.detach(), stat, correction=1)
-    if not mask.any():
+    counted = delta_BT[mask].float()
+    counted = counted if gather is None else gather(counted)
+    if not counted.numel():
         return torch.ones_like(delta_BT), delta_BT
-    unit = torch.quantile(delta_BT[mask].float(), quantile).clamp(min=1e-6).to(delta_BT.dtype)
+    unit = torch.quantile(counted, quantile).clamp(min=1e-6).to(delta_BT.dtype)
     weight_BT = (1.0 / (1.0 + gamma * (delta_BT / unit).clamp(max=cap))).clamp(min=floor)
     return weight_BT, delta_BT
 

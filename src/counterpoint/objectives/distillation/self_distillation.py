@@ -7,6 +7,7 @@ agreement weights w come from further contexts, at temperature 1. Shapes: B sequ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,6 +72,7 @@ def self_distillation(
     negative: Scores | None = None,
     student_hidden_BTd: Tensor | None = None,
     teacher_hidden_BTd: Tensor | None = None,
+    gather: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, Loss]:
     """Return the terms ``distil``, ``contrast``, ``match`` that are on; what is optimised is their weighted sum.
 
@@ -81,6 +83,7 @@ def self_distillation(
         on: the mechanisms.
         context_logp_KBT: log-probabilities of the tokens under K contexts at temperature 1, for agreement.
         student_hidden_BTd, teacher_hidden_BTd: last hidden states at the predicting positions, for matching.
+        gather: [n] -> [N] over ranks, for the quantiles of the batch; ``run.gather_constant``.
 
     Raises:
         CounterpointError: a mechanism is on and its input is missing.
@@ -88,7 +91,7 @@ def self_distillation(
     mask = mask_BT.bool()
     terms: dict[str, Loss] = {}
     if not on.match_only:
-        terms["distil"] = _distil(student, teacher, mask, on, context_logp_KBT)
+        terms["distil"] = _distil(student, teacher, mask, on, context_logp_KBT, gather)
     if on.contrast_weight:
         if negative is None:
             raise CounterpointError(
@@ -112,12 +115,17 @@ def self_distillation(
 
 
 def _distil(
-    student: Scores, teacher: Scores, mask: Tensor, on: Mechanisms, context_logp_KBT: Tensor | None
+    student: Scores,
+    teacher: Scores,
+    mask: Tensor,
+    on: Mechanisms,
+    context_logp_KBT: Tensor | None,
+    gather: Callable[[Tensor], Tensor] | None,
 ) -> Loss:
     values_BT = divergence(student, teacher, on.kind, temperature=on.temperature, mask=mask)
     stats = {}
     if on.cap_quantile is not None:
-        stats["cap"] = adaptive_cap(values_BT, mask, on.cap_quantile)
+        stats["cap"] = adaptive_cap(values_BT, mask, on.cap_quantile, gather=gather)
         values_BT = clip(values_BT, stats["cap"])
     elif on.cap is not None:
         values_BT = clip(values_BT, on.cap)
@@ -129,7 +137,13 @@ def _distil(
             )
         if on.agreement == "token":
             weights_BT, spread = token_agreement(
-                context_logp_KBT, mask, gamma=on.gamma, stat=on.stat, quantile=on.quantile, cap=on.spread_cap
+                context_logp_KBT,
+                mask,
+                gamma=on.gamma,
+                stat=on.stat,
+                quantile=on.quantile,
+                cap=on.spread_cap,
+                gather=gather,
             )
         else:
             weights_BT, spread = sequence_agreement(context_logp_KBT, mask, gamma=on.gamma, stat=on.stat)
@@ -138,7 +152,7 @@ def _distil(
     if on.entropy_share < 1.0:
         with torch.no_grad():
             kept = high_entropy(
-                entropy(student, temperature=on.temperature, mask=mask), mask, on.entropy_share
+                entropy(student, temperature=on.temperature, mask=mask), mask, on.entropy_share, gather=gather
             )
         values_BT = torch.where(kept, values_BT, 0.0)
         if weights_BT is not None:  # the denominator still counts every token

@@ -9,6 +9,7 @@ gradient is grad logp.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -107,18 +108,22 @@ def _either(condition: Tensor, yes: float, no: float, like: Tensor) -> Tensor:
     return torch.where(condition, like.new_tensor(yes), like.new_tensor(no))
 
 
-def high_entropy(entropy_BT: Tensor, mask_BT: Tensor, share: float) -> Tensor:
+def high_entropy(
+    entropy_BT: Tensor, mask_BT: Tensor, share: float, *, gather: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """Return the mask of the ``share`` of counted tokens with the highest entropy (threshold in float32).
 
-    The quantile is over the tokens given: pass the global batch's to make it independent of ranks.
+    The quantile is over the tokens given and those that ``gather`` ([n] -> [N]) adds from other ranks.
 
     >>> high_entropy(torch.tensor([[1.0, 3.0, 2.0]]), torch.ones(1, 3), share=0.4).tolist()
     [[False, True, False]]
     """
     counted = mask_BT.bool()
-    if not counted.any():
+    values = entropy_BT.detach()[counted].float()
+    values = values if gather is None else gather(values)
+    if not values.numel():
         return counted
-    threshold = torch.quantile(entropy_BT.detach()[counted].float(), 1.0 - share)
+    threshold = torch.quantile(values, 1.0 - share)
     return counted & (entropy_BT.detach().float() >= threshold)
 
 

@@ -1,0 +1,56 @@
+"""Two processes end with one process's weights, for every family of methods, also when one has no row of a last batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ranks_harness import launch
+
+SCRIPT = Path(__file__).with_name("family_ranks.py")
+FAMILIES = (
+    "language", "preference", "images", "paired images", "texts", "regression", "interactions", "speech", "trajectories",
+)  # fmt: skip
+WITH_A_SINGLE_ROW = {"language", "preference", "texts", "interactions", "speech", "trajectories"}
+"""Families whose loops keep a last batch of one row; the others drop what does not fill a batch."""
+
+WITHOUT_GRADIENT = {"network.4.bias"}
+"""A shift of all embeddings changes no distance: Adam walks along the rounding errors of a gradient of 0."""
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, torch.Tensor]]]:
+    found = []
+    for processes in (1, 2):
+        out = tmp_path_factory.mktemp("ranks") / str(processes)
+        launch(SCRIPT, out, processes)
+        result = torch.load(out / "result.pt", weights_only=True)
+        assert result["world"] == processes
+        found.append(result["result"])
+    assert found[0].keys() == found[1].keys()
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_two_processes_are_one(results: list[dict[str, dict[str, torch.Tensor]]], family: str) -> None:
+    one, two = results
+    names = [name for name in one if name.startswith(f"{family}: ")]
+    assert names
+    smallest = []
+    for name in names:
+        assert one[name].keys() == two[name].keys()
+        smallest.append(int(one[name]["smallest batch"]))
+        for key, value in one[name].items():
+            if key in WITHOUT_GRADIENT:
+                continue
+            double = value.dtype == torch.float64
+            torch.testing.assert_close(
+                two[name][key],
+                value,
+                rtol=1e-7 if double else 1e-3,
+                atol=1e-9 if double else 1e-4 if key == "losses" else 5e-4,
+                msg=lambda text, name=name, key=key: f"{name} {key}: {text}",
+            )
+    assert (1 in smallest) == (family in WITH_A_SINGLE_ROW)
