@@ -67,7 +67,7 @@ def with_head(model: nn.Module, data: Regression) -> Predictor:
     """Give an encoder the ridge regression on its features as a head."""
     encoder = model.encoder if isinstance(model, Predictor) else model
     found = ridge_probe(encoder, data)
-    predictor = Predictor(encoder).to(next(encoder.parameters()).device)
+    predictor = Predictor(encoder, unit=(data.offset, data.scale)).to(next(encoder.parameters()).device)
     with torch.no_grad():
         predictor.head.weight.copy_(torch.from_numpy(found.weight)[None])
         predictor.head.bias.fill_(found.bias)
@@ -94,13 +94,13 @@ def measure(model: nn.Module, data: Regression, part: Rows, rows: int = 500) -> 
     spread = float(((y - y.mean()) ** 2).sum()) or 1.0
     return {
         "r2": 1 - float((error**2).sum()) / spread,
-        "mae": float(error.mean()),
-        "rmse": float(np.sqrt((error**2).mean())),
-        "rare_mae": float(error[rare].mean()),
+        "mae": float(error.mean()) * data.scale,
+        "rmse": float(np.sqrt((error**2).mean())) * data.scale,
+        "rare_mae": float(error[rare].mean()) * data.scale,
         "rank_correlation": _spearman(said, y),
         "order": _order(found[:rows], y[:rows]),
-        "probe_mae": float(np.abs(probed - y).mean()),
-        "probe_rare_mae": float(np.abs(probed - y)[rare].mean()),
+        "probe_mae": float(np.abs(probed - y).mean()) * data.scale,
+        "probe_rare_mae": float(np.abs(probed - y)[rare].mean()) * data.scale,
     }
 
 

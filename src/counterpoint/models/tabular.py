@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -21,6 +22,7 @@ class TableEncoder(nn.Module, PyTorchModelHubMixin):
         mean, std: per column, of the training rows.
         widths: of the layers; the last is the features' width.
         norm: "batch", or "layer", which lets micro-batches see exactly what one batch would.
+        encoding: how a file's columns become these (``data.regression.columns``), so that rows read later are read alike.
 
     >>> TableEncoder(["a", "b"], [0.0, 0.0], [1.0, 1.0])(torch.zeros(3, 2)).shape
     torch.Size([3, 64])
@@ -33,8 +35,11 @@ class TableEncoder(nn.Module, PyTorchModelHubMixin):
         std: Sequence[float],
         widths: Sequence[int] = (128, 64),
         norm: str = "batch",
+        encoding: Sequence[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
+        self.encoding = None if encoding is None else list(encoding)
+        self.source: Tensor | None = None
         self.columns, self.num_features = tuple(columns), widths[-1]
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
@@ -44,8 +49,32 @@ class TableEncoder(nn.Module, PyTorchModelHubMixin):
             layers += [nn.Linear(before, after), normalise, nn.ReLU()]
         self.body = nn.Sequential(*layers)
 
+    def reading(self, columns: Sequence[str]) -> TableEncoder:
+        """Read rows of these columns from now on: another order, or without some of the categories that training saw.
+
+        Raises:
+            CounterpointError: a number is missing, or there are columns that training did not see.
+        """
+        categories = {
+            f"{one['name']}={value}" for one in self.encoding or () for value in one.get("values") or ()
+        }
+        missing = [name for name in self.columns if name not in columns and name not in categories]
+        strange = [name for name in columns if name not in self.columns]
+        if missing or strange:
+            raise CounterpointError(
+                f"the model learnt from other columns than this data has ({', '.join((missing + strange)[:3])}); read the data as "
+                "the model does: --data-option columns_of=FOLDER, or give the columns it learnt from"
+            )
+        place = {name: number for number, name in enumerate(columns)}
+        places = [place.get(name, len(columns)) for name in self.columns]
+        self.source = None if places == list(range(len(columns))) else torch.tensor(places)
+        return self
+
     def forward(self, rows: Tensor) -> Tensor:
         """[N, columns] -> [N, F]."""
+        if self.source is not None:
+            # A category that this data does not know is 0 in every row.
+            rows = torch.cat([rows, rows.new_zeros(len(rows), 1)], 1)[:, self.source.to(rows.device)]
         if rows.shape[1:] != (len(self.columns),):
             raise CounterpointError(
                 f"rows of shape {tuple(rows.shape[1:])} for an encoder of {len(self.columns)} columns; give the columns it learnt from"
@@ -56,12 +85,19 @@ class TableEncoder(nn.Module, PyTorchModelHubMixin):
 class Predictor(nn.Module):
     """An encoder with a linear head that reads a number off its features: calling it gives features, ``predict=True`` numbers.
 
-    ``offset`` and ``scale`` turn the head's output, of mean 0 and deviation 1, into targets.
+    ``offset`` and ``scale`` turn the head's output, of mean 0 and deviation 1, into targets; ``unit`` is how the data holds
+    its targets (offset and scale of ``data.regression.Regression``), stored so that other data is predicted in its own.
     """
 
-    def __init__(self, encoder: nn.Module, offset: float = 0.0, scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        offset: float = 0.0,
+        scale: float = 1.0,
+        unit: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.unit = encoder, unit
         self.head = nn.Linear(int(encoder.num_features), 1)  # type: ignore[arg-type]
         self.register_buffer("offset", torch.tensor(offset))
         self.register_buffer("scale", torch.tensor(scale))
@@ -78,6 +114,16 @@ class Predictor(nn.Module):
             return features
         return self.head(features)[:, 0] * self.get_buffer("scale") + self.get_buffer("offset")
 
+    def in_unit(self, offset: float, scale: float) -> Predictor:
+        """Predict targets as other data holds them: (target - offset) / scale."""
+        if (offset, scale) != self.unit:
+            before, size = self.unit
+            old = float(self.get_buffer("offset")) * size + before
+            self.get_buffer("offset").fill_((old - offset) / scale)
+            self.get_buffer("scale").mul_(size / scale)
+            self.unit = (offset, scale)
+        return self
+
     def save_head(self, folder: Path) -> None:
         """Write the head as safetensors beside an encoder: weight [F], bias [1], offset and scale."""
         from safetensors.torch import save_file
@@ -88,7 +134,9 @@ class Predictor(nn.Module):
             {name: value.detach().cpu().contiguous() for name, value in state.items()},
             folder / "model.safetensors",
         )
-        described = {"architecture": "Predictor", "num_features": self.num_features}
+        described: dict[str, Any] = {"architecture": "Predictor", "num_features": self.num_features}
+        if self.unit != (0.0, 1.0):
+            described["unit"] = list(self.unit)
         (folder / "config.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
 
     def load_head(self, folder: Path) -> Predictor:
@@ -96,4 +144,7 @@ class Predictor(nn.Module):
         from safetensors.torch import load_file
 
         self.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+        described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        offset, scale = described.get("unit", (0.0, 1.0))
+        self.unit = (float(offset), float(scale))
         return self

@@ -57,7 +57,13 @@ class RegressionTask:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 norm = "layer" if spec.endswith("layer") else "batch"
-                return TableEncoder(data.columns, mean.tolist(), std.tolist(), norm=norm)
+                return TableEncoder(
+                    data.columns,
+                    mean.tolist(),
+                    std.tolist(),
+                    norm=norm,
+                    encoding=[column.described() for column in data.encoding] or None,
+                )
         if table and not (folder / "config.json").exists():
             raise CounterpointError(
                 f"no model '{spec}' for tables; expected mlp, mlp:layer, or a saved folder"
@@ -68,13 +74,8 @@ class RegressionTask:
                 raise CounterpointError(
                     f"{folder} holds no model for tables; expected a folder written by counterpoint"
                 )
-            if tuple(described["columns"]) != data.columns:
-                missing = sorted(set(described["columns"]) ^ set(data.columns))
-                raise CounterpointError(
-                    f"{folder} learnt from other columns than this data has ({', '.join(missing[:3]) or 'another order'}); give "
-                    "the columns it learnt from, in their order"
-                )
-            encoder: nn.Module = TableEncoder.from_pretrained(folder)
+            _check_encoding(described.get("encoding"), data, folder)
+            encoder: nn.Module = TableEncoder.from_pretrained(folder).reading(data.columns)
         else:
             shape = tuple(data.train.inputs.shape[1:])
             pixels = data.train.inputs.double() / 255
@@ -83,7 +84,9 @@ class RegressionTask:
             options = {"norm": norm_name} if norm_name else {}
             encoder = load_encoder(name, shape, statistics=statistics, seed=seed, **options)  # type: ignore[arg-type]
         head = folder / "head"
-        return Predictor(encoder).load_head(head) if head.is_dir() else encoder
+        return (
+            Predictor(encoder).load_head(head).in_unit(data.offset, data.scale) if head.is_dir() else encoder
+        )
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
         """Write the encoder as an ordinary folder; a head goes to ``head/`` inside."""
@@ -101,6 +104,27 @@ class RegressionTask:
         if split not in ("validation", "test"):
             raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
         return measure(model, data, data.splits()[split])
+
+
+def _check_encoding(stored: list[dict[str, Any]] | None, data: Regression, folder: Path) -> None:
+    """A number means the same to a saved model and to the data: gaps and large numbers were read alike.
+
+    Raises:
+        CounterpointError: the data's gaps were filled with another mean, or its numbers are held in another unit.
+    """
+    own = {column.name: column for column in data.encoding}
+    for described in stored or ():
+        column = own.get(described["name"])
+        if column is None or column.values is not None or "values" in described:
+            continue
+        unit = (column.offset, column.scale) != (described["offset"], described["scale"])
+        filled = column.name in data.filled and column.fill != described["fill"]
+        if unit or filled:
+            what = "holds its numbers in another unit" if unit else "has gaps, filled with its own mean"
+            raise CounterpointError(
+                f"column '{column.name}' of {data.name} {what} than the model in {folder} learnt; read the data as the model does: "
+                f"--data-option columns_of={folder}"
+            )
 
 
 TASK = RegressionTask()

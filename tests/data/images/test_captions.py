@@ -168,7 +168,7 @@ def change(folder, kind):
         ("no caption", r"2 of 40 images have no caption: cat/04.png, dog/07.png; add rows"),
         ("empty", r"row 34 \(dog/07.png\): empty caption; .*captions=none"),
         ("columns", r"columns \['photo', 'words'\], none of them file or file_name.*image=COLUMN"),
-        ("comma", r"row 34: more fields than columns.*double quotes"),
+        ("comma", r"row 33: more fields than columns.*double quotes"),
         (
             "ambiguous",
             r"several images are called '04.png'; give the path below the folder, such as 'cat/04.png'",

@@ -59,7 +59,7 @@ def read_captions(
         CounterpointError: other columns, a caption without its image, an image without a caption, an empty caption.
     """
     rows = read_file(place)
-    columns = sorted({column for row in rows for column in row if column is not None})
+    columns = sorted({column for row in rows for column in row})
     at, said = (
         _column(columns, given, usual, place.name)
         for given, usual in ((file, FILE_COLUMNS), (caption, CAPTION_COLUMNS))
@@ -68,10 +68,6 @@ def read_captions(
     left = _places(list(skipped))
     found: dict[int, list[str]] = {}
     for number, row in enumerate(rows, 2 if place.suffix in (".csv", ".tsv") else 1):
-        if None in row:
-            raise CounterpointError(
-                f"{place.name}, row {number}: more fields than columns; put a caption with a comma in it in double quotes"
-            )
         name = str(PurePosixPath(str(row.get(at) or "").replace("\\", "/")))
         rank = known.get(name, known.get(PurePosixPath(name).name))
         if rank is None:

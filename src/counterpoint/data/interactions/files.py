@@ -1,21 +1,22 @@
-"""Reads who-met-what files: `user item [rating] [time]` as text, CSV, TSV, Parquet or atomic `.inter` files.
+"""Reads who-met-what files: `user item [rating] [time]` as text, CSV, TSV, JSON, Parquet or atomic `.inter` files.
 
-Knows formats, delimiters and column names. Knows nothing of splits, graphs or models.
+Knows which column is what, with names or without. Knows nothing of splits, graphs or models.
 """
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
+from counterpoint.data import tables
+from counterpoint.data.tables import cells
+from counterpoint.data.tables.delimited import SEPARATORS, RaggedRow, read_delimited, separator_of
+from counterpoint.data.tables.encodings import Text, read_text
+from counterpoint.data.tables.read import is_row_numbers
 from counterpoint.errors import CounterpointError, nearest
 
 ROLES = ("user", "item", "rating", "time")
@@ -25,16 +26,17 @@ NAMES = {
     "rating": {"rating", "ratings", "score", "stars", "overall", "weight", "preference", "label"},
     "time": {"time", "timestamp", "ts", "date", "datetime", "unixreviewtime", "unix_time", "created_at"},
 }  # fmt: skip
-MISSING = ["", "nan", "NaN", "NAN", "null", "NULL", "None", "NA", "N/A", "<NA>"]
-DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon", "::": "'::'", " ": "space"}
+CANDIDATES = ("\t", ",", ";", "|", "::", " ")
+"""Separators in the order in which they are tried."""
+TYPED = (".parquet", ".pq", ".json", ".jsonl")
 
 
 @dataclass(frozen=True)
 class Table:
     """Rows as read: ids as strings, rating and time as float64 or None, and one line on how they were understood."""
 
-    users: pa.Array
-    items: pa.Array
+    users: pa.ChunkedArray
+    items: pa.ChunkedArray
     ratings: np.ndarray | None
     times: np.ndarray | None
     understood: str
@@ -43,13 +45,21 @@ class Table:
         return len(self.users)
 
 
-def read_table(path: Path, columns: dict[str, str | None] | None = None, layout: str = "rows") -> Table:
+def read_table(
+    path: Path,
+    columns: dict[str, str | None] | None = None,
+    layout: str = "rows",
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> Table:
     """Read one file.
 
     Args:
-        path: text, CSV, TSV, `.inter` (anything with a delimiter) or Parquet.
+        path: text, CSV, TSV, `.inter` (anything with a separator), JSON, JSON lines or Parquet.
         columns: column names by role (user, item, rating, time) where the usual names do not apply.
         layout: "rows" (one interaction a line) or "lists" (`user item item item ...` a line).
+        delimiter: between the cells of text; None: the one that fits every line.
+        encoding: of text; None: UTF-8, what a byte-order mark says, or else cp1252.
 
     Raises:
         CounterpointError: missing or empty file, ragged rows, a missing column, an empty id, a rating that is no number.
@@ -63,43 +73,44 @@ def read_table(path: Path, columns: dict[str, str | None] | None = None, layout:
             f"layout={layout!r}: expected 'rows' or 'lists'; {nearest(layout, ['rows', 'lists'])}"
         )
     given = {role: name for role, name in (columns or {}).items() if name}
-    if path.suffix in {".parquet", ".pq"}:
-        try:
-            table = pyarrow.parquet.read_table(path)
-        except pa.ArrowInvalid as error:
-            raise CounterpointError(f"{path}: not a readable Parquet file ({error})") from None
-        header, how = True, "Parquet"
+    if path.suffix.lower() in TYPED:
+        table, how = _typed(path, encoding)
+        header = True
     else:
-        text = _text(path)
+        # Much of this field's data was written as Latin-1 before UTF-8 was usual.
+        text = read_text(path, encoding, fallback="cp1252")
         if layout == "lists":
             return _lists(path, text)
-        table, header, how = _delimited(path, text, given)
+        table, header, how = _delimited(path, text, given, delimiter)
+        how += f", {text.note}" if text.note else ""
     if table.num_rows == 0:
         raise CounterpointError(f"{path}: no rows; expected lines of `user item [rating] [time]`")
-    return _typed(path, table, _roles(path, table, header, given), how)
+    return _understood(path, table, _roles(path, table, header, given), how)
 
 
-def _text(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        text = path.read_text(encoding="latin-1")
-    text = text.lstrip("\r\n")
-    if not text.strip():
-        raise CounterpointError(f"{path}: the file is empty; expected lines of `user item [rating] [time]`")
-    return text
+def _typed(path: Path, encoding: str | None) -> tuple[pa.Table, str]:
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return tables.read_parquet(path)[0], "Parquet"
+    found = tables.read_table(path, encoding=encoding)
+    return pa.table({name: found.column(name) for name in found.names}), "JSON"
 
 
-def _lists(path: Path, text: str) -> Table:
+def _lists(path: Path, text: Text) -> Table:
     users, items = [], []
-    for line in text.splitlines():
-        fields = line.split()
-        users += fields[:1] * (len(fields) - 1)
-        items += fields[1:]
+    with text.open() as file:
+        for line in file:  # bytes: a line ends at a line feed, and fields at ASCII blanks
+            fields = line.decode("utf-8").strip("\r\n").replace("\t", " ").split(" ")
+            fields = [field for field in fields if field]
+            users += fields[:1] * (len(fields) - 1)
+            items += fields[1:]
     if not items:
         raise CounterpointError(f"{path}: no line names an item; layout='lists' expects `user item item ...`")
     return Table(
-        pa.array(users), pa.array(items), None, None, f"{len(items):,} pairs from lists of items per user"
+        pa.chunked_array([users]),
+        pa.chunked_array([items]),
+        None,
+        None,
+        f"{len(items):,} pairs from lists of items per user",
     )
 
 
@@ -124,17 +135,26 @@ def _is_number(value: str) -> bool:
     return True
 
 
-def _delimited(path: Path, text: str, given: dict[str, str]) -> tuple[pa.Table, bool, str]:
+def _delimited(
+    path: Path, text: Text, given: dict[str, str], delimiter: str | None
+) -> tuple[pa.Table, bool, str]:
     """Split text into columns; says whether the first line names them."""
-    lines = [line for line in text.split("\n", 20)[:20] if line.strip()]
-    mark = next((mark for mark in DELIMITERS if mark in lines[0].strip()), None)
-    if mark is None:
+    try:
+        found = read_delimited(
+            text, (separator_of(delimiter),) if delimiter else CANDIDATES, one_column=False
+        )
+    except RaggedRow as error:
         raise CounterpointError(
-            f"{path}: the first line is {lines[0][:60]!r}, with no tab, comma, ';', '::' or space in it; "
+            f"{path}: rows of different lengths: line {error.line} has {error.actual} fields, the first has {error.expected} "
+            f"({error.content!r}); expected the same columns on every line (for `user item item item ...` lines pass layout='lists')"
+        ) from None
+    first = [(column[0].as_py() or "").strip() for column in found.cells.columns]
+    if len(first) < 2:
+        raise CounterpointError(
+            f"{path}: the first line is {first[0][:60]!r}, with no tab, comma, ';', '|', '::' or space in it; "
             "expected lines of `user item [rating] [time]`, such as `196 242 3 881250949`"
         )
-    first = [field.strip().strip('"') for field in lines[0].strip().split(None if mark == " " else mark)]
-    second = lines[1].strip().split(None if mark == " " else mark) if len(lines) > 1 else []
+    second = [column[1].as_py() or "" for column in found.cells.columns] if found.cells.num_rows > 1 else []
     header = bool(given) or any(_role(name) for name in first)
     if not header and any(not _is_number(a) and _is_number(b) for a, b in zip(first[2:], second[2:])):
         raise CounterpointError(
@@ -142,34 +162,15 @@ def _delimited(path: Path, text: str, given: dict[str, str]) -> tuple[pa.Table, 
             f"say which is which, for example user={first[0]!r}, item={first[1]!r}"
         )
     names = first if header else [f"column {i + 1}" for i in range(len(first))]
+    table = found.cells.slice(int(header))
+    if header and not names[0] and table.num_rows and is_row_numbers(table.column(0)):
+        table, names = table.select(list(range(1, len(names)))), names[1:]  # the index that pandas writes
     if len(set(names)) < len(names):
         raise CounterpointError(
             f"{path}: the first line names a column twice ({', '.join(names)}); rename one"
         )
-    if mark in {" ", "::"}:
-        text = text.replace("::", "\t") if mark == "::" else re.sub(r"[ \t]+", "\t", text)
-        text = "\n".join(line.strip() for line in text.splitlines())
-    try:
-        table = pyarrow.csv.read_csv(
-            io.BytesIO(text.encode()),
-            read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=int(header)),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter="\t" if mark in {" ", "::"} else mark,
-                quote_char='"' if mark in {",", ";"} else False,
-            ),
-            convert_options=pyarrow.csv.ConvertOptions(
-                # Ids stay text: "007" is not 7, and a column of numbers may still hold a "12a" far below.
-                column_types=dict.fromkeys(names, pa.string()),
-                null_values=MISSING,
-                strings_can_be_null=True,
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        raise CounterpointError(
-            f"{path}: rows of different lengths ({str(error).splitlines()[0]}); expected the same columns on every line "
-            "(for `user item item item ...` lines pass layout='lists')"
-        ) from None
-    return table, header, f"{DELIMITERS[mark]} separated, {'with' if header else 'no'} header"
+    how = f"{SEPARATORS.get(found.separator, repr(found.separator))} separated, {'with' if header else 'no'} header"
+    return table.rename_columns(names), header, how
 
 
 def _roles(path: Path, table: pa.Table, header: bool, given: dict[str, str]) -> dict[str, str]:
@@ -213,59 +214,52 @@ def _looks_like_time(column: pa.ChunkedArray) -> bool:
     return bool(head) and all(_is_number(value) and float(value) > 1e8 for value in head)
 
 
-def _typed(path: Path, table: pa.Table, roles: dict[str, str], how: str) -> Table:
+def _understood(path: Path, table: pa.Table, roles: dict[str, str], how: str) -> Table:
     ids = {role: _ids(path, table, roles[role], role) for role in ("user", "item")}
-    numbers = {
-        role: _numbers(path, table, roles[role], role) if role in roles else None
+    values = {
+        role: _values(path, table, roles[role], role) if role in roles else None
         for role in ("rating", "time")
     }
     named = ", ".join(f"{role} = {roles[role]}" for role in ROLES if role in roles)
     return Table(
         ids["user"],
         ids["item"],
-        numbers["rating"],
-        numbers["time"],
+        values["rating"],
+        values["time"],
         f"{table.num_rows:,} rows ({how}): {named}",
     )
 
 
-def _ids(path: Path, table: pa.Table, column: str, role: str) -> pa.Array:
-    values = table.column(column).combine_chunks()
-    if pa.types.is_floating(values.type):
-        values = pc.if_else(pc.is_nan(values), None, values)
-    if values.null_count:
-        row = pc.index(pc.is_null(values), True).as_py() + 1
+def _ids(path: Path, table: pa.Table, column: str, role: str) -> pa.ChunkedArray:
+    values = table.column(column)
+    missing = cells.gaps(values)
+    if missing.any():
         raise CounterpointError(
-            f"{path}: {values.null_count:,} rows have an empty or NaN {role} (the first is data row {row}); "
+            f"{path}: {int(missing.sum()):,} rows have an empty or NaN {role} (the first is data row {int(missing.argmax()) + 1}); "
             "drop them or fill in the id, then load the file again"
         )
-    if pa.types.is_floating(values.type) and pc.all(pc.equal(values, pc.floor(values))).as_py():
-        values = values.cast(pa.int64())
-    return pc.utf8_trim_whitespace(values.cast(pa.string()))
+    if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
+        raise CounterpointError(
+            f"{path}: the {role} column '{column}' holds {values.type}; expected numbers or text"
+        )
+    return cells.whole(values)[0]
 
 
-def _numbers(path: Path, table: pa.Table, column: str, role: str) -> np.ndarray:
-    values = table.column(column).combine_chunks()
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        try:
-            values = values.cast(pa.float64())
-        except pa.ArrowInvalid as error:
-            if role == "rating":
-                raise CounterpointError(
-                    f"{path}: the rating column '{column}' holds something that is no number ({str(error).split(':')[-1].strip()}); "
-                    "expected numbers such as 4 or 3.5"
-                ) from None
-            try:
-                values = values.cast(pa.timestamp("s"))
-            except pa.ArrowInvalid:
-                raise CounterpointError(
-                    f"{path}: the time column '{column}' is neither a number nor an ISO date "
-                    f"(first value {values[0].as_py()!r}); expected 881250949 or 1997-12-04T15:55:49"
-                ) from None
-    if pa.types.is_temporal(values.type):
-        values = values.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-    found = np.array(values.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
-    bad = ~np.isfinite(found)
+def _values(path: Path, table: pa.Table, column: str, role: str) -> np.ndarray:
+    given = table.column(column)
+    found, missing, wrong = (cells.numbers if role == "rating" else cells.times)(given)
+    if wrong.any():
+        row = int(wrong.argmax())
+        if role == "rating":
+            raise CounterpointError(
+                f"{path}: the rating column '{column}' holds something that is no number ({given[row].as_py()!r} in data row {row + 1}); "
+                "expected numbers such as 4 or 3.5"
+            )
+        raise CounterpointError(
+            f"{path}: the time column '{column}' is neither a number nor an ISO date in data row {row + 1} "
+            f"({given[row].as_py()!r}); expected 881250949 or 1997-12-04T15:55:49+01:00"
+        )
+    bad = missing | ~np.isfinite(found)
     if bad.any():
         raise CounterpointError(
             f"{path}: {int(bad.sum()):,} rows have an empty, NaN or infinite {role} (the first is data row {int(bad.argmax()) + 1}); "

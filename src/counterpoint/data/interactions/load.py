@@ -106,6 +106,8 @@ def load_interactions(
     split_seed: int = 0,
     core: int = 0,
     layout: str = "rows",
+    delimiter: str | None = None,
+    encoding: str | None = None,
 ) -> Interactions:
     """Load, validate and split interactions.
 
@@ -121,6 +123,8 @@ def load_interactions(
         split_seed: of the random split, and of the order of pairs of equal time.
         core: repeatedly drop users and items with fewer pairs than this (0: none).
         layout: "rows", or "lists" for `user item item ...` lines.
+        delimiter: between the cells of text (comma, tab, semicolon, ...), where it is not found by itself.
+        encoding: of text files; without it UTF-8, what a byte-order mark says, or else cp1252.
 
     Raises:
         CounterpointError: says what was given, what was expected, and the call that works.
@@ -139,7 +143,7 @@ def load_interactions(
         )
     columns = {"user": user, "item": item, "rating": rating, "time": time}
     files = _files(spec)
-    tables = {part: read_table(file, columns, layout) for part, file in files.items()}
+    tables = {part: read_table(file, columns, layout, delimiter, encoding) for part, file in files.items()}
     notes = [f"{files[part].name}: {table.understood}" for part, table in tables.items()]
     rows = positives(tables, threshold, notes)
     rows = distinct(rows, notes)

@@ -33,8 +33,8 @@ class Rows:
 
 def positives(tables: dict[str, Table], threshold: float | None, notes: list[str]) -> Rows:
     """One coded table of positive rows."""
-    users = pa.concat_arrays([table.users for table in tables.values()]).dictionary_encode()
-    items = pa.concat_arrays([table.items for table in tables.values()]).dictionary_encode()
+    users = _coded([table.users for table in tables.values()])
+    items = _coded([table.items for table in tables.values()])
     order = {"all": 0, "train": 0, "validation": 1, "test": 2}
     part = np.concatenate([np.full(len(table), order[name], np.int8) for name, table in tables.items()])
     times = [table.times for table in tables.values()]
@@ -71,6 +71,14 @@ def positives(tables: dict[str, Table], threshold: float | None, notes: list[str
             f"threshold={threshold:g}: no rating is that high (they run from {low:g} to {high:g}); use a lower one"
         )
     return rows.keep(kept)
+
+
+def _coded(parts: list[pa.ChunkedArray]) -> pa.DictionaryArray:
+    """Ids of all parts as codes, numbered as they first occur."""
+    every = pa.chunked_array(
+        [chunk.cast(pa.string()) for part in parts for chunk in part.chunks], pa.string()
+    )
+    return every.dictionary_encode().unify_dictionaries().combine_chunks()
 
 
 def distinct(rows: Rows, notes: list[str]) -> Rows:

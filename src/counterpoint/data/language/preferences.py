@@ -94,6 +94,8 @@ def load(
     validation: float = 0.1,
     test: float = 0.1,
     max_characters: int | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
 ) -> PreferenceData:
     """Load preferences.
 
@@ -104,6 +106,8 @@ def load(
         prompt, chosen, rejected: columns, when they do not carry these names.
         validation, test: shares of a single file (by a hash of the prompt, so that rows of a prompt stay together).
         max_characters: leave out longer rows, and say how many; None keeps all.
+        delimiter: between the cells of CSV and TSV (comma, tab, semicolon, ...), where it is not found by itself.
+        encoding: of text files, such as cp1252, where they are neither UTF-8 nor begin with a byte-order mark.
 
     Raises:
         CounterpointError: nothing there, a missing column, an empty answer, an empty split, equal answers everywhere.
@@ -112,7 +116,9 @@ def load(
         return _finish(str(spec), _from_problems(str(spec).removeprefix("paired:")), [], max_characters)
     path = Path(spec)
     columns = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
-    parts, notes = prompted.read(path, lambda row, at: parse(row, columns, path, at), validation, test)
+    parts, notes = prompted.read(
+        path, lambda row, at: parse(row, columns, path, at), validation, test, delimiter, encoding
+    )
     return _finish(path.name, parts, notes, max_characters)
 
 

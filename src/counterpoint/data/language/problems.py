@@ -80,6 +80,8 @@ def load(
     validation: float = 0.1,
     test: float = 0.1,
     max_characters: int | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
 ) -> ProblemData:
     """Load problems.
 
@@ -90,6 +92,8 @@ def load(
         scorer: "exact", "number", or "auto": number when every answer is one.
         validation, test: shares of a single file (by a hash of the prompt, so that duplicates stay on one side).
         max_characters: leave out longer rows, and say how many; None keeps all.
+        delimiter: between the cells of CSV and TSV (comma, tab, semicolon, ...), where it is not found by itself.
+        encoding: of text files, such as cp1252, where they are neither UTF-8 nor begin with a byte-order mark.
 
     Raises:
         CounterpointError: nothing there, a missing column, an empty split, an unknown task or option.
@@ -107,7 +111,9 @@ def load(
         )
     path = Path(spec)
     columns = {"prompt": prompt, "solution": solution, "answer": answer, "hint": hint}
-    parts, notes = prompted.read(path, lambda row, at: _problem(row, columns, path, at), validation, test)
+    parts, notes = prompted.read(
+        path, lambda row, at: _problem(row, columns, path, at), validation, test, delimiter, encoding
+    )
     if scorer == "auto":
         answers = [row.answer for rows in parts.values() for row in rows if row.answer]
         numbers = bool(answers) and all(number(final_answer(each)) is not None for each in answers)

@@ -58,9 +58,16 @@ class Rows(Generic[T]):
 
 
 def read(
-    path: Path, parse: Callable[[dict[str, Any], int], T], validation: float, test: float
+    path: Path,
+    parse: Callable[[dict[str, Any], int], T],
+    validation: float,
+    test: float,
+    delimiter: str | None = None,
+    encoding: str | None = None,
 ) -> tuple[dict[str, list[T]], list[str]]:
     """Read the splits of a file or folder, ``parse(row, number from 1)`` each row, and cut what is missing from train.
+
+    ``delimiter`` and ``encoding`` are of the files, as in ``data.tables.read_table``.
 
     Returns:
         Rows by split, and what was done, for the person.
@@ -68,20 +75,21 @@ def read(
     Raises:
         CounterpointError: nothing there, no train split, too few rows, shares that leave nothing for training.
     """
-    parts = {
-        name: [parse(row, at) for at, row in enumerate(rows, 1)]
-        for name, rows in tables.read_splits(path).items()
-    }
+    parts: dict[str, list[T]] = {}
+    notes: list[str] = []
+    for name, found in tables.read_splits(path, delimiter, encoding).items():
+        rows = (row for table in found for row in table.rows())
+        parts[name] = [parse(row, at) for at, row in enumerate(rows, 1)]
+        notes += [note for table in found for note in (*table.notes, *table.gap_notes())]
     if "all" in parts:
-        note = (
+        notes.append(
             f"one file: {validation:.0%} went to validation and {test:.0%} to test, by a hash of the prompt"
         )
-        return _split(parts["all"], validation, test, path), [note]
+        return _split(parts["all"], validation, test, path), notes
     if "train" not in parts:
         raise CounterpointError(
             f"{path} holds {', '.join(parts)} but no train split; name one file train.jsonl"
         )
-    notes = []
     for name, share in (("validation", validation), ("test", test)):
         if name not in parts:
             cut = _split(parts["train"], share, 0.0, path)

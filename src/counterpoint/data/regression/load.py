@@ -7,6 +7,7 @@ C channels of H by W pixels.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,11 @@ from torch import Tensor
 
 from counterpoint.data import tables
 from counterpoint.data.images import files as image_files
+from counterpoint.data.regression.columns import Column, encode, encode_as, numeric, scaling
+from counterpoint.data.tables.read import INDEX_NAMES, is_count
 from counterpoint.errors import CounterpointError, nearest
 
 TARGETS = ("target", "y", "value", "label", "score", "age")
-MOST_VALUES = 50
-"""A column of text with more values than this is a name or a sentence, not a category."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class Regression:
-    """Three splits and what was understood about them; ``columns`` names a table's columns and is empty for images."""
+    """Three splits and what was understood about them.
+
+    Attributes:
+        columns: names of a table's encoded columns; empty for images.
+        encoding: how the file's columns became these, where it was a file; a model that learns from them stores it.
+        filled: names of the columns with gaps that were filled.
+        offset, scale: targets are held as (target - offset) / scale, where float32 could not hold them otherwise.
+    """
 
     train: Rows
     validation: Rows
@@ -49,6 +57,10 @@ class Regression:
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     name: str = "regression"
+    encoding: tuple[Column, ...] = ()
+    filled: tuple[str, ...] = ()
+    offset: float = 0.0
+    scale: float = 1.0
 
     def splits(self) -> dict[str, Rows]:
         """Return the three splits by name."""
@@ -61,6 +73,8 @@ class Regression:
             digest.update(f"{name}{tuple(part.inputs.shape)}{part.inputs.dtype}{self.columns}".encode())
             digest.update(part.inputs.numpy().tobytes())
             digest.update(part.targets.numpy().tobytes())
+        if (self.offset, self.scale) != (0.0, 1.0):
+            digest.update(repr((self.offset, self.scale)).encode())
         return digest.hexdigest()
 
     def describe(self) -> list[str]:
@@ -68,11 +82,16 @@ class Regression:
         counts = ", ".join(f"{len(part)} {name}" for name, part in self.splits().items())
         shape = tuple(self.train.inputs.shape[1:])
         what = f"{shape[0]} columns" if self.columns else "x".join(map(str, shape[1:])) + " pixels"
-        y = self.train.targets
+        y = self.train.targets.double() * self.scale + self.offset
         lines = [
             f"{self.name}: {counts}; {what}",
             f"targets from {y.min():g} to {y.max():g}, mean {y.mean():.4g}, deviation {y.std():.4g}, {len(y.unique())} values",
         ]
+        if (self.offset, self.scale) != (0.0, 1.0):
+            lines.append(
+                f"targets are too large for float32: methods see (target - {self.offset:g}) / {self.scale:g}, figures are in the "
+                "targets' own units"
+            )
         seen = {_key(row) for row in self.train.inputs}
         shared = [sum(_key(row) in seen for row in part.inputs) for part in (self.validation, self.test)]
         if any(shared):
@@ -88,7 +107,11 @@ def load_regression(
     target: str | None = None,
     images: bool = False,
     leave_out: str = "",
+    names: str = "",
     missing: str = "error",
+    columns_of: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
     size: int | None = None,
     limit: int | None = None,
     validation: float = 0.15,
@@ -103,7 +126,11 @@ def load_regression(
         target: the targets' column, when it is none of target, y, value, label, score, age.
         images: the inputs are images.
         leave_out: columns that are no inputs, comma-separated (row numbers, names).
+        names: columns whose cells are names even where they look like numbers, comma-separated (postcodes).
         missing: "error", or "mean" to fill gaps in numeric columns with the training mean.
+        columns_of: folder of a saved model: columns are encoded, and gaps filled, as that model learnt them.
+        delimiter: between the cells of CSV and TSV (comma, tab, semicolon, ...), where it is not found by itself.
+        encoding: of text files, such as cp1252, where they are neither UTF-8 nor begin with a byte-order mark.
         size: side in pixels to bring images to.
         limit: at most that many training rows.
         validation, test: shares to cut at random when the files name no such split.
@@ -115,21 +142,40 @@ def load_regression(
     spec = str(spec)
     if images:
         inputs, targets, split, notes = _pictures(spec, target, size)
-        columns: tuple[str, ...] = ()
+        return build(inputs, targets, split, (), Path(spec).name, notes, limit, validation, test, seed)
+    if missing not in ("error", "mean"):
+        raise CounterpointError(f"missing='{missing}'; {nearest(missing, ['error', 'mean'])}")
+    parts = tables.read_splits(Path(spec), delimiter, encoding)
+    every = [table for part in parts.values() for table in part]
+    lengths = [sum(map(len, part)) for part in parts.values()]
+    split = np.repeat(["train" if name == "all" else name for name in parts], lengths)
+    notes = [note for table in every for note in table.notes]
+    known = list(dict.fromkeys(name for table in every for name in table.names))
+    column = _target(known, target, spec)
+    targets = _targets(every, column, spec)
+    left_out, as_names = _named(leave_out, known, spec), _named(names, known, spec)
+    if columns_of is not None:
+        found = encode_as(every, _stored(columns_of), spec)
     else:
-        rows = [(name, row) for name, part in tables.read_splits(Path(spec)).items() for row in part]
-        split = np.array([{"all": "train"}.get(name, name) for name, _ in rows])
-        table = [row for _, row in rows]
-        column = _target(table, target, spec)
-        targets = np.array(
-            [
-                _number(row.get(column), f"{spec}, row {n}: the target '{column}'")
-                for n, row in enumerate(table, 1)
-            ]
+        used = [name for name in known if name not in left_out | {column}]
+        found = encode(
+            every, _inputs(every, used, as_names, notes), spec, missing, split == "train", as_names
         )
-        left_out = {name.strip() for name in leave_out.split(",") if name.strip()}
-        inputs, columns, notes = _columns(table, left_out | {column}, spec, missing, split == "train")
-    return build(inputs, targets, split, columns, Path(spec).name, notes, limit, validation, test, seed)
+    notes += found.notes
+    return build(
+        found.inputs,
+        targets,
+        split,
+        found.names,
+        Path(spec).name,
+        notes,
+        limit,
+        validation,
+        test,
+        seed,
+        found.encoding,
+        found.filled,
+    )
 
 
 def build(
@@ -143,6 +189,8 @@ def build(
     validation: float = 0.15,
     test: float = 0.2,
     seed: int = 0,
+    encoding: tuple[Column, ...] = (),
+    filled: tuple[str, ...] = (),
 ) -> Regression:
     """Check arrays, cut the splits that ``split`` [N] does not name, and put the data together.
 
@@ -172,12 +220,24 @@ def build(
             f"{name}: all {len(parts['train'])} training targets are the same; there is nothing to learn"
         )
     tensor = torch.from_numpy(np.ascontiguousarray(inputs))
+    offset, scale = scaling(targets[parts["train"]]) if targets.dtype == np.float64 else (0.0, 1.0)
+    if (offset, scale) != (0.0, 1.0):
+        targets = (targets - offset) / scale
     y = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.float32))
     rows = {
         part: Rows(tensor[torch.from_numpy(index)], y[torch.from_numpy(index)])
         for part, index in parts.items()
     }
-    return Regression(**rows, columns=columns, notes=tuple(notes), name=name)
+    return Regression(
+        **rows,
+        columns=columns,
+        notes=tuple(notes),
+        name=name,
+        encoding=encoding,
+        filled=filled,
+        offset=offset,
+        scale=scale,
+    )
 
 
 def _pictures(
@@ -198,8 +258,7 @@ def _pictures(
     return pixels, targets, np.array([name or "train" for name in found.splits]), notes
 
 
-def _target(table: list[tables.Row], wanted: str | None, spec: str) -> str:
-    known = list(table[0])
+def _target(known: list[str], wanted: str | None, spec: str) -> str:
     if wanted is not None:
         if wanted not in known:
             raise CounterpointError(f"{spec} has no column '{wanted}'; {nearest(wanted, known)}")
@@ -212,6 +271,66 @@ def _target(table: list[tables.Row], wanted: str | None, spec: str) -> str:
     return found[0]
 
 
+def _targets(every: list[tables.Table], column: str, spec: str) -> np.ndarray:
+    """[N] float64.
+
+    Raises:
+        CounterpointError: a target that is no finite number.
+    """
+    values, gap, wrong, _ = numeric(every, column)
+    bad = gap | wrong | ~np.isfinite(values)
+    if bad.any():
+        row = int(np.argmax(bad))
+        given = [
+            value
+            for table in every
+            for value in (table.values(column) if column in table.names else [None] * len(table))
+        ]
+        raise CounterpointError(
+            f"{spec}, row {row + 1}: the target '{column}' is {given[row]!r}; expected a finite number: mend or remove the row"
+            + (f" ({int(bad.sum())} rows are like this)" if bad.sum() > 1 else "")
+        )
+    return values
+
+
+def _named(given: str, known: list[str], spec: str) -> set[str]:
+    wanted = {name.strip() for name in given.split(",") if name.strip()}
+    unknown = wanted - set(known)
+    if unknown:
+        raise CounterpointError(f"{spec} has no column '{min(unknown)}'; {nearest(min(unknown), known)}")
+    return wanted
+
+
+def _inputs(every: list[tables.Table], used: list[str], as_names: set[str], notes: list[str]) -> list[str]:
+    """Columns that are inputs: an index is none; a column that counts the rows may be one, and is named."""
+    index = {name for table in every for name in table.index}
+    found = []
+    for name in used:
+        counts = name not in as_names and all(
+            name in table.names and len(table) > 2 and is_count(table.column(name)) for table in every
+        )
+        if name in index or (counts and INDEX_NAMES.fullmatch(name)):
+            notes.append(f"column '{name}' is an index: left out")
+            continue
+        if counts:
+            notes.append(
+                f"column '{name}' counts the rows; if that is all it does, leave it out with leave_out={name}"
+            )
+        found.append(name)
+    return found
+
+
+def _stored(folder: str) -> tuple[Column, ...]:
+    """The encoding that a saved model learnt from."""
+    try:
+        described = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))["encoding"]
+        return tuple(Column.of(one) for one in described)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CounterpointError(
+            f"columns_of={folder}: no model whose columns are stored; expected a folder that a run on a table wrote (.../model)"
+        ) from None
+
+
 def _number(given: Any, what: str) -> float:
     try:
         value = float(given)
@@ -220,60 +339,6 @@ def _number(given: Any, what: str) -> float:
     if not math.isfinite(value):
         raise CounterpointError(f"{what} is {given!r}; expected a finite number: mend or remove the row")
     return value
-
-
-def _columns(
-    table: list[tables.Row], out: set[str], spec: str, missing: str, train: np.ndarray
-) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
-    """[N, F] float32, the columns' names, and notes."""
-    if missing not in ("error", "mean"):
-        raise CounterpointError(f"missing='{missing}'; {nearest(missing, ['error', 'mean'])}")
-    names = list(dict.fromkeys(name for row in table for name in row))
-    unknown = out - set(names)
-    if unknown:
-        raise CounterpointError(f"{spec} has no column '{min(unknown)}'; {nearest(min(unknown), names)}")
-    made: dict[str, np.ndarray] = {}
-    notes = []
-    for name in (name for name in names if name not in out):
-        cells = [row.get(name) for row in table]
-        gaps = np.array([cell is None or cell == "" or cell != cell for cell in cells])
-        numbers = _numbers(cells, gaps)
-        if numbers is None:
-            values = sorted({str(cell) for cell, gap in zip(cells, gaps, strict=True) if not gap})
-            if len(values) > MOST_VALUES:
-                raise CounterpointError(
-                    f"{spec}: column '{name}' holds {len(values)} different texts; leave it out with leave_out={name}, or turn "
-                    "it into numbers"
-                )
-            made |= {f"{name}={value}": np.array([str(cell) == value for cell in cells]) for value in values}
-            continue
-        if gaps.any():
-            if missing == "error":
-                raise CounterpointError(
-                    f"{spec}: column '{name}' lacks {int(gaps.sum())} values, the first in row {int(np.argmax(gaps)) + 1}; fill "
-                    "them, or with missing=mean"
-                )
-            if gaps[train].all():
-                raise CounterpointError(
-                    f"{spec}: column '{name}' is empty in training; leave it out with leave_out={name}"
-                )
-            numbers[gaps] = numbers[train & ~gaps].mean()
-            notes.append(f"column '{name}': {int(gaps.sum())} gaps filled with the training mean")
-        made[name] = numbers
-    if not made:
-        raise CounterpointError(
-            f"{spec}: no columns are left to predict from; expected at least one besides the target"
-        )
-    return np.stack(list(made.values()), 1).astype(np.float32), tuple(made), notes
-
-
-def _numbers(cells: list[Any], gaps: np.ndarray) -> np.ndarray | None:
-    """A numeric column with NaN in its gaps; None when some cell is text."""
-    try:
-        found = np.array([math.nan if gap else float(cell) for cell, gap in zip(cells, gaps, strict=True)])
-    except (TypeError, ValueError):
-        return None
-    return None if np.isinf(found).any() else found
 
 
 def _key(row: Tensor) -> bytes:

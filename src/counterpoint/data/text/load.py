@@ -142,6 +142,8 @@ def load_texts(
     label: str | None = None,
     separator: str | None = None,
     empty: str = "error",
+    delimiter: str | None = None,
+    encoding: str | None = None,
     labelled: float = 1.0,
     mislabelled: float = 0.0,
     words: int | None = None,
@@ -158,6 +160,8 @@ def load_texts(
         text, label: columns, when they have no usual name (text, label); ``label="none"`` reads texts alone.
         separator: between the labels of one cell, such as ";": makes the data multi-label, as lists of labels do.
         empty: "error", or "skip" to leave out rows without text.
+        delimiter: between the cells of CSV and TSV (comma, tab, semicolon, ...), where it is not found by itself.
+        encoding: of text files, such as cp1252, where they are neither UTF-8 nor begin with a byte-order mark.
         labelled: which share of the labelled training texts keeps its labels, or, from 2 on, how many; the others are
             read as text only. Drawn with ``seed``, in the classes' proportions.
         mislabelled: which share of the labels that training sees is replaced by another class, to study wrong labels.
@@ -172,7 +176,7 @@ def load_texts(
         CounterpointError: with what was found, what was expected and the call that works.
     """
     path = Path(spec)
-    found = text_rows.read(path, text, label, separator, empty)
+    found = text_rows.read(path, text, label, separator, empty, delimiter, encoding)
     return build(
         found.rows, found.several, path.name, found.notes,
         labelled=labelled, mislabelled=mislabelled, words=words, limit=limit,
@@ -181,7 +185,7 @@ def load_texts(
 
 
 def build(
-    rows: Sequence[text_rows.Row],
+    rows: Sequence[text_rows.Row] | text_rows.Columns,
     several: bool,
     name: str,
     notes: Sequence[str] = (),
@@ -197,6 +201,7 @@ def build(
 ) -> Texts:
     """Encode labels, cut the splits that the rows do not name, and put the data together; options as in ``load_texts``."""
     notes = list(notes)
+    rows = text_rows.Columns.of(rows)
     if len(rows) < 20:
         raise CounterpointError(
             f"{name}: {len(rows)} texts; expected at least 20 (hundreds to learn anything)"
@@ -208,21 +213,26 @@ def build(
     if words is not None:
         if words < 1:
             raise CounterpointError(f"words={words}; expected at least 1 word of each text")
-        rows = [replace(row, text=" ".join(row.text.split()[:words])) for row in rows]
+        rows = replace(rows, texts=[" ".join(text.split()[:words]) for text in rows.texts])
     classes = _classes(rows, name)
-    several = several or any(len(row.labels) > 1 for row in rows)
+    several = several or any(len(labels) > 1 for labels in rows.labels)
     place = {label: number for number, label in enumerate(classes)}
+    first = np.array([place[labels[0]] if labels else -1 for labels in rows.labels])
     targets = torch.zeros(len(rows), len(classes), dtype=torch.bool)
-    for number, row in enumerate(rows):
-        targets[number, [place[label] for label in row.labels]] = True
-    first = np.array([place[row.labels[0]] if row.labels else -1 for row in rows])
-    parts = split_rows(rows, first, validation, test, seed, name, notes, split_seeds(untested))
+    counts = np.array([len(labels) for labels in rows.labels])
+    every = np.fromiter(
+        (place[label] for labels in rows.labels for label in labels), np.int64, int(counts.sum())
+    )
+    targets[torch.from_numpy(np.repeat(np.arange(len(rows)), counts)), torch.from_numpy(every)] = True
+    parts = split_rows(
+        rows.texts, rows.splits, first, validation, test, seed, name, notes, split_seeds(untested)
+    )
     if limit is not None:
         if limit < 2:
             raise CounterpointError(f"limit={limit}; expected at least 2 training texts")
         parts["train"] = np.sort(proportional(first, parts["train"], seed)[:limit])
     lines = {
-        part: Lines(tuple(rows[i].text for i in index.tolist()), targets[index], targets[index].any(1))
+        part: Lines(tuple(rows.texts[i] for i in index.tolist()), targets[index], targets[index].any(1))
         for part, index in parts.items()
     }
     if several:  # in multi-label data a list without labels is an answer; it cannot be told from "not labelled" in a table
@@ -256,8 +266,8 @@ def readable(name: str) -> str:
     return re.sub(r"[\W_]+", " ", name).strip() or name
 
 
-def _classes(rows: Sequence[text_rows.Row], name: str) -> tuple[str, ...]:
-    found = {label for row in rows for label in row.labels}
+def _classes(rows: text_rows.Columns, name: str) -> tuple[str, ...]:
+    found = {label for labels in set(rows.labels) for label in labels}
     if len(found) == 1:
         raise CounterpointError(
             f"{name}: every labelled text is of the class '{found.pop()}'; expected at least two classes, or label=none for texts "

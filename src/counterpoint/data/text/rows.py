@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from counterpoint.data import tables
+from counterpoint.data.tables import cells
+from counterpoint.data.tables.encodings import read_text
 from counterpoint.errors import CounterpointError, nearest
 
 TEXT_COLUMNS = ("text", "sentence", "content", "document", "body")
@@ -25,10 +31,37 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Columns:
+    """Many texts, a list a column: what ``Row`` says of one."""
+
+    texts: list[str]
+    labels: list[tuple[str, ...]]
+    splits: list[str | None]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row] | Columns) -> Columns:
+        """Rows as columns."""
+        if isinstance(rows, Columns):
+            return rows
+        return cls([row.text for row in rows], [row.labels for row in rows], [row.split for row in rows])
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def select(self, rows: Sequence[int]) -> Columns:
+        """Only these rows."""
+        return Columns(
+            [self.texts[row] for row in rows],
+            [self.labels[row] for row in rows],
+            [self.splits[row] for row in rows],
+        )
+
+
+@dataclass(frozen=True)
 class Found:
     """Rows, whether labels came as lists (several a text), and what to tell about the reading."""
 
-    rows: list[Row]
+    rows: Columns
     several: bool
     notes: list[str]
 
@@ -39,6 +72,8 @@ def read(
     label: str | None = None,
     separator: str | None = None,
     empty: str = "error",
+    delimiter: str | None = None,
+    encoding: str | None = None,
 ) -> Found:
     """Read a table, a folder with one per split, or a folder ``label/*.txt`` (also ``split/label/*.txt``).
 
@@ -46,6 +81,7 @@ def read(
         text, label: the columns, when they have none of the usual names; ``label="none"`` reads texts alone.
         separator: what stands between the labels of one cell, such as ";"; None: a cell is one label, a list several.
         empty: "error", or "skip" to leave out rows without text.
+        delimiter, encoding: of the files, as in ``data.tables.read_table``.
 
     Raises:
         CounterpointError: with the row, what it holds and what was expected.
@@ -55,73 +91,142 @@ def read(
     if (
         path.is_dir()
         and any(path.rglob("*.txt"))
-        and not any(p.suffix in tables.SUFFIXES for p in path.rglob("*"))
+        and not any(p.suffix.lower() in tables.SUFFIXES for p in path.rglob("*"))
     ):
-        found: tuple[list[Row], bool, list[str]] = (_folder(path), False, [])
+        rows, several, notes, where = _folder(path, encoding)
     else:
-        found = _tables(path, text, label, separator)
-    rows, several, notes = found
-    bare = [row.where for row in rows if not row.text.strip()]
+        rows, several, notes, where = _tables(path, text, label, separator, delimiter, encoding)
+    bare = [number for number, content in enumerate(rows.texts) if not content]
     if bare:
         if empty != "skip":
             raise CounterpointError(
-                f"{path}: {len(bare)} rows have no text, the first is {bare[0]}; fill or remove them, or leave them out with empty=skip"
+                f"{path}: {len(bare)} rows have no text, the first is {where(bare[0])}; fill or remove them, or leave them out with "
+                "empty=skip"
             )
         notes.append(f"{len(bare)} rows without text left out")
-        rows = [row for row in rows if row.text.strip()]
+        rows = rows.select([number for number, content in enumerate(rows.texts) if content])
     return Found(rows, several, notes)
 
 
-def _folder(path: Path) -> list[Row]:
-    rows = []
+def _folder(path: Path, encoding: str | None) -> tuple[Columns, bool, list[str], Callable[[int], str]]:
+    rows: list[Row] = []
+    notes: list[str] = []
     for file in sorted(path.rglob("*.txt")):
         parts = file.relative_to(path).parts[:-1]
-        split = tables.SPLITS.get(parts[0].lower()) if parts else None
+        split = tables.split_of(parts[0]) if parts else None
         inner = parts[1:] if split else parts
         if len(inner) > 1:
             raise CounterpointError(
                 f"{file} lies {len(parts)} folders deep; expected LABEL/*.txt, or SPLIT/LABEL/*.txt with train, validation, test"
             )
-        try:
-            content = file.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise CounterpointError(
-                f"{file}: byte {error.start} is no UTF-8; save the file as UTF-8 (iconv -f ENCODING -t UTF-8)"
-            ) from None
-        rows.append(Row(content.strip(), inner, split, str(file.relative_to(path))))
-    return rows
+        content = read_text(file, encoding)
+        if content.note and len(notes) < 3:
+            notes.append(f"{file.relative_to(path)}: {content.note}")
+        # Line ends as Python's own text files have them.
+        clean = b"".join(content.blocks()).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n").strip()
+        rows.append(Row(clean, inner, split, str(file.relative_to(path))))
+    return Columns.of(rows), False, notes, lambda number: rows[number].where
 
 
 def _tables(
-    path: Path, text: str | None, label: str | None, separator: str | None
-) -> tuple[list[Row], bool, list[str]]:
-    try:
-        splits = tables.read_splits(path)
-    except UnicodeDecodeError as error:
-        raise CounterpointError(f"{path}: byte {error.start} is no UTF-8; save the file as UTF-8") from None
-    columns = list(
-        dict.fromkeys(name for part in splits.values() for row in part[:100] for name in row if name)
-    )
+    path: Path,
+    text: str | None,
+    label: str | None,
+    separator: str | None,
+    delimiter: str | None,
+    encoding: str | None,
+) -> tuple[Columns, bool, list[str], Callable[[int], str]]:
+    splits = tables.read_splits(path, delimiter, encoding)
+    columns = list(dict.fromkeys(name for part in splits.values() for table in part for name in table.names))
     text_column = _column(path, columns, text, TEXT_COLUMNS, "text")
     assert text_column is not None
     label_column = None if label == "none" else _column(path, columns, label, LABEL_COLUMNS, "label")
-    rows, several = [], separator is not None
-    for split, part in splits.items():
-        for number, row in enumerate(part, 1):
-            where = f"row {number}" if split == "all" else f"{split}, row {number}"
-            given = row.get(text_column)
-            if given is not None and not isinstance(given, str):
-                raise CounterpointError(
-                    f"{path}, {where}: the text in column '{text_column}' is {given!r} ({type(given).__name__}); expected text in "
-                    "quotation marks: is this the right column? Name it with text=COLUMN"
-                )
-            labels, listed = _labels(
-                row.get(label_column) if label_column else None, separator, f"{path}, {where}"
+    rows, several = Columns([], [], []), separator is not None
+    notes: list[str] = []
+    starts: list[tuple[int, str]] = []
+    for split in list(splits):
+        part = splits.pop(split)  # the files' columns are dropped one after the other
+        before = 0
+        prefix = "" if split == "all" else f"{split}, "
+        for table in part:
+            starts.append((len(rows) - before, prefix))
+            where = _where(starts, path)
+            rows.texts.extend(_texts(table, text_column, notes, lambda number: where(len(rows) + number)))  # noqa: B023
+            at = len(rows.labels)
+            labels, listed = _label_cells(
+                table,
+                label_column,
+                separator,
+                notes,
+                lambda number: where(at + number),  # noqa: B023
             )
+            rows.labels.extend(labels)
             several |= listed
-            rows.append(Row((given or "").strip(), labels, None if split == "all" else split, where))
-    notes = [] if label_column else ["no column of labels: texts are read without"]
-    return rows, several, notes
+            rows.splits.extend([None if split == "all" else split] * len(table))
+            before += len(table)
+            notes.extend(table.notes)
+    if not label_column:
+        notes.append("no column of labels: texts are read without")
+    return rows, several, notes, _where(starts, None)
+
+
+def _where(starts: list[tuple[int, str]], path: Path | None) -> Callable[[int], str]:
+    """Says of a row's number, over all files, which row of which split it is."""
+    own = list(starts)
+
+    def where(number: int) -> str:
+        start, prefix = next((start, prefix) for start, prefix in reversed(own) if start <= number)
+        return (f"{path}, " if path else "") + f"{prefix}row {number - start + 1}"
+
+    return where
+
+
+def _texts(table: tables.Table, column: str, notes: list[str], where: Callable[[int], str]) -> list[str]:
+    """The stripped texts of a column, empty where there is none."""
+    if column not in table.names:
+        return [""] * len(table)
+    found = table.values(column)
+    odd = next((n for n, value in enumerate(found) if value is not None and not isinstance(value, str)), None)
+    if odd is not None:
+        raise CounterpointError(
+            f"{where(odd)}: the text in column '{column}' is {found[odd]!r} ({type(found[odd]).__name__}); expected text in "
+            "quotation marks: is this the right column? Name it with text=COLUMN"
+        )
+    missing = table.gaps(column) if table.delimited else None
+    if missing is not None and missing.any():
+        note = table.gap_note(column, missing, "they are read as empty texts")
+        notes.extend([note] if note else [])
+        return ["" if gap else value.strip() for gap, value in zip(missing.tolist(), found, strict=True)]
+    return [(value or "").strip() for value in found]
+
+
+def _label_cells(
+    table: tables.Table,
+    column: str | None,
+    separator: str | None,
+    notes: list[str],
+    where: Callable[[int], str],
+) -> tuple[list[tuple[str, ...]], bool]:
+    """Each row's labels, and whether they came as lists."""
+    if column is None or column not in table.names:
+        return [()] * len(table), False
+    if isinstance(table.data, list) or pa.types.is_nested(table.data.column(column).type):
+        found = [_labels(value, separator, n, where) for n, value in enumerate(table.values(column))]
+        return [labels for labels, _ in found], any(listed for _, listed in found)
+    cells_ = table.data.column(column)
+    if table.delimited:
+        cells_, dotted = cells.whole(cells_)
+        if dotted:
+            notes.append(f"column '{column}': whole numbers written like 3.0 are read as 3")
+        missing = cells.gaps(cells_, cells.class_gaps(cells_))
+        note = table.gap_note(column, missing, "these texts have no label")
+        notes.extend([note] if note else [])
+        cells_ = pc.if_else(pa.array(missing), pa.scalar(None, cells_.type), cells_)
+    codes, values = cells.coded(cells_)
+    first = {int(code): int(n) for code, n in zip(*np.unique(codes, return_index=True), strict=True)}
+    of = [_labels(value, separator, first.get(code, 0), where)[0] for code, value in enumerate(values)]
+    of.append(())
+    return [of[code] for code in codes.tolist()], False
 
 
 def _column(
@@ -140,20 +245,22 @@ def _column(
     )
 
 
-def _labels(given: Any, separator: str | None, where: str) -> tuple[tuple[str, ...], bool]:
+def _labels(
+    given: Any, separator: str | None, number: int, where: Callable[[int], str]
+) -> tuple[tuple[str, ...], bool]:
     """A cell's labels, and whether they came as a list."""
     if isinstance(given, list | tuple):
-        return tuple(dict.fromkeys(_name(one, where) for one in given)), True
+        return tuple(dict.fromkeys(_name(one, number, where) for one in given)), True
     if given is None or given == "" or given != given:
         return (), False
     if separator and isinstance(given, str):
         parts = [part.strip() for part in given.split(separator)]
         return tuple(dict.fromkeys(part for part in parts if part)), False
-    name = _name(given, where)
+    name = _name(given, number, where)
     return ((name,) if name else ()), False
 
 
-def _name(given: Any, where: str) -> str:
+def _name(given: Any, number: int, where: Callable[[int], str]) -> str:
     if isinstance(given, bool):
         return str(given).lower()
     if isinstance(given, float) and given.is_integer():
@@ -161,5 +268,5 @@ def _name(given: Any, where: str) -> str:
     if isinstance(given, str | int):
         return str(given).strip()
     raise CounterpointError(
-        f"{where}: the label is {given!r} ({type(given).__name__}); expected a name, a whole number, or a list of names"
+        f"{where(number)}: the label is {given!r} ({type(given).__name__}); expected a name, a whole number, or a list of names"
     )

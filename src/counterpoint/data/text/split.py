@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from counterpoint.data.nested import cut
-from counterpoint.data.text import rows as text_rows
 from counterpoint.errors import CounterpointError
 
 SPLITS = ("train", "validation", "test")
 
 
 def split_rows(
-    rows: Sequence[text_rows.Row],
+    texts: Sequence[str],
+    splits: Sequence[str | None],
     first: np.ndarray,
     validation: float,
     test: float,
@@ -27,6 +27,7 @@ def split_rows(
     """Row numbers of train, validation and test: as the rows name them, what is missing cut from the training rows.
 
     Args:
+        texts, splits: of the rows; a split that none names is None.
         first: [N] each row's first class, -1 without a label; what is cut keeps the classes' proportions.
         notes: gets a line when something was cut.
         untested: seeds of other splits; what they put into validation is not tested here.
@@ -34,7 +35,7 @@ def split_rows(
     Raises:
         CounterpointError: an unknown split, no training rows, too few rows to cut from.
     """
-    named = np.array([row.split or "train" for row in rows])
+    named = np.array([split or "train" for split in splits])
     strange = set(named) - set(SPLITS)
     if strange:
         raise CounterpointError(
@@ -52,22 +53,23 @@ def split_rows(
         return parts
     notes.append(f"{' and '.join(shares)} cut from the training texts (stratified, seed {seed})")
     pool = parts["train"]
-    leader: dict[bytes, int] = {}
-    owner = np.array([leader.setdefault(text_key(rows[i].text), i) for i in pool.tolist()])
-    side = dict.fromkeys(np.unique(owner).tolist(), "train")
+    owner = pool[_first_copies([texts[i] for i in pool.tolist()])]
+    leaders = np.unique(owner)
+    side = np.full(len(texts), "train", dtype="<U10")
     reserved = {
         row
         for other in untested
-        for row in split_rows(rows, first, validation, test, other, name, [])["validation"].tolist()
+        for row in split_rows(texts, splits, first, validation, test, other, name, [])["validation"].tolist()
     }
     random = np.random.default_rng(seed)
-    for label in np.unique(first[list(side)]):
-        own = random.permutation([i for i in side if first[i] == label])
+    for label in np.unique(first[leaders]):
+        own = random.permutation(leaders[first[leaders] == label])
         # Texts without a label are of no use to the evaluation, unless nothing has one.
         useful = label >= 0 or (first < 0).all()
         counts = {part: round(share * len(own)) if useful else 0 for part, share in shares.items()}
-        side |= cut(own.tolist(), counts, reserved)
-    where = np.array([side[i] for i in owner.tolist()])
+        for row, part in cut(own.tolist(), counts, reserved).items():
+            side[row] = part
+    where = side[owner]
     parts |= {part: pool[where == part] for part in ("train", *shares)}
     for part, index in parts.items():
         if not len(index):
@@ -75,6 +77,17 @@ def split_rows(
                 f"{name}: too few labelled texts to cut a {part} split; give more, or a {part} file"
             )
     return parts
+
+
+def _first_copies(texts: Sequence[str]) -> np.ndarray:
+    """[N] for each text the number of the first one that is its copy."""
+    keys = np.frombuffer(b"".join(map(text_key, texts)), np.dtype([("a", "<u8"), ("b", "<u4")]))
+    order = np.lexsort((keys["b"], keys["a"]))  # stable: of copies, the first comes first
+    ordered = keys[order]
+    new = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    found = np.empty(len(keys), np.int64)
+    found[order] = order[new][np.cumsum(new) - 1]
+    return found
 
 
 def proportional(labels: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:

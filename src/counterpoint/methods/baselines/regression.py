@@ -49,7 +49,9 @@ class PlainRegression(Method[nn.Module, Regression]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
             start = (
-                model if isinstance(model, Predictor) else Predictor(model, float(y.mean()), float(y.std()))
+                model
+                if isinstance(model, Predictor)
+                else Predictor(model, float(y.mean()), float(y.std()), (data.offset, data.scale))
             )
         # A model that was just opened or measured is in evaluation mode, in which batch normalisation would not train.
         net = run.state(model=start.train())

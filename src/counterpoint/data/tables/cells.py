@@ -1,0 +1,255 @@
+"""What cells mean: gaps and the words for them, numbers, whole numbers that arrived as 3.0, times."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+GAPS = (
+    "",
+    "NA",
+    "N/A",
+    "n/a",
+    "<NA>",
+    "#N/A",
+    "#NA",
+    "NaN",
+    "nan",
+    "NAN",
+    "-nan",
+    "-NaN",
+    "null",
+    "NULL",
+    "Null",
+    "None",
+)
+"""Words for a missing value wherever cells are text: what spreadsheets, R, SQL, Python and pandas write."""
+NUMBER_GAPS = (
+    *GAPS,
+    "na",
+    "none",
+    "NONE",
+    "?",
+    "-",
+    "--",
+    ".",
+    "N.A.",
+    "n.a.",
+    "#DIV/0!",
+    "#VALUE!",
+    "#NUM!",
+    "#REF!",
+)
+"""Words for a missing number: there, nothing else can be meant."""
+MARKS = ("?", "-")
+"""Missing as a class, too, unless other classes are single signs such as "+"."""
+
+
+def is_text(column: pa.ChunkedArray) -> bool:
+    """Whether a column's type is text."""
+    return pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+
+
+def gaps(column: pa.ChunkedArray, words: Sequence[str] = GAPS) -> np.ndarray:
+    """[N] bool: cells that are empty, null, NaN or, in a column of text, a word for it.
+
+    >>> gaps(pa.chunked_array([["a", " NA", None]])).tolist()
+    [False, True, True]
+    """
+    missing = pc.is_null(column, nan_is_null=True)
+    if is_text(column):
+        trimmed = pc.utf8_trim_whitespace(column)
+        missing = pc.or_(missing, pc.is_in(trimmed, value_set=pa.array(words, column.type)))
+    return missing.to_numpy()
+
+
+def class_gaps(column: pa.ChunkedArray) -> tuple[str, ...]:
+    """Words for a missing class in this column: "-" and "?" are classes where "+" or "!" is one.
+
+    >>> "-" in class_gaps(pa.chunked_array([["+", "-"]])), "?" in class_gaps(pa.chunked_array([["pos", "?"]]))
+    (False, True)
+    """
+    classes = {str(value).strip() for value in pc.unique(column).to_pylist() if value is not None}
+    signs = {name for name in classes if len(name) == 1 and not name.isalnum()}
+    return GAPS if signs - set(MARKS) else (*GAPS, *MARKS)
+
+
+def numbers(
+    column: pa.ChunkedArray, words: Sequence[str] = NUMBER_GAPS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A column as float64.
+
+    Returns:
+        values [N] (NaN where there is none), gaps [N] bool, and wrong [N] bool: cells that are neither a number nor a gap.
+
+    >>> values, gap, wrong = numbers(pa.chunked_array([["1", "?", "x"]]))
+    >>> values.tolist()[0], gap.tolist(), wrong.tolist()
+    (1.0, [False, True, False], [False, False, True])
+    """
+    missing = gaps(column, words)
+    wrong = np.zeros(len(column), bool)
+    kind = column.type
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.int8())
+    elif pa.types.is_temporal(kind):
+        return seconds(column), missing, wrong
+    elif is_text(column):
+        return _of_text(column, missing)
+    elif pa.types.is_null(kind):
+        return np.full(len(column), np.nan), missing, wrong
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return np.full(len(column), np.nan), missing, ~missing
+    values = pc.cast(column, pa.float64(), safe=False).to_numpy()
+    return np.where(missing, np.nan, values), missing, wrong
+
+
+def _of_text(column: pa.ChunkedArray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    wrong = np.zeros(len(column), bool)
+    bare = pc.if_else(pa.array(missing), pa.scalar(None, column.type), pc.utf8_trim_whitespace(column))
+    try:
+        return pc.cast(bare, pa.float64()).to_numpy(), missing, wrong
+    except pa.ArrowInvalid:
+        pass
+    codes, distinct = coded(bare)
+    known = [_number(cell) for cell in distinct]
+    values = np.array([math.nan if one is None else one for one in (*known, None)])[codes]
+    odd = np.array([one is None for one in (*known, 0.0)])[codes]
+    return values, missing, odd & ~missing
+
+
+def coded(column: pa.ChunkedArray) -> tuple[np.ndarray, list[Any]]:
+    """[N] int64 positions in the list of the column's different values, -1 for null, and that list.
+
+    >>> coded(pa.chunked_array([["b", None, "a", "b"]]))
+    (array([ 0, -1,  1,  0]), ['b', 'a'])
+    """
+    found = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    codes = pc.fill_null(found.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes, found.dictionary.to_pylist()
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def decimal_commas(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """The column with decimal points, where every number in it has a comma instead ("3,14"); None where it is not so."""
+    if not is_text(column):
+        return None
+    bare = pc.utf8_trim_whitespace(column)
+    fits = pc.match_substring_regex(bare, r"^[+-]?\d+(,\d+)?$")
+    given = ~gaps(column, NUMBER_GAPS)
+    if (
+        not given.any()
+        or not fits.to_numpy()[given].all()
+        or not pc.any(pc.match_substring(bare, ",")).as_py()
+    ):
+        return None
+    return pc.replace_substring(bare, ",", ".")
+
+
+def leading_zeros(column: pa.ChunkedArray) -> bool:
+    """Whether whole numbers begin with a zero: codes such as "007", which are names."""
+    return is_text(column) and bool(pc.any(pc.match_substring_regex(column, r"^\s*0\d+\s*$")).as_py())
+
+
+def whole(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, bool]:
+    """Names of classes or things as text: whole numbers that arrived as 3.0 lose their ".0", where all are whole.
+
+    Returns:
+        The column as text, trimmed, and whether something like "3.0" was in it.
+
+    >>> whole(pa.chunked_array([["3.0", "4", None]]))[0].to_pylist()
+    ['3', '4', None]
+    """
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        if pc.all(pc.equal(column, pc.floor(column))).as_py() is not False and _fits(column):
+            return column.cast(pa.int64()).cast(pa.string()), len(column) > 0
+        return column.cast(pa.string()), False
+    if pa.types.is_boolean(column.type) or not is_text(column):
+        return column.cast(pa.string()), False
+    bare = pc.utf8_trim_whitespace(column)
+    if not pc.any(pc.match_substring(bare, ".0")).as_py():
+        return bare, False
+    given = ~gaps(bare, (*GAPS, *MARKS))
+    dotted = pc.fill_null(pc.match_substring_regex(bare, r"^-?\d+\.0+$"), False).to_numpy()
+    if not (dotted & given).any():
+        return bare, False
+    plain = pc.fill_null(pc.match_substring_regex(bare, r"^-?\d+(\.0+)?$"), False).to_numpy()
+    if not plain[given].all():
+        return bare, False
+    return pc.replace_substring_regex(bare, r"^(-?\d+)\.0+$", r"\1"), True
+
+
+def _fits(column: pa.ChunkedArray) -> bool:
+    most = pc.max(pc.abs(column)).as_py()
+    return most is None or most < 2**63
+
+
+def seconds(column: pa.ChunkedArray) -> np.ndarray:
+    """[N] times, dates and durations as float64 seconds, NaN where there is none; times without a zone are UTC."""
+    kind = column.type
+    if pa.types.is_date(kind):
+        column = column.cast(pa.timestamp("s"), safe=False)
+        kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_duration(kind) or pa.types.is_time(kind):
+        size = pa.int32() if pa.types.is_time32(kind) else pa.int64()
+        ticks = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[kind.unit]
+        whole_ticks = column.cast(size)
+        missing = pc.is_null(whole_ticks).to_numpy()
+        exact = pc.fill_null(whole_ticks, 0).to_numpy().astype(np.float64)
+        return np.where(missing, np.nan, exact / ticks)
+    return np.full(len(column), np.nan)
+
+
+def times(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A column of times as float64 seconds: numbers as they are, ISO 8601 with or without zone and fraction.
+
+    Returns:
+        values [N], gaps [N] bool, wrong [N] bool; as ``numbers``.
+
+    >>> times(pa.chunked_array([["1970-01-01T01:00:00+01:00", "1970-01-01T00:00:00.5"]]))[0].tolist()
+    [0.0, 0.5]
+    """
+    values, missing, wrong = numbers(column)
+    if not wrong.any() or not is_text(column):
+        return values, missing, wrong
+    bare = pc.if_else(pa.array(missing), pa.scalar(None, column.type), pc.utf8_trim_whitespace(column))
+    for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
+        try:
+            return seconds(pc.cast(bare, kind)), missing, np.zeros(len(column), bool)
+        except pa.ArrowInvalid:
+            continue
+    # Mixed ways of writing: one at a time. A number among dates is wrong, whatever it may count.
+    found = [
+        None if gap else _time(cell) for gap, cell in zip(missing.tolist(), bare.to_pylist(), strict=True)
+    ]
+    values = np.array([math.nan if one is None else one for one in found])
+    return values, missing, np.isnan(values) & ~missing
+
+
+def _time(cell: str) -> float | None:
+    try:
+        found = datetime.datetime.fromisoformat(cell)
+    except ValueError:
+        return None
+    return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).timestamp()
+
+
+def named(values: Sequence[Any], count: int = 3) -> str:
+    """A few of the values, quoted.
+
+    >>> named(["NA", "?"])
+    "'NA', '?'"
+    """
+    return ", ".join(repr(value) for value in values[:count]) + (", ..." if len(values) > count else "")

@@ -1,0 +1,100 @@
+"""JSON lines and JSON lists of objects. A line ends at a line feed and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from counterpoint.data.tables.encodings import Text
+from counterpoint.errors import CounterpointError
+
+Row = dict[str, Any]
+
+
+def read_json(text: Text) -> list[Row]:
+    """Rows of a JSON file: a list of objects; or one object a line, as many files called .json are.
+
+    Raises:
+        CounterpointError: what is no such thing, with its line.
+    """
+    data = b"".join(text.blocks()).decode("utf-8")
+    try:
+        content = json.loads(data)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and data.lstrip().startswith("{"):
+            return read_json_lines(text)
+        raise CounterpointError(
+            f"{text.path}, line {error.lineno}: {error.msg}; expected a list of objects"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise CounterpointError(f"{text.path}: {_reason(error)}; expected a list of objects") from None
+    if isinstance(content, dict) and "\n" not in data.strip():
+        content = [content]
+    if not isinstance(content, list):
+        raise CounterpointError(
+            f"{text.path} must hold a list of objects, one per example; got {_what(content)}"
+        )
+    for number, row in enumerate(content, 1):
+        if not isinstance(row, dict):
+            raise CounterpointError(
+                f"{text.path} must hold a list of objects, one per example; row {number} is {_what(row)}"
+            )
+    if "\\ud" in data or "\\uD" in data:
+        for number, row in enumerate(content, 1):
+            _check_characters(row, text.path, f"row {number}")
+    return content
+
+
+def read_json_lines(text: Text) -> list[Row]:
+    """Rows of a file with one JSON object a line; blank lines are passed over.
+
+    Raises:
+        CounterpointError: a line that is no JSON object, with its number.
+    """
+    rows: list[Row] = []
+    with text.open() as file:
+        for number, line in enumerate(file, 1):
+            if line.isspace():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise CounterpointError(
+                    f"{text.path}, line {number}: {error.msg}; expected one JSON object a line"
+                ) from None
+            except (ValueError, RecursionError) as error:
+                raise CounterpointError(
+                    f"{text.path}, line {number}: {_reason(error)}; expected one JSON object a line"
+                ) from None
+            if not isinstance(row, dict):
+                raise CounterpointError(
+                    f"{text.path}, line {number}: expected a JSON object, got {_what(row)}"
+                )
+            if b"\\ud" in line or b"\\uD" in line:
+                _check_characters(row, text.path, f"line {number}")
+            rows.append(row)
+    return rows
+
+
+def _check_characters(row: Row, path: Path, where: str) -> None:
+    """Half of a surrogate pair can be written in JSON, and is no character."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise CounterpointError(
+            f"{path}, {where}: holds half of a surrogate pair (\\ud800 to \\udfff), which is no character; mend the text"
+        ) from None
+    except RecursionError as error:
+        raise CounterpointError(f"{path}, {where}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "objects or lists lie too deep in one another"
+    return str(error).split(";")[0][:120]
+
+
+def _what(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

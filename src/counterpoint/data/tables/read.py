@@ -1,0 +1,184 @@
+"""Opens a table by its ending, and the tables of a folder by the splits that their names say. Knows no kind of data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from counterpoint.data.tables import cells, stored
+from counterpoint.data.tables.delimited import SEPARATORS, read_delimited, separator_of
+from counterpoint.data.tables.encodings import Text, read_text
+from counterpoint.data.tables.json_rows import read_json, read_json_lines
+from counterpoint.data.tables.table import Row, Table
+from counterpoint.errors import CounterpointError
+
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "eval": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""Names of splits, as people write them, and the split that is meant."""
+CANDIDATES = {".csv": (",", ";", "\t", "|"), ".tsv": ("\t", ",", ";", "|")}
+"""Separators by ending, the usual one first."""
+INDEX_NAMES = re.compile(r"Unnamed: \d+|index|level_0|idx|row_?(id|nr|num|number|names?)?", re.IGNORECASE)
+
+
+def split_of(name: object) -> str | None:
+    """The split that a name says, without regard to case and blanks; None where it says none.
+
+    >>> split_of(" Train "), split_of("VAL"), split_of("notes")
+    ('train', 'validation', None)
+    """
+    return SPLITS.get(str(name).strip().lower())
+
+
+def read_table(path: Path, delimiter: str | None = None, encoding: str | None = None) -> Table:
+    """Read one file: JSON lines, JSON, CSV, TSV or Parquet.
+
+    Args:
+        path: its ending says what it is.
+        delimiter: between the cells of CSV or TSV; None: the one that fits every row.
+        encoding: of text files; None: UTF-8, or what a byte-order mark says.
+
+    Raises:
+        CounterpointError: an unknown ending, a damaged file (with the row), no rows.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise CounterpointError(f"{path} ends in '{path.suffix}'; expected one of {', '.join(SUFFIXES)}")
+    if suffix == ".parquet":
+        data, index = stored.read_parquet(path)
+        table = Table(path, data, index=index)
+    else:
+        text = read_text(path, encoding)
+        notes = (f"{path.name}: {text.note}",) if text.note else ()
+        if suffix in CANDIDATES:
+            table = _delimited(text, suffix, delimiter, notes)
+        else:
+            rows = read_json(text) if suffix == ".json" else read_json_lines(text)
+            table = Table(path, [_without_row_numbers(row) for row in rows], notes)
+    if not len(table):
+        raise CounterpointError(f"{path} holds no rows; expected one example per row")
+    return table
+
+
+def read_file(path: Path) -> list[Row]:
+    """The rows of one file, as ``read_table`` reads it, a dict each."""
+    return list(read_table(path).rows())
+
+
+def read_splits(
+    path: Path, delimiter: str | None = None, encoding: str | None = None
+) -> dict[str, list[Table]]:
+    """Read a file, a folder with files named after splits, or a folder saved by the datasets library.
+
+    Returns:
+        Tables by split; a single file, or files that name no split, come back under "all".
+
+    Raises:
+        CounterpointError: nothing there, or nothing readable in it.
+    """
+    if path.is_file():
+        return {"all": [read_table(path, delimiter, encoding)]}
+    if not path.is_dir():
+        raise CounterpointError(
+            f"there is no data at {path}; give a {', '.join(SUFFIXES)} file, a folder with train and test files, "
+            "or a folder saved by the datasets library"
+        )
+    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+        saved: dict[str, list[Table]] = {}
+        for name, table in stored.read_saved(path).items():
+            saved.setdefault(split_of(name) or name or "all", []).append(Table(path, table))
+        return saved
+    found: dict[str, list[Table]] = {}
+    for file in sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES):
+        stem = re.split(r"[.\-_( ]", file.name.strip())[0]
+        found.setdefault(split_of(stem) or "all", []).append(read_table(file, delimiter, encoding))
+    if not found:
+        raise CounterpointError(f"{path} holds no {', '.join(SUFFIXES)} file")
+    if "all" in found and len(found) > 1:
+        raise CounterpointError(
+            f"{path} holds files that name a split and files that do not; keep only files named "
+            "train, validation and test (e.g. train.jsonl)"
+        )
+    return found
+
+
+def _delimited(text: Text, suffix: str, delimiter: str | None, notes: Sequence[str]) -> Table:
+    usual = CANDIDATES[suffix]
+    found = read_delimited(text, (separator_of(delimiter),) if delimiter else usual)
+    notes = list(notes)
+    if found.separator != usual[0]:
+        notes.append(
+            f"{text.path.name}: cells are separated by {SEPARATORS.get(found.separator, repr(found.separator))}"
+        )
+    if suffix == ".tsv" and not found.quoted and any(b'"' in block for block in text.blocks()):
+        notes.append(
+            f"{text.path.name}: double quotes are read as they stand, since they enclose no cells throughout"
+        )
+    table = with_header(found.cells, text.path, notes)
+    return Table(text.path, table, tuple(notes), delimited=True, separator=found.separator)
+
+
+def with_header(cells_: pa.Table, path: Path, notes: list[str]) -> pa.Table:
+    """Columns named by the first row; a nameless index and nameless empty columns are dropped, which ``notes`` get.
+
+    Raises:
+        CounterpointError: a name that occurs twice.
+    """
+    names = [(column[0].as_py() or "").strip() for column in cells_.columns]
+    data = cells_.slice(1)
+    columns: dict[str, pa.ChunkedArray] = {}
+    for place, name in enumerate(names):
+        column = data.column(place)
+        if not name or re.fullmatch(r"Unnamed: \d+", name):
+            shown = f"'{name}'" if name else f"{place + 1}, which has no name,"
+            if cells.gaps(column).all():
+                notes.append(f"{path.name}: column {shown} is empty: left out")
+                continue
+            if is_row_numbers(column):
+                notes.append(f"{path.name}: column {shown} only numbers the rows: left out")
+                continue
+            name = name or f"column {place + 1}"
+            notes.append(f"{path.name}: column {place + 1} has no name: called '{name}'")
+        if name in columns:
+            raise CounterpointError(f"{path}: the first line names the column '{name}' twice; rename one")
+        columns[name] = column
+    return pa.table(columns) if columns else data.select([])
+
+
+def is_row_numbers(column: pa.ChunkedArray) -> bool:
+    """Whether a column holds different whole numbers throughout, as an index does, in whatever order."""
+    values, missing, wrong = cells.numbers(column)
+    if missing.any() or wrong.any() or not len(values):
+        return False
+    return bool((values == values.round()).all()) and pc.count_distinct(pa.array(values)).as_py() == len(
+        values
+    )
+
+
+def is_count(column: pa.ChunkedArray) -> bool:
+    """Whether a column counts the rows: 0 to N - 1 or 1 to N, in whatever order."""
+    if not is_row_numbers(column):
+        return False
+    values, _, _ = cells.numbers(column)
+    return values.min() in (0, 1) and values.max() - values.min() == len(values) - 1
+
+
+def _without_row_numbers(row: Row) -> Row:
+    return (
+        {name: value for name, value in row.items() if name and not stored.ROW_NUMBERS.fullmatch(name)}
+        if ("" in row or "__index_level_0__" in row)
+        else row
+    )
