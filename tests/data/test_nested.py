@@ -5,15 +5,14 @@ import pytest
 
 from counterpoint.data.images import split as images
 from counterpoint.data.text import split as texts
-from counterpoint.data.text.rows import Row
 from counterpoint.errors import CounterpointError
 
 LABELS = np.repeat(np.arange(4), [40, 30, 20, 10])
 
 
 def text_parts(seed, untested=()):
-    rows = [Row(f"text {i}", (str(label),), None, f"row {i}") for i, label in enumerate(LABELS)]
-    return texts.split_rows(rows, LABELS, 0.2, 0.3, seed, "made up", [], untested)
+    rows = [f"text {i}" for i in range(len(LABELS))]
+    return texts.split_rows(rows, [None] * len(rows), LABELS, 0.2, 0.3, seed, "made up", [], untested)
 
 
 def image_parts(seed, untested=()):

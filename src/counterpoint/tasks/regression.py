@@ -57,12 +57,14 @@ class RegressionTask:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 norm = "layer" if spec.endswith("layer") else "batch"
+                encoding = [column.described() for column in data.encoding]
+                stored: dict[str, Any] = {"encoding": encoding} if encoding else {}
                 return TableEncoder(
                     data.columns,
                     mean.tolist(),
                     std.tolist(),
                     norm=norm,
-                    encoding=[column.described() for column in data.encoding] or None,
+                    **stored,
                 )
         if table and not (folder / "config.json").exists():
             raise CounterpointError(
