@@ -8,6 +8,7 @@ from counterpoint.cases import clip
 from counterpoint.data.images.load import Images, ImageSet
 from counterpoint.models.images.encoders import SmallConv
 from counterpoint.models.images.paired import paired
+from counterpoint.training.report import Report
 
 
 def test_every_arm_has_the_same_budget_and_the_same_ranges():
@@ -37,19 +38,20 @@ def test_the_gap_is_common_less_rare_with_and_without_flags():
     part = ImageSet(torch.zeros(100, 3, 8, 8), labels)
     data = Images(part, part, part, classes=names)
     towers = paired(SmallConv(3, mean=[0.5] * 3, std=[0.5] * 3), 4, dim=4)
-    assert set(clip.measure(towers, data, "test", 0).values()) == {0.0}
+    report = Report()
+    assert set(clip.measure(towers, data, "test", 0, report).values()) == {0.0}
     order = torch.randperm(100, generator=torch.Generator().manual_seed(0))
     warm = {0: 0.9, 1: 0.3, 2: 7.0, 3: 0.1}
     tau = [warm[int(label)] for label in labels[order]]
-    towers.tables = {
-        "temperatures": {
+    report.add(
+        temperatures={
             "row": order.tolist(),
             "label": labels[order].tolist(),
             "temperature": tau,
             "partner_temperature": [2 * value for value in tau],
         }
-    }
-    found = clip.measure(towers, data, "test", 0)
+    )
+    found = clip.measure(towers, data, "test", 0, report)
     with_flags = (40 * 0.9 + 35 * 0.3) / 75 - 0.1
     assert found["image_common_less_rare"] == pytest.approx(with_flags)
     assert found["caption_common_less_rare"] == pytest.approx(2 * with_flags)

@@ -7,6 +7,7 @@ from counterpoint import api
 from counterpoint.cases import isogclr
 from counterpoint.models.images.projector import Projected
 from counterpoint.tasks.images import TASK
+from counterpoint.training.report import Report
 
 
 @pytest.mark.parametrize(
@@ -33,11 +34,11 @@ def test_the_gap_of_temperatures_is_head_less_tail():
     data = TASK.load_data("mnist5k", **isogclr.order(2))
     sizes = torch.bincount(data.train.labels)
     assert int(sizes.max()) == 375
-    model = Projected(torch.nn.Identity(), torch.nn.Identity())
-    assert isogclr.measure(model, data, "test", 0) == {"head_less_tail": 0.0}
+    model, report = Projected(torch.nn.Identity(), torch.nn.Identity()), Report()
+    assert isogclr.measure(model, data, "test", 0, report) == {"head_less_tail": 0.0}
     tau = {
         label: 0.5 if size >= 125 else 0.3 if size > 31 else 0.1 for label, size in enumerate(sizes.tolist())
     }
     labels = data.train.labels.tolist()
-    model.tables = {"temperatures": {"label": labels, "temperature": [tau[label] for label in labels]}}
-    assert isogclr.measure(model, data, "test", 0)["head_less_tail"] == pytest.approx(0.4)
+    report.add(temperatures={"label": labels, "temperature": [tau[label] for label in labels]})
+    assert isogclr.measure(model, data, "test", 0, report)["head_less_tail"] == pytest.approx(0.4)

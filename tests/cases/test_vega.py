@@ -12,6 +12,7 @@ from counterpoint.data.text.rows import Row
 from counterpoint.models.text.encoder import TextClassifier, with_linear_head
 from counterpoint.models.text.words import WordEncoder
 from counterpoint.study.case import OF_SEED
+from counterpoint.training.report import Report
 
 
 def test_the_case_is_fair() -> None:
@@ -67,17 +68,17 @@ def test_figures_of_hidden_labels() -> None:
 
     encoder = WordEncoder(["tea", "sea"], dropout=0.0)
     plain = with_linear_head(encoder, data.classes, False, 0)
-    found = vega.measure(plain, data, "test", 0)
+    found = vega.measure(plain, data, "test", 0, Report())
     assert 0 <= found["asked_accuracy"] <= 1
     assert math.isnan(found["retrieval"])
     with torch.no_grad():  # a classifier that reads the word
         encoder.table.weight.zero_()
         encoder.table.weight[3, 0], encoder.table.weight[4, 0] = 1.0, -1.0
     encoder.body = torch.nn.Sequential(torch.nn.Identity())
-    right = vega.measure(TextClassifier(encoder, Reader()), data, "test", 0)
+    right = vega.measure(TextClassifier(encoder, Reader()), data, "test", 0, Report())
     assert right["asked_accuracy"] == 1.0
     assert right["asked_less_unseen"] == pytest.approx(0.0)
     assert right["calibration_error"] < 0.01
-    bare = vega.measure(encoder, data, "test", 0)
+    bare = vega.measure(encoder, data, "test", 0, Report())
     assert math.isnan(bare["asked_accuracy"])
     assert not math.isnan(bare["retrieval"])

@@ -19,6 +19,7 @@ from counterpoint.models.audio.understanding import Understanding, with_head
 from counterpoint.pairs.rehearsal import Mixed, targets
 from counterpoint.tasks.audio import TASK
 from counterpoint.training import Budget, Run
+from counterpoint.training.report import Report
 
 RATE = 2000
 WORDS = ["please dial one", "hang up now", "next message please", "good bye", "one moment please", "hold"]
@@ -83,12 +84,14 @@ def encoder(seed: int = 0) -> SmallSpeech:
 
 def fit(folder, data, settings, steps=9, run_class=Run, model=None, **options):
     with run_class(folder, seed=1, budget=Budget(steps=steps), progress=False, **options) as run:
-        return Coconut.settings(**{**SMALL, **settings}).fit(model or encoder(), data, run)
+        trained = Coconut.settings(**{**SMALL, **settings}).fit(model or encoder(), data, run)
+        trained.reported = run.reported
+        return trained
 
 
 def same(one, other) -> bool:
     pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
-    return one.stages == other.stages and all(torch.equal(x, y) for x, y in pairs)
+    return one.reported.tables == other.reported.tables and all(torch.equal(x, y) for x, y in pairs)
 
 
 class Killed(Exception):
@@ -118,8 +121,10 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, data, form, moment
 def test_every_form_trains_and_is_measured(tmp_path, data, form):
     model = fit(tmp_path, data, FORMS[form])
     stages = {"joint": 1}.get(form, 3)
-    assert [row["stage"] for row in model.stages if row["split"] == "test"] == list(range(1, stages + 1))
-    figures = TASK.evaluate(model, data, "test")
+    assert [row["stage"] for row in model.reported.rows("stages") if row["split"] == "test"] == list(
+        range(1, stages + 1)
+    )
+    figures = TASK.evaluate(model, data, "test") | TASK.of_training(model.reported, data, "test")
     assert {"average_accuracy", "last_accuracy", "forgetting", "macro_f1"} <= figures.keys()
     assert ("average_wer" in figures) == (FORMS[form].get("head") != "classifier")
     assert figures["last_accuracy"] == pytest.approx(figures["accuracy"])
@@ -198,14 +203,16 @@ def test_micro_batches_change_nothing(tmp_path, data):
 def test_it_learns_and_comes_back_from_its_folder(tmp_path, data):
     model = fit(tmp_path / "run", data, {"tasks": 2, "multimodal_weight": 0.0, "memory": 24}, steps=100)
     figures = TASK.evaluate(model, data, "test")
-    assert figures["average_accuracy"] > 0.5
-    assert figures["average_wer"] < 0.8
+    stages = TASK.of_training(model.reported, data, "test")
+    assert stages["average_accuracy"] > 0.5
+    assert stages["average_wer"] < 0.8
     TASK.save_model(model, tmp_path / "model")
     again = TASK.load_model(str(tmp_path / "model"), data, 0)
     assert isinstance(again, Understanding)
-    assert again.stages == model.stages
     assert TASK.evaluate(again, data, "test") == pytest.approx(figures)
-    assert (tmp_path / "model" / "stages.csv").read_text().startswith("split,stage,new,seen")
+    model.reported.write(tmp_path / "report")
+    assert (tmp_path / "report" / "stages.csv").read_text().startswith("split,stage,new,seen")
+    assert Report.read(tmp_path / "report").tables == model.reported.tables
     other = Audio(data.train, data.validation, data.test, tuple("abcdeg"), RATE, 1.0)
     with pytest.raises(CounterpointError, match="same classes"):
         TASK.load_model(str(tmp_path / "model"), other, 0)

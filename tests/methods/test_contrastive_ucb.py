@@ -24,7 +24,9 @@ def fit(
     start = KIND.load_model(model, data, 0)
     budget = Budget(steps=total) if total else None
     with Run(folder, progress=False, budget=budget, audit=True) as run:
-        return load(key).settings(**settings).fit(start, data, run)
+        trained = load(key).settings(**settings).fit(start, data, run)
+        trained.reported = run.reported
+        return trained
 
 
 def test_a_lock_is_opened(tmp_path: Path) -> None:
@@ -160,12 +162,13 @@ class TestGymnasium:
         pole = KIND.load_data("CartPole-v1", horizon=60)
         settings = {"frames": 15, "warmup": 100, "segment": 5, "window": 2, "jumps": 1, "reward_scale": 0.5}
         model = fit("spr-ucb", tmp_path, pole, model="c51-16", **settings)
-        assert model.history.tolist() == [[2 * 3.0 + 3 * 28.0, 5.0]] * 3  # unscaled
-        found = KIND.evaluate(model, pole, "validation")
+        rows = [(row["return_over_steps"], row["steps"]) for row in model.reported.rows("rounds")]
+        assert rows == [(2 * 3.0 + 3 * 28.0, 5)] * 3  # unscaled
+        found = KIND.of_training(model.reported, pole, "validation")
         assert found["learning_return"] == pytest.approx(90 / 5)
         KIND.save_model(model, tmp_path / "model")
         again = KIND.load_model(str(tmp_path / "model"), pole, 0)
-        assert KIND.evaluate(again, pole, "validation") == found
+        assert KIND.evaluate(again, pole, "validation") == KIND.evaluate(model, pole, "validation")
 
     def test_deep_play_without_bonus_and_without_prediction_is_plain(self, tmp_path: Path) -> None:
         lake = KIND.load_data("FrozenLake-v1", horizon=12, one_hot=True, arguments=SMALL)

@@ -36,7 +36,9 @@ class Dying(Run):
 def fit(folder, images, steps=10, model="conv-small", run_class=Run, options=None, **settings):
     with run_class(folder, seed=1, budget=Budget(steps=steps), progress=False, **(options or {})) as run:
         method = load("isogclr").settings(**{**SMALL, **settings})
-        return method.fit(TASK.load_model(model, images, 1), images, run)
+        trained = method.fit(TASK.load_model(model, images, 1), images, run)
+        trained.reported = run.reported
+        return trained
 
 
 def test_temperatures_survive_an_interruption(tmp_path, images):
@@ -45,15 +47,15 @@ def test_temperatures_survive_an_interruption(tmp_path, images):
     with pytest.raises(Killed):
         fit(tmp_path / "cut", images, run_class=Dying, options={"checkpoint_steps": 3})
     resumed = fit(tmp_path / "cut", images)
-    assert whole.tables == resumed.tables
+    assert whole.reported.tables == resumed.reported.tables != {}
     for one, other in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(one, other)
 
 
 def test_the_table_is_saved_coldest_first(tmp_path, images):
     trained = fit(tmp_path / "run", images)
-    TASK.save_model(trained, tmp_path / "model")
-    with (tmp_path / "model" / "temperatures.csv").open() as file:
+    trained.reported.write(tmp_path / "report")
+    with (tmp_path / "report" / "temperatures.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert sorted(int(row["row"]) for row in rows) == list(range(100))
     tau = [float(row["temperature"]) for row in rows]
@@ -64,7 +66,7 @@ def test_the_table_is_saved_coldest_first(tmp_path, images):
 
 def test_one_temperature_for_all_is_sogclr(tmp_path, images):
     trained = fit(tmp_path / "run", images, individual=False, temperature=0.3)
-    assert set(trained.tables["temperatures"]["temperature"]) == {0.3}
+    assert set(trained.reported.column("temperatures", "temperature")) == {0.3}
 
 
 def test_micro_batches_change_nothing(tmp_path, images):
@@ -112,8 +114,8 @@ def test_images_find_their_partners_and_both_towers_come_back(tmp_path, pairs):
     for name in ("image_recall@1", "partner_recall@1"):
         assert after[name] > before[name] + 0.1, (name, before, after)
     TASK.save_model(trained, tmp_path / "model")
-    header = (tmp_path / "model" / "temperatures.csv").read_text().splitlines()[0]
-    assert header == "row,label,temperature,partner_temperature"
+    header = list(trained.reported.rows("temperatures")[0])
+    assert header == ["row", "label", "temperature", "partner_temperature"]
     again = TASK.load_model(str(tmp_path / "model"), pairs, 0)
     assert TASK.evaluate(again, pairs, "test") == pytest.approx(after)
     assert isinstance(fit(tmp_path / "views", pairs, steps=1, model=str(tmp_path / "model")), Projected)
@@ -124,7 +126,7 @@ def test_both_sides_temperatures_survive_an_interruption(tmp_path, pairs):
     with pytest.raises(Killed):
         fit(tmp_path / "cut", pairs, run_class=Dying, options={"checkpoint_steps": 3}, **BIMODAL)
     resumed = fit(tmp_path / "cut", pairs, **BIMODAL)
-    assert whole.tables == resumed.tables
+    assert whole.reported.tables == resumed.reported.tables != {}
     for one, other in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(one, other)
 

@@ -30,16 +30,10 @@ def train(out: Path) -> dict[str, Weights]:
         method = load(key).settings(**shared, **settings)
         with short_run(out / name, steps=4) as run:
             trained = method.fit(TASK.load_model("conv-small:group", images, 1), images, run)
-        figures, tables = getattr(trained, "figures", {}), getattr(trained, "tables", {})
-        by_row = {
-            int(r): t
-            for r, t in zip(
-                *(tables.get("temperatures", {}).get(c, []) for c in ("row", "temperature")), strict=True
-            )
-        }
+        by_row = {row["row"]: row["temperature"] for row in run.reported.rows("temperatures")}
         result[name] = {
             **trained.state_dict(),
-            "q": torch.tensor(figures.get("npc_multiplier", 0.0)),
+            "q": torch.tensor(run.reported.figures.get("npc_multiplier", 0.0)),
             "temperatures": torch.tensor([by_row[row] for row in sorted(by_row)]),
         }
     return result

@@ -26,10 +26,10 @@ def train(out: Path) -> dict[str, Weights]:
         method = load(key).settings(batch_size=11, learning_rate=0.05, dim=8, **settings)
         with short_run(out / name, steps=4) as run:
             trained = method.fit(TASK.load_model("conv-small:group", images, 1), images, run)
-        found = trained.tables.get("temperatures", {})
+        rows = sorted(run.reported.rows("temperatures"), key=lambda row: row["row"])
         kept = {
-            column: torch.tensor(found[column])[torch.argsort(torch.tensor(found["row"]))]
-            for column in found
+            column: torch.tensor([row[column] for row in rows])
+            for column in (rows[0] if rows else ())
             if column.endswith("temperature")
         }
         result[name] = {**trained.state_dict(), **kept}

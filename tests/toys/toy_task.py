@@ -80,5 +80,5 @@ class ToyTask:
 TASK = ToyTask()
 
 
-def weight_norm(model, data, split, seed):
+def weight_norm(model, data, split, seed, report):
     return {"weight_norm": float(model.weight.detach().norm())}

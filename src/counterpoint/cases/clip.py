@@ -26,14 +26,14 @@ COMMON, RARE = 30, 8
 """Kinds of so many training images and more are common; of so many and fewer, rare."""
 
 
-def measure(model: Any, data: Any, split: str, seed: int) -> dict[str, float]:
+def measure(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[str, float]:
     """How much warmer common kinds of images, and of captions, are than rare ones; and both but for country flags."""
     names = {"image_common_less_rare": "temperature", "caption_common_less_rare": "partner_temperature"}
-    found = model.tables.get("temperatures")
+    found = {name: report.column("temperatures", name) for name in ("label", *names.values())}
     result = {}
     for name, column in names.items():
         for ending, left_out in (("", None), ("_no_flags", "country-flag")):
-            result[name + ending] = 0.0 if found is None else _gap(found, column, data, left_out)
+            result[name + ending] = _gap(found, column, data, left_out) if found["label"] else 0.0
     return result
 
 

@@ -27,13 +27,13 @@ def order(seed: int) -> dict[str, Any]:
     return {"long_tail": 0.6, "validation": 0.05, "test": 0.2, "seed": seed, "labels_per_class": 20}
 
 
-def measure(model: Any, data: Any, split: str, seed: int) -> dict[str, float]:
+def measure(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[str, float]:
     """Mean temperature of images of large classes (a third of the largest and more) less that of small ones (a twelfth)."""
     sizes = torch.bincount(data.train.labels, minlength=len(data.classes))
-    found = model.tables.get("temperatures")
-    if found is None:
+    if not report.rows("temperatures"):
         return {"head_less_tail": 0.0}  # one temperature for all
-    tau, size = torch.tensor(found["temperature"]), sizes[torch.tensor(found["label"])]
+    tau = torch.tensor(report.column("temperatures", "temperature"))
+    size = sizes[torch.tensor(report.column("temperatures", "label"))]
     head, tail = tau[size >= sizes.max() / 3], tau[size <= sizes.max() / 12]
     return {"head_less_tail": float(head.mean() - tail.mean())}
 

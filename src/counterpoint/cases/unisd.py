@@ -40,7 +40,7 @@ def without_rate(arm: Arm) -> dict[str, Any]:
     return {name: value for name, value in arm.settings.items() if name != "learning_rate"}
 
 
-def kept(model: Any, data: Any, split: str, seed: int) -> dict[str, float]:
+def kept(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[str, float]:
     """Perplexity and greedy accuracy on sorting: what must not be forgotten."""
     from counterpoint.data.language.problems import load
     from counterpoint.evaluation.language import greedy_accuracy, perplexity

@@ -72,7 +72,7 @@ def pretrained(steps: int, **settings: Any) -> Arm:
     )
 
 
-def measure(model: Any, data: Any, split: str, seed: int) -> dict[str, float]:
+def measure(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[str, float]:
     """A classifier's certainty, and its accuracy on the training texts whose labels were hidden; an encoder's vectors."""
     import torch
 

@@ -107,33 +107,6 @@ def of_texts(texts: Sequence[str], clips: Clips) -> dict[str, float]:
     return {"wer": errors / words} if words else {}
 
 
-class StageTable:
-    """Rows measured so far, as state that a run saves.
-
-    >>> table = StageTable()
-    >>> table.extend([{"stage": 1}])
-    >>> other = StageTable()
-    >>> other.load_state_dict(table.state_dict())
-    >>> other.rows
-    [{'stage': 1}]
-    """
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-
-    def extend(self, rows: list[dict[str, Any]]) -> None:
-        """Add a stage's rows."""
-        self.rows = [*self.rows, *rows]
-
-    def state_dict(self) -> dict[str, Any]:
-        """The rows."""
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put the rows back."""
-        self.rows = list(state["rows"])
-
-
 def stage_rows(
     model: Understanding, data: Audio, tasks: Sequence[Sequence[int]], stage: int, *, limit: int = 64
 ) -> list[Row]:
@@ -195,7 +168,7 @@ def stage_figures(rows: Sequence[Row], split_name: str) -> dict[str, float]:
 
 
 def measure(model: Understanding, data: Audio, name: str, *, limit: int = 64) -> dict[str, float]:
-    """Figures of one split: of the model as it is, over all intents, and of its training's stages if it had any."""
+    """Figures of one split over all intents; those of a training's stages are ``stage_figures``."""
     part = data.splits()[name]
     answers = understand(model, part, transcribe=model.head.decodes, limit=limit)
     truth, said = part.labels.numpy(), answers.intents.numpy()
@@ -203,5 +176,4 @@ def measure(model: Understanding, data: Audio, name: str, *, limit: int = 64) ->
         "macro_f1": macro_f1(truth, said, len(data.classes)),
         **figures(part.labels, answers.intents),
         **(of_texts(answers.texts, part) if answers.texts is not None else {}),
-        **stage_figures(model.stages, name),
     }

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from counterpoint.data.audio.load import Audio, Clips
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.evaluation.speech import vectors
-from counterpoint.evaluation.understanding import StageTable, stage_rows
+from counterpoint.evaluation.understanding import stage_rows
 from counterpoint.generation.beam import own_words
 from counterpoint.kernels.vocabulary import log_probs
 from counterpoint.methods.base import Method
@@ -104,7 +104,7 @@ class Coconut(Method[nn.Module, Audio]):
     weight_decay: float = 0.1
 
     def fit(self, model: nn.Module, data: Audio, run: Run) -> nn.Module:
-        """Train stage by stage and return the encoder with its head and the table of the stages."""
+        """Train stage by stage and return the encoder with its head; the table of the stages is reported."""
         self._check(data)
         data = heard_once(model, data)
         tasks = class_order(len(data.classes), self.tasks, run.seed)
@@ -120,10 +120,9 @@ class Coconut(Method[nn.Module, Audio]):
             understanding.encoder.freeze_front()  # type: ignore[operator]
         rate = self.learning_rate or (5e-5 if pretrained else 1e-3)
         student = run.state(model=Student(understanding, run.seed))
-        memory, past, table = run.state(
+        memory, past = run.state(
             memory=ReplayMemory(capacity(self.memory, len(data.train), len(data.classes)), len(data.classes)),
             past=Past(student),
-            table=StageTable(),
         )
         for stage in run.rounds(len(tasks)):
             new = torch.isin(data.train.labels, torch.tensor(tasks[stage])).nonzero().squeeze(1)
@@ -144,9 +143,8 @@ class Coconut(Method[nn.Module, Audio]):
             run.once("memory", partial(chosen, features=partial(_features, student.model, data.train)))
             measured = partial(stage_rows, student.model, data, tasks, stage, limit=self.longest)
             rows = run.stage("measure", measured)
-            run.once("table", partial(table.extend, rows))
+            run.report(stages=rows)
             run.log(**{f"stage/{row['split']}": row["accuracy"] for row in rows})
-        student.model.stages = table.rows
         return student.model
 
     def _losses(

@@ -67,7 +67,7 @@ class ContrastiveUCB(Method[LowRankModel, FiniteWorld]):
                 f"{data.name} has continuous observations, and contrastive-ucb counts states: load it with bins=8 (cells for each "
                 "number; states without one_hot), or run its deep variant, spr-ucb"
             )
-        model = run.state(model=model.remembering(self.rounds))
+        model = run.state(model=model)
         replay = run.state(replay=Replay(self.rounds, **example_row(data)))
         run.optimize(model, Optimizer(name="adam", learning_rate=self.learning_rate))
         size = max(self.samples // (EPISODE if data.stationary else 2), 1)
@@ -85,12 +85,14 @@ class ContrastiveUCB(Method[LowRankModel, FiniteWorld]):
                     run.step(Loss((losses * valid).sum((1, 2)), counts=valid.sum((1, 2))))
                 else:  # the sum over h of each step's mean
                     run.step((losses * valid).sum(-1).div(valid.sum(-1)).sum(-1))
-            run.once("plan", partial(self.plan, model, replay, data, number))
-        run.once("result", lambda: self.plan(model, replay, data, None))
+            run.once("plan", partial(self.plan, run, model, replay, data, number))
+        run.once("result", lambda: self.plan(run, model, replay, data, None))
         return model
 
     @torch.no_grad()
-    def plan(self, model: LowRankModel, replay: Replay, data: FiniteWorld, number: int | None) -> None:
+    def plan(
+        self, run: Run, model: LowRankModel, replay: Replay, data: FiniteWorld, number: int | None
+    ) -> None:
         """Set the model's policies: optimistic ones in a round, those of the plain model as the result."""
         learnt = model.normalised()
         if data.end is not None:
@@ -114,7 +116,7 @@ class ContrastiveUCB(Method[LowRankModel, FiniteWorld]):
             model.first.copy_(first)
             model.second.copy_(second)
         if number is not None:
-            model.history[number] = worth(model.first, model.second, data, seen)
+            run.report(rounds=[{"round": number, "value": worth(model.first, model.second, data, seen)}])
 
 
 def with_end(learnt: Normalised, end: int, joint: int) -> Normalised:

@@ -108,7 +108,7 @@ class DCL(Method[nn.Module, Images]):
                     offset=run.row_offset,
                 )
             run.step(loss)
-        net.figures = {"npc_multiplier": coupling.mean}
+        run.report(npc_multiplier=coupling.mean)
         return net
 
     def _neighbours(

@@ -98,7 +98,7 @@ class ISogCLR(Method[nn.Module, Images]):
             )
             run.step(seen.values)
             self._move(run, memory, index, "image", seen, clip=3.0)
-        net.tables = {"temperatures": coldest_first(data, image=memory.get_buffer("image_temperature"))}
+        run.report(temperatures=coldest_first(data, image=memory.get_buffer("image_temperature")))
         return net
 
     def _pairs(self, model: nn.Module, data: Images, run: Run) -> nn.Module:
@@ -132,7 +132,7 @@ class ISogCLR(Method[nn.Module, Images]):
             for side, found in seen.items():
                 self._move(run, memory, index, side, found, clip=5.0)
         both = {side: memory.get_buffer(f"{side}_temperature") for side in ("image", "partner")}
-        net.tables = {"temperatures": coldest_first(data, **both)}
+        run.report(temperatures=coldest_first(data, **both))
         return net
 
     def _memory(self, count: int, sides: tuple[str, ...]) -> PerSample:

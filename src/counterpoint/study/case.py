@@ -99,7 +99,7 @@ class Case:
         kind: kind of data; None means the kind in the catalog.
         model: None means the task's default.
         metrics: which metrics the evidence table shows, the primary one first; empty means all.
-        measure: extra metrics of a finished model: ``measure(model, data, split, seed) -> dict``; a function of a module.
+        measure: extra metrics of a finished model: ``measure(model, data, split, seed, report) -> dict``; a function of a module.
         notes: sentences for the evidence, such as what was scaled down from the paper.
         earlier: earlier versions of this case whose figures were seen, a sentence each with what they showed.
     """

@@ -16,6 +16,7 @@ from counterpoint.study.cost import Memory, Meter, environment
 from counterpoint.study.files import disk, read_json, write_json, write_text
 from counterpoint.study.recipe import GIVEN, Recipe, imported, plain, refuse_objects
 from counterpoint.study.store import (
+    REPORTED,
     RESULT,
     Result,
     claim,
@@ -24,13 +25,14 @@ from counterpoint.study.store import (
     numbers,
     stored_recipe,
 )
-from counterpoint.tasks.task import Task, measured_by, open_data, open_model, ranked_by
+from counterpoint.tasks.task import Task, measured_by, of_training, open_data, open_model, ranked_by
 
 if TYPE_CHECKING:
     from rich.progress import Progress
     from torch import nn
 
     from counterpoint.training import Run
+    from counterpoint.training.report import Report
 
 
 def execute(
@@ -96,10 +98,11 @@ def execute(
                 if meter is not None:
                     meter.part("fit")
                     if keep_model:
-                        _save_model(task, trained, out)
+                        _save_model(task, trained, run.reported, out)
+                    run.reported.write(out / REPORTED)
                 run.pause()  # a signal that came after the last step
             try:
-                metrics = _measure(recipe, task, trained, data) if meter is not None else {}
+                metrics = _measure(recipe, task, trained, data, run.reported) if meter is not None else {}
             except KeyboardInterrupt:
                 run.save()
                 raise Interrupted(out) from None
@@ -180,8 +183,8 @@ def _before(
         return {}, {}
     kept = out / "before.json"
     if not kept.exists():
-        # A case's own metrics are of a trained model: they may read what training left with it.
-        write_json(kept, _measure(replace(recipe, measure=None), task, model, data))
+        # A case's own metrics are of a trained model: they may read what training reported.
+        write_json(kept, _measure(replace(recipe, measure=None), task, model, data, None))
     figures = {split: numbers(found) for split, found in read_json(kept).items()}
     return figures, measured_by(task, model, data)
 
@@ -206,7 +209,9 @@ def comparable(
     return {split: {named(m): value for m, value in figures.items()} for split, figures in before.items()}
 
 
-def _measure(recipe: Recipe, task: Task, model: nn.Module, data: Any) -> dict[str, dict[str, float]]:
+def _measure(
+    recipe: Recipe, task: Task, model: nn.Module, data: Any, report: Report | None
+) -> dict[str, dict[str, float]]:
     """Every split's figures, from the same random numbers whatever ran before."""
     from counterpoint.training.seeds import derive, seed_everything
 
@@ -216,8 +221,10 @@ def _measure(recipe: Recipe, task: Task, model: nn.Module, data: Any) -> dict[st
         seed_everything(derive(recipe.seed, "evaluate", split))
         model.eval()
         figures = dict(task.evaluate(model, data, split, seed=recipe.seed))
+        if report is not None:
+            figures |= of_training(task, report, data, split)
         if recipe.measure is not None:
-            figures |= imported(recipe.measure)(model, data, split, recipe.seed)
+            figures |= imported(recipe.measure)(model, data, split, recipe.seed, report)
         if ranked_by(task, figures) is None:
             raise CounterpointError(
                 f"{split} could not be measured by {task.primary}: there is {', '.join(figures) or 'nothing'}; "
@@ -234,12 +241,16 @@ def _shared_primary(task: Task, metrics: Mapping[str, Mapping[str, float]]) -> s
     return ranked_by(task, shared) or task.primary
 
 
-def _save_model(task: Task, model: nn.Module, out: Path) -> None:
+def _save_model(task: Task, model: nn.Module, report: Report, out: Path) -> None:
     """Write the model folder aside, then publish it; a full disk leaves none."""
     from counterpoint.training.durable import MANIFEST, write_folder
 
+    def save(folder: Path) -> None:
+        task.save_model(model, folder)
+        report.write_tables(folder)
+
     with disk(out / "model"):
-        write_folder(out / "model", lambda folder: task.save_model(model, folder))
+        write_folder(out / "model", save)
         (out / "model" / MANIFEST).unlink(missing_ok=True)
 
 

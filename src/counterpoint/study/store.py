@@ -14,6 +14,8 @@ from counterpoint.study.files import disk, read_json, write_json
 from counterpoint.study.recipe import Recipe, differences
 
 RUN, RESULT, STUDY = "run.json", "result.json", "study.json"
+REPORTED = "training"
+"""Folder of a run in which what training reported of itself stands."""
 
 
 @dataclass(frozen=True)

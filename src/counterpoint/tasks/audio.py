@@ -16,6 +16,7 @@ from counterpoint.evaluation.speech import measure
 from counterpoint.models.audio.classifier import SpeechClassifier
 from counterpoint.models.audio.pretrained import load_speech_encoder
 from counterpoint.models.audio.understanding import FOLDER, Understanding, load_head
+from counterpoint.training.report import Report
 
 VOICES = {"sample_rate": 8000, "group": "prompt"}
 """How the bundled voices are read unless one says otherwise: at their own rate, and no prompt on two sides."""
@@ -86,6 +87,10 @@ class AudioTask:
         """An encoder's answers are a probe's; a classifier's its own."""
         own = isinstance(model, SpeechClassifier | Understanding)
         return {} if own else {"macro_f1": "probe", "accuracy": "probe"}
+
+    def of_training(self, report: Report, data: Audio, split: str) -> dict[str, float]:
+        """Of a training in stages: average and last accuracies, forgetting, the average word error rate."""
+        return understanding.stage_figures(report.rows("stages"), split)
 
 
 TASK = AudioTask()

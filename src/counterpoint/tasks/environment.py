@@ -23,6 +23,7 @@ from counterpoint.models.environment.categorical_q import CategoricalQ
 from counterpoint.models.environment.counts import CountedModel
 from counterpoint.models.environment.low_rank import LowRankModel
 from counterpoint.models.environment.planning import policy_value
+from counterpoint.training.report import Report
 
 World = FiniteWorld | VectorWorld
 BUNDLED: dict[str, Callable[..., World]] = {"lock": load_lock_world, "game": load_game}
@@ -109,11 +110,9 @@ class EnvironmentTask:
         start = 1_000_003 * (seed + 1) + (500_000 if split == "test" else 0)
         if isinstance(model, CategoricalQ):
             assert isinstance(data, VectorWorld)
-            earned = mean_return(data, lambda x: model.values(x).argmax(-1), EPISODES["vector"], start)
-            if not model.history.any():
-                return {"return": earned}
-            total, steps = model.history.double().sum(0).tolist()
-            return {"return": earned, "learning_return": total / steps}
+            return {
+                "return": mean_return(data, lambda x: model.values(x).argmax(-1), EPISODES["vector"], start)
+            }
         assert isinstance(model, LowRankModel | CountedModel)
         assert isinstance(data, FiniteWorld)
         if data.tables is None:
@@ -124,14 +123,21 @@ class EnvironmentTask:
             result["return"] = policy_value(
                 tables.transition, tables.reward, tables.start, model.first.double()
             )
-            best = best_value(data)
         else:
             result["return"], result["exploitability"] = guaranteed(model.first, model.second, data)
-            best = 0.0
-        if len(model.history):
-            result["regret"] = float((best - model.history).sum())
         result["model_error"] = total_variation(model.transition(), data)
         return result
+
+    def of_training(self, report: Report, data: World, split: str) -> dict[str, float]:
+        """What the rounds of play say: ``regret`` where the tables are known, ``learning_return`` of deep methods."""
+        steps = report.column("rounds", "steps")
+        if steps:
+            return {"learning_return": sum(report.column("rounds", "return_over_steps")) / sum(steps)}
+        values = torch.tensor(report.column("rounds", "value"))
+        if not len(values) or not isinstance(data, FiniteWorld) or data.tables is None:
+            return {}
+        best = best_value(data) if data.opponents == 1 else 0.0
+        return {"regret": float((best - values).sum())}
 
     def _saved(self, folder: Path, data: World) -> nn.Module:
         if not (folder / "config.json").is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import inspect
 from pathlib import Path
 from typing import Any
@@ -74,11 +73,7 @@ class ImageTask:
         return Paired(whole, Projector.from_pretrained(partner)) if partner.is_dir() else whole
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
-        """Write the encoder as an ordinary folder; a projector goes to ``projector/`` inside, a classifier's heads to ``heads/``.
-
-        What training learnt about single images (``tables``) is written beside them as CSV.
-        """
-        tables = getattr(model, "tables", {})
+        """Write the encoder as an ordinary folder; a projector goes to ``projector/`` inside, a classifier's heads to ``heads/``."""
         if isinstance(model, Paired):
             model.partner.save_pretrained(folder / "partner")
             model = model.image
@@ -92,11 +87,6 @@ class ImageTask:
             model.projector.save_pretrained(folder / "projector")
         if isinstance(model, Classified):
             model.heads.save_pretrained(folder / "heads")
-        for name, columns in tables.items():
-            with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file, lineterminator="\n").writerows(
-                    [columns, *zip(*columns.values(), strict=True)]
-                )
 
     def evaluate(self, model: nn.Module, data: Images, split: str, seed: int = 0) -> dict[str, float]:
         """Measure frozen features on "validation" or "test".

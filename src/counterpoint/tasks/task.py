@@ -17,6 +17,8 @@ from counterpoint.errors import CounterpointError, nearest
 if TYPE_CHECKING:
     from torch import nn
 
+    from counterpoint.training.report import Report
+
 
 @runtime_checkable
 class Data(Protocol):
@@ -48,7 +50,8 @@ class Task(Protocol):
     ``lower_is_better`` (names of metrics for which less is better) and ``otherwise`` (metrics to rank by, in this order, for
     data that ``primary`` cannot be measured on). Where ``evaluate`` measures different models differently under one name, a
     task offers ``measured_by(model, data)``, too: metric -> by what, such as "probe"; metrics that are the model's own are left
-    out.
+    out. And ``of_training(report, data, split)``: figures made of what a training reported of itself
+    (``training.report.Report``), which go beside those of ``evaluate``.
     """
 
     kind: str
@@ -165,6 +168,12 @@ def ranked_by(found: Task, figures: Iterable[str]) -> str | None:
     """The metric to rank by among those that were measured; None when there is none of the task's."""
     known = set(figures)
     return next((name for name in (found.primary, *getattr(found, "otherwise", ())) if name in known), None)
+
+
+def of_training(found: Task, report: Report, data: Any, split: str) -> dict[str, float]:
+    """Figures that a task makes of what training reported of itself; none where it makes none."""
+    make = getattr(found, "of_training", None)
+    return {} if make is None else dict(make(report, data, split))
 
 
 def lower_is_better(found: Task, metric: str) -> bool:

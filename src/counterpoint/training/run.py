@@ -31,6 +31,7 @@ from counterpoint.training.names import Names
 from counterpoint.training.optimizer import Optimizer
 from counterpoint.training.pace import Pace
 from counterpoint.training.registry import Registry
+from counterpoint.training.report import Report, Row
 from counterpoint.training.seeds import derive, generator, seed_everything
 from counterpoint.training.signals import Signals
 from counterpoint.training.stages import Stages
@@ -101,6 +102,9 @@ class Run:
         self.row_offset = 0
         self.rng = generator(derive(seed, "start"))
         self._registry, self._names = Registry(), Names()
+        self.reported = Report()
+        self._registry.add("reported", self.reported)
+        self._in_once = False
         self._updates = Updates(self.accelerator)
         self._bar = Bar(progress if self.rank == 0 else False)
         self._audit = Audit() if audit else None
@@ -284,7 +288,11 @@ class Run:
         key = self._key(name)
         if key not in self.cursor.done:
             seed_everything(derive(self.seed, key))
-            fn()
+            self._in_once = True
+            try:
+                fn()
+            finally:
+                self._in_once = False
             self.cursor.done.append(key)
         seed_everything(derive(self.seed, key, "after"))
 
@@ -298,6 +306,25 @@ class Run:
         key = self._key("log")
         if key not in self.cursor.done:
             self.events.emit(step=int(self.cursor.spent["steps"]), **values)
+            self.cursor.done.append(key)
+
+    def report(self, **named: float | Sequence[Row] | Mapping[str, Sequence[Any]]) -> None:
+        """Hand on what training learnt about itself: a figure, rows of a table, or a table's columns; once in the run's history.
+
+        It is saved with the run, written beside the model, and given to measurements and pages (``training.report.Report``).
+
+        ``run.report(mean_coupling=0.4)``, ``run.report(stages=[{"stage": 1, "accuracy": 0.9}])``,
+        ``run.report(temperatures={"row": [0, 1], "temperature": [0.1, 0.2]})``
+        """
+        if (
+            self._walking is not None or self._in_once
+        ):  # the step, or the body, is repeated only where its effects were lost
+            self.reported.add(**named)
+            return
+        self._open()
+        key = self._key("report")
+        if key not in self.cursor.done:
+            self.reported.add(**named)
             self.cursor.done.append(key)
 
     def say(self, line: str) -> None:

@@ -42,17 +42,19 @@ class CountUCB(Method[nn.Module, FiniteWorld]):
             raise CounterpointError(
                 f"{data.name} has continuous observations and count-ucb counts states: load it with bins=8"
             )
-        sizes = (data.states, data.actions, data.horizon, data.opponents, data.stationary, self.rounds)
+        sizes = (data.states, data.actions, data.horizon, data.opponents, data.stationary)
         counted = run.state(counted=CountedModel(*sizes))
         replay = run.state(replay=Replay(self.rounds, **example_row(data)))
         for number in run.rounds(self.rounds):
             run.once("play", lambda: replay.add(**roll_in(counted.first, counted.second, data)))
-            run.once("plan", partial(self.plan, counted, replay, data, number))
-        run.once("result", lambda: self.plan(counted, replay, data, None))
+            run.once("plan", partial(self.plan, run, counted, replay, data, number))
+        run.once("result", lambda: self.plan(run, counted, replay, data, None))
         return counted
 
     @torch.no_grad()
-    def plan(self, model: CountedModel, replay: Replay, data: FiniteWorld, number: int | None) -> None:
+    def plan(
+        self, run: Run, model: CountedModel, replay: Replay, data: FiniteWorld, number: int | None
+    ) -> None:
         """Count what was played and set the model's policies: optimistic ones in a round, plain ones as the result."""
         seen = replay[torch.arange(len(replay))]
         steps = torch.arange(data.horizon)[:, None].expand(seen["pair"].shape)
@@ -90,4 +92,4 @@ class CountUCB(Method[nn.Module, FiniteWorld]):
             model.first.copy_(first)
             model.second.copy_(second)
         if number is not None:
-            model.history[number] = worth(model.first, model.second, data, seen)
+            run.report(rounds=[{"round": number, "value": worth(model.first, model.second, data, seen)}])

@@ -79,5 +79,5 @@ class SimCLR(Method[nn.Module, Images]):
                     *z_VBD.unbind(), temperature=self.temperature, candidates=others, offset=run.row_offset
                 )
             )
-        net.figures = {"npc_multiplier": coupling.mean}
+        run.report(npc_multiplier=coupling.mean)
         return net

@@ -71,8 +71,7 @@ class SPRUCB(Method[CategoricalQ, VectorWorld]):
         flags = {"done": torch.tensor(False), "cut": torch.tensor(False), "priority": torch.tensor(0.0)}
         capacity = self.frames + self.segment + data.horizon
         rounds = -(-self.frames // self.segment)
-        model = model.remembering(rounds).train()
-        model, replay = run.state(model=model, replay=Replay(capacity, **row, **flags))
+        model, replay = run.state(model=model.train(), replay=Replay(capacity, **row, **flags))
         seen = run.state(seen=Seen(model.atoms, self.ridge))
         run.optimize(
             model, Optimizer(name="adam", learning_rate=self.learning_rate, max_grad_norm=10.0, fused=True)
@@ -80,7 +79,7 @@ class SPRUCB(Method[CategoricalQ, VectorWorld]):
         length = self.window + self.jumps + 1
         jumps = self.jumps if self.prediction > 0 else 0
         for number in run.rounds(rounds):
-            run.once("play", partial(self.play, model, replay, data, number))
+            run.once("play", partial(self.play, run, model, replay, data, number))
             if len(replay) < max(self.warmup, length + 1):
                 continue
             draws = Positions(max(round(self.updates * self.segment), 1) * self.batch_size)
@@ -111,7 +110,7 @@ class SPRUCB(Method[CategoricalQ, VectorWorld]):
         return model.eval()
 
     @torch.no_grad()
-    def play(self, model: CategoricalQ, replay: Replay, data: VectorWorld, number: int) -> None:
+    def play(self, run: Run, model: CategoricalQ, replay: Replay, data: VectorWorld, number: int) -> None:
         """Add whole episodes of at least ``segment`` steps: at random while warming up, then greedy under the noise."""
         played = len(replay)
         if played >= self.frames:
@@ -127,7 +126,11 @@ class SPRUCB(Method[CategoricalQ, VectorWorld]):
         over = steps["done"] | steps["cut"]
         episode = over.cumsum(0) - over.long()
         returns = torch.zeros(int(episode[-1]) + 1).index_add_(0, episode, steps["reward"])
-        model.history[number] = torch.tensor([float(returns[episode].sum()), float(len(episode))])
+        run.report(
+            rounds=[
+                {"round": number, "return_over_steps": float(returns[episode].sum()), "steps": len(episode)}
+            ]
+        )
         steps["reward"] = steps["reward"] * self.reward_scale
         highest = replay.column("priority").amax() if played else torch.tensor(1.0)
         replay.add(**steps, priority=highest.expand(len(steps["action"])))

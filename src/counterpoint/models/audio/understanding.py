@@ -12,7 +12,6 @@ N clips, F frames, D encoder features, T tokens, W width of the embeddings, C in
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -171,16 +170,11 @@ HEADS: dict[str, type[IntentHead]] = {"decoder": IntentDecoder, "classifier": In
 
 
 class Understanding(nn.Module):
-    """A speech encoder with an intent head. It is an encoder itself: calling it gives features [N, D].
-
-    ``stages`` holds what was measured after each stage of a continual training, a row per stage and split; it is saved
-    beside the weights as ``stages.csv``.
-    """
+    """A speech encoder with an intent head. It is an encoder itself: calling it gives features [N, D]."""
 
     def __init__(self, encoder: nn.Module, head: IntentHead) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        self.stages: list[dict[str, Any]] = []
 
     @property
     def num_features(self) -> int:
@@ -211,17 +205,11 @@ class Understanding(nn.Module):
         return masked_mean(states, mask), states, mask
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the encoder's ordinary folder with the head's in ``intents/``, and the stages' table if there is one."""
+        """Write the encoder's ordinary folder with the head's in ``intents/``."""
         whole: Any = self.encoder
         whole.save_pretrained(folder)
         folder = Path(folder)
         self.head.save_pretrained(folder / FOLDER)
-        if self.stages:
-            with (folder / STAGES).open("w", encoding="utf-8", newline="") as file:
-                names = list(dict.fromkeys(name for row in self.stages for name in row))
-                writer = csv.DictWriter(file, names)
-                writer.writeheader()
-                writer.writerows(self.stages)
 
 
 def with_head(
@@ -277,17 +265,4 @@ def load_head(encoder: nn.Module, folder: Path, classes: Sequence[str]) -> Under
             f"{folder} understands {', '.join(model.classes[:12])}; the data has {', '.join(list(classes)[:12])}: give data with "
             "the same classes, or start from the encoder alone (without intents/)"
         )
-    if (folder / STAGES).exists():
-        with (folder / STAGES).open(encoding="utf-8", newline="") as file:
-            model.stages = [_row(cells) for cells in csv.DictReader(file)]
     return model
-
-
-def _row(cells: Mapping[str, str]) -> dict[str, Any]:
-    """A stage's row as it was before it was written; cells that were not there stay out."""
-    whole, words = ("stage", "seen", "clips"), ("split", "new")
-    return {
-        name: text if name in words else int(text) if name in whole else float(text)
-        for name, text in cells.items()
-        if text != ""
-    }

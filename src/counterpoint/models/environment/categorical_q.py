@@ -56,15 +56,12 @@ class CategoricalQ(nn.Module, PyTorchModelHubMixin):
         atoms, low, high: P atoms evenly from ``low`` to ``high``.
         hidden, latent: widths.
         seed: of the initialisation.
-        rounds: how many rounds of play are remembered by their returns.
 
     Attributes:
         support: [P] the atoms. mean, deviation: [W] scale of the observations.
-        history: [rounds, 2] over the steps played in a round, the sum of their episodes' returns, and their number.
     """
 
     support: Tensor
-    history: Tensor
     mean: Tensor
     deviation: Tensor
 
@@ -78,7 +75,6 @@ class CategoricalQ(nn.Module, PyTorchModelHubMixin):
         hidden: int = 256,
         latent: int = 64,
         seed: int = 0,
-        rounds: int = 0,
     ) -> None:
         super().__init__()
         self.width, self.actions, self.atoms, self.latent = width, actions, atoms, latent
@@ -86,7 +82,6 @@ class CategoricalQ(nn.Module, PyTorchModelHubMixin):
         self.register_buffer("support", torch.linspace(low, high, atoms))
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
-        self.register_buffer("history", torch.zeros(rounds, 2))
         self.trunk = perceptron((width, hidden, latent), seed)
         self.transition = perceptron((latent + actions, hidden, latent), seed + 1)
         self.project = perceptron((latent, latent), seed + 2)
@@ -97,23 +92,6 @@ class CategoricalQ(nn.Module, PyTorchModelHubMixin):
             self.advantage = nn.Sequential(
                 NoisyLinear(latent, hidden), nn.ReLU(), NoisyLinear(hidden, actions * atoms)
             )
-
-    def remembering(self, rounds: int) -> CategoricalQ:
-        """A network with these weights and room for the returns of ``rounds`` rounds."""
-        model = CategoricalQ(
-            self.width,
-            self.actions,
-            self.atoms,
-            self.low,
-            self.high,
-            self.hidden,
-            self.latent,
-            self.seed,
-            rounds,
-        )
-        state = {name: value for name, value in self.state_dict().items() if name != "history"}
-        model.load_state_dict(state, strict=False)
-        return model
 
     def renoise(self) -> None:
         """Draw new exploration noise."""

@@ -14,16 +14,15 @@ class CountedModel(nn.Module, PyTorchModelHubMixin):
     """Counts and policies.
 
     Args:
-        states, actions, horizon, opponents, stationary, rounds: as in ``LowRankModel``.
+        states, actions, horizon, opponents, stationary: as in ``LowRankModel``.
 
     Attributes:
-        counts: [H, X, S] how often each move was seen. first, second, history: as in ``LowRankModel``.
+        counts: [H, X, S] how often each move was seen. first, second: as in ``LowRankModel``.
     """
 
     counts: Tensor
     first: Tensor
     second: Tensor
-    history: Tensor
 
     def __init__(
         self,
@@ -32,7 +31,6 @@ class CountedModel(nn.Module, PyTorchModelHubMixin):
         horizon: int,
         opponents: int = 1,
         stationary: bool = False,
-        rounds: int = 0,
     ) -> None:
         super().__init__()
         self.states, self.actions, self.opponents, self.horizon = states, actions, opponents, horizon
@@ -41,7 +39,6 @@ class CountedModel(nn.Module, PyTorchModelHubMixin):
         self.register_buffer("counts", torch.zeros(tables, pairs, states, dtype=torch.float64))
         self.register_buffer("first", torch.full((horizon, states, actions), 1.0 / actions))
         self.register_buffer("second", torch.full((horizon, states, opponents), 1.0 / opponents))
-        self.register_buffer("history", torch.zeros(rounds))
 
     def transition(self) -> Tensor:
         """[H or 1, X, S] shares of the counts; uniform where nothing was seen."""

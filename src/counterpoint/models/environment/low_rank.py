@@ -53,19 +53,16 @@ class LowRankModel(nn.Module, PyTorchModelHubMixin):
         states, actions, horizon, dimension: S, A, steps of an episode, D.
         opponents: B, 1 for a world of one player.
         stationary: one table for all steps.
-        rounds: how many rounds' policies are remembered by their value.
         seed: of the initialisation.
 
     Attributes:
         negatives: [S] the distribution that next states are contrasted with.
         first, second: [steps, S, A] and [steps, S, B], the players' policies; uniform until planned.
-        history: [rounds] value of each round's policy (exact where the world's tables are known).
     """
 
     negatives: Tensor
     first: Tensor
     second: Tensor
-    history: Tensor
 
     def __init__(
         self,
@@ -75,7 +72,6 @@ class LowRankModel(nn.Module, PyTorchModelHubMixin):
         dimension: int = 3,
         opponents: int = 1,
         stationary: bool = False,
-        rounds: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -89,23 +85,6 @@ class LowRankModel(nn.Module, PyTorchModelHubMixin):
         self.register_buffer("negatives", torch.full((states,), 1.0 / states))
         self.register_buffer("first", torch.full((horizon, states, actions), 1.0 / actions))
         self.register_buffer("second", torch.full((horizon, states, opponents), 1.0 / opponents))
-        self.register_buffer("history", torch.zeros(rounds))
-
-    def remembering(self, rounds: int) -> LowRankModel:
-        """A model with these factors and room for the values of ``rounds`` policies."""
-        model = LowRankModel(
-            self.states,
-            self.actions,
-            self.horizon,
-            self.dimension,
-            self.opponents,
-            self.stationary,
-            rounds,
-            self.seed,
-        )
-        state = {name: value for name, value in self.state_dict().items() if name != "history"}
-        model.load_state_dict(state, strict=False)
-        return model
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """phi [H, X, D] and psi [H, S, D], positive."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ class Paired(nn.Module):
     def __init__(self, image: Projected, partner: Projector) -> None:
         super().__init__()
         self.image, self.partner = image, partner
-        self.tables: dict[str, dict[str, list[Any]]] = {}
 
     @property
     def num_features(self) -> int:

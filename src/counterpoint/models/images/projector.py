@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -44,17 +44,11 @@ class Projector(nn.Module, PyTorchModelHubMixin):
 
 
 class Projected(nn.Module):
-    """An encoder with its projector. It is an encoder itself: calling it gives features; ``project=True``, projections.
-
-    ``figures`` holds what the training measured about itself, for whoever evaluates the model afterwards; ``tables``,
-    what it learnt about single training rows: name -> column -> values. They are saved beside the weights as CSV.
-    """
+    """An encoder with its projector. It is an encoder itself: calling it gives features; ``project=True``, projections."""
 
     def __init__(self, encoder: nn.Module, projector: nn.Module) -> None:
         super().__init__()
         self.encoder, self.projector = encoder, projector
-        self.figures: dict[str, float] = {}
-        self.tables: dict[str, dict[str, list[Any]]] = {}
 
     @property
     def num_features(self) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from html import escape
 from pathlib import Path
 
 from counterpoint.study.report import html
 from counterpoint.study.report.plots import Series, curve
-from counterpoint.study.store import Result
+from counterpoint.study.store import REPORTED, Result
 from counterpoint.study.wording import only_before
+from counterpoint.training.report import Report
+
+SHOWN = 60
+"""Longest table that a page draws; a longer one is named."""
 
 
 def section(result: Result, anchor: str) -> tuple[str, str]:
@@ -47,7 +50,7 @@ def section(result: Result, anchor: str) -> tuple[str, str]:
             + html.table(("metric", "before", "after", "change"), body)
             + note
         )
-    parts += _stages(result.folder)
+    parts += _reported(result.folder)
     line = html.curve_of(result.folder)
     if len(line) > 1:
         drawing = curve(Series(result.key, "var(--c0)", line), title=f"Loss of {result.key}")
@@ -70,20 +73,33 @@ def section(result: Result, anchor: str) -> tuple[str, str]:
     return title, "\n".join(parts)
 
 
-def _stages(folder: Path) -> list[str]:
-    """What was measured after every stage of a continual training, if the model folder says so."""
-    file = folder / "model" / "stages.csv"
-    if not file.exists():
-        return []
-    with file.open(encoding="utf-8", newline="") as opened:
-        rows = list(csv.DictReader(opened))
-    names = [name for name in rows[0] if name != "split"] if rows else []
+def _reported(folder: Path) -> list[str]:
+    """What training reported of itself: its figures and its short tables, one by split where the rows have one."""
+    report = Report.read(folder / REPORTED)
+    if (
+        not report.tables and (folder / "model" / "stages.csv").exists()
+    ):  # runs from before there was a report
+        report.tables = {"stages": Report.read(folder / "model").rows("stages")}
     parts = []
-    for split in dict.fromkeys(row["split"] for row in rows):
-        body = [[_cell(row[name]) for name in names] for row in rows if row["split"] == split]
-        parts.append(f"<h2>Stages on {escape(split)}</h2>" + html.table(names, body, text=(1,)))
+    if report.figures:
+        body = [[escape(name), html.value(value)] for name, value in report.figures.items()]
+        parts.append("<h2>Reported by the training</h2>" + html.table(("figure", "value"), body))
+    for table, rows in report.tables.items():
+        if len(rows) > SHOWN:
+            where = f"<code>{REPORTED}/{escape(table)}.csv</code>"
+            parts.append(f'<p class="note">{escape(table)}: {len(rows):,} rows in {where}</p>')
+            continue
+        for split in dict.fromkeys(row.get("split") for row in rows):
+            mine = [row for row in rows if row.get("split") == split]
+            names = [name for name in dict.fromkeys(n for row in mine for n in row) if name != "split"]
+            words = [i for i, name in enumerate(names) if any(isinstance(row.get(name), str) for row in mine)]
+            title = escape(table.replace("_", " ").capitalize()) + (
+                f" on {escape(str(split))}" if split else ""
+            )
+            body = [[_cell(row.get(name, "")) for name in names] for row in mine]
+            parts.append(f"<h2>{title}</h2>" + html.table(names, body, text=words))
     return parts
 
 
-def _cell(text: str) -> str:
-    return f"{float(text):.3f}" if "." in text and text.replace(".", "", 1).isdigit() else escape(text)
+def _cell(value: float | str) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
