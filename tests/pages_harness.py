@@ -9,6 +9,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from counterpoint.methods import groups
 from counterpoint.methods.catalog import load
 
 PAGES = Path(__file__).parents[1] / "docs" / "methods"
@@ -49,7 +50,12 @@ def run_commands(key: str, changes: Changes = {}) -> None:
 def check_settings(key: str, otherwise: Changes = {}) -> None:
     """Every setting stands in a table beside its default, or beside what ``otherwise`` says the page shows for it."""
     shown = defaults(key)
-    for name, value in vars(load(key).settings()).items():
+    for name, value in groups.flat(load(key).settings()).items():
+        group = name.partition(".")[0]
+        if (
+            name not in shown and group in shown
+        ):  # a row for the whole group shows its first setting's default
+            name, value = group, next(iter(vars(getattr(load(key).settings(), group)).values()))
         assert name in shown, f"{name} is not in the table"
         wanted = otherwise.get(name)
         assert any(text == wanted if wanted else says(text, value) for text in shown[name]), (
@@ -62,7 +68,7 @@ def defaults(key: str) -> dict[str, list[str]]:
     """Second columns by setting. A row may name several settings, with their defaults in the same order."""
     found: dict[str, list[str]] = {}
     for line in page(key).splitlines():
-        row = re.match(r"\| (`\w+`(?:, `\w+`)*) \|([^|]*)\|", line)
+        row = re.match(r"\| (`[\w.]+`(?:, `[\w.]+`)*) \|([^|]*)\|", line)
         if row is not None:
             names = row[1].replace("`", "").split(", ")
             values = row[2].strip().split(", ") if len(names) > 1 else [row[2].strip()]

@@ -34,11 +34,11 @@ def test_the_case_is_fair() -> None:
             on = [
                 s
                 for s in (
-                    "replaced_tokens",
-                    "sentence_contrast",
-                    "self_calibrated",
-                    "adversarial",
-                    "transductive",
+                    "pretraining.replaced_tokens",
+                    "pretraining.sentence_contrast",
+                    "calibration.on",
+                    "adversarial.on",
+                    "transduction.on",
                 )
                 if entry.recipe.settings[s]
             ]

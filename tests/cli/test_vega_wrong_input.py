@@ -29,12 +29,16 @@ CASES = {
     "no text": ({"text": lambda row: ""}, (), "have no text"),
     "a number for a text": ({"text": lambda row: 3.5}, (), "expected text in quotation marks"),
     "unknown setting": ({}, ("--adversarail",), "did you mean 'adversarial'"),
-    "a word for a number": ({}, ("--mask-rate", "much"), "mask_rate"),
+    "a word for a number": ({}, ("--pretraining.mask-rate", "much"), "mask_rate"),
     "words cannot be pretrained": ({}, ("--model", "words"), "replaced_tokens=false"),
     "no model of that name": ({}, ("--model", "debreta"), "did you mean 'deberta'"),
-    "no gaps": ({}, ("--mask-rate", "0"), "mask_rate=0.0"),
-    "a threshold in percent": ({}, ("--threshold", "90"), "threshold=90.0"),
-    "no input without a label": ({}, ("--inputs", "unlabelled"), "every training text has a label"),
+    "no gaps": ({}, ("--pretraining.mask-rate", "0"), "mask_rate=0.0"),
+    "a threshold in percent": ({}, ("--transduction.threshold", "90"), "threshold=90.0"),
+    "no input without a label": (
+        {},
+        ("--transduction-inputs", "unlabelled"),
+        "every training text has a label",
+    ),
 }
 
 

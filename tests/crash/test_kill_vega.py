@@ -20,7 +20,7 @@ def vega(folder: Path) -> Command:
         chosen = draws.choices([*WORDS[label].split(), "the", "of", "and"], k=6)
         lines.append(json.dumps({"text": " ".join(chosen), "label": label}))
     (folder / "texts.jsonl").write_text("\n".join(lines))
-    settings = {"batch_size": 8, "folds": 2, "learning_rate": 1e-3, "threshold": 0.3}
+    settings = {"batch_size": 8, "calibration.folds": 2, "learning_rate": 1e-3, "transduction.threshold": 0.3}
     return command("vega", settings, data=str(folder / "texts.jsonl"), model="deberta", budget={"steps": 36})
 
 

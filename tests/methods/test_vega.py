@@ -21,14 +21,20 @@ from counterpoint.tasks.text import TASK
 from counterpoint.training import Budget, Run
 from counterpoint.training.batches import Batch, ItemRandom
 
-SWITCHES = ("replaced_tokens", "sentence_contrast", "self_calibrated", "adversarial", "transductive")
+SWITCHES = (
+    "pretraining.replaced_tokens",
+    "pretraining.sentence_contrast",
+    "calibration.on",
+    "adversarial.on",
+    "transduction.on",
+)
 OFF = dict.fromkeys(SWITCHES, False)
 SMALL = {
     "batch_size": 8,
-    "folds": 2,
+    "calibration.folds": 2,
     "learning_rate": 3e-3,
-    "pretraining_learning_rate": 1e-2,
-    "threshold": 0.3,
+    "pretraining.learning_rate": 1e-2,
+    "transduction.threshold": 0.3,
 }
 WORDS = {
     "tea": "kettle cup leaf warm pot sugar milk steep",
@@ -100,7 +106,7 @@ def dying(at: int) -> type[Run]:
 
 @pytest.mark.parametrize("inputs", ["test", "unlabelled"])
 def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, partly, inputs) -> None:
-    given = {"steps": 18, "inputs": inputs}
+    given = {"steps": 18, "transduction.inputs": inputs}
     whole = fit(tmp_path / "whole", partly, options={"audit": True}, **given)
     for at in (4, 10, 16) if inputs == "test" else (1, 8, 13):  # together in every phase
         out = tmp_path / f"cut-{at}"
@@ -141,25 +147,28 @@ def test_every_trick_can_be_had_alone(tmp_path, partly, switch) -> None:
     terms = {name for event in found for name in event if name.startswith("loss")}
     assert {
         None: {"loss"},
-        "replaced_tokens": {"loss", "loss/generator", "loss/detection", "loss/label"},
-        "sentence_contrast": {"loss", "loss/contrast", "loss/label"},
-        "self_calibrated": {"loss"},
-        "adversarial": {"loss", "loss/label", "loss/adversarial"},
-        "transductive": {"loss", "loss/label", "loss/own"},
+        "pretraining.replaced_tokens": {"loss", "loss/generator", "loss/detection", "loss/label"},
+        "pretraining.sentence_contrast": {"loss", "loss/contrast", "loss/label"},
+        "calibration.on": {"loss"},
+        "adversarial.on": {"loss", "loss/label", "loss/adversarial"},
+        "transduction.on": {"loss", "loss/label", "loss/own"},
     }[switch] >= terms - {"loss/label"}
     loops = list(dict.fromkeys(event["loop"].split("/")[1] for event in found if "loop" in event))
-    before = {"replaced_tokens": ["detection"], "sentence_contrast": ["contrast"]}.get(switch, [])
+    before = {
+        "pretraining.replaced_tokens": ["detection"],
+        "pretraining.sentence_contrast": ["contrast"],
+    }.get(switch, [])
     assert loops == [*before, "tune"]
     phases = len({event["loop"] for event in found if "loop" in event})
-    assert phases == {None: 1, "self_calibrated": 3, "adversarial": 1}.get(switch, 2)
-    assert any("relabelled" in event for event in found) == (switch == "self_calibrated")
-    assert any("confident" in event for event in found) == (switch == "transductive")
+    assert phases == {None: 1, "calibration.on": 3, "adversarial.on": 1}.get(switch, 2)
+    assert any("relabelled" in event for event in found) == (switch == "calibration.on")
+    assert any("confident" in event for event in found) == (switch == "transduction.on")
 
 
 def test_every_switch_is_in_the_ablation() -> None:
     found = variations(Vega())
     assert all(found[switch] == [False] for switch in (*SWITCHES, "fine_tuning"))
-    assert found["mending"] == ["soft"]
+    assert found["calibration.mending"] == ["soft"]
 
 
 def test_without_fine_tuning_the_encoder_comes_back_whole(tmp_path, data) -> None:
@@ -267,7 +276,7 @@ def test_folds_are_even_and_of_all_classes() -> None:
 def test_wrong_labels_are_found_out_of_fold_and_only_there(tmp_path) -> None:
     noisy = texts(240, mislabelled=0.25)
     flipped = (noisy.truth != noisy.train.targets).any(1)
-    on = {**OFF, "self_calibrated": True, "low": 0.3, "high": 0.6}
+    on = {**OFF, "calibration.on": True, "calibration.low": 0.3, "calibration.high": 0.6}
     counts = {}
     for folds in (1, 3):
         seen: list[torch.Tensor] = []
@@ -275,11 +284,11 @@ def test_wrong_labels_are_found_out_of_fold_and_only_there(tmp_path) -> None:
         class Noting(Vega):
             def _mended(self, run, rows, opinions, seen=seen):
                 place = opinions.column("place").argsort()
-                seen.append((opinions.column("said")[place] * rows.targets).sum(1) < self.low)
+                seen.append((opinions.column("said")[place] * rows.targets).sum(1) < self.calibration.low)
                 return super()._mended(run, rows, opinions)
 
         with Run(tmp_path / str(folds), seed=1, budget=Budget(steps=60 * (folds + 1)), progress=False) as run:
-            Noting(**{**SMALL, **on, "folds": folds}).fit(fresh(noisy), noisy, run)
+            Noting.settings(**{**SMALL, **on, "calibration.folds": folds}).fit(fresh(noisy), noisy, run)
         counts[folds] = float((seen[0] & flipped).sum()) / float(flipped.sum())
         assert float((seen[0] & flipped).sum()) / max(float(seen[0].sum()), 1) > 0.6
     assert counts[3] > 0.6
@@ -301,7 +310,9 @@ def test_every_label_is_judged_by_a_model_that_did_not_train_on_it(tmp_path, par
             return super()._said(run, net, asked)
 
     with Run(tmp_path, seed=1, budget=Budget(steps=4), progress=False) as run:
-        Noting(**{**SMALL, **OFF, "self_calibrated": True, "folds": 3}).fit(fresh(partly), partly, run)
+        Noting.settings(**{**SMALL, **OFF, "calibration.on": True, "calibration.folds": 3}).fit(
+            fresh(partly), partly, run
+        )
     strip = lambda rows: {tuple(i for i in row if i) for row in rows}  # noqa: E731
     assert len(judged) == 3
     # Two texts may read alike once unknown words are one: only those are allowed on both sides.
@@ -320,7 +331,9 @@ def test_own_labels_come_from_the_inputs_that_were_asked_for(tmp_path, partly) -
 
     for inputs in ("test", "unlabelled"):
         with Run(tmp_path / inputs, seed=1, budget=Budget(steps=2), progress=False) as run:
-            Noting(**{**SMALL, **OFF, "transductive": True, "inputs": inputs}).fit(fresh(partly), partly, run)
+            Noting.settings(**{**SMALL, **OFF, "transduction.on": True, "transduction.inputs": inputs}).fit(
+                fresh(partly), partly, run
+            )
     assert asked[0] == partly.test.texts
     hidden = [
         t for t, known in zip(partly.train.texts, partly.train.labelled.tolist(), strict=True) if not known
@@ -329,7 +342,7 @@ def test_own_labels_come_from_the_inputs_that_were_asked_for(tmp_path, partly) -
 
 
 def test_an_unreachable_threshold_is_said(tmp_path, partly) -> None:
-    fit(tmp_path, partly, steps=2, **{**OFF, "transductive": True}, threshold=1.0)
+    fit(tmp_path, partly, steps=2, **{**OFF, "transduction.on": True, "transduction.threshold": 1.0})
     assert "no prediction reaches the threshold" in (tmp_path / "messages.log").read_text()
 
 
@@ -344,10 +357,10 @@ def test_texts_that_are_cut_are_said(tmp_path) -> None:
     ("settings", "lesson"),
     [
         ({**OFF, "fine_tuning": False}, "nothing is learnt"),
-        ({"inputs": "unlabelled"}, "every training text has a label"),
-        ({"mask_rate": 0.0}, "mask_rate"),
-        ({"folds": 0}, "folds=0"),
-        ({"folds": 500}, "do not fill 500 folds"),
+        ({"transduction.inputs": "unlabelled"}, "every training text has a label"),
+        ({"pretraining.mask_rate": 0.0}, "pretraining.mask_rate"),
+        ({"calibration.folds": 0}, "folds=0"),
+        ({"calibration.folds": 500}, "do not fill 500 folds"),
     ],
 )
 def test_wrong_settings_teach(tmp_path, data, settings, lesson) -> None:
@@ -358,7 +371,7 @@ def test_wrong_settings_teach(tmp_path, data, settings, lesson) -> None:
 def test_wrong_models_and_data_teach(tmp_path, data) -> None:
     with pytest.raises(CounterpointError, match="replaced_tokens=false"):
         fit(tmp_path / "a", data, model=TASK.load_model("words", data, 0))
-    fit(tmp_path / "b", data, steps=2, model=TASK.load_model("words", data, 0), **OFF, inputs="test")
+    fit(tmp_path / "b", data, steps=2, model=TASK.load_model("words", data, 0), **OFF)
     rows = [Row(f"text {i}", ("x", "y") if i % 2 else ("x",), None, f"row {i}") for i in range(60)]
     several = build(rows, True, "several")
     with pytest.raises(CounterpointError, match="several labels a text"):
@@ -370,5 +383,5 @@ def test_wrong_models_and_data_teach(tmp_path, data) -> None:
     with pytest.raises(CounterpointError, match="no labelled training texts"):
         fit(tmp_path / "f", hidden, model=fresh(data), **OFF)
     assert fit(tmp_path / "e", bare, steps=2, model=fresh(data), fine_tuning=False) is not None
-    with pytest.raises(CounterpointError, match="did you mean 'adversarial'"):
+    with pytest.raises(CounterpointError, match="did you mean 'adversarial"):
         load("vega").settings(adversarail=True)

@@ -10,7 +10,7 @@ import pytest
 from pages_harness import check_settings, run_commands, run_snippet
 
 SHORTER = {
-    "epochs=20": "epochs=1, pretraining_epochs=1",
+    "epochs=20, pretraining=Pretraining(epochs=10)": "epochs=1, pretraining=Pretraining(epochs=1)",
     "--epochs 20": "--epochs 1 --pretraining-epochs 1",
 }
 WORDS = {"spam": "win cash prize offer click now", "work": "meeting report notes friday draft budget"}

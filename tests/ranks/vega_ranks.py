@@ -30,7 +30,13 @@ def train(out: Path) -> dict[str, Weights]:
     # Dropout is drawn on each rank by itself, so it is off here.
     encoder = fresh_disentangled(words, width=16, heads=2, layers=2, reach=4, limit=16, seed=1, dropout=0.0)
     model = with_linear_head(encoder, data.classes, False, 1, dropout=0.0)
-    settings = {"batch_size": 7, "folds": 2, "learning_rate": 1e-3, "threshold": 0.3, "inputs": "unlabelled"}
+    settings = {
+        "batch_size": 7,
+        "calibration.folds": 2,
+        "learning_rate": 1e-3,
+        "transduction.threshold": 0.3,
+        "transduction.inputs": "unlabelled",
+    }
     with short_run(out / "run", steps=12) as run:
         trained = load("vega").settings(**settings).fit(model, data, run)
     return {"vega": trained.encoder.state_dict()}

@@ -8,8 +8,9 @@ import torch
 from harness import Case, Checks, folder, load_cases, vector_tests
 from torch import Tensor
 
+from counterpoint.evaluation import geometry
 from counterpoint.models.text.match_head import Matcher, mean_vectors
-from counterpoint.objectives.contrast import infonce, margins, noise_contrast, spread
+from counterpoint.objectives.contrast import infonce, margins, noise_contrast
 from counterpoint.objectives.labels.label_match import label_match
 from counterpoint.objectives.labels.supervised import supcon_out
 from counterpoint.objectives.reduction import nonzero_mean
@@ -48,8 +49,6 @@ def _pair_losses(case: Case) -> dict[str, Callable[[Tensor, Tensor, Tensor], Ten
         "triplet_cos": lambda a, b, n: margins.row_triplet(a, b, n, margin, distance="cosine"),
         "n_pair": lambda a, b, n: infonce.info_nce(a, b, temperature=1.0, normalize=False),
         "supcon_out": lambda a, b, n: nonzero_mean(supcon_out(a, labels, temperature=tau)).mean(),
-        "alignment": lambda a, b, n: spread.alignment(a, b),
-        "uniformity": lambda a, b, n: spread.uniformity(a),
     }
 
 
@@ -62,10 +61,20 @@ def _pairs(case: Case, name: str) -> None:
         case.expect(key, rows[key.rsplit("_", 1)[1]].grad, rtol=RTOL, atol=1e-12)
 
 
+def _measured(case: Case, name: str) -> None:
+    """What is measured and not trained on has a value and no gradient here."""
+    a, b = case.tensor("a"), case.tensor("b")
+    value = geometry.alignment(a, b) if name == "alignment" else geometry.uniformity(a)
+    case.expect(f"{name}/loss", torch.tensor(value, dtype=torch.float64), rtol=RTOL)
+    for key in case.keys(f"{name}/grad_"):
+        case.tensor(key)  # read, and of no use
+
+
 def pairs(case: Case) -> Checks:
-    unknown = set(case.losses()) - set(_pair_losses(case))
+    measured = {"alignment", "uniformity"}
+    unknown = set(case.losses()) - set(_pair_losses(case)) - measured
     assert not unknown, unknown
-    return {name: partial(_pairs, case, name) for name in case.losses()}
+    return {name: partial(_measured if name in measured else _pairs, case, name) for name in case.losses()}
 
 
 def _cless(case: Case) -> None:

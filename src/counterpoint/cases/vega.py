@@ -12,11 +12,11 @@ from typing import Any
 from counterpoint.study.case import OF_SEED, OF_TUNING, Arm, Case, Claim, Range
 
 OFF = {
-    "replaced_tokens": False,
-    "sentence_contrast": False,
-    "self_calibrated": False,
-    "adversarial": False,
-    "transductive": False,
+    "pretraining.replaced_tokens": False,
+    "pretraining.sentence_contrast": False,
+    "calibration.on": False,
+    "adversarial.on": False,
+    "transduction.on": False,
 }
 NOISY = {
     "words": 32,
@@ -65,7 +65,7 @@ def pretrained(steps: int, **settings: Any) -> Arm:
     return Arm(
         method="vega",
         settings={"fine_tuning": False, "batch_size": 32, **settings},
-        tune={"pretraining_learning_rate": [2.5e-4, 5e-4, 1e-3, 2e-3]} if steps > 1 else {},
+        tune={"pretraining.learning_rate": [2.5e-4, 5e-4, 1e-3, 2e-3]} if steps > 1 else {},
         data="wiki-vital",
         data_options=LEADS,
         budget={"steps": steps},
@@ -106,9 +106,9 @@ def measure(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[s
     return found
 
 
-MENDING: dict[str, Any] = {"self_calibrated": True, "low": 0.2}
-SURE: dict[str, Range] = {"high": [0.6, 0.9]}
-ATTACK: dict[str, Range] = {"step_size": [0.1, 1.0], "adversarial_weight": [1.0, 3.0]}
+MENDING: dict[str, Any] = {"calibration.on": True, "calibration.low": 0.2}
+SURE: dict[str, Range] = {"calibration.high": [0.6, 0.9]}
+ATTACK: dict[str, Range] = {"adversarial.step_size": [0.1, 1.0], "adversarial.weight": [1.0, 3.0]}
 LONG = STEPS * (FOLDS + 1)
 
 CASE = Case(
@@ -124,17 +124,26 @@ CASE = Case(
     arms={
         "noisy: plain": arm(NOISY, STEPS),
         "noisy: plain, four times the steps": arm(NOISY, LONG),
-        "noisy: judged in-sample": arm(NOISY, STEPS * 2, SURE, **MENDING, folds=1),
-        "noisy: mended": arm(NOISY, LONG, SURE, **MENDING, folds=FOLDS),
-        "noisy: blended": arm(NOISY, LONG, {"mix": [0.3, 0.6]}, **MENDING, folds=FOLDS, mending="soft"),
+        "noisy: judged in-sample": arm(NOISY, STEPS * 2, SURE, **MENDING, **{"calibration.folds": 1}),
+        "noisy: mended": arm(NOISY, LONG, SURE, **MENDING, **{"calibration.folds": FOLDS}),
+        "noisy: blended": arm(
+            NOISY,
+            LONG,
+            {"calibration.mix": [0.3, 0.6]},
+            **MENDING,
+            **{"calibration.folds": FOLDS, "calibration.mending": "soft"},
+        ),
         "few: plain": arm(FEW, STEPS),
         "few: plain, twice the steps": arm(FEW, STEPS * 2),
         "few: own labels": arm(
-            FEW, STEPS * 2, {"threshold": [0.7, 0.9]}, transductive=True, inputs="unlabelled"
+            FEW,
+            STEPS * 2,
+            {"transduction.threshold": [0.7, 0.9]},
+            **{"transduction.on": True, "transduction.inputs": "unlabelled"},
         ),
         "few: adversarial": arm(FEW, STEPS, ATTACK, adversarial=True, learning_rate=1e-3),
-        "texts: as published": pretrained(1, pretraining_learning_rate=0.0),
-        "texts: replaced tokens": pretrained(PRETRAINING, sentence_contrast=False),
+        "texts: as published": pretrained(1, **{"pretraining.learning_rate": 0.0}),
+        "texts: replaced tokens": pretrained(PRETRAINING, **{"pretraining.sentence_contrast": False}),
         "texts: then contrast": pretrained(PRETRAINING),
     },
     metrics=(

@@ -12,7 +12,7 @@ build on, and the page says which.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -24,6 +24,7 @@ from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.text import outputs
 from counterpoint.methods.base import Method
+from counterpoint.methods.groups import value_of
 from counterpoint.models.environment.replay import Replay
 from counterpoint.models.text.detector import Detector
 from counterpoint.models.text.encoder import Coded, check_classes, coded, encoder_of, with_linear_head
@@ -46,50 +47,114 @@ SHARD = 256
 """Texts per durable shard of predictions."""
 
 
-@dataclass(kw_only=True)
-class Vega(Method[nn.Module, Texts]):
-    """Pretrain on the training texts, tune on those with a label. With a run's budget every phase gets an equal share.
+@dataclass
+class Pretraining:
+    """Two phases on all training texts; the second goes on with the first's loss.
 
     Attributes:
-        replaced_tokens, sentence_contrast: the two phases of pretraining; the second also goes on with the first's loss.
-        fine_tuning: learn the labels; without it the pretrained encoder is the result.
-        self_calibrated, adversarial, transductive: the three tricks of fine-tuning.
-        mask_rate: share of tokens the generator fills. detection_weight: lambda. temperature: tau of the contrast.
-        contrast_weight: beta. pretraining_epochs: of each phase, without a budget. pretraining_learning_rate: of both.
-        folds: K; every label is judged by a model that trained on the other folds. 1 judges in-sample, which finds little.
-        mending: "hard" relabels or drops, "soft" blends labels with predictions by ``mix``.
-        low, high: a label below ``low`` is dropped, or replaced where another class is above ``high``.
-        adversarial_weight: mu. step_size: eta. noise: standard deviation of the first noise.
-        inputs: whose texts get own labels: "test", or "unlabelled" training texts.
-        threshold: theta, the confidence that an own label needs. own_weight: w.
+        replaced_tokens, sentence_contrast: whether there is the first, and the second.
+        mask_rate: share of tokens the generator fills. detection_weight: lambda.
+        temperature: tau of the contrast. contrast_weight: beta.
+        epochs: of each phase, without a budget. learning_rate: of both.
     """
-
-    key: ClassVar[str] = "vega"
-    search: ClassVar[dict[str, Any]] = {"learning_rate": (2e-5, 1e-3)}
 
     replaced_tokens: bool = True
     sentence_contrast: bool = True
-    fine_tuning: bool = True
-    self_calibrated: bool = True
-    adversarial: bool = True
-    transductive: bool = True
     mask_rate: float = 0.15
     detection_weight: float = 50.0
     temperature: float = 0.05
     contrast_weight: float = 1.0
-    pretraining_epochs: float = 10.0
-    pretraining_learning_rate: float = 5e-4
+    epochs: float = 10.0
+    learning_rate: float = 5e-4
+
+
+@dataclass
+class Calibration:
+    """Labels are mended before the tuning by models that never saw them.
+
+    Attributes:
+        on: whether they are.
+        folds: K; every label is judged by a model that trained on the other folds. 1 judges in-sample, which finds little.
+        mending: "hard" relabels or drops, "soft" blends labels with predictions by ``mix``.
+        low, high: a label below ``low`` is dropped, or replaced where another class is above ``high``.
+    """
+
+    on: bool = True
     folds: int = 5
     mending: Literal["hard", "soft"] = "hard"
     low: float = 0.1
     high: float = 0.9
     mix: float = 0.3
-    adversarial_weight: float = 3.0
+
+
+@dataclass
+class Adversarial:
+    """Answers stay the same under the worst small noise.
+
+    Attributes:
+        on: whether they should. weight: mu. step_size: eta. noise: standard deviation of the first noise.
+    """
+
+    on: bool = True
+    weight: float = 3.0
     step_size: float = 1e-4
     noise: float = 1e-2
+
+
+@dataclass
+class Transduction:
+    """A last phase with the classifier's own labels for the inputs.
+
+    Attributes:
+        on: whether there is one. inputs: whose texts get own labels: "test", or "unlabelled" training texts.
+        threshold: theta, the confidence that an own label needs. weight: w.
+    """
+
+    on: bool = True
     inputs: Literal["test", "unlabelled"] = "test"
     threshold: float = 0.9
-    own_weight: float = 0.5
+    weight: float = 0.5
+
+
+@dataclass(kw_only=True)
+class Vega(Method[nn.Module, Texts]):
+    """Pretrain on the training texts, tune on those with a label. With a run's budget every phase gets an equal share.
+
+    Attributes:
+        pretraining: replaced tokens and sentence contrast.
+        fine_tuning: learn the labels; without it the pretrained encoder is the result.
+        calibration, adversarial, transduction: the three tricks of fine-tuning.
+        epochs, learning_rate: of every training of the classifier.
+    """
+
+    key: ClassVar[str] = "vega"
+    search: ClassVar[dict[str, Any]] = {"learning_rate": (2e-5, 1e-3)}
+    moved: ClassVar[dict[str, str]] = {
+        **{
+            name: f"pretraining.{name}"
+            for name in (
+                "replaced_tokens",
+                "sentence_contrast",
+                "mask_rate",
+                "detection_weight",
+                "temperature",
+                "contrast_weight",
+            )
+        },
+        "self_calibrated": "calibration.on",
+        **{name: f"calibration.{name}" for name in ("folds", "mending", "low", "high", "mix")},
+        **{name: f"adversarial.{name}" for name in ("step_size", "noise")},
+        "transductive": "transduction.on",
+        "inputs": "transduction.inputs",
+        "threshold": "transduction.threshold",
+        "own_weight": "transduction.weight",
+    }
+
+    pretraining: Pretraining = field(default_factory=Pretraining)
+    fine_tuning: bool = True
+    calibration: Calibration = field(default_factory=Calibration)
+    adversarial: Adversarial = field(default_factory=Adversarial)
+    transduction: Transduction = field(default_factory=Transduction)
     batch_size: int = 32
     epochs: float = 3.0
     learning_rate: float = 5e-5
@@ -111,7 +176,7 @@ class Vega(Method[nn.Module, Texts]):
                 f"{full} of {len(train)} training texts fill {net.limit} tokens; what goes beyond is cut off"
             )
         known = torch.nonzero(train.labelled)[:, 0]
-        folds = stratified_folds(train.targets[known], self.folds, run.seed)
+        folds = stratified_folds(train.targets[known], self.calibration.folds, run.seed)
         opinions = Replay(len(known), place=known.new_zeros(()), said=torch.zeros(len(data.classes)))
         run.state(model=net, opinions=opinions)
         run.state(**{k: v for k, v in {"start": start, "detector": detector}.items() if v is not None})
@@ -140,16 +205,29 @@ class Vega(Method[nn.Module, Texts]):
 
     def _phases(self, data: Texts) -> list[str]:
         """What is done, in order."""
-        if not self.fine_tuning and not (self.replaced_tokens or self.sentence_contrast):
+        if not self.fine_tuning and not (
+            self.pretraining.replaced_tokens or self.pretraining.sentence_contrast
+        ):
             raise CounterpointError(
-                "replaced_tokens, sentence_contrast and fine_tuning are all off, so that nothing is learnt; switch one on"
+                "pretraining.replaced_tokens, pretraining.sentence_contrast and fine_tuning are all off, so that nothing is learnt; switch "
+                "one on"
             )
-        for name in ("mask_rate", "low", "high", "mix", "threshold"):
-            if not 0 < getattr(self, name) <= 1:
-                raise CounterpointError(f"{name}={getattr(self, name)}; expected a share above 0, 1 at most")
-        if self.folds < 1:
-            raise CounterpointError(f"folds={self.folds}; expected 1 (judge in-sample) or more, such as 5")
-        phases = ["detection"] * self.replaced_tokens + ["contrast"] * self.sentence_contrast
+        for name in (
+            "pretraining.mask_rate",
+            "calibration.low",
+            "calibration.high",
+            "calibration.mix",
+            "transduction.threshold",
+        ):
+            if not 0 < value_of(self, name) <= 1:
+                raise CounterpointError(f"{name}={value_of(self, name)}; expected a share above 0, 1 at most")
+        if self.calibration.folds < 1:
+            raise CounterpointError(
+                f"calibration.folds={self.calibration.folds}; expected 1 (judge in-sample) or more, such as 5"
+            )
+        phases = ["detection"] * self.pretraining.replaced_tokens + [
+            "contrast"
+        ] * self.pretraining.sentence_contrast
         if not self.fine_tuning:
             return phases
         check_classes(data.classes)
@@ -163,18 +241,18 @@ class Vega(Method[nn.Module, Texts]):
             raise CounterpointError(
                 f"{data.name} has no labelled training texts; give labels, or pretrain only, with fine_tuning=false"
             )
-        if self.self_calibrated and labelled < max(self.folds, 2):
+        if self.calibration.on and labelled < max(self.calibration.folds, 2):
             raise CounterpointError(
-                f"{labelled} labelled training texts do not fill {self.folds} folds; give more, lower folds, or "
-                "set self_calibrated=false"
+                f"{labelled} labelled training texts do not fill {self.calibration.folds} folds; give more, lower calibration.folds, or "
+                "set calibration.on=false"
             )
-        if self.transductive and self.inputs == "unlabelled" and labelled == len(data.train):
+        if self.transduction.on and self.transduction.inputs == "unlabelled" and labelled == len(data.train):
             raise CounterpointError(
-                "inputs=unlabelled, and every training text has a label; add texts without one, hide some with the data option "
-                "labelled=100, or use inputs=test"
+                "transduction.inputs=unlabelled, and every training text has a label; add texts without one, hide some with the data option "
+                "labelled=100, or use transduction.inputs=test"
             )
-        phases += ["fold"] * (self.folds * self.self_calibrated)
-        return phases + ["tuning"] + ["transduction"] * self.transductive
+        phases += ["fold"] * (self.calibration.folds * self.calibration.on)
+        return phases + ["tuning"] + ["transduction"] * self.transduction.on
 
     def _judge(
         self,
@@ -188,7 +266,7 @@ class Vega(Method[nn.Module, Texts]):
     ) -> None:
         """Note what a classifier that trained on the other folds says of one; a single fold judges what it trained on."""
         others = torch.ones(len(known), dtype=torch.bool)
-        if self.folds > 1:
+        if self.calibration.folds > 1:
             others[held] = False
         self._tune(run, net, train[known[others]])
         said = torch.stack(self._said(run, net, [data.train.texts[i] for i in known[held].tolist()]))
@@ -198,21 +276,23 @@ class Vega(Method[nn.Module, Texts]):
     def _pretrain(self, run: Run, detector: Detector, train: Coded, phase: str) -> None:
         """One phase of pretraining on all training texts, labelled or not."""
         detector.train()
-        run.optimize(detector, self._optimizer(self.pretraining_learning_rate))
+        run.optimize(detector, self._optimizer(self.pretraining.learning_rate))
         whole = len(train) >= self.batch_size
         for batch in run.batches(
-            train, self.batch_size, epochs=self.pretraining_epochs, drop_last=whole, name=phase
+            train, self.batch_size, epochs=self.pretraining.epochs, drop_last=whole, name=phase
         ):
             ids, mask = batch.items.ids, batch.items.mask
             terms: dict[str, Tensor | Loss] = {}
-            if self.replaced_tokens:
-                terms |= replaced_tokens(run, detector, batch, self.mask_rate, self.detection_weight)
+            if self.pretraining.replaced_tokens:
+                terms |= replaced_tokens(
+                    run, detector, batch, self.pretraining.mask_rate, self.pretraining.detection_weight
+                )
             if phase == "contrast":  # the two passes differ by their dropout
                 first, second = (run.forward(detector, ids, mask, "sentence") for _ in range(2))
                 values = info_nce(
-                    first, run.gather(second), temperature=self.temperature, offset=run.row_offset
+                    first, run.gather(second), temperature=self.pretraining.temperature, offset=run.row_offset
                 )
-                terms["contrast"] = Loss(values, weight=self.contrast_weight)
+                terms["contrast"] = Loss(values, weight=self.pretraining.contrast_weight)
             run.step(terms, tokens=int(mask.sum()))
 
     def _tune(self, run: Run, net: nn.Module, rows: Coded, own: Coded | None = None) -> None:
@@ -225,17 +305,17 @@ class Vega(Method[nn.Module, Texts]):
             terms: dict[str, Tensor | Loss] = {
                 "label": cross_entropy(logits, batch.items.targets, reduction="none")
             }
-            if self.adversarial:
-                noisy = attacked(run, net, batch, logits, self.noise, self.step_size)
+            if self.adversarial.on:
+                noisy = attacked(run, net, batch, logits, self.adversarial.noise, self.adversarial.step_size)
                 terms["adversarial"] = Loss(
-                    symmetric_cross_entropy(noisy, logits), weight=self.adversarial_weight
+                    symmetric_cross_entropy(noisy, logits), weight=self.adversarial.weight
                 )
             if own is not None and len(own):
                 more = own[batch.random.integers(len(own)).cpu()]
                 said = run.forward(net, more.ids.to(run.device), more.mask.to(run.device), out="logits")
                 labels = more.targets.argmax(1).to(run.device)
                 terms["own"] = pseudo_label_loss(
-                    said, labels, torch.ones_like(labels).bool(), self.own_weight
+                    said, labels, torch.ones_like(labels).bool(), self.transduction.weight
                 )
             run.step(terms, tokens=int(mask.sum()))
 
@@ -249,31 +329,33 @@ class Vega(Method[nn.Module, Texts]):
 
     def _mended(self, run: Run, rows: Coded, opinions: Replay) -> Coded:
         """Rows whose labels are calibrated, if that is wanted, by what models said that had not seen them."""
-        if not self.self_calibrated:
+        if not self.calibration.on:
             return rows
         said = opinions.column("said")[opinions.column("place").argsort()].cpu()
         labels = rows.targets.argmax(1)
-        if self.mending == "soft":
-            return replace(rows, targets=blended(said, labels, self.mix))
-        mended = repair(said, labels, self.low, self.high)
+        if self.calibration.mending == "soft":
+            return replace(rows, targets=blended(said, labels, self.calibration.mix))
+        mended = repair(said, labels, self.calibration.low, self.calibration.high)
         kept = torch.nonzero(mended.action != DROP)[:, 0]
         run.log(relabelled=float((mended.action == RELABEL).sum()), dropped=len(rows) - len(kept))
         if not len(kept):
             raise CounterpointError(
-                f"low={self.low}: the model doubts every label and none is left to train on; lower it, train longer, or use mending=soft"
+                f"calibration.low={self.calibration.low}: the model doubts every label and none is left to train on; lower it, train longer, or use calibration.mending=soft"
             )
         return replace(rows, targets=one_hot(mended.labels, rows.targets.shape[1]).float())[kept]
 
     def _own(self, run: Run, net: nn.Module, data: Texts) -> Coded:
         """The inputs that the classifier is sure of, with its labels for them."""
         texts: Sequence[str] = data.test.texts
-        if self.inputs == "unlabelled":
+        if self.transduction.inputs == "unlabelled":
             texts = data.train[torch.nonzero(~data.train.labelled)[:, 0]].texts
-        labels, selected = pseudo_labels(torch.stack(self._said(run, net, texts)), self.threshold)
+        labels, selected = pseudo_labels(
+            torch.stack(self._said(run, net, texts)), self.transduction.threshold
+        )
         run.log(confident=float(selected.float().mean()))
         if not selected.any():
             run.say(
-                f"no prediction reaches the threshold {self.threshold}: nothing is learnt from the inputs"
+                f"no prediction reaches the threshold {self.transduction.threshold}: nothing is learnt from the inputs"
             )
         return coded(net, texts, one_hot(labels, len(data.classes)), selected)[torch.nonzero(selected)[:, 0]]
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from counterpoint.errors import CounterpointError
-from counterpoint.evaluation import geometry
-from counterpoint.objectives.contrast import margins, noise_contrast, spread
+from counterpoint.objectives.contrast import margins, noise_contrast
 from counterpoint.objectives.contrast.noise_contrast import LOSSES, scored_contrast
 from counterpoint.objectives.contrast.view_contrast import VIEWED, view_contrast
 from counterpoint.objectives.labels.label_match import label_match
@@ -148,7 +147,6 @@ def test_the_optimum_of_negative_sampling_is_shifted_by_log_k():
         (lambda: view_contrast("oneway", torch.ones(1, 2), torch.ones(1, 2)), "batch of 1"),
         (lambda: margins.row_triplet(torch.eye(2), torch.eye(3), torch.eye(2)), "one shape"),
         (lambda: label_match(torch.ones(2, 3), torch.ones(2, 2)), r"expected \[B, A\]"),
-        (lambda: spread.uniformity(torch.ones(1, 2)), "at least 2"),
     ],
 )
 def test_wrong_input_teaches(call, lesson):
@@ -242,12 +240,3 @@ def test_equal_rows_have_no_undefined_gradient():
 def test_n_pair_survives_large_products():
     z = torch.full((3, 2), 30.0) * torch.tensor([[1.0], [2.0], [-3.0]])
     assert torch.isfinite(view_contrast("n_pair", z, z).values).all()
-
-
-def test_spread_is_what_the_evaluation_measures():
-    first, second = rows(2)
-    assert spread.alignment(first, second).mean().item() == pytest.approx(
-        geometry.alignment(first.detach(), second.detach())
-    )
-    assert spread.uniformity(first).item() == pytest.approx(geometry.uniformity(first.detach()))
-    assert torch.autograd.gradcheck(spread.uniformity, first)

@@ -38,12 +38,12 @@ class Detector(nn.Module):
         if not isinstance(encoder, TransformerText):
             raise CounterpointError(
                 f"replaced tokens cannot be told from their neighbours by {type(encoder).__name__}; give a transformers encoder "
-                "(model deberta, bert-tiny or a folder), or set replaced_tokens=false and sentence_contrast=false"
+                "(model deberta, bert-tiny or a folder), or set pretraining.replaced_tokens=false and pretraining.sentence_contrast=false"
             )
         if encoder.mask_id == encoder.pad_id or encoder.width != encoder.state_width:
             raise CounterpointError(
                 f"{type(encoder.net).__name__} has no mask token, or words of another width ({encoder.width}) than its states "
-                f"({encoder.state_width}); pretrain another encoder, or set replaced_tokens=false and sentence_contrast=false"
+                f"({encoder.state_width}); pretrain another encoder, or set pretraining.replaced_tokens=false and pretraining.sentence_contrast=false"
             )
         self.encoder = encoder
         with torch.random.fork_rng(devices=[]):
