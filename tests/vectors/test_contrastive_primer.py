@@ -62,12 +62,17 @@ def _pairs(case: Case, name: str) -> None:
 
 
 def _measured(case: Case, name: str) -> None:
-    """What is measured and not trained on has a value and no gradient here."""
-    a, b = case.tensor("a"), case.tensor("b")
-    value = geometry.alignment(a, b) if name == "alignment" else geometry.uniformity(a)
-    case.expect(f"{name}/loss", torch.tensor(value, dtype=torch.float64), rtol=RTOL)
+    """What the evaluation measures and nothing trains on: its value, and the same by a formula that has a gradient."""
+    rows = {key: case.tensor(key, grad=True) for key in ("a", "b")}
+    u, v = (torch.nn.functional.normalize(each, dim=1) for each in rows.values())
+    if name == "alignment":
+        value, measured = (u - v).square().sum(1).mean(), geometry.alignment(*rows.values())
+    else:
+        value, measured = torch.pdist(u).square().mul(-2).exp().mean().log(), geometry.uniformity(rows["a"])
+    value.backward()
+    case.expect(f"{name}/loss", torch.tensor(measured, dtype=torch.float64), rtol=RTOL)
     for key in case.keys(f"{name}/grad_"):
-        case.tensor(key)  # read, and of no use
+        case.expect(key, rows[key.rsplit("_", 1)[1]].grad, rtol=RTOL, atol=1e-12)
 
 
 def pairs(case: Case) -> Checks:
