@@ -26,7 +26,7 @@ NAMES = {
     "rating": {"rating", "ratings", "score", "stars", "overall", "weight", "preference", "label"},
     "time": {"time", "timestamp", "ts", "date", "datetime", "unixreviewtime", "unix_time", "created_at"},
 }  # fmt: skip
-CANDIDATES = ("\t", ",", ";", "|", "::", " ")
+CANDIDATES = ("\t", "::", ",", ";", "|", " ")
 """Separators in the order in which they are tried."""
 TYPED = (".parquet", ".pq", ".json", ".jsonl")
 

@@ -25,6 +25,8 @@ NAMES = {"comma": ",", "tab": "\t", "\\t": "\t", "semicolon": ";", "pipe": "|", 
 """How a separator may be spelt on a command line besides being given as it is."""
 UNIT = "\x1f"
 """Stands for a separator of two characters while such a file is read: ASCII's own unit separator."""
+WIDE, MOST_COLUMNS = 1000, 2**16
+"""Columns from which on the second row is looked at first, and the most that a table may have."""
 QUOTE = ord('"')
 
 
@@ -148,7 +150,7 @@ def _single(text: Text, mark: str) -> Text:
 
 def _parse(text: Text, mark: str, quoted: bool, shown: str) -> pa.Table:
     """All rows; a second pass in one thread names a row that does not fit."""
-    width = _width(text, mark, quoted)
+    width = _width(text, mark, quoted, shown)
     names = [f"f{number}" for number in range(width)]
     wrong: list[Any] = []
 
@@ -193,8 +195,12 @@ def _parse(text: Text, mark: str, quoted: bool, shown: str) -> pa.Table:
             ) from None
 
 
-def _width(text: Text, mark: str, quoted: bool) -> int:
-    """Number of fields of the first row."""
+def _width(text: Text, mark: str, quoted: bool, shown: str) -> int:
+    """Number of fields of the first row; a second row of another length is refused before wide columns are built.
+
+    Raises:
+        RaggedRow: so. CounterpointError: more columns than any table has, a field without end.
+    """
     with text.open() as file:
         lines = io.TextIOWrapper(file, encoding="utf-8", newline="")
         reader = (
@@ -203,12 +209,25 @@ def _width(text: Text, mark: str, quoted: bool) -> int:
             else csv.reader(lines, delimiter=mark, quoting=csv.QUOTE_NONE)
         )
         try:
-            return next((len(row) for row in reader if row), 0)
+            rows = (row for row in reader if row)
+            width = len(next(rows, []))
         except csv.Error:
             raise CounterpointError(
                 f"{text.path}: the first row holds a field of more than {csv.field_size_limit():,} characters; expected a line of "
                 "column names"
             ) from None
+        if width > MOST_COLUMNS:
+            raise CounterpointError(
+                f"{text.path}: the first row has {width:,} fields; expected at most {MOST_COLUMNS:,} columns"
+            )
+        if width > WIDE:
+            try:
+                row = next(rows, [""] * width)
+            except csv.Error:
+                return width
+            if len(row) != width:
+                raise RaggedRow(text.path, 2, len(row), width, mark.join(row), shown)
+    return width
 
 
 def _check_quotes(text: Text, mark: str) -> None:

@@ -113,7 +113,7 @@ def _wide(head: bytes) -> str | None:
     """UTF-16 without a mark: of Western text every other byte is zero."""
     zeros = [head[start::2].count(0) for start in (0, 1)]
     half = len(head) // 2
-    if half < 2 or min(zeros) > half // 20 or max(zeros) < half // 3:
+    if half < 2 or min(zeros) > half // 20 or max(zeros) < max(2, half // 3):
         return None
     return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
 

@@ -76,6 +76,10 @@ def prepared(table: pa.Table, names: dict[str, list[str]], path: Path) -> pa.Tab
     twice = {name for name in table.column_names if table.column_names.count(name) > 1}
     if twice:
         raise CounterpointError(f"{path}: the column '{min(twice)}' occurs twice; rename one")
+    try:
+        table.validate(full=True)  # also that text is UTF-8
+    except pa.ArrowException as error:
+        raise CounterpointError(f"{path}: damaged ({_line(error)}); write it anew") from None
     columns = {}
     for name in table.column_names:
         if ROW_NUMBERS.fullmatch(name):
