@@ -12,7 +12,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # One pytest process per core, up to four: each holds torch and transformers.
 PYTEST := -m pytest -n auto --maxprocesses 4
 
-.PHONY: demo test test-all latest lint types contract bench lock dist dist-extras clean
+.PHONY: demo test test-all latest lint types contract bench fuzz lock dist dist-extras clean
 
 .venv/ready: pyproject.toml $(LOCK)
 	$(PYTHON) -m venv .venv
@@ -64,6 +64,10 @@ dist-extras: dist
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/run.py
+
+# Damaged files at every reader of tables, until one ends in anything but one line; COUNT=1000000 takes about four hours.
+fuzz: .venv/ready
+	PYTHONPATH=tests $(BIN)/python tests/fuzz_readers.py $(COUNT)
 
 clean:
 	rm -rf .venv .venv-latest build dist *.egg-info

@@ -13,6 +13,7 @@ from counterpoint.data.audio import files as audio_files
 from counterpoint.data.audio.clips import Audio, ClipBatch, Clips, hashes
 from counterpoint.data.audio.files import LABEL_COLUMNS, SPEAKER_COLUMNS, TEXT_COLUMNS, Found, Listed, Part
 from counterpoint.data.group_split import split_groups
+from counterpoint.data.tables.cells import class_order
 from counterpoint.errors import CounterpointError, nearest
 
 __all__ = ["Audio", "ClipBatch", "Clips", "load_audio"]
@@ -193,8 +194,7 @@ def _classes(labels: list[str], spec: str) -> tuple[str, ...]:
         raise CounterpointError(
             f"{spec}: every clip is of the class '{labels[0]}'; expected at least two classes"
         )
-    numbers = all(name.lstrip("-").isdigit() for name in found)
-    return tuple(sorted(found, key=int if numbers else str))
+    return class_order(found)
 
 
 def _sides(

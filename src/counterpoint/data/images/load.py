@@ -15,6 +15,7 @@ from counterpoint.data.images.pixels import colour, resize
 from counterpoint.data.images.sets import TEXT_ENCODER, ImageBatch, Images, ImageSet, overlap
 from counterpoint.data.images.split import UNLABELLED, hashes, long_tail_rows, split_rows, stratified
 from counterpoint.data.nested import split_seeds
+from counterpoint.data.tables.cells import class_order
 from counterpoint.errors import CounterpointError
 
 __all__ = [
@@ -186,8 +187,7 @@ def _encode(labels: list[str | None], spec: str) -> tuple[tuple[str, ...], np.nd
             f"{spec}: every labelled image is of the class '{found.pop()}'; expected at least two classes "
             "(class folders side by side), or no labels at all: point at the flat folder of images itself"
         )
-    numbers = all(label.lstrip("-").isdigit() for label in found)
-    classes = tuple(sorted(found, key=int if numbers else str))
+    classes = class_order(found)
     place = {label: number for number, label in enumerate(classes)}
     return classes, np.array(
         [UNLABELLED if label is None else place[label] for label in labels], dtype=np.int64

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -244,6 +245,18 @@ def _time(cell: str) -> float | None:
     except ValueError:
         return None
     return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).timestamp()
+
+
+def class_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of classes in their order: as numbers where all are whole numbers, else as text.
+
+    >>> class_order({"10", "9", "09"}), class_order({"b", "10", "9"})
+    (('09', '9', '10'), ('10', '9', 'b'))
+    """
+    found = sorted(set(names))
+    if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in found):
+        found.sort(key=int)
+    return tuple(found)
 
 
 def named(values: Sequence[Any], count: int = 3) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.nested import split_seeds
+from counterpoint.data.tables.cells import class_order
 from counterpoint.data.text import rows as text_rows
 from counterpoint.data.text.split import proportional, split_rows, text_key
 from counterpoint.errors import CounterpointError
@@ -278,8 +279,7 @@ def _classes(rows: text_rows.Columns, name: str) -> tuple[str, ...]:
             f"{name}: {len(found)} different labels for {len(rows)} texts; is the label's column right? Name it with label=COLUMN, "
             "or say separator=';' when a cell holds several labels"
         )
-    numbers = all(label.lstrip("-").isdigit() for label in found)
-    return tuple(sorted(found, key=int if numbers else str))
+    return class_order(found)
 
 
 def _hide(data: Texts, labelled: float, seed: int) -> Texts:
