@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoint.study.wording import interval, number, only_before, sentence, signed, won
+from counterpoint.study.wording import duration, interval, number, only_before, sentence, signed, won
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,7 +85,7 @@ def study_table(screen: Console, summary: Mapping[str, Any], out: Path) -> None:
             number(figure["mean"]),
             interval(figure),
             *cells,
-            f"{cost['wall_seconds']['mean']:.1f}" if "wall_seconds" in cost else "",
+            duration(cost["wall_seconds"]["mean"]) if "wall_seconds" in cost else "",
             f"{cost['peak_rss_bytes']['mean'] / 2**20:,.0f}" if "peak_rss_bytes" in cost else "",
             style=color,
         )

@@ -129,6 +129,8 @@ def _names(arms: list[str]) -> str:
 def _range(setting: str, tuning: Mapping[str, Any]) -> str:
     """What a setting was chosen from: a list, or where other values than the two listed were tried, all between them."""
     given = tuning["ranges"][setting]
+    if isinstance(given, Mapping):
+        return f"{given['low']:g} to {given['high']:g}"
     tried = {
         json.dumps(trial["settings"][setting]) for trial in tuning["trials"] if setting in trial["settings"]
     }

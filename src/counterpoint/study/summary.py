@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import CounterpointError
+from counterpoint.study.case import Range
 from counterpoint.study.plan import TUNING_SEED, Entry, Plan
 from counterpoint.study.recipe import imported, plain
 from counterpoint.study.splits import overlap_of
@@ -145,12 +146,16 @@ def _tuning(entry: Entry, tuned: Tuned, examples: int | None) -> dict[str, Any] 
         return None
     chosen = best(tuned.trials)
     return {
-        "ranges": plain({name: list(given) for name, given in entry.tune.items()}),
+        "ranges": plain({name: _range(given) for name, given in entry.tune.items()}),
         "examples": examples,
         "trials": [plain(asdict(trial)) for trial in tuned.trials],
         "chosen": {"number": chosen.number, "settings": plain(chosen.settings), "value": chosen.value},
         "failed": sum(trial.value is None for trial in tuned.trials),
     }
+
+
+def _range(given: Range) -> Any:
+    return {"low": given[0], "high": given[1]} if isinstance(given, tuple) else list(given)
 
 
 def _before(runs: Mapping[int, Result], metrics: Sequence[str]) -> dict[str, Any]:

@@ -29,6 +29,15 @@ def number(value: float | None) -> str:
     return f"{value:.{max(0, 3 - math.floor(math.log10(size)))}f}" if size >= 1 else f"{value:.4f}"
 
 
+def duration(seconds: float) -> str:
+    """Seconds, with as many digits as a short run needs.
+
+    >>> duration(0.034), duration(12.34)
+    ('0.03', '12.3')
+    """
+    return f"{seconds:.2f}" if seconds < 1 else f"{seconds:,.1f}"
+
+
 def signed(value: float | None) -> str:
     """A difference, with its sign.
 

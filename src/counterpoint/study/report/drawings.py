@@ -10,7 +10,7 @@ from typing import Any
 
 from counterpoint.study.report import html
 from counterpoint.study.report.plots import Row, Series, curve, difference_note, rows, scatter
-from counterpoint.study.wording import interval, number, signed, won
+from counterpoint.study.wording import duration, interval, number, signed, won
 
 Summary = Mapping[str, Any]
 
@@ -84,7 +84,7 @@ def difference_plot(summary: Summary, colors: Mapping[str, str]) -> str:
         "95% interval",
         "bootstrap 95%",
         "seeds won",
-        "chance that it is better",
+        "likely better",
         "p (Holm)",
     )
     return (
@@ -93,7 +93,7 @@ def difference_plot(summary: Summary, colors: Mapping[str, str]) -> str:
         "An interval that includes zero shows no difference. Intervals speak of other seeds on this data, not of other data.</p>"
         + html.figure(
             rows(given, zero=True, title=f"Paired differences of {metric} from {baseline}"),
-            f"Right of the dashed line is better than {baseline}. Chance that it is better: how likely, after these seeds, the mean over "
+            f"Right of the dashed line is better than {baseline}. Likely better: how likely, after these seeds, the mean over "
             "many more would lie there; 50% means that either may be. p (Holm): how often chance alone would differ as much, "
             "corrected for the number of comparisons.",
         )
@@ -150,7 +150,7 @@ def cost(summary: Summary, colors: Mapping[str, str]) -> str:
             [
                 f'<span class="swatch" style="background:{colors[arm]}"></span>{escape(arm)}',
                 *(
-                    f"{cost[c]['mean']:.1f}" if c in cost else "–"
+                    duration(cost[c]["mean"]) if c in cost else "–"
                     for c in ("wall_seconds", "cpu_seconds", "fit_seconds")
                 ),
                 *(

@@ -88,7 +88,9 @@ def _rows(
     left = 8 if compact else min(230, max(96, 9 + 7.6 * longest))
     notes = max(len(row.note) for row in given)
     right = width - (8 if compact else 24 + 6.9 * notes)
-    height_row = 58 if compact else 42
+    # On a phone label and figures share a line above their row, or each has its own where one of them is too long for that.
+    stacked = compact and any(7.6 * len(_short(r.label, 26)) + 6.9 * len(r.note) > width - 24 for r in given)
+    height_row = (76 if stacked else 58) if compact else 42
     top = 22 if start is not None else 8
     bottom = top + height_row * len(given)
     x = _scale(low, high, left + 8, right - 8)
@@ -108,15 +110,16 @@ def _rows(
             f'<text class="tick" x="{x(start):.1f}" y="{top - 9}" text-anchor="{anchor}">before training {number(start)}</text>'
         )
     for i, row in enumerate(given):
-        y = top + height_row * i + (40 if compact else height_row / 2)
+        y = top + height_row * i + (height_row - 18 if compact else height_row / 2)
         parts.append(_row(row, x, y, low, high))
         if compact:
             parts.append(
-                f'<text class="label" x="{left}" y="{y - 22:.1f}">{escape(_short(row.label, 26))}</text>'
+                f'<text class="label" x="{left}" y="{y - (40 if stacked else 22):.1f}">{escape(_short(row.label, 26))}</text>'
             )
             if row.note:
+                across, anchor = (left, "start") if stacked else (width - 8, "end")
                 parts.append(
-                    f'<text class="minor" x="{width - 8}" y="{y - 22:.1f}" text-anchor="end">{escape(row.note)}</text>'
+                    f'<text class="minor" x="{across}" y="{y - 22:.1f}" text-anchor="{anchor}">{escape(row.note)}</text>'
                 )
         else:
             parts.append(

@@ -131,7 +131,8 @@ def _all_metrics(summary: Summary) -> str:
             cells.append(f"{number(figure['mean'])}{small}{more}")
         way = " ↓" if _lower(summary, metric) else ""
         start = summary["before"].get(metric)
-        cells.append("–" if start is None else number(start["mean"]))
+        if summary["before"]:
+            cells.append("–" if start is None else number(start["mean"]))
         body.append([f"{escape(metric)}{way}", *cells])
     seeds = [
         [f"{escape(name)}, seed {run['seed']}", *(number(run["metrics"][m]) for m in summary["metrics"])]
@@ -142,7 +143,7 @@ def _all_metrics(summary: Summary) -> str:
         "<h2>All metrics</h2>"
         f'<p class="note">Mean, its 95% interval, and the paired difference from {escape(baseline)}, coloured where its interval '
         "excludes zero, also when it is corrected for the number of arms. ↓: less is better. Only the first metric was named beforehand; the others were looked at, too.</p>"
-        + html.table(("metric", *ranked, "before"), body)
+        + html.table(("metric", *ranked, *(("before",) if summary["before"] else ())), body)
         + "<details><summary>Every seed</summary>"
         + html.table(("run", *summary["metrics"]), seeds)
         + "</details>"
@@ -190,7 +191,9 @@ def _tuning(summary: Summary) -> str:
     )
 
 
-def _range(given: list[Any]) -> str:
+def _range(given: Any) -> str:
+    if isinstance(given, Mapping):
+        return f"{given['low']:g} to {given['high']:g}"
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in given)
 
 
