@@ -29,6 +29,7 @@ test: .venv/ready
 
 test-all: .venv/ready
 	$(BIN)/python $(PYTEST) -m "slow or not slow"
+	$(BIN)/python tests/mutations.py
 
 # The newest of everything but torch, in an environment of its own; TORCH=torch takes the newest torch, too (several GB).
 latest:

@@ -136,3 +136,26 @@ def test_best_keeps_the_best_epoch_and_survives_a_reload() -> None:
     idle.before(3)
     idle.restore()
     assert model.weight.item() == 1.0
+
+
+def test_what_validation_held_out_is_not_recommended_at_test_and_test_pairs_are_at_validation(
+    tmp_path: Path,
+) -> None:
+    data = clusters(tmp_path)
+    pairs = {name: {*zip(p.users.tolist(), p.items.tolist())} for name, p in
+             (("train", data.train), ("validation", data.validation), ("test", data.test))}  # fmt: skip
+
+    def known(split: str) -> set[tuple[int, int]]:
+        found = data.known_before(split)
+        return set(zip(found.users.tolist(), found.items.tolist()))
+
+    assert known("validation") == pairs["train"]
+    assert known("test") == pairs["train"] | pairs["validation"]
+    users, items = torch.rand(len(data.users), 4), torch.rand(len(data.items), 4)
+    before, held = data.known_before("test"), data.held_out("test")
+    found = rank(users, items, (before.users, before.items), (held.users, held.items), k=len(data.items))
+    shown = {
+        (int(u), int(i)) for u, row in zip(found.users, found.items_RK, strict=True) for i in row if i >= 0
+    }
+    assert not shown & known("test")
+    assert {pair for pair in pairs["test"] if pair in shown} == pairs["test"]

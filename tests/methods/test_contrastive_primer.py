@@ -333,3 +333,22 @@ def test_a_pretrained_transformer_is_pretrained_further_and_tuned(tmp_path):
     assert TASK.evaluate(TASK.load_model(str(tmp_path / "model"), data, 0), data, "test") == pytest.approx(
         after
     )
+
+
+def test_a_texts_negatives_are_never_drawn_from_itself():
+    """With words that no two texts share, a text's own word among the drawn ones can only come from the text itself."""
+    from counterpoint.training.batches import Batch, ItemRandom
+
+    ids = torch.arange(1, 13).view(4, 3)
+    words = torch.arange(13) > 0
+    seen = torch.zeros(4, 13)
+    for seed in range(100):
+        random = ItemRandom(seed, 4, slice(0, 4), torch.device("cpu"))
+        batch = Batch(None, torch.arange(4), 4, 0, random, 0, 0)
+        found = pseudo_labels(ids, torch.ones_like(ids), words, batch, Everyone(), true=2, drawn=6)
+        for row in range(4):
+            assert not set(found.ids[row, 2:].tolist()) & set(ids[row].tolist())
+            seen[row] += torch.bincount(found.ids[row, 2:], minlength=13)
+    for row in range(4):  # every other text's words do come up
+        others = [int(word) for word in ids.flatten() if int(word) not in ids[row].tolist()]
+        assert (seen[row, others] > 0).all()

@@ -12,7 +12,6 @@ from ranks_harness import check_two_are_one
 pytest.importorskip("soundfile")
 
 
-@pytest.mark.slow
 def test_two_processes_are_one(tmp_path: Path) -> None:
     folder(tmp_path / "clips", each=4)
     check_two_are_one(Path(__file__).with_name("audio_ranks.py"), tmp_path)

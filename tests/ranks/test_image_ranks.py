@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from ranks_harness import check_two_are_one
 
 
-@pytest.mark.slow
 def test_two_processes_are_one(tmp_path: Path) -> None:
     check_two_are_one(Path(__file__).with_name("image_ranks.py"), tmp_path, atol=1e-5)

@@ -10,6 +10,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.study import single
 from counterpoint.study.compare import compare, resume
 from counterpoint.study.plan import TUNING_SEED, Entry, Plan, stored_plan
+from counterpoint.study.single import execute
 from counterpoint.study.store import Result, stored_recipe
 from counterpoint.training import Interrupted
 
@@ -143,6 +144,21 @@ def test_tuning_reads_validation_only_and_tries_the_given_settings_first(plan, t
     monkeypatch.setattr(Logistic, "fit", lambda *_: pytest.fail("fitted again"))
     again = compare(plan(tune=tune, trials=5), tmp_path / "study")
     assert again["arms"]["toy-logistic"]["tuning"] == tuning
+
+
+def test_the_final_runs_are_trained_with_what_tuning_chose(recipe, tmp_path):
+    entry = Entry(
+        name="slow", recipe=recipe(method=Logistic(learning_rate=1e-6)), tune={"learning_rate": [1e-5, 0.7]}
+    )
+    summary = compare(Plan(what="compare", entries=[entry], trials=2, seeds=2), tmp_path / "study")
+    arm = summary["arms"]["slow"]
+    assert arm["tuning"]["chosen"]["settings"] == {"learning_rate": 0.7}
+    assert arm["settings"]["learning_rate"] == 0.7
+    for seed in range(2):
+        run = tmp_path / "study" / "runs" / "slow" / f"seed-{seed}"
+        assert stored_recipe(run).settings["learning_rate"] == 0.7
+        alone = execute(replace(stored_recipe(run), settings=arm["settings"]), tmp_path / f"alone-{seed}")
+        assert arm["runs"][seed]["metrics"]["accuracy"] == alone.metrics["test"]["accuracy"] > 0.7
 
 
 def test_a_small_grid_is_tried_whole(plan, tmp_path):

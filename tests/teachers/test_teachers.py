@@ -253,3 +253,31 @@ def test_a_confident_teacher_takes_few_bytes(tmp_path: Path) -> None:
     assert isinstance(answer, Sparse)
     assert kept.bytes_per_token() <= 40
     assert int(answer.ids.max()) > 1 << 17
+
+
+def test_a_store_holds_the_tempered_distribution_and_draws_anew_for_every_shard_and_seed(
+    tmp_path: Path,
+) -> None:
+    class Fixed:
+        def answer(self, asked: object, completions: object, index: object = None) -> torch.Tensor:
+            return torch.tensor([3.0, 0.0, 0.0, 0.0]).expand(4, 50, 4)
+
+    completions = pad([[1] * 50] * 4, side="right")
+
+    def stored(name: str, **options: float) -> Stored:
+        shards = [([], completions, torch.arange(at, at + 4)) for at in (0, 4)]
+        return write(tmp_path / name, Fixed(), shards, **options)  # type: ignore[arg-type]
+
+    def mean(found: Stored) -> torch.Tensor:
+        answer = found.answer([], completions, torch.arange(4))
+        return torch.zeros(4).index_add_(0, answer.ids.flatten(), answer.probs.flatten()) / 200
+
+    for temperature in (1.0, 3.0):
+        expected = (torch.tensor([3.0, 0.0, 0.0, 0.0]) / temperature).softmax(0)
+        found = stored(f"t{temperature}", temperature=temperature)
+        torch.testing.assert_close(mean(found), expected, atol=0.02, rtol=0)
+    one, other = stored("one", seed=0), stored("other", seed=5)
+    assert one.packed.tolist() == stored("again", seed=0).packed.tolist()
+    assert one.packed.tolist() != other.packed.tolist()
+    first, second = one.entry_ends[199], one.entry_ends[-1]
+    assert one.packed[:first].tolist() != one.packed[first:second].tolist()

@@ -338,3 +338,33 @@ def test_audit_tells_a_new_object_from_an_old_one_at_its_address() -> None:
 
     for value in range(50):  # freed addresses come back at once
         loop(value)
+
+
+def test_random_numbers_after_a_stage_do_not_hang_on_what_it_drew(tmp_path: Path) -> None:
+    def drawn(name: str, count: int, times: int) -> list[float]:
+        with Run(tmp_path / name, seed=1, budget=Budget(steps=1), progress=False) as run:
+            for _ in range(times):
+                run.stage("draw", lambda: torch.rand(count).tolist())
+                after_stage = torch.rand(1).item()
+                run.once("refresh", lambda: torch.rand(count))
+            return [after_stage, torch.rand(1).item()]
+
+    first = drawn("one", 1, 1)
+    assert drawn("one", 1, 1) == first  # taken from disk: nothing is drawn at all
+    assert drawn("many", 1000, 1) == first
+
+
+def test_gradients_are_clipped_to_their_norm(tmp_path: Path) -> None:
+    def moved(norm: float | None) -> float:
+        torch.manual_seed(0)
+        model = nn.Linear(3, 1, bias=False)
+        before = model.weight.detach().clone()
+        with Run(tmp_path / str(norm), seed=1, budget=Budget(steps=1), progress=False) as run:
+            model = run.state(model=model)
+            run.optimize(model, Optimizer(name="sgd", learning_rate=1.0, max_grad_norm=norm, momentum=0.0))
+            for batch in run.batches(X, 20):
+                run.step(1000 * run.forward(model, batch.items).squeeze(1))
+        return float((model.weight - before).norm())
+
+    assert moved(None) > 10
+    assert moved(0.5) == pytest.approx(0.5, rel=1e-4)

@@ -274,3 +274,11 @@ def test_errors_teach(call: object, says: str) -> None:
     data = everything()
     with pytest.raises(CounterpointError, match=says):
         call([data[k] for k in ("student", "teacher", "ids_BT", "mask_BT")])
+
+
+def test_the_contrast_sends_no_gradient_into_the_teachers():
+    mine, right, wrong = (torch.full((2, 3), value, requires_grad=True) for value in (-1.0, -0.5, -2.0))
+    token_contrast(mine, right, wrong, margin=5.0).sum().backward()
+    assert mine.grad.tolist() == [[-2.0] * 3] * 2
+    assert right.grad is None
+    assert wrong.grad is None

@@ -249,3 +249,14 @@ def test_log1mexp_against_high_precision() -> None:
 def test_errors_teach(call: object, says: str) -> None:
     with pytest.raises(CounterpointError, match=says):
         call(pair())
+
+
+@pytest.mark.parametrize("side", ["reference_chosen", "reference_rejected"])
+def test_the_reference_gets_no_gradient(side):
+    logps = {name: torch.tensor([-2.0, -3.0]).requires_grad_() for name in
+             ("chosen", "rejected", "reference_chosen", "reference_rejected")}  # fmt: skip
+    u_w, u_l = Pair(**logps).ratios()
+    (u_w - u_l).sum().backward()
+    assert logps["chosen"].grad.tolist() == [1.0, 1.0]
+    assert logps["rejected"].grad.tolist() == [-1.0, -1.0]
+    assert logps[side].grad is None

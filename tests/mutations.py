@@ -1,0 +1,173 @@
+"""Wrong changes, one by one, in a copy of the sources: tests that see are those that fail.
+
+``python tests/mutations.py`` applies every change below to a temporary copy, runs the tests named beside it, and prints how many
+of the changes were caught; ``python tests/mutations.py 12 13`` tries some of them. A change whose text is gone is an error: when
+code moves, its line here moves along. The rate must stay at 95 % (exit status 1 below).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+WANTED = 0.95
+
+
+class Change(NamedTuple):
+    """One wrong change: in which file of the package, what becomes what, and the tests that ought to notice."""
+
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+STATISTICS = "tests/study/test_statistics.py"
+REPRODUCE = "tests/study/test_reproduce.py"
+COMPARE = "tests/study/test_compare.py"
+COST = "tests/study/test_cost.py"
+NESTED = "tests/data/test_nested.py"
+BATCHES = "tests/training/test_batches.py"
+RUN = "tests/training/test_run.py"
+TEACHERS = "tests/teachers/test_teachers.py"
+RANKING = "tests/evaluation/test_recommendation.py"
+PRIMER = "tests/methods/test_contrastive_primer.py"
+GROUPS = "tests/data/test_group_split.py"
+MEMORY = "tests/pairs/test_memory.py"
+PREFERENCE = "tests/objectives/preference/test_preference.py"
+POLICY = "tests/objectives/preference/test_policy.py"
+DISTILLATION = "tests/objectives/distillation/test_self_distillation.py"
+VOCABULARY = "tests/kernels/test_vocabulary.py"
+SINGLE = "tests/study/test_single.py"
+
+CHANGES = [
+    # What a study says.
+    Change("study/statistics.py", "math.sqrt(1 / n + overlap)", "math.sqrt(1 / n)", STATISTICS),
+    Change("study/statistics.py", "or self.n < FEWEST", "", STATISTICS),
+    Change("study/statistics.py", "0.5 + level / 2", "level", STATISTICS),
+    Change("study/statistics.py", "max(mean - half, float(bounds[0]))", "mean - half", STATISTICS),
+    Change("study/statistics.py", "x.std(ddof=1)", "x.std()", STATISTICS),
+    Change("study/statistics.py", "(len(p_values) - rank) * p_values[name]", "p_values[name]", STATISTICS),
+    Change("study/statistics.py", '"above" if self.low > 0', '"above" if self.mean > 0', REPRODUCE),
+    Change("study/verdicts.py", "if not _sure(claim[\"p_holm\"]):", "if False:", REPRODUCE),
+    Change("study/verdicts.py", 'claim["opposite"] = side == "below"', 'claim["opposite"] = False', REPRODUCE),
+    Change("study/verdicts.py", "value - above for value in values", "value for value in values", REPRODUCE),
+    Change("study/verdicts.py", "reason = unequal(arms[arm], arms[baseline])", "reason = None", "tests/study/test_verdicts.py"),
+    Change("study/compare.py", "seed, tuned[entry.name].settings, tuning", "seed, {}, tuning", COMPARE),
+    Change("study/compare.py", 'splits=("validation",)', 'splits=("test",)', COMPARE),
+    Change("study/compare.py", "require_equal_tuning(plan)\n    loaded", "loaded", COMPARE),
+    Change("study/tune.py", "else t.value, -t.number", "else -t.value, -t.number", COMPARE),
+    Change("study/tune.py", "return [{}, *rest]", "return rest", COMPARE),
+    Change("study/splits.py", "if seed in tuning_seeds:", "if True:", REPRODUCE),
+    Change("study/splits.py", "seed + 1 if given == OF_SEED", "1 if given == OF_SEED", REPRODUCE),
+    Change("study/rejudge.py", "if raw(new) != raw(old):", "if False:", "tests/study/test_verdicts.py"),
+    Change("study/cost.py", "killed = lines[-1]", "killed = False and lines[-1]", COST),
+    Change("study/single.py", "if way.get(metric) == after.get(metric):", "if True:", SINGLE),
+    Change("data/nested.py", "if row not in reserved", "", NESTED),
+    # What a run sees, and how it learns.
+    Change("training/batches.py", 'derive(self.seed, self.loop, "order", epoch)', 'derive(0, self.loop, "order", epoch)', BATCHES),
+    Change("training/batches.py", 'derive(self.seed, self.loop, "order", epoch)', 'derive(self.seed, self.loop, "order")', BATCHES),
+    Change("training/batches.py", "torch.randperm(self.length, generator=draws) if", "torch.arange(self.length) if", BATCHES),
+    Change("training/batches.py", "self.order(epoch, draws)", "self.order(epoch, generator(0))", BATCHES),
+    Change("training/batches.py", "torch.rand(self.size, *shape, generator=self.generator)[self.rows]",
+           "torch.rand(self.rows.stop - self.rows.start, *shape, generator=self.generator)", BATCHES),
+    Change("training/stages.py", 'seed_everything(derive(self.seed, key, "after"))\n        return result', "return result", RUN),
+    Change("training/run.py", 'seed_everything(derive(self.seed, key, "after"))', "pass", RUN),
+    Change("training/update.py", "if settings.max_grad_norm is not None:", "if False:", RUN),
+    Change("training/update.py", 'group["lr"] = settings.rate(progress)', "pass", RUN),
+    Change("training/update.py", "built.zero_grad(set_to_none=True)", "pass", RUN),
+    # Teachers, data, evaluation.
+    Change("teachers/stored.py", "/ temperature).softmax", ").softmax", TEACHERS),
+    Change("teachers/stored.py", "temperature, seed + number)", "temperature, 0)", TEACHERS),
+    Change("teachers/stored.py", "temperature, seed + number)", "temperature, seed)", TEACHERS),
+    Change("teachers/stored.py", "if self.checks[number] != _check(ids):", "if False:", TEACHERS),
+    Change("data/interactions/load.py", "both = (self.train, self.validation)", "both = (self.train,)", RANKING),
+    Change("evaluation/recommendation.py", "scores_BI[_mask(*seen, rows, len(users_UD))] = -torch.inf", "pass", RANKING),
+    Change("pairs/words_as_labels.py", "here[:, None] + 1 + batch", "here[:, None] + batch", PRIMER),
+    Change("pairs/words_as_labels.py", "alien_valid = alien_valid & ~shared", "pass", PRIMER),
+    Change("data/group_split.py", "round(share * len(own))) - already", "round(share * len(own)))", GROUPS),
+    Change("data/group_split.py", "max(1, round(share * len(own)))", "1", GROUPS),
+    Change("data/group_split.py", "np.random.default_rng(seed)", "np.random.default_rng(0)", GROUPS),
+    Change("pairs/exemplars.py", "self.kept[:, quota:] = -1", "pass", MEMORY),
+    # Objectives and kernels.
+    Change("objectives/preference/preference.py", "self.chosen - self.reference_chosen.detach()",
+           "self.chosen - self.reference_chosen", PREFERENCE),
+    Change("objectives/preference/preference.py", "self.rejected - self.reference_rejected.detach()",
+           "self.rejected - self.reference_rejected", PREFERENCE),
+    Change("objectives/preference/policy.py", "return -advantage_B.detach()[:, None] * logp_BT", "return advantage_B[:, None] * logp_BT", POLICY),
+    Change("objectives/distillation/token_contrast.py", "right_BT.detach()", "right_BT", DISTILLATION),
+    Change("objectives/distillation/token_contrast.py", "wrong_BT.detach()", "wrong_BT", DISTILLATION),
+    Change("kernels/vocabulary_rows.py", "(norm.rest - mean).squeeze(1)", "(mean - norm.rest).squeeze(1)", VOCABULARY),
+    Change("kernels/vocabulary_rows.py", "value -= torch.linalg.vecdot(z[:, tile].exp(), z[:, tile])",
+           "value += torch.linalg.vecdot(z[:, tile].exp(), z[:, tile])", VOCABULARY),
+    Change("kernels/vocabulary_rows.py", "part.exp().mul_(upstream.neg())", "part.exp().mul_(upstream)", VOCABULARY),
+    # Ranks.
+    Change("methods/vega.py", "run.gather(second), temperature=self.temperature, offset=run.row_offset",
+           "run.gather(second), temperature=self.temperature, offset=0", "tests/ranks/test_vega_ranks.py"),
+    Change("methods/speech_varieties.py", "candidates=None if alone else run.gather(looked)",
+           "candidates=None if alone else run.gather_constant(looked)", "tests/ranks/test_audio_ranks.py"),
+    Change("methods/isogclr.py", "rows = run.gather_constant(index)", "rows = run.gather_constant(index) * 0", "tests/ranks/test_image_ranks.py"),
+    Change("methods/supremix.py", "y if all_VND is None else run.gather_constant(y)", "y", "tests/ranks/test_regression_ranks.py"),
+]  # fmt: skip
+
+
+def caught(change: Change, copy: Path) -> bool:
+    """Apply a change to the copy, see whether its tests fail, and take it back."""
+    path = copy / "src" / "counterpoint" / change.file
+    text = path.read_text(encoding="utf-8")
+    if change.old not in text:
+        raise SystemExit(f"{change.file} has no '{change.old}' any more: mend its line in tests/mutations.py")
+    path.write_text(text.replace(change.old, change.new, 1), encoding="utf-8")
+    try:
+        environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "-m",
+            "slow or not slow",
+        ]
+        done = subprocess.run([*command, *change.tests.split()], cwd=copy, env=environment, capture_output=True, check=False)  # fmt: skip
+        if done.returncode not in (0, 1):
+            raise SystemExit(f"{change.tests} could not be run:\n{done.stdout.decode()[-2000:]}")
+        return done.returncode == 1
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def main(numbers: list[int]) -> int:
+    """Try the changes and print the rate."""
+    chosen = numbers or list(range(len(CHANGES)))
+    survivors = []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in ("src", "tests", "docs"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("pyproject.toml", "conftest.py", "README.md"):
+            shutil.copy(ROOT / name, copy / name)
+        for number in chosen:
+            change = CHANGES[number]
+            seen = caught(change, copy)
+            if not seen:
+                survivors.append(number)
+            print(
+                f"{number:3} {'caught  ' if seen else 'SURVIVED'} {change.file}: {change.old.splitlines()[0]}",
+                flush=True,
+            )
+    rate = 1 - len(survivors) / len(chosen)
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} changes caught: {rate:.0%}")
+    return int(rate < WANTED)
+
+
+if __name__ == "__main__":
+    sys.exit(main([int(word) for word in sys.argv[1:]]))
