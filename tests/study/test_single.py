@@ -135,6 +135,7 @@ def test_model_and_data_handed_over_as_objects(recipe, tmp_path):
     result = execute(mine, tmp_path / "run", data=Points(1.0, 7), model=model, progress=False)
     assert torch.equal(model.weight, before), "the caller's model must not change"
     assert result.metrics["test"]["accuracy"] > 0.6
+    (tmp_path / "run" / "result.json").unlink()
     with pytest.raises(CounterpointError, match="same counterpoint.run"):
         resume(tmp_path / "run")
 

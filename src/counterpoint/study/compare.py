@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoint import launched
 from counterpoint.errors import CounterpointError
-from counterpoint.study.files import write_json
+from counterpoint.study.files import read_json, write_json
 from counterpoint.study.plan import (
     TUNING_SEED,
     Entry,
@@ -130,9 +130,23 @@ def compare(
     return summary
 
 
+def finished(out: Path, plan: Plan) -> dict[str, Any] | None:
+    """The summary of a study that has all its runs; None while some are missing."""
+    if not (out / "summary.json").exists():
+        return None
+    summary: dict[str, Any] = read_json(out / "summary.json")
+    same = set(summary["arms"]) == {entry.name for entry in plan.entries}
+    return summary if same and len(summary["seeds"]) == plan.seeds else None
+
+
 def resume(out: Path, *, jobs: int = 1, progress: Progress | None = None) -> dict[str, Any]:
     """Go on with the study in a folder."""
-    return compare(stored_plan(out), out, jobs=jobs, progress=progress)
+    plan = stored_plan(out)
+    summary = finished(out, plan)
+    if summary is not None:
+        return summary
+    entries = [replace(entry, recipe=entry.recipe.from_here()) for entry in plan.entries]
+    return compare(replace(plan, entries=entries), out, jobs=jobs, progress=progress)
 
 
 def _trials(entry: Entry, plan: Plan) -> int:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import CounterpointError, nearest
+from counterpoint.study import sources
 from counterpoint.study.case import Range
 from counterpoint.study.files import read_json, write_json
-from counterpoint.study.recipe import Recipe, differences, plain
+from counterpoint.study.recipe import FORM, Recipe, differences, plain
 from counterpoint.study.splits import options_of, require_nested
 from counterpoint.study.store import STUDY, is_run
 from counterpoint.study.tune import require_trials
+from counterpoint.tasks.task import bundled
 
 TUNING_SEED = 1000
 """Seed of tuning runs; the seeds of the final comparison are counted from 0 and never reach it."""
@@ -122,7 +124,7 @@ class Plan:
         ]
         return cls(**{**stored, "entries": entries, "metrics": tuple(stored["metrics"])})
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self, by_content: bool = True) -> dict[str, Any]:
         """What must stay the same in one folder. More seeds, more arms or another baseline may be asked for later."""
         arms = {}
         for entry in self.entries:
@@ -138,10 +140,16 @@ class Plan:
                 "precision",
                 "measure",
             )
-            arms[entry.name] = {name: recipe[name] for name in names} | {"tune": plain(_ranges(entry.tune))}
+            found = {name: recipe[name] for name in names}
+            if by_content:
+                found = sources.content(found)
+                if sources.data_path(entry.recipe.data, bundled(entry.recipe.build_task())):
+                    found["data"] = "path"  # every run of the study compares its content
+            arms[entry.name] = found | {"tune": plain(_ranges(entry.tune))}
         tuning: dict[str, Any] = {"tune_by": self.tune_by} if self.tune_by is not None else {}
         tuning |= {"tuning_seeds": self.tuning_seeds} if self.tuning_seeds != 1 else {}
-        return {"what": self.what, "trials": self.trials, **tuning, "arms": arms}
+        form = {"form": FORM} if by_content else {}
+        return {**form, "what": self.what, "trials": self.trials, **tuning, "arms": arms}
 
 
 def claim_study(out: Path, plan: Plan) -> None:
@@ -153,7 +161,8 @@ def claim_study(out: Path, plan: Plan) -> None:
     if is_run(out):
         raise CounterpointError(f"{out} holds a single run; choose another --out")
     if (out / STUDY).exists():
-        there, here = read_json(out / STUDY)["identity"], plan.identity()
+        there = read_json(out / STUDY)["identity"]
+        here = plan.identity(by_content="form" in there)
         told = differences({**here, "arms": {}}, {**there, "arms": {}})
         for name in set(there["arms"]) & set(here["arms"]):
             told += differences(here["arms"][name], there["arms"][name], f"{name}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from counterpoint.errors import CounterpointError
 from counterpoint.methods import groups
-from counterpoint.tasks.task import Task, kinds, module_of, task
+from counterpoint.study import sources
+from counterpoint.tasks.task import Task, bundled, kinds, module_of, task
 
 if TYPE_CHECKING:
     from torch import nn
 
     from counterpoint.training import Run
+
+FORM = 2
+"""Of the identity in run.json: 2 rests on content, the one before had paths."""
 
 GIVEN = "given"
 """Stands for a model or data that was handed over as an object, which no command can name."""
@@ -58,6 +63,7 @@ class Recipe:
         splits: what is measured at the end. before: whether the untrained model is measured, too.
         measure: import path "module:function" of a case's extra metrics.
         micro_batch_size, threads: how it is computed; they are no part of what is computed.
+        cwd: the working directory that relative paths were written for.
     """
 
     method: str
@@ -77,6 +83,7 @@ class Recipe:
     measure: str | None = None
     micro_batch_size: int | None = None
     threads: int | None = None
+    cwd: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON keeps it: tuples become lists, paths and dtypes become text."""
@@ -104,7 +111,27 @@ class Recipe:
             "splits",
             "measure",
         )
+        by_content = {name: sources.content(mine[name]) for name in names}
+        return {"form": FORM, "data_fingerprint": fingerprint, **by_content}
+
+    def identity_by_path(self, fingerprint: str) -> dict[str, Any]:
+        """The identity as it was before it rested on content: what older folders hold."""
+        mine = self.as_dict()
+        names = (name for name in self.identity(fingerprint) if name not in ("form", "data_fingerprint"))
         return {"data_fingerprint": fingerprint, **{name: mine[name] for name in names}}
+
+    def from_here(self) -> Recipe:
+        """The same recipe for a process in another working directory than the one it was written in."""
+        if self.cwd is None or self.cwd == os.getcwd():
+            return self
+        names = bundled(self.build_task())
+        return dataclasses.replace(
+            self,
+            data=sources.located_data(self.data, self.cwd, names),
+            model=sources.located(self.model, self.cwd),
+            data_options=sources.located(self.data_options, self.cwd),
+            settings=sources.located(self.settings, self.cwd),
+        )
 
     def build_method(self) -> Trainable:
         """Import the method's class and build it; one of the catalog's is found by its key, wherever its file lies."""
@@ -123,7 +150,14 @@ def recipe_of(method: Trainable, kind: str, **rest: Any) -> Recipe:
     cls = type(method)
     settings = plain(groups.flat(method))
     path = f"{cls.__module__}:{cls.__qualname__}"
-    return Recipe(method=path, key=method.key, settings=settings, task=module_of(kind), kind=kind, **rest)
+    return Recipe(
+        method=path,
+        key=method.key,
+        settings=settings,
+        task=module_of(kind),
+        kind=kind,
+        **{"cwd": os.getcwd(), **rest},
+    )
 
 
 def imported(path: str) -> Any:
@@ -162,11 +196,6 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str 
         elif a != b:
             lines.append(f"{prefix}{name}: {json.dumps(b)} there, {json.dumps(a)} asked for")
     return lines
-
-
-def absolute_if_path(spec: str) -> str:
-    """Make an existing path absolute, so that a run resumes from any working directory; names stay names."""
-    return str(Path(spec).resolve()) if spec and Path(spec).exists() else spec
 
 
 def refuse_objects(recipe: Recipe, out: Path) -> None:

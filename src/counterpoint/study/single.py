@@ -147,9 +147,11 @@ def resume(out: Path, *, progress: Progress | bool | None = None) -> Result:
     """Go on with the run in a folder, or read its result when it is finished."""
     if not is_run(out):
         raise CounterpointError(f"{out} holds no run; give the --out folder of counterpoint run or compare")
+    if (out / RESULT).exists():
+        return Result.read(out)
     recipe = stored_recipe(out)
     refuse_objects(recipe, out)
-    return execute(recipe, out, progress=progress)
+    return execute(recipe.from_here(), out, progress=progress)
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -96,7 +97,17 @@ def claim(out: Path, recipe: Recipe, fingerprint: str) -> bool:
     """
     identity = recipe.identity(fingerprint)
     if (out / RUN).exists():
-        told = differences(identity, read_json(out / RUN)["identity"])
+        there = read_json(out / RUN)["identity"]
+        if "form" not in there:  # begun before identities rested on content
+            identity = recipe.identity_by_path(fingerprint)
+            if _same_path(str(there.get("model")), recipe.model):
+                there = {**there, "model": recipe.model}
+        told = differences(identity, there)
+        if any(line.startswith("model: ") and line.count("sha256:") == 2 for line in told):
+            raise CounterpointError(
+                f"{out}: the starting model {recipe.model} is not the one this run began with (its files have other content); "
+                "put that one back, or choose another --out"
+            )
         if told:
             more = f" and {len(told) - 3} more" if len(told) > 3 else ""
             raise CounterpointError(
@@ -123,6 +134,10 @@ def claim(out: Path, recipe: Recipe, fingerprint: str) -> bool:
             remove_empty(made)
             raise
     return True
+
+
+def _same_path(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def remove_empty(folders: list[Path]) -> None:

@@ -1,0 +1,136 @@
+"""A run is what it starts from, by content: paths may be written in any way, a replaced model is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from counterpoint import api
+from counterpoint.errors import CounterpointError
+from counterpoint.models.language.characters import tiny
+from counterpoint.study import sources
+from counterpoint.study.store import Result
+from counterpoint.training import Interrupted, Run
+
+SETTINGS = {"lora_rank": 0, "batch_size": 4}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    tiny(seed=0).save(tmp_path / "base")
+    rows = [{"prompt": f"{n}+{n}=", "completion": str(2 * n)} for n in range(30)]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def begin(**given: str) -> None:
+    """A run that is interrupted after its first steps, with a checkpoint."""
+    step = Run.step
+
+    def stops(run: Run, *args: object, **named: object) -> float:
+        loss = step(run, *args, **named)  # type: ignore[arg-type]
+        if run.cursor.spent["steps"] == 2:
+            run._signals.asked = True
+        return loss
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "step", stops)
+        with pytest.raises(Interrupted):
+            go(**given)
+
+
+def go(data: str = "sums.jsonl", model: str = "base", out: str = "out") -> Result:
+    return api.run(
+        "sft", data=data, model=model, out=out, steps=6, settings=SETTINGS, evaluate=False, progress=False
+    )
+
+
+def test_paths_in_any_form_are_the_same_run(home: Path) -> None:
+    begin()
+    go(data="./sums.jsonl", model=f"../{home.name}/base/")
+    go(data=str(home / "sums.jsonl"), model=str(home / "base"))
+
+
+def test_a_copy_elsewhere_is_the_same_model(home: Path) -> None:
+    begin()
+    shutil.copytree("base", "copy")
+    go(model="copy")
+
+
+def test_resume_works_from_anywhere(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    begin()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "base").mkdir()
+    os.chdir(elsewhere)
+    resumed = api.resume(home / "out", progress=None)
+    assert isinstance(resumed, Result)
+    assert resumed.spent["steps"] == 6
+
+
+def test_a_replaced_base_model_is_refused(home: Path) -> None:
+    begin()
+    shutil.rmtree("base")
+    tiny(seed=1).save(home / "base")
+    for again in (go, lambda: api.resume("out")):
+        with pytest.raises(CounterpointError, match="starting model"):
+            again()
+
+
+def test_a_replaced_base_of_an_adapter_is_another_model(home: Path) -> None:
+    adapter = home / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(home / "base")}))
+    before = sources.content("adapter")
+    tiny(seed=1).save(home / "base")
+    assert sources.content("adapter") != before
+
+
+def test_a_finished_run_is_shown_without_its_data_and_model(home: Path) -> None:
+    result = go()
+    shutil.rmtree("base")
+    (home / "sums.jsonl").unlink()
+    shown = api.resume("out")
+    assert isinstance(shown, Result)
+    assert shown.spent == result.spent
+
+
+def test_runs_of_the_former_form_go_on(home: Path) -> None:
+    begin()
+    file = home / "out" / "run.json"
+    stored = json.loads(file.read_text())
+    stored["recipe"].pop("cwd")
+    stored["identity"] = {
+        name: stored["recipe"].get(name, value)
+        for name, value in stored["identity"].items()
+        if name != "form"
+    }
+    assert stored["identity"]["model"] == "base"
+    file.write_text(json.dumps(stored))
+    go(model=str(home / "base"))
+
+
+def test_names_stay_names_beside_a_folder_of_that_name(home: Path) -> None:
+    (home / "digits").mkdir()
+    (home / "conv-small").mkdir()
+    assert sources.located_data("digits", str(home), {"digits": ""}) == "digits"
+    assert sources.located("conv-small", str(home)) == sources.content("conv-small") == "conv-small"
+    (home / "text").write_text("a file that has the name of a column")
+    assert sources.content({"text": "text"}) == {"text": "text"}
+    assert sources.located("sums.jsonl", str(home)) == str(home / "sums.jsonl")
+
+
+def test_a_large_file_is_read_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(home / "cache"))
+    monkeypatch.setattr(sources, "LARGE", 10)
+    sources._remembered.cache_clear()
+    found = sources.digest(home / "sums.jsonl")
+    notes = list((home / "cache" / "digests").iterdir())
+    assert [note.read_text() for note in notes] == [found]
+    (home / "sums.jsonl").write_text("other content")
+    sources._remembered.cache_clear()
+    assert sources.digest(home / "sums.jsonl") != found
