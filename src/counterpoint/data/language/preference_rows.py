@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from counterpoint.data.language.prompted import Message, Prompt, prompt_key
+from counterpoint.data.language.messages import Message, completion, messages
+from counterpoint.data.language.prompted import Prompt, prompt_key
 from counterpoint.errors import CounterpointError, nearest
 
 
@@ -62,8 +63,8 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
         shared, better, worse = _messages_apart(better, worse, where)
         prompt = _whole_prompt(prompt, shared)
     elif prompt in (None, ""):
-        prompt, better, worse = _texts_apart(str(better), str(worse), where)
-    return Preference(_prompt(prompt, where), str(better), str(worse))
+        prompt, better, worse = _texts_apart(_answer(better, where), _answer(worse, where), where)
+    return Preference(_prompt(prompt, where), _answer(better, where), _answer(worse, where))
 
 
 def _unpaired(row: dict[str, Any], prompt: Any, where: str) -> Preference:
@@ -80,32 +81,23 @@ def _prompt(prompt: Any, where: str) -> Prompt:
     if isinstance(prompt, str) and prompt.strip():
         return prompt
     if isinstance(prompt, list) and prompt:
-        return _check_messages(prompt, where)
+        return messages(prompt, where)
     raise CounterpointError(
         f"{where}: the prompt is {prompt!r}; expected text or a list of {{'role': ..., 'content': ...}}"
     )
 
 
 def _answer(value: Any, where: str) -> str:
-    if isinstance(value, list):
-        value = _check_messages(value, where)[-1]["content"]
-    if not isinstance(value, str) or not value.strip():
+    found = completion(value, where, "the answer")
+    if not found.strip():
         raise CounterpointError(
             f"{where}: the answer is {value!r}; expected text, or messages that end with the assistant's"
         )
-    return value
-
-
-def _check_messages(content: list[Any], where: str) -> list[Message]:
-    if not content or not all(isinstance(m, dict) and {"role", "content"} <= set(m) for m in content):
-        raise CounterpointError(
-            f"{where}: expected messages {{'role': ..., 'content': ...}}, got {str(content)[:80]}"
-        )
-    return [{"role": str(m["role"]), "content": str(m["content"])} for m in content]
+    return found
 
 
 def _messages_apart(better: list[Any], worse: list[Any], where: str) -> tuple[list[Message], str, str]:
-    one, other = _check_messages(better, where), _check_messages(worse, where)
+    one, other = messages(better, where), messages(worse, where)
     if one[-1]["role"] != "assistant" or other[-1]["role"] != "assistant":
         raise CounterpointError(f"{where}: chosen and rejected must end with a message of the assistant")
     if one[:-1] != other[:-1]:
@@ -113,7 +105,7 @@ def _messages_apart(better: list[Any], worse: list[Any], where: str) -> tuple[li
             f"{where}: chosen and rejected differ before their last message; a preference compares two answers to one "
             "conversation, so cut both after the first answer that differs"
         )
-    return one[:-1], _answer(one, where), _answer(other, where)
+    return one[:-1], _answer(one[-1:], where), _answer(other[-1:], where)
 
 
 def _whole_prompt(prompt: Any, shared: list[Message]) -> Any:

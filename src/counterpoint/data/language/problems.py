@@ -12,8 +12,8 @@ from typing import Any
 
 from counterpoint.data.language import prompted, puzzles, reasoning
 from counterpoint.data.language.answer import SCORERS, final_answer, number
+from counterpoint.data.language.messages import completion, messages
 from counterpoint.data.language.problem import Problem
-from counterpoint.data.language.prompted import Message
 from counterpoint.errors import CounterpointError, nearest
 
 
@@ -147,42 +147,34 @@ def _problem(row: dict[str, Any], columns: dict[str, str | None], path: Path, nu
             )
         name = given or next((name for name in ALIASES[part] if row.get(name) not in (None, "")), None)
         found[part] = row[name] if name else ""
+    where = f"{path}, row {number}"
     if not found["prompt"] and isinstance(row.get("messages"), list) and row["messages"]:
-        messages = row["messages"]
-        if messages[-1].get("role") == "assistant":
-            found["prompt"], found["solution"] = messages[:-1], messages[-1]["content"]
+        conversation = messages(row["messages"], where)
+        if conversation[-1]["role"] == "assistant" and len(conversation) > 1:
+            found["prompt"], found["solution"] = conversation[:-1], conversation[-1]["content"]
         else:
-            found["prompt"] = messages
+            found["prompt"] = conversation
     if not found["prompt"]:
         raise CounterpointError(
-            f"{path}, row {number}: no prompt among the columns {', '.join(map(str, row))}; expected 'prompt' (with "
+            f"{where}: no prompt among the columns {', '.join(map(str, row))}; expected 'prompt' (with "
             "'completion' and 'answer'), 'question' and 'answer', or 'messages'; or name it, e.g. prompt=text"
         )
     if row.get("instruction") and row.get("input") and found["prompt"] == row["instruction"]:
         found["prompt"] = f"{row['instruction']}\n{row['input']}"
-    solution, answer = _text(found["solution"]), _text(found["answer"])
+    given = found["prompt"]
+    if not isinstance(given, str | list):
+        raise CounterpointError(
+            f"{where}: a prompt must be text or a list of {{'role': ..., 'content': ...}}, got {type(given).__name__}"
+        )
+    prompt = given if isinstance(given, str) else messages(given, where)
+    solution = completion(found["solution"], where, "the completion")
+    answer, hint = (
+        completion(found["answer"], where, "the answer"),
+        completion(found["hint"], where, "the hint"),
+    )
     if "####" in answer and not solution:  # worked solution and answer in one column
         solution, answer = answer, final_answer(answer)
-    prompt = found["prompt"] if isinstance(found["prompt"], str) else _messages(found["prompt"], path, number)
-    return Problem(prompt=prompt, solution=solution, answer=answer, hint=_text(found["hint"]))
-
-
-def _messages(content: Any, path: Path, number: int) -> list[Message]:
-    whole = isinstance(content, list) and all(
-        isinstance(m, dict) and {"role", "content"} <= set(m) for m in content
-    )
-    if not whole:
-        raise CounterpointError(
-            f"{path}, row {number}: a prompt must be text or a list of {{'role': ..., 'content': ...}}, "
-            f"got {type(content).__name__}"
-        )
-    return [{"role": str(m["role"]), "content": str(m["content"])} for m in content]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):  # a conversational completion
-        return "\n".join(str(message["content"]) for message in value if isinstance(message, dict))
-    return "" if value is None else str(value)
+    return Problem(prompt=prompt, solution=solution, answer=answer, hint=hint)
 
 
 def _as(row: Problem) -> Problem:

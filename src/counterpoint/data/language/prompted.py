@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 from counterpoint.data import tables
+from counterpoint.data.language.messages import Message
 from counterpoint.errors import CounterpointError
 
-Message = dict[str, str]
 Prompt = str | list[Message]
 
 
