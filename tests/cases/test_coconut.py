@@ -36,11 +36,11 @@ def test_arms_differ_in_what_their_names_say_and_in_nothing_else():
     assert set(settings) == REPLAYING | {"fine-tuning", "joint"}
     for one, other in itertools.combinations(settings, 2):
         differ = {name for name, value in settings[one].items() if value != settings[other][name]}
-        allowed = {"contrast", "contrast_weight", "multimodal_weight", "distillation"}
-        assert differ <= allowed | (set() if {one, other} <= REPLAYING else {"memory", "tasks"})
+        allowed = {"contrast.kind", "contrast.weight", "multimodal.weight", "distillation.kinds"}
+        assert differ <= allowed | (set() if {one, other} <= REPLAYING else {"memory.size", "tasks"})
         assert differ
-    assert settings["replay + ntpt"] | {"contrast": "nspt"} == settings["replay + nspt"]
-    assert settings["replay"] | {"memory": 0} == settings["fine-tuning"]
+    assert settings["replay + ntpt"] | {"contrast.kind": "nspt"} == settings["replay + nspt"]
+    assert settings["replay"] | {"memory.size": 0} == settings["fine-tuning"]
     assert settings["joint"]["tasks"] == 1
     assert {entry.recipe.settings["weight_decay"] for entry in plan.entries} == {0.1}
 

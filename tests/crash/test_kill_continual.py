@@ -16,11 +16,11 @@ SETTINGS = {
     "tasks": 3,
     "batch_size": 8,
     "memory": 8,
-    "replay_share": 0.4,
+    "memory.replay_share": 0.4,
     "learning_rate": 1e-3,
-    "selection": "herding",
+    "memory.selection": "herding",
     "distillation": "tokens+sequence+audio",
-    "beams": 2,
+    "distillation.beams": 2,
 }
 
 

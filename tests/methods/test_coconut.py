@@ -23,11 +23,22 @@ from counterpoint.training.report import Report
 
 RATE = 2000
 WORDS = ["please dial one", "hang up now", "next message please", "good bye", "one moment please", "hold"]
-SMALL = {"tasks": 3, "batch_size": 8, "memory": 6, "replay_share": 0.4, "learning_rate": 2e-3, "beams": 2}
+SMALL = {
+    "tasks": 3,
+    "batch_size": 8,
+    "memory": 6,
+    "memory.replay_share": 0.4,
+    "learning_rate": 2e-3,
+    "distillation.beams": 2,
+}
 FORMS = {
     "plain": {},
-    "everything": {"distillation": "tokens+sequence+audio", "multimodal": "all", "selection": "herding"},
-    "ntpt": {"contrast": "ntpt", "selection": "nearest"},
+    "everything": {
+        "distillation": "tokens+sequence+audio",
+        "multimodal": "all",
+        "memory.selection": "herding",
+    },
+    "ntpt": {"contrast": "ntpt", "memory.selection": "nearest"},
     "student": {"contrast": "student"},
     "classes": {"head": "classifier", "distillation": "classes"},
     "classes and audio": {"head": "classifier", "distillation": "classes + audio"},
@@ -343,7 +354,7 @@ def test_answers_come_from_the_intents_allowed(data):
         ({"memory": 7.5}, "a whole number of clips"),
         ({"distillation": "token"}, "did you mean 'tokens'"),
         ({"distillation": "sequence", "head": "classifier"}, "head=decoder"),
-        ({"replay_share": 1.0}, "below 1"),
+        ({"memory.replay_share": 1.0}, "below 1"),
         ({"longest": 1}, "2 tokens"),
     ],
 )

@@ -87,12 +87,12 @@ def test_the_case_is_fair() -> None:
     assert {str(entry.recipe.budget) for entry in plan.entries} == {str(case.budget)}
     assert {str(entry.tune["learning_rate"]) for entry in plan.entries} == {"[0.0003, 0.001, 0.003]"}
     weights = {
-        str(entries[name].tune.get("contrast_weight"))
+        str(entries[name].tune.get("contrast.weight"))
         for name in ("replay + ntpt", "replay + nspt", "coconut")
     }
     assert len(weights) == 1
     assert entries["joint"].recipe.settings["tasks"] == 1
-    assert entries["fine-tuning"].recipe.settings["memory"] == 0
+    assert entries["fine-tuning"].recipe.settings["memory.size"] == 0
 
 
 @pytest.mark.usefixtures("_commands")
@@ -139,7 +139,7 @@ def test_clips_without_words_say_what_to_do() -> None:
     given = ["run", "coconut", "--data", str(file), "--out", "runs/mute", "--steps", "2", "--tasks", "2"]
     refused = CliRunner().invoke(app, given)
     assert refused.exit_code == 2
-    assert "multimodal_weight=0" in refused.output
+    assert "multimodal.weight=0" in refused.output
     assert not Path("runs/mute").exists()
     done = CliRunner().invoke(app, [*given, "--multimodal-weight", "0"])
     assert done.exit_code == 0, (done.output, done.exception)

@@ -12,7 +12,7 @@ from pages_harness import check_settings, run_commands, run_snippet
 
 KEYS = ["unisd", "sdft", "gkd", "sft"]
 SMALLER = {"new_tokens=32": "new_tokens=4", "tokens 128": "tokens 4", "smollm2-135m-instruct": "small"}
-NOT_SPELLED_OUT = dict.fromkeys(("template", "example"), "in `counterpoint.pairs.demonstrations`")
+NOT_SPELLED_OUT = dict.fromkeys(("template", "agreement.example"), "in `counterpoint.pairs.demonstrations`")
 
 
 @pytest.fixture

@@ -14,8 +14,12 @@ from own_clips import NOISE_RATE, noise
 from ranks_harness import Weights, report, short_run
 
 FORMS = {
-    "decoder": {"distillation": "tokens+sequence+audio", "selection": "herding", "beams": 2},
-    "ntpt": {"contrast": "ntpt", "multimodal": "all", "self_negative": False},
+    "decoder": {
+        "distillation": "tokens+sequence+audio",
+        "memory.selection": "herding",
+        "distillation.beams": 2,
+    },
+    "ntpt": {"contrast": "ntpt", "multimodal": "all", "contrast.self_negative": False},
     "classifier": {"head": "classifier", "distillation": "classes", "contrast": "student"},
 }
 
@@ -30,7 +34,7 @@ def train(out: Path) -> dict[str, Weights]:
         start = with_head(encoder, str(settings.get("head", "decoder")), lexicon, dropout=0.0)
         with short_run(out / name, steps=6) as run:
             method = Coconut.settings(
-                tasks=2, memory=6, replay_share=0.4, batch_size=7, learning_rate=1e-3, **settings
+                tasks=2, memory=6, memory_replay_share=0.4, batch_size=7, learning_rate=1e-3, **settings
             )
             result[name] = method.fit(start, data, run).state_dict()
     return result

@@ -65,7 +65,9 @@ KINDS = ["denoiser", "encoder", "regression"]
 def test_a_copy_is_called_like_the_module_and_stands_still(kind, teacher):
     model = module(kind)
     expected = call(model.eval(), kind).detach()
-    copied = teacher(model.train()).train()
+    copied = teacher(model.train())
+    assert not copied.training
+    copied.train()
     assert torch.equal(call(copied, kind), expected), "in evaluation mode whatever train() says"
     assert not call(copied, kind).requires_grad
     train(model, kind)

@@ -6,11 +6,11 @@ from typing import Any
 
 from counterpoint.study.case import Arm, Case, Claim
 
-SHARED = {"tasks": 4, "head": "classifier", "memory": 40, "replay_share": 0.75}
-PLAIN: dict[str, Any] = {"contrast_weight": 0.0, "multimodal_weight": 0.0}
+SHARED = {"tasks": 4, "head": "classifier", "memory.size": 40, "memory.replay_share": 0.75}
+PLAIN: dict[str, Any] = {"contrast.weight": 0.0, "multimodal.weight": 0.0}
 RATES = [3e-4, 1e-3, 3e-3]
 # Beside the learning rate every arm has one thing more to choose: the weight of what it adds, or else the weights' decay.
-SECOND = {"contrast_weight": [0.25, 1.0], "distillation_weight": [0.25, 1.0], "weight_decay": [0.01, 0.1]}
+SECOND = {"contrast.weight": [0.25, 1.0], "distillation.weight": [0.25, 1.0], "weight_decay": [0.01, 0.1]}
 
 
 def arm(second: str = "weight_decay", **settings: Any) -> Arm:
@@ -33,14 +33,14 @@ CASE = Case(
     tuning_seeds=2,
     baseline="replay",
     arms={
-        "fine-tuning": arm(**{**PLAIN, "memory": 0}),
+        "fine-tuning": arm(**{**PLAIN, "memory.size": 0}),
         "replay": arm(**PLAIN),
-        "replay + audio distillation": arm("distillation_weight", **PLAIN, distillation="audio"),
-        "replay + ntpt": arm("contrast_weight", contrast="ntpt", multimodal_weight=0.0),
-        "replay + nspt": arm("contrast_weight", multimodal_weight=0.0),
-        "coconut": arm("contrast_weight"),
-        "coconut + distillation": arm("contrast_weight", distillation="replayed-classes+audio"),
-        "joint": arm(**{**PLAIN, "tasks": 1, "memory": 0}),
+        "replay + audio distillation": arm("distillation.weight", **PLAIN, **{"distillation.kinds": "audio"}),
+        "replay + ntpt": arm("contrast.weight", **{"contrast.kind": "ntpt", "multimodal.weight": 0.0}),
+        "replay + nspt": arm("contrast.weight", **{"multimodal.weight": 0.0}),
+        "coconut": arm("contrast.weight"),
+        "coconut + distillation": arm("contrast.weight", **{"distillation.kinds": "replayed-classes+audio"}),
+        "joint": arm(**{**PLAIN, "tasks": 1, "memory.size": 0}),
     },
     metrics=(
         "last_balanced_accuracy",

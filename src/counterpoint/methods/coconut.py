@@ -9,7 +9,7 @@ what the decoder says can be added. With both weights 0 it is experience replay;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -50,6 +50,82 @@ from counterpoint.training.distributed import everyone
 KINDS = ("tokens", "sequence", "audio", "classes", "replayed-classes")
 
 
+@dataclass
+class Memory:
+    """Clips of earlier classes that are replayed.
+
+    Attributes:
+        size: a share of the training clips, or a number of clips from 1 on; 0 keeps none.
+        selection: which: "random", "herding" or "nearest" to the class mean.
+        replay_share: repeat the memory until it is at least this share of a stage's clips; 0 shows it once per pass.
+    """
+
+    size: float = 0.01
+    selection: Selection = "random"
+    replay_share: float = 0.0
+
+
+@dataclass
+class ReplayedContrast:
+    """Replayed clips by the previous model's vectors (NSPT).
+
+    Attributes:
+        kind: "nspt"; "ntpt", the teacher's vectors as negatives, too; "student", without a teacher.
+        weight: lambda_NSPT; 0 is off.
+        self_positive, self_negative: a clip's own teacher vector is a positive; its own vector stands in the denominator.
+    """
+
+    kind: Literal["nspt", "ntpt", "student"] = "nspt"
+    weight: float = 0.1
+    self_positive: bool = True
+    self_negative: bool = True
+
+
+@dataclass
+class Multimodal:
+    """Clips tied to their transcripts.
+
+    Attributes:
+        clips: "new" ones or "all". weight: lambda_MM; 0 is off.
+    """
+
+    clips: Literal["new", "all"] = "new"
+    weight: float = 0.1
+
+
+@dataclass
+class Distillation:
+    """What the previous model's head gives, learnt again.
+
+    Attributes:
+        kinds: joined by "+", "" is none. Of replayed clips: "tokens" (the teacher's distributions), "sequence" (its own decoded
+            transcripts), "audio" (its states), "replayed-classes" (its scores of old intents, weighed by how many clips are
+            replayed); of all clips: "classes" (weighed by how many intents are old).
+        weight: of "tokens", "sequence" and "audio".
+        beams: of the decoding for "sequence".
+    """
+
+    kinds: str = ""
+    weight: float = 1.0
+    beams: int = 4
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A batch of clips: what it holds, what the student makes of it, and what the teacher does; zeros where it is not asked.
+
+    Attributes:
+        items: of the batch. out, old: named tensors of student and teacher. seen, before: intents up to this stage, and
+            before it.
+    """
+
+    items: dict[str, Tensor]
+    out: dict[str, Tensor]
+    old: dict[str, Tensor]
+    seen: list[int]
+    before: list[int]
+
+
 @dataclass(kw_only=True)
 class Coconut(Method[nn.Module, Audio]):
     """Settings of COCONUT; shapes: B clips of a batch, T tokens, D width of projections.
@@ -57,20 +133,8 @@ class Coconut(Method[nn.Module, Audio]):
     Attributes:
         tasks: stages that the classes come in, in an order drawn from the seed; 1 is joint training, the upper bound.
         head: "decoder" says intent and transcript; "classifier" the intent alone.
-        memory: clips kept of earlier classes, as a share of the training clips, or a number from 1 on; 0 keeps none.
-        selection: which: "random", "herding" or "nearest" to the class mean.
-        replay_share: repeat the memory until it is at least this share of a stage's clips; 0 shows it once per pass.
-        contrast: "nspt"; "ntpt", the teacher's vectors as negatives, too; "student", without a teacher.
-        contrast_weight: lambda_NSPT; 0 is off.
-        self_positive, self_negative: a clip's own teacher vector is a positive; its own vector stands in the denominator.
-        multimodal: clips that are tied to their transcripts: "new" ones or "all".
-        multimodal_weight: lambda_MM; 0 is off.
+        memory, contrast, multimodal, distillation: the mechanisms.
         temperature: tau of both contrasts.
-        distillation: kinds joined by "+", "" is none. Of replayed clips: "tokens" (the teacher's distributions), "sequence"
-            (its own decoded transcripts), "audio" (its states), "replayed-classes" (its scores of old intents, weighed by
-            how many clips are replayed); of all clips: "classes" (weighed by how many intents are old).
-        distillation_weight: of "tokens", "sequence" and "audio".
-        beams: of the decoding for "sequence".
         longest: longest target in tokens; the rest of a longer transcript is not learnt.
         batch_size, epochs, weight_decay: AdamW per stage, new and kept clips mixed.
         learning_rate: None is 5e-5 for a pretrained encoder, 1e-3 for the small one.
@@ -79,24 +143,23 @@ class Coconut(Method[nn.Module, Audio]):
     key: ClassVar[str] = "coconut"
     search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
         "learning_rate": (3e-4, 3e-3),
-        "contrast_weight": [0.05, 0.1, 0.5],
+        "contrast.weight": [0.05, 0.1, 0.5],
+    }
+    moved: ClassVar[dict[str, str]] = {
+        "selection": "memory.selection",
+        "replay_share": "memory.replay_share",
+        "self_positive": "contrast.self_positive",
+        "self_negative": "contrast.self_negative",
+        "beams": "distillation.beams",
     }
 
     tasks: int = 6
     head: Literal["decoder", "classifier"] = "decoder"
-    memory: float = 0.01
-    selection: Selection = "random"
-    replay_share: float = 0.0
-    contrast: Literal["nspt", "ntpt", "student"] = "nspt"
-    contrast_weight: float = 0.1
-    self_positive: bool = True
-    self_negative: bool = True
-    multimodal: Literal["new", "all"] = "new"
-    multimodal_weight: float = 0.1
+    memory: Memory = field(default_factory=Memory)
+    contrast: ReplayedContrast = field(default_factory=ReplayedContrast)
+    multimodal: Multimodal = field(default_factory=Multimodal)
+    distillation: Distillation = field(default_factory=Distillation)
     temperature: float = 0.1
-    distillation: str = ""
-    distillation_weight: float = 1.0
-    beams: int = 4
     longest: int = 64
     batch_size: int = 32
     epochs: float = 30
@@ -110,7 +173,7 @@ class Coconut(Method[nn.Module, Audio]):
         tasks = class_order(len(data.classes), self.tasks, run.seed)
         lexicon = Lexicon.of(data.classes, data.train.texts)
         goals, cut = targets(lexicon, data.train, self.longest)
-        if cut and (self.head == "decoder" or self.multimodal_weight):
+        if cut and (self.head == "decoder" or self.multimodal.weight):
             run.say(
                 f"{cut} of {len(data.train)} transcripts are longer than longest={self.longest} tokens; their ends are not learnt"
             )
@@ -121,7 +184,9 @@ class Coconut(Method[nn.Module, Audio]):
         rate = self.learning_rate or (5e-5 if pretrained else 1e-3)
         student = run.state(model=Student(understanding, run.seed))
         memory, past = run.state(
-            memory=ReplayMemory(capacity(self.memory, len(data.train), len(data.classes)), len(data.classes)),
+            memory=ReplayMemory(
+                capacity(self.memory.size, len(data.train), len(data.classes)), len(data.classes)
+            ),
             past=Past(student),
         )
         for stage in run.rounds(len(tasks)):
@@ -132,14 +197,14 @@ class Coconut(Method[nn.Module, Audio]):
             said: list[list[int]] | None = [] if stage and "sequence" in self._kinds() else None
             if said is not None and len(kept):
                 decode = partial(
-                    own_words, past.model.model, data.train, beams=self.beams, limit=self.longest
+                    own_words, past.model.model, data.train, beams=self.distillation.beams, limit=self.longest
                 )
                 said = run.stage("decode", decode, over=kept.tolist(), size=64)
-            source = Mixed(data.train, new, kept, goals, said=said, share=self.replay_share)
+            source = Mixed(data.train, new, kept, goals, said=said, share=self.memory.replay_share)
             run.optimize(student, Optimizer(name="adamw", learning_rate=rate, weight_decay=self.weight_decay))
             for batch in run.batches(source, self.batch_size, epochs=self.epochs):
                 run.step(self._losses(student, past, batch, tasks, stage, run))
-            chosen = partial(memory.choose, tasks[stage], data.train.labels, self.selection, run.seed)
+            chosen = partial(memory.choose, tasks[stage], data.train.labels, self.memory.selection, run.seed)
             run.once("memory", partial(chosen, features=partial(_features, student.model, data.train)))
             measured = partial(stage_rows, student.model, data, tasks, stage, limit=self.longest)
             rows = run.stage("measure", measured)
@@ -163,95 +228,120 @@ class Coconut(Method[nn.Module, Audio]):
         replayed, labels, ids, mask = (items[name] for name in ("replayed", "labels", "ids", "mask"))
         seen = [label for part in tasks[: stage + 1] for label in part]
         before = [label for part in tasks[:stage] for label in part]
-        asked = {name: items[name] for name in ("said", "said_mask") if name in items}
+        more = {name: items[name] for name in ("said", "said_mask") if name in items}
         wanted = {"intents": scored, "states": "audio" in kinds}
-        heard = items["waves"], items["lengths"], ids
-        out = run.forward(student, *heard, **wanted, **asked)
+        inputs = items["waves"], items["lengths"], ids
+        out = run.forward(student, *inputs, **wanted, **more)
         label = intent_loss(head, out, labels, ids, mask, seen)
         terms = {"label": label}
-        if self.multimodal_weight:
-            chosen = items["told"] & (~replayed if self.multimodal == "new" else True)
-            rows = out["audio"], out["text"], labels, chosen
-            all_ranks: Any = everyone(rows, constant=(2, 3))
-            loss = audio_text_contrast(*rows, temperature=self.temperature, candidates=all_ranks)
-            terms["multimodal"] = Loss(loss.values, loss.counts, self.multimodal_weight)
+        batch_of = partial(Heard, items, out, seen=seen, before=before)
+        if self.multimodal.weight:
+            terms["multimodal"] = self._tied(batch_of(old={}))
         if not before:
             return terms
-        # New clips mean nothing to the teacher; it hears them only where a form asks for it.
-        every = self.contrast == "ntpt" or "classes" in kinds
-        hears = (self.contrast != "student" and self.contrast_weight) or kinds
-        place = torch.arange(len(labels), device=labels.device) if every else replayed.nonzero().squeeze(1)
-        old = on_rows(place, partial(run.forward, teacher), *heard, **wanted) if hears else {}
-        if self.contrast_weight:
-            z, t = out["kept"], None if self.contrast == "student" else old["kept"]
-            all_ranks = everyone((z, t, labels), constant=(1, 2))
-            loss = replayed_contrast(
-                z,
-                labels,
-                replayed,
-                t,
-                temperature=self.temperature,
-                negatives="teacher" if self.contrast == "ntpt" else "student",
-                self_positive=self.self_positive and t is not None,
-                self_negative=self.self_negative,
-                candidates=all_ranks,
-                offset=batch.offset,
-            )
-            terms["contrast"] = Loss(loss.values, loss.counts, self.contrast_weight, loss.stats)
-        weight, again = self.distillation_weight, replayed[:, None]
-        if "tokens" in kinds:
-            known = teacher.model.model.head.scores(old["hidden"])  # type: ignore[operator]
-            loss = token_distillation(head.scores(out["hidden"]), known, mask & again)
-            terms["tokens"] = Loss(loss.values, loss.counts, weight)
-        if "sequence" in kinds:
-            told = items["said_mask"]
-            loss = aggregate(-log_probs(head.scores(out["said"]), items["said"], mask=told), told)
-            terms["sequence"] = Loss(loss.values, loss.counts, weight)
-        if "audio" in kinds:
-            frames = out["frames"] & again
-            states = F.pad(old["states"], (0, 0, 0, frames.shape[1] - old["states"].shape[1]))
-            loss = aggregate(feature_distance(out["states"], states), frames)
-            terms["audio"] = Loss(loss.values, loss.counts, weight)
+        # New clips mean nothing to the teacher; it is given them only where a form asks for it.
+        every = self.contrast.kind == "ntpt" or "classes" in kinds
+        needed = (self.contrast.kind != "student" and self.contrast.weight) or kinds
+        index = torch.arange(len(labels), device=labels.device) if every else replayed.nonzero().squeeze(1)
+        old = on_rows(index, partial(run.forward, teacher), *inputs, **wanted) if needed else {}
+        both = batch_of(old=old)
+        if self.contrast.weight:
+            terms["contrast"] = self._contrasted(both, batch.offset)
+        terms |= self._distilled(both, head, teacher.model.model.head)
         if scored:
-            kl = old_class_distillation(out["intents"][:, seen], old["intents"][:, before])
-            if "classes" in kinds:
-                share = distillation_share(len(seen), len(before))
-                terms["classes"] = Loss(kl, weight=share)
-            else:
-                share = replayed_share(int(run.gather_constant(replayed).sum()), batch.size)
-                again_B = replayed.to(kl.dtype)
-                terms["classes"] = Loss(kl * again_B, again_B, share)
-            terms["label"] = Loss(label.values, label.counts, 1.0 if "audio" in kinds else 1.0 - share)
+            terms["classes"] = self._old_classes(both, batch.size, run)
+            share = 0.0 if "audio" in kinds else terms["classes"].weight
+            terms["label"] = Loss(label.values, label.counts, 1.0 - share)
         return terms
 
+    def _tied(self, heard: Heard) -> Loss:
+        """Clips and their transcripts, against all ranks' clips."""
+        new = ~heard.items["replayed"] if self.multimodal.clips == "new" else True
+        rows = heard.out["audio"], heard.out["text"], heard.items["labels"], heard.items["told"] & new
+        all_ranks: Any = everyone(rows, constant=(2, 3))
+        loss = audio_text_contrast(*rows, temperature=self.temperature, candidates=all_ranks)
+        return Loss(loss.values, loss.counts, self.multimodal.weight)
+
+    def _contrasted(self, heard: Heard, offset: int) -> Loss:
+        """Replayed clips: the teacher's vectors of their class as positives."""
+        z, labels = heard.out["kept"], heard.items["labels"]
+        t = None if self.contrast.kind == "student" else heard.old["kept"]
+        all_ranks: Any = everyone((z, t, labels), constant=(1, 2))
+        loss = replayed_contrast(
+            z,
+            labels,
+            heard.items["replayed"],
+            t,
+            temperature=self.temperature,
+            negatives="teacher" if self.contrast.kind == "ntpt" else "student",
+            self_positive=self.contrast.self_positive and t is not None,
+            self_negative=self.contrast.self_negative,
+            candidates=all_ranks,
+            offset=offset,
+        )
+        return Loss(loss.values, loss.counts, self.contrast.weight, loss.stats)
+
+    def _distilled(self, heard: Heard, head: Any, teacher_head: Any) -> dict[str, Loss]:
+        """The teacher's distributions, transcripts and states of replayed clips."""
+        items, out, old = heard.items, heard.out, heard.old
+        again, losses = items["replayed"][:, None], {}
+        if "tokens" in self._kinds():
+            scores = teacher_head.scores(old["hidden"])
+            losses["tokens"] = token_distillation(head.scores(out["hidden"]), scores, items["mask"] & again)
+        if "sequence" in self._kinds():
+            mask = items["said_mask"]
+            losses["sequence"] = aggregate(
+                -log_probs(head.scores(out["said"]), items["said"], mask=mask), mask
+            )
+        if "audio" in self._kinds():
+            frames = out["frames"] & again
+            states = F.pad(old["states"], (0, 0, 0, frames.shape[1] - old["states"].shape[1]))
+            losses["audio"] = aggregate(feature_distance(out["states"], states), frames)
+        return {
+            name: Loss(loss.values, loss.counts, self.distillation.weight) for name, loss in losses.items()
+        }
+
+    def _old_classes(self, heard: Heard, size: int, run: Run) -> Loss:
+        """The teacher's scores of the intents before this stage."""
+        kl = old_class_distillation(
+            heard.out["intents"][:, heard.seen], heard.old["intents"][:, heard.before]
+        )
+        if "classes" in self._kinds():
+            return Loss(kl, weight=distillation_share(len(heard.seen), len(heard.before)))
+        share = replayed_share(int(run.gather_constant(heard.items["replayed"]).sum()), size)
+        again_B = heard.items["replayed"].to(kl.dtype)
+        return Loss(kl * again_B, again_B, share)
+
     def _kinds(self) -> list[str]:
-        return [name.strip() for name in self.distillation.split("+") if name.strip()]
+        return [name.strip() for name in self.distillation.kinds.split("+") if name.strip()]
 
     def _check(self, data: Audio) -> None:
         self.demand(above_zero=("temperature", "batch_size", "epochs", "learning_rate"))
         self.demand(
-            not_negative=("contrast_weight", "multimodal_weight", "distillation_weight", "weight_decay")
+            not_negative=("contrast.weight", "multimodal.weight", "distillation.weight", "weight_decay")
         )
         for name in self._kinds():
             if name not in KINDS:
                 raise CounterpointError(
-                    f"distillation='{self.distillation}': no kind '{name}'; {nearest(name, KINDS)}"
+                    f"distillation.kinds='{self.distillation.kinds}': no kind '{name}'; {nearest(name, KINDS)}"
                 )
         if self.head == "classifier" and {"tokens", "sequence"} & set(self._kinds()):
             raise CounterpointError(
-                f"distillation='{self.distillation}' distils what a decoder says and head='classifier' says nothing; use "
-                "head=decoder, or distillation=classes, replayed-classes or audio"
+                f"distillation.kinds='{self.distillation.kinds}' distils what a decoder says and head='classifier' says nothing; use "
+                "head=decoder, or distillation.kinds=classes, replayed-classes or audio"
             )
-        if self.multimodal_weight and not any(data.train.texts):
+        if self.multimodal.weight and not any(data.train.texts):
             raise CounterpointError(
-                f"{data.name} has no transcripts, which multimodal_weight={self.multimodal_weight} ties to the audio; name their "
-                "column with text=COLUMN, or set multimodal_weight=0"
+                f"{data.name} has no transcripts, which multimodal.weight={self.multimodal.weight} ties to the audio; name their "
+                "column with text=COLUMN, or set multimodal.weight=0"
             )
-        if not 0 <= self.replay_share < 1:
-            raise CounterpointError(f"replay_share={self.replay_share}; expected 0 or a share below 1")
-        if self.beams < 1 or self.longest < 2:
+        if not 0 <= self.memory.replay_share < 1:
             raise CounterpointError(
-                f"beams={self.beams}, longest={self.longest}; expected at least 1 beam and 2 tokens"
+                f"memory.replay_share={self.memory.replay_share}; expected 0 or a share below 1"
+            )
+        if self.distillation.beams < 1 or self.longest < 2:
+            raise CounterpointError(
+                f"distillation.beams={self.distillation.beams}, longest={self.longest}; expected at least 1 beam and 2 tokens"
             )
 
 

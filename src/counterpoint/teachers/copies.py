@@ -48,6 +48,7 @@ class Copied(nn.Module, Generic[M]):
         self.model = snapshot(model)
         self._trained = tuple(name for name, each in model.named_parameters() if each.requires_grad)
         self.register_state_dict_post_hook(_without_shared)
+        self.eval()
 
     @torch.no_grad()
     def forward(self, *args: Any, **kwargs: Any) -> Any:
