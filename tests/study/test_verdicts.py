@@ -5,7 +5,7 @@ import json
 import pytest
 
 from counterpoint.study import rejudge as rejudging
-from counterpoint.study.ranges import bounds, contrast_bounds
+from counterpoint.study.evidence.ranges import bounds, contrast_bounds
 from counterpoint.study.verdicts import UNEQUAL, arm_figure, differences, unequal
 from counterpoint.study.wording import sentence
 

@@ -10,9 +10,9 @@ from typing import Any
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.study import sources
 from counterpoint.study.case import Range
+from counterpoint.study.evidence.splits import options_of, require_nested
 from counterpoint.study.files import read_json, write_json
 from counterpoint.study.recipe import FORM, Recipe, differences, plain
-from counterpoint.study.splits import options_of, require_nested
 from counterpoint.study.store import STUDY, is_run
 from counterpoint.study.tune import require_trials
 from counterpoint.tasks.task import bundled

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from counterpoint.study.evidence.splits import overlap_of
 from counterpoint.study.plan import Plan
 from counterpoint.study.reproduce import check_evidence, digest, write_evidence
-from counterpoint.study.splits import overlap_of
 from counterpoint.study.verdicts import arm_figure, claims, differences
 
 RULE = (

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from counterpoint.errors import CounterpointError
 from counterpoint.study.case import Arm, Case, Claim
 from counterpoint.study.compare import compare
+from counterpoint.study.evidence.provenance import source_of
 from counterpoint.study.files import read_json, write_json
 from counterpoint.study.plan import Entry, Plan, claim_study, require_equal_tuning
-from counterpoint.study.provenance import source_of
 from counterpoint.study.recipe import Trainable, plain, recipe_of
 from counterpoint.study.verdicts import claims
 from counterpoint.tasks.task import task

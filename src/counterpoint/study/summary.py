@@ -11,9 +11,9 @@ from typing import Any
 
 from counterpoint.errors import CounterpointError
 from counterpoint.study.case import Range
+from counterpoint.study.evidence.splits import overlap_of
 from counterpoint.study.plan import TUNING_SEED, Entry, Plan
 from counterpoint.study.recipe import imported, plain
-from counterpoint.study.splits import overlap_of
 from counterpoint.study.statistics import estimate
 from counterpoint.study.store import Result
 from counterpoint.study.tune import Settings, Trial, best

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from counterpoint.study.ranges import bounds, contrast_bounds
+from counterpoint.study.evidence.ranges import bounds, contrast_bounds
 from counterpoint.study.statistics import LEVEL, Estimate, contrast, estimate, holm
 
 Arms = Mapping[str, Mapping[str, Any]]
