@@ -111,7 +111,7 @@ def test_signal_saves_and_exits_zero(tmp_path: Path) -> None:
     run.step = step  # type: ignore[method-assign]
     with pytest.raises(Interrupted) as stopped:
         fit(run)
-    assert stopped.value.code == 0
+    assert stopped.value.code == 128 + signal.SIGTERM
     with Run(tmp_path / "run") as run:
         resumed = fit(run)
         assert run.cursor.spent["steps"] == 30

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
 
 import typer
 
 from counterpoint import __version__
-from counterpoint.cli import data, demo, listing, results, studies, train
+from counterpoint.cli import data, demo, listing, results, shell, studies, train
 
 app = typer.Typer(
     name="counterpoint",
     help="Make a model better from contrast and from its own or a teacher's voice, and see whether it did.",
+    epilog="Exit status: 0 when it is done, 2 when something is to be mended (a line says what), 130 or 143 when it was "
+    "interrupted by SIGINT (Ctrl-C) or SIGTERM; the same command then goes on.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -57,12 +61,24 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
-    if sys.argv[1:] == [
-        "list"
-    ]:  # answered before typer loads pydantic to read options, which takes longer than the list
-        listing.list_methods()
-        return
-    app()
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character shows another
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace" if "utf" in stream.encoding.lower() else "replace")
+    try:
+        # Answered before typer loads pydantic to read options, which takes longer than the list.
+        if sys.argv[1:] == ["list"]:
+            listing.list_methods()
+        else:
+            app()
+    except typer.Exit as left:
+        sys.exit(left.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            shell.silence()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -23,27 +24,32 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
-STOPPED = "stopped; what is done is saved, and the same command goes on from there"
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which a command leaves by as it does by Ctrl-C."""
+
+    number = signal.SIGTERM
 
 
 def command(function: F) -> F:
-    """Wrap a command: what a person can mend is one message on standard error and status 2, a signal is status 0."""
+    """Wrap a command: what a person can mend is one message on standard error and status 2, a signal is 128 + its number."""
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         listening = threading.current_thread() is threading.main_thread()
-        former = signal.signal(signal.SIGTERM, signal.default_int_handler) if listening else None
+        former = signal.signal(signal.SIGTERM, _terminate) if listening else None
         try:
             _quiet()
             return function(*args, **kwargs)
         except CounterpointError as error:
             complain(str(error))
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            tell(STOPPED)
-            raise typer.Exit(0) from None
+        except KeyboardInterrupt as stop:
+            tell(_stopped(kwargs.get("out")))
+            raise typer.Exit(128 + getattr(stop, "number", signal.SIGINT)) from None
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            silence()
             raise typer.Exit(0) from None
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -56,13 +62,42 @@ def command(function: F) -> F:
             message = getattr(stop, "message", None)
             if message is None:
                 raise
-            tell(message)
-            raise typer.Exit(0) from None
+            if speaks():
+                tell(message)
+            raise typer.Exit(int(stop.code or 0)) from None
         finally:
             if listening:
                 signal.signal(signal.SIGTERM, former)
 
     return guarded  # type: ignore[return-value]
+
+
+def silence() -> None:
+    """Let what is still to be printed go nowhere: the reader of standard output has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
+def _stopped(out: Any) -> str:
+    """What a person reads after a signal; "saved" only where something is."""
+    saved = isinstance(out, Path) and any(
+        next(out.glob(pattern), None) is not None
+        for pattern in (
+            *("result.json", "checkpoints/step-*", "stages/*"),
+            *(
+                "runs/*/*/result.json",
+                "runs/*/*/checkpoints/step-*",
+                "runs/*/*/stages/*",
+                "tuning/**/result.json",
+            ),
+        )
+    )
+    if saved:
+        return f"stopped; what is done is saved in {out}, and the same command goes on from there"
+    return "stopped; nothing was saved"
 
 
 def _quiet() -> None:

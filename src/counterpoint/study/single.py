@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import shutil
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -103,9 +104,9 @@ def execute(
                 run.pause()  # a signal that came after the last step
             try:
                 metrics = _measure(recipe, task, trained, data, run.reported) if meter is not None else {}
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as stop:
                 run.save()
-                raise Interrupted(out) from None
+                raise Interrupted(out, getattr(stop, "number", signal.SIGINT)) from None
             if meter is not None:
                 meter.part("evaluate")
         finally:
@@ -137,7 +138,7 @@ def execute(
         if not keep_checkpoints:
             shutil.rmtree(out / "checkpoints", ignore_errors=True)
         return result
-    except Exception:
+    except (Exception, KeyboardInterrupt):
         if fresh:
             discard_if_nothing_saved(out)
         raise

@@ -8,6 +8,7 @@ next batch, with bit-identical state. Everything that changes must therefore be 
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,10 +45,10 @@ logger = logging.getLogger("counterpoint")
 
 
 class Interrupted(SystemExit):
-    """Raised after a signal, once everything is saved. Exits with status 0; the same command goes on."""
+    """Raised after a signal, once everything is saved. Exits with 128 + the signal's number; the same command goes on."""
 
-    def __init__(self, out: Path) -> None:
-        super().__init__(0)
+    def __init__(self, out: Path, number: int = signal.SIGINT) -> None:
+        super().__init__(128 + number)
         self.message = f"stopped and saved in {out}; the same command goes on from here"
 
 
@@ -426,7 +427,7 @@ class Run:
             self.save()
         if stop:
             self.close()
-            raise Interrupted(self.out)
+            raise Interrupted(self.out, self._signals.number)
 
     def _pause_between(self) -> None:
         if self._walking is None:  # in the middle of a step there is nothing consistent to save

@@ -11,11 +11,20 @@ from typing import Any
 logger = logging.getLogger("counterpoint")
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal that acts at once; ``number`` says which."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__()
+        self.number = number
+
+
 class Signals:
     """Remembers that the process was asked to stop; restores the former handlers when closed."""
 
     def __init__(self) -> None:
         self.asked = False
+        self.number: int = signal.SIGINT
         self._former: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -23,8 +32,8 @@ class Signals:
 
     def _remember(self, number: int, _: FrameType | None) -> None:
         if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+            raise Stopped(number)
+        self.asked, self.number = True, number
         logger.warning("stopping after this step; once more stops at once")
 
     def close(self) -> None:

@@ -1,0 +1,145 @@
+"""How commands end: a status that scripts can read, no traceback, and "saved" only where something is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from counterpoint import launched
+from counterpoint.cli.shell import Terminated, command
+from counterpoint.errors import CounterpointError
+
+LAUNCHER = [name for name in (*launched.OURS, "MASTER_ADDR", "MASTER_PORT")]
+
+
+def run(*arguments: str, pipe: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    start = f"{sys.executable} -m counterpoint {' '.join(arguments)}"
+    clean = {name: value for name, value in os.environ.items() if name not in LAUNCHER}
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {start} {pipe}"],
+        capture_output=True, text=True, errors="replace", env={**clean, **environment}, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_that_is_not_utf8(encoding: str) -> None:
+    for arguments in (["list"], ["show", "unisd"]):
+        done = run(*arguments, PYTHONIOENCODING=encoding)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--ready"], ["show", "unisd"]])
+def test_a_reader_that_leaves(arguments: list[str]) -> None:
+    done = run(*arguments, pipe="| head -n 1 >/dev/null")
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_the_statuses_are_in_the_help() -> None:
+    assert "130" in run("--help").stdout
+
+
+@pytest.mark.parametrize(("stop", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_status_and_words_after_a_signal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], stop: type[KeyboardInterrupt], status: int
+) -> None:
+    @command
+    def waits(out: Path) -> None:
+        raise stop
+
+    with pytest.raises(typer.Exit) as left:
+        waits(out=tmp_path)
+    assert left.value.exit_code == status
+    assert "nothing was saved" in capsys.readouterr().err
+    (tmp_path / "checkpoints" / "step-000000001").mkdir(parents=True)
+    with pytest.raises(typer.Exit):
+        waits(out=tmp_path)
+    assert f"saved in {tmp_path}" in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_command_with_143() -> None:
+    code = (
+        "import os, signal, time\nfrom counterpoint.cli.shell import command\n"
+        "@command\ndef waits():\n    os.kill(os.getpid(), signal.SIGTERM); time.sleep(5)\n"
+        "import typer\ntry:\n    waits()\nexcept typer.Exit as left:\n    raise SystemExit(left.exit_code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, (0, 1)),
+        ({"RANK": "1"}, (0, 1)),
+        ({"WORLD_SIZE": "2"}, (0, 1)),
+        ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, (0, 1)),
+        ({"RANK": "1", "WORLD_SIZE": "1", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, (0, 1)),
+        ({"PMI_RANK": "3", "PMI_SIZE": "4"}, (0, 1)),
+        ({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, (1, 2)),
+        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2", "MASTER_ADDR": "a"}, (1, 2)),
+    ],
+)
+def test_what_a_launcher_left_is_seen_through(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: tuple[int, int]
+) -> None:
+    for name in LAUNCHER:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert launched.world() == expected
+    line = launched.clear_leftovers()
+    if expected == (0, 1):
+        assert not any(name in os.environ for name in launched.OURS)
+        assert (line is not None) == bool(
+            {"RANK", "WORLD_SIZE"} & {n for n, v in variables.items() if v != "1" or n == "RANK"}
+        )
+
+
+@pytest.mark.parametrize("variables", [{"RANK": "two"}, {"RANK": "2"}])
+def test_variables_that_contradict_each_other(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in ({"WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"} | variables).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CounterpointError, match="RANK"):
+        launched.world()
+
+
+def test_partners_that_never_come_are_not_waited_for(tmp_path: Path) -> None:
+    done = run(
+        "run", "dcl", "--data", "digits", "--steps", "2", "--out", str(tmp_path / "out"),
+        RANK="1", WORLD_SIZE="2", LOCAL_RANK="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="29871",
+        COUNTERPOINT_MEET_SECONDS="2",
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "unset RANK" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_tracker_is_one_line(tmp_path: Path) -> None:
+    done = run(
+        "run",
+        "dcl",
+        "--data",
+        "digits",
+        "--steps",
+        "2",
+        "--tracker",
+        "tensorbord",
+        "--out",
+        str(tmp_path / "out"),
+    )
+    assert done.returncode == 2
+    assert "did you mean 'tensorboard'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
