@@ -14,6 +14,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,16 @@ from counterpoint.methods.catalog import load, row
 from counterpoint.study.recipe import recipe_of
 from counterpoint.study.single import execute
 
-Command = Callable[[Path], object]
+
+@dataclass(frozen=True)
+class Command:
+    """What is run into a folder, and the key of the method that it runs."""
+
+    key: str
+    run: Callable[[Path], object]
+
+    def __call__(self, out: Path) -> object:
+        return self.run(out)
 
 
 def command(
@@ -36,7 +46,9 @@ def command(
 ) -> Command:
     """A method's run, as a command into a folder; ``rest`` are fields of its recipe, ``given`` handed-over objects."""
     recipe = recipe_of(load(key).settings(**settings), row(key).kind, seed=1, **rest)
-    return lambda out: execute(recipe, out, progress=False, checkpoint_seconds=checkpoint_seconds, **given)
+    return Command(
+        key, lambda out: execute(recipe, out, progress=False, checkpoint_seconds=checkpoint_seconds, **given)
+    )
 
 
 def start(command: Command, out: Path) -> int:

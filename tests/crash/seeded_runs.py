@@ -29,6 +29,7 @@ def runs() -> dict[str, Callable[[Path], Command]]:
     """Name -> what makes the run's command, given a folder for its data."""
     import test_kill
     import test_kill_audio
+    import test_kill_baselines
     import test_kill_continual
     import test_kill_environment
     import test_kill_labelled
@@ -48,6 +49,7 @@ def runs() -> dict[str, Callable[[Path], Command]]:
     found |= {n: lambda folder, n=n: test_kill_preference.trained(n) for n in test_kill_preference.CASES}
     found |= {f"text {n}": lambda folder, n=n: test_kill_text.trained(n, folder) for n in test_kill_text.RUNS}
     found["vega"] = test_kill_vega.vega
+    found |= {n: lambda folder, n=n: test_kill_baselines.trained(n, folder) for n in test_kill_baselines.RUNS}
     return found
 
 
@@ -69,14 +71,16 @@ def main() -> int:
     what, path = sys.argv[1], Path(sys.argv[2])
     torch.set_num_threads(1)
     found = {}
+    expected = json.loads(path.read_text()) if what == "compare" else None
     for name, make in runs().items():
+        if expected is not None and name not in expected:
+            continue  # a run that was added since
         with tempfile.TemporaryDirectory() as folder:
             found[name] = digests(make, Path(folder))
         print(name, len(found[name]), flush=True)
-    if what == "write":
+    if expected is None:
         path.write_text(json.dumps(found, indent=1) + "\n")
         return 0
-    expected = json.loads(path.read_text())
     differ = [
         f"{run}: {name}"
         for run in sorted(expected.keys() | found.keys())

@@ -136,25 +136,6 @@ def test_sigkill_then_the_same_command_gives_the_same_bits(tmp_path: Path) -> No
     assert same_bits(*files)
 
 
-@pytest.mark.slow
-def test_two_processes_equal_one(tmp_path: Path) -> None:
-    script = tmp_path / "fit.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1])))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    for name, launcher in {"one": [sys.executable], "two": torchrun}.items():
-        (tmp_path / name).mkdir()
-        command = [*launcher, str(script), str(tmp_path / name), "-1"]
-        done = subprocess.run(
-            command, env=environment, check=False, timeout=240, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
-    assert one.keys() == two.keys()
-    for name in one:
-        torch.testing.assert_close(two[name], one[name], rtol=1e-5, atol=1e-7)
-
-
 def test_saved_folder_recommends_by_id_without_the_data(tmp_path: Path) -> None:
     data = clusters(tmp_path)
     model = train("xsimgcl", data, tmp_path / "run")

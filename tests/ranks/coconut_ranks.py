@@ -13,6 +13,7 @@ from counterpoint.models.audio.understanding import with_head
 from own_clips import NOISE_RATE, noise
 from ranks_harness import Weights, report, short_run
 
+KEYS = ("coconut",)
 FORMS = {
     "decoder": {
         "distillation": "tokens+sequence+audio",

@@ -13,6 +13,7 @@ from counterpoint.models.text.disentangled import fresh_disentangled
 from counterpoint.models.text.encoder import with_linear_head
 from ranks_harness import Weights, report, short_run
 
+KEYS = ("vega",)
 WORDS = {"tea": "kettle cup leaf warm", "sea": "wave salt boat storm"}
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
+import sys
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import CounterpointError, nearest
@@ -18,7 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the catalog: what a method is, without loading it."""
+    """One row of the catalog: what a method is, without loading it.
+
+    Attributes:
+        vectors: names of the conformance files (tests/vectors/files) that the method's equations are compared with.
+        against: where the numbers in these files come from.
+        without: what a ready method lacks of the definition of done (tests/test_complete.py), each with the reason.
+    """
 
     key: str
     title: str
@@ -29,6 +39,9 @@ class Row:
     line: str
     needs: str = ""
     baseline: bool = False
+    vectors: tuple[str, ...] = ()
+    against: str = ""
+    without: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def module(self) -> str:
@@ -42,6 +55,10 @@ class Row:
         return importlib.util.find_spec(self.module) is not None
 
 
+def _row(key: str, table: dict[str, Any], baseline: bool = False) -> Row:
+    return Row(key=key, baseline=baseline, **{**table, "vectors": tuple(table.get("vectors", ()))})
+
+
 @cache
 def rows() -> dict[str, Row]:
     """All rows by key: the published methods first, then the baselines they are compared with.
@@ -50,9 +67,8 @@ def rows() -> dict[str, Row]:
     39
     """
     tables = tomllib.loads(files("counterpoint.methods").joinpath("catalog.toml").read_text(encoding="utf-8"))
-    found = {key: Row(key=key, **row) for key, row in tables["methods"].items()}
-    found |= {key: Row(key=key, baseline=True, **row) for key, row in tables["baselines"].items()}
-    return found
+    found = {key: _row(key, table) for key, table in tables["methods"].items()}
+    return found | {key: _row(key, table, baseline=True) for key, table in tables["baselines"].items()}
 
 
 def row(key: str) -> Row:
@@ -83,25 +99,51 @@ def load(key: str) -> type[Method[Any, Any]]:
     raise CounterpointError(f"{found.module} holds no Method with key '{key}'")
 
 
-def markdown() -> str:
-    """The catalog as the README's table, one line a method; those not yet there are marked."""
-    lines = ["| key | what it is for | family | data | paper |", "|---|---|---|---|---|"]
-    for found in rows().values():
-        if found.baseline:
-            continue
-        name = f"[`{found.key}`](docs/methods/{found.key}.md)" if found.ready else f"`{found.key}` (planned)"
-        paper = f"[{found.paper}](https://arxiv.org/abs/{found.paper}), {found.year}"
-        lines.append(f"| {name} | {found.line} | {found.family} | {found.kind} | {paper} |")
+def ready() -> dict[str, Row]:
+    """The rows of methods and baselines that run today, by key."""
+    return {key: row for key, row in rows().items() if row.ready}
+
+
+def markdown_short() -> str:
+    """The methods that run today as the README's table, one line each."""
+    lines = ["| key | data | what it is for |", "|---|---|---|"]
+    lines += [
+        f"| [`{key}`](docs/methods/{key}.md) | {row.kind} | {row.line} |"
+        for key, row in ready().items()
+        if not row.baseline
+    ]
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
-    import re
-    import sys
-    from pathlib import Path
+def markdown() -> str:
+    """The catalog as the tables of docs/methods/index.md: methods that run, baselines, planned methods."""
+    head = ["| key | what it is for | family | data | paper | equal to |", "|---|---|---|---|---|---|"]
+    tables: dict[str, list[str]] = {"Methods": [], "Baselines": [], "Planned": []}
+    for row in rows().values():
+        paper = f"[{row.paper}](https://arxiv.org/abs/{row.paper}), {row.year}"
+        cells = f"{row.line} | {row.family} | {row.kind} | {paper}"
+        if row.ready:
+            where = "Baselines" if row.baseline else "Methods"
+            against = row.against or row.without.get("vectors", "")
+            tables[where].append(f"| [`{row.key}`]({row.key}.md) | {cells} | {against} |")
+        else:
+            tables["Planned"].append(f"| `{row.key}` | {cells} |")
+    planned = [line.removesuffix(" equal to |").removesuffix("---|") for line in head]
+    parts = [
+        "\n".join([f"## {name}", "", *(planned if name == "Planned" else head), *lines])
+        for name, lines in tables.items()
+        if lines
+    ]
+    return "\n\n".join(parts)
 
-    page = Path(sys.argv[1])
-    inside = f"<!-- methods -->\n{markdown()}\n<!-- /methods -->"
-    page.write_text(
-        re.sub(r"<!-- methods -->.*<!-- /methods -->", lambda _: inside, page.read_text(), flags=re.S)
-    )
+
+def refreshed(page: str, table: str) -> str:
+    """A page's text with what stands between its marks ``methods`` replaced by a table."""
+    block = f"<!-- methods -->\n{table}\n<!-- /methods -->"
+    return re.sub(r"<!-- methods -->.*<!-- /methods -->", lambda _: block, page, flags=re.S)
+
+
+if __name__ == "__main__":
+    root = Path(sys.argv[1])  # the repository's folder
+    for page, table in ((root / "README.md", markdown_short()), (root / "docs/methods/index.md", markdown())):
+        page.write_text(refreshed(page.read_text(encoding="utf-8"), table), encoding="utf-8")

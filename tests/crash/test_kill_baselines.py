@@ -1,0 +1,88 @@
+"""Baselines, and methods without a run in the other files, killed with SIGKILL, end with the unbroken run's bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crash_harness import Command, check, command
+from test_kill import ratings
+
+from texts_made_up import rows, write_csv
+
+SUMS = "worked-sums?size=24&validation=4&test=4"
+SMALL = {"batch_size": 4, "lora_rank": 0, "learning_rate": 1e-3}
+SAMPLED = {**SMALL, "max_new_tokens": 4}
+VIEWS = {"batch_size": 16}
+GRAPH: dict[str, Any] = {
+    "data": "ratings",
+    "model": "embeddings-16",
+    "settings": {"batch_size": 64},
+    "steps": 80,
+}
+WALKS: dict[str, Any] = {"data": "gridrobot", "model": "encoder-6", "settings": {}, "steps": 60}
+RUNS: dict[str, dict[str, Any]] = {
+    "multiview": {"data": "digits", "model": "conv-small", "settings": VIEWS, "steps": 30},
+    "multiview-pairwise": {"data": "digits", "model": "conv-small", "settings": VIEWS, "steps": 30},
+    "simclr": {"data": "digits", "model": "conv-small", "settings": VIEWS, "steps": 40},
+    "sft": {"data": SUMS, "model": "characters", "settings": SMALL, "steps": 16},
+    "sdft": {"data": SUMS, "model": "characters", "settings": SAMPLED, "steps": 8},
+    "gkd": {"data": SUMS, "model": "characters", "settings": SAMPLED, "steps": 8},
+    "self-rewarding": {
+        "data": "backward-sums?digits=1&size=56&validation=8&test=8",
+        "model": "characters",
+        "settings": {
+            "rounds": 1, "answers": 4, "top_p": 1.0, "max_new_tokens": 4, "learning_rate": 1e-3, "batch_size": 4,
+            "sft_epochs": 6.0, "epochs": 2.0, "sft_learning_rate": 3e-3, "seed_examples": 16,
+        },
+        "steps": 0,
+    },
+    "lightgcn": GRAPH,
+    "simgcl": GRAPH,
+    "sgl": GRAPH,
+    "trajectory-vae": WALKS,
+    "multi-preference": WALKS,
+    "preferences-only": WALKS,
+    "regression": {"data": "diabetes", "model": "mlp", "settings": {"batch_size": 16}, "steps": 80},
+    "count-ucb": {"data": "lock", "model": "auto", "settings": {"rounds": 20}, "steps": 0},
+    "tfidf": {"data": "mails", "model": "words", "settings": {}, "steps": 0},
+    "audio-classifier": {
+        "data": "clips", "model": "conv-speech", "settings": {"batch_size": 12, "learning_rate": 1e-3}, "steps": 60,
+    },
+}  # fmt: skip
+
+
+def trained(key: str, folder: Path) -> Command:
+    given = RUNS[key]
+    rest: dict[str, Any] = {"data": given["data"], "model": given["model"]}
+    if given["steps"]:
+        rest["budget"] = {"steps": given["steps"]}
+    if given["data"] == "ratings":
+        rest["data"] = ratings(folder)
+    if given["data"] == "mails":
+        rest["data"] = write_csv(folder / "mails.csv", rows(200))
+    if given["data"] == "clips":
+        pytest.importorskip("soundfile")
+        from own_clips import folder as clips
+
+        rest |= {
+            "data": str(clips(folder / "clips")),
+            "data_options": {"group": "prefix", "sample_rate": 8000},
+        }
+    return command(key, given["settings"], **rest)
+
+
+# Every run is of its own kind; the rest of them is killed in the slow test.
+FAST = ("multiview", "sdft", "self-rewarding", "sgl", "trajectory-vae", "regression", "count-ucb", "tfidf")
+
+
+@pytest.mark.parametrize("key", FAST)
+def test_killed_runs_end_with_the_same_bits(tmp_path: Path, key: str) -> None:
+    assert check(trained(key, tmp_path), tmp_path / "runs", trials=1, seed=0) >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", RUNS)
+def test_ten_kills(tmp_path: Path, key: str) -> None:
+    assert check(trained(key, tmp_path), tmp_path / "runs", trials=10, seed=7) >= 5

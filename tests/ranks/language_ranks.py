@@ -1,0 +1,41 @@
+"""Train the language methods for a few steps; torchrun may start several processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from counterpoint.methods.catalog import load, row
+from counterpoint.models.language.characters import tiny
+from counterpoint.tasks.task import task
+from ranks_harness import Weights, report, short_run
+
+SUMS = "worked-sums?size=24&validation=2&test=2&digits=2"
+SMALL: dict[str, Any] = {"batch_size": 5, "lora_rank": 0, "learning_rate": 1e-3}
+SAMPLED = {**SMALL, "max_new_tokens": 4}
+ROUNDS: dict[str, Any] = {
+    "rounds": 1, "answers": 4, "top_p": 1.0, "max_new_tokens": 4, "learning_rate": 1e-3, "batch_size": 5,
+    "sft_epochs": 2.0, "epochs": 1.0, "sft_learning_rate": 3e-3, "seed_examples": 16,
+}  # fmt: skip
+METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "unisd": ("unisd", SUMS, {**SAMPLED, "mode": "unisd_star", "retriever": "tfidf", "negatives": "other"}),
+    "sdft": ("sdft", SUMS, SAMPLED),
+    "gkd": ("gkd", SUMS, SAMPLED),
+    "sft": ("sft", SUMS, SMALL),
+    "cream": ("cream", "backward-sums?digits=1&size=40&validation=4&test=4", ROUNDS),
+    "self-rewarding": ("self-rewarding", "backward-sums?digits=1&size=40&validation=4&test=4", ROUNDS),
+    "dpo": ("dpo", "paired:backward-sums?digits=1&size=40&validation=4&test=4", {**SMALL, "epochs": 1.0}),
+}
+
+
+def train(out: Path) -> dict[str, Weights]:
+    result = {}
+    for name, (key, spec, settings) in METHODS.items():
+        data = task(row(key).kind).load_data(spec)
+        with short_run(out / name, steps=4) as run:
+            result[name] = load(key).settings(**settings).fit(tiny(seed=0), data, run).state_dict()
+    return result
+
+
+if __name__ == "__main__":
+    report(train)

@@ -1,0 +1,31 @@
+"""Two processes end with one process's weights, for every script ``*_ranks.py`` beside this file.
+
+Contrast is over the global batch, mixtures are made of it, noise belongs to items, samples and rounds are everybody's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from own_clips import folder
+from ranks_harness import check_two_are_one
+
+SCRIPTS = sorted(Path(__file__).parent.glob("*_ranks.py"))
+FAST = ("language", "interactions")
+ATOL = {"image": 1e-5}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
+        for name in (script.stem.removesuffix("_ranks") for script in SCRIPTS)
+    ],
+)
+def test_two_processes_are_one(name: str, tmp_path: Path) -> None:
+    if name == "audio":
+        pytest.importorskip("soundfile")
+        folder(tmp_path / "clips", each=4)
+    check_two_are_one(Path(__file__).with_name(f"{name}_ranks.py"), tmp_path, atol=ATOL.get(name, 1e-4))
