@@ -108,7 +108,7 @@ def test_spoilt_clips_can_be_left_out_as_the_message_says() -> None:
             "temperature=0.0; expected a number above 0, for example temperature=0.1",
         ),
         ("--tasks 2 --batch-size 0", "batch_size=0; expected a number above 0"),
-        ("--tasks 2 --learning-rate -1", "learning_rate=-1.0; expected a number above 0"),
+        ("--tasks 2 --learning-rate -1", "learning_rate=-1.0; expected a number from 0 on"),
         ("--tasks 2 --contrast-weight -1", "contrast.weight=-1.0; expected a number from 0 on"),
         ("--tasks 2 --distillation-weight nan", "distillation.weight=nan; expected a number from 0 on"),
         ("--tasks 2 --memory.replay-share 1", "replay_share=1.0; expected 0 or a share below 1"),

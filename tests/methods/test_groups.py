@@ -95,8 +95,8 @@ def test_wrong_settings_are_named_in_full(given: dict[str, Any], says: str) -> N
 
 
 def test_demands_and_variations_know_dotted_names() -> None:
-    made = Grouped.settings(contrast={"temperature": -1.0})
-    with pytest.raises(CounterpointError, match=r"contrast.temperature=-1.0; .*contrast.temperature=0.1"):
+    made = Grouped.settings(contrast={"temperature": 0.0})
+    with pytest.raises(CounterpointError, match=r"contrast.temperature=0.0; .*contrast.temperature=0.1"):
         made.demand(above_zero=["contrast.temperature"])
     found = variations(Grouped())
     assert found["contrast.temperature"] == [0.5]

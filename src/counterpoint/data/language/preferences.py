@@ -169,3 +169,7 @@ def _finish(
             f"{name} mixes pairs (chosen, rejected) with single answers (completion, label); keep one form"
         )
     return PreferenceData(name=name, notes=tuple(notes), **splits)
+
+
+load_preferences = load
+"""The package's public name of ``load``."""

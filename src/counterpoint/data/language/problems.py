@@ -198,3 +198,7 @@ def _finish(
     notes += prompted.overlaps(parts)
     splits = {split: Problems(parts.get(split, []), scorer) for split in ("train", "validation", "test")}
     return ProblemData(name=name, notes=tuple(notes), **splits)
+
+
+load_problems = load
+"""The package's public name of ``load``."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from counterpoint._lazy import lazy
 
 if TYPE_CHECKING:
+    from counterpoint.models.language.characters import tiny
     from counterpoint.models.language.language import Language
 
-__all__ = ["Language"]
+__all__ = ["Language", "tiny"]
 
-__getattr__ = lazy(__name__, language=("Language",))
+__getattr__ = lazy(__name__, language=("Language",), characters=("tiny",))

@@ -1,0 +1,70 @@
+"""The files that docs/data.md shows: a small one of every kind, always with the same bytes."""
+
+from __future__ import annotations
+
+import json
+import random
+import wave
+from pathlib import Path
+
+import numpy as np
+
+TEA, SEA = (
+    ["kettle", "cup", "leaf", "warm", "pot", "sugar"],
+    ["wave", "salt", "boat", "storm", "fish", "sail"],
+)
+
+
+def write(folder: Path) -> None:
+    """All of them."""
+    from PIL import Image
+
+    draw = random.Random(0)
+    mails = [f"{' '.join(draw.sample((TEA, SEA)[n % 2], 3))} {n},{('tea', 'sea')[n % 2]}" for n in range(40)]
+    (folder / "mails.csv").write_text("\n".join(["text,label", *mails]) + "\n")
+    ratings = [
+        f"{user}\t{item}\t{draw.randint(3, 5)}\t{1_700_000_000 + 60 * n}"
+        for n, (user, item) in enumerate((u, i) for u in range(20) for i in draw.sample(range(30), 8))
+    ]
+    (folder / "ratings.tsv").write_text("\n".join(["user\titem\trating\ttime", *ratings]) + "\n")
+    sums = [(a, b) for a in range(1, 7) for b in range(1, 7)]
+    problems = [
+        {"prompt": f"{a}+{b}=", "completion": f"so it is {a + b}", "answer": str(a + b)} for a, b in sums
+    ]
+    pairs = [{"prompt": f"{a}+{b}=", "chosen": str(a + b), "rejected": f"{a}{b}"} for a, b in sums]
+    for name, table in (("problems", problems), ("preferences", pairs)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table))
+    houses = [
+        f"{r},{('north', 'south')[n % 2]},{60 * r + 10 * (n % 7)}"
+        for n, r in enumerate([1, 4, 2, 6, 3, 5] * 8)
+    ]
+    (folder / "houses.csv").write_text("\n".join(["rooms,quarter,price", *houses]) + "\n")
+    walks = [{"id": f"t{n}", "states": [[n % 5, s, (n * s) % 3] for s in range(4)]} for n in range(30)]
+    answers = [
+        {"anchor": f"t{n}", "positive": f"t{(n + 5) % 30}", "negative": f"t{(n + 7) % 30}"} for n in range(30)
+    ]
+    (folder / "walks").mkdir()
+    for name, table in (("trajectories", walks), ("answers", answers)):
+        (folder / "walks" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table))
+    pixels = np.random.default_rng(0)
+    for n in range(40):
+        path = folder / "photos" / ("cat", "dog")[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(path)
+    for n in range(24):
+        path = folder / "clips" / ("yes", "no")[n % 2] / f"{('ann', 'bob', 'eve', 'tim')[n // 6]}_{n}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(16_000)
+            file.writeframes((1000 * pixels.normal(size=8000)).astype("<i2").tobytes())
+
+
+def first_lines(path: Path) -> str:
+    """The first five lines of a file, or of a folder's files in order."""
+    if path.is_dir():
+        lines = [str(file.relative_to(path.parent)) for file in sorted(path.rglob("*")) if file.is_file()]
+    else:
+        lines = path.read_text().splitlines()
+    return "\n".join([*lines[:5], "..."])
