@@ -18,7 +18,11 @@ ROUNDS: dict[str, Any] = {
     "sft_epochs": 2.0, "epochs": 1.0, "sft_learning_rate": 3e-3, "seed_examples": 16,
 }  # fmt: skip
 METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "unisd": ("unisd", SUMS, {**SAMPLED, "mode": "unisd_star", "retriever": "tfidf", "negatives": "other"}),
+    "unisd": (
+        "unisd",
+        SUMS,
+        {**SAMPLED, "mode": "unisd_star", "agreement.retriever": "tfidf", "contrast.negatives": "other"},
+    ),
     "sdft": ("sdft", SUMS, SAMPLED),
     "gkd": ("gkd", SUMS, SAMPLED),
     "sft": ("sft", SUMS, SMALL),
