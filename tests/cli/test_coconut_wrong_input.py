@@ -101,8 +101,8 @@ def test_spoilt_clips_can_be_left_out_as_the_message_says() -> None:
         ("--tasks 4", "tasks=4 and 3 classes; expected from 1 task"),
         ("--tasks 0", "tasks=0 and 3 classes"),
         ("--tasks 2 --memory 2", "give memory=3 or more"),
-        ("--tasks 2 --memory -1", "memory=-1.0; expected a share"),
-        ("--tasks 2 --memory nan", "memory=nan; expected a share"),
+        ("--tasks 2 --memory -1", "memory.size=-1.0; expected a number from 0 on"),
+        ("--tasks 2 --memory nan", "memory.size=nan; expected a number from 0 on"),
         (
             "--tasks 2 --temperature 0",
             "temperature=0.0; expected a number above 0, for example temperature=0.1",

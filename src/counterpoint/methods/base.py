@@ -33,13 +33,11 @@ class Method(ABC, Generic[Model, Data]):
         search: for tuning, a setting's name and the paper's range: ``(low, high)`` for floats on a log scale,
             or a list of choices. A setting of a group is named ``group.setting``.
         moved: a setting's earlier name -> its name now, for those that still write the earlier one.
-        own_range: settings whose range ``fit`` states itself; every other number is finite and from 0 on.
     """
 
     key: ClassVar[str]
     search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {}
     moved: ClassVar[dict[str, str]] = {}
-    own_range: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse a plain value in place of a group of settings, and numbers that are negative or not finite."""
@@ -53,7 +51,7 @@ class Method(ABC, Generic[Model, Data]):
         numbers = [
             n for n, v in groups.flat(self).items() if isinstance(v, int | float) and not isinstance(v, bool)
         ]
-        self.demand(not_negative=[name for name in numbers if name not in self.own_range])
+        self.demand(not_negative=numbers)
 
     @abstractmethod
     def fit(self, model: Model, data: Data, run: Run) -> Model:

@@ -141,7 +141,6 @@ class Coconut(Method[nn.Module, Audio]):
     """
 
     key: ClassVar[str] = "coconut"
-    own_range: ClassVar[frozenset[str]] = frozenset({"memory"})
     search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
         "learning_rate": (3e-4, 3e-3),
         "contrast.weight": [0.05, 0.1, 0.5],
