@@ -142,8 +142,8 @@ FAMILIES: dict[str, tuple[Callable[[Path], Made], dict[str, tuple[str, dict[str,
     }),
     "speech": (clips, {
         "coconut": ("coconut", {
-            "tasks": 2, "memory": 6, "replay_share": 0.4, "learning_rate": 1e-3,
-            "distillation": "tokens+sequence+audio", "beams": 2,
+            "tasks": 2, "memory": 6, "memory.replay_share": 0.4, "learning_rate": 1e-3,
+            "distillation": {"kinds": "tokens+sequence+audio", "beams": 2},
         }),
     }),
     "trajectories": (trajectories, {"sirl": ("sirl", {"queries": 23})}),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound="nn.Module")
 Data = TypeVar("Data")
+Search = dict[str, tuple[float, float] | list[Any]]
+"""For tuning: a setting's (dotted) name and its range, ``(low, high)`` on a log scale, or a list of choices."""
 
 
 @dataclass(kw_only=True)
@@ -36,7 +38,7 @@ class Method(ABC, Generic[Model, Data]):
     """
 
     key: ClassVar[str]
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {}
+    search: ClassVar[Search] = {}
     moved: ClassVar[dict[str, str]] = {}
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from counterpoint.evaluation.speech import vectors
 from counterpoint.evaluation.understanding import stage_rows
 from counterpoint.generation.beam import own_words
 from counterpoint.kernels.vocabulary import log_probs
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.audio.lexicon import Lexicon
 from counterpoint.models.audio.projections import Student
 from counterpoint.models.audio.understanding import with_head
@@ -141,7 +141,7 @@ class Coconut(Method[nn.Module, Audio]):
     """
 
     key: ClassVar[str] = "coconut"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+    search: ClassVar[Search] = {
         "learning_rate": (3e-4, 3e-3),
         "contrast.weight": [0.05, 0.1, 0.5],
     }

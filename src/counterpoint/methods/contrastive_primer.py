@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.text.encoder import Coded, TextClassifier, coded, encoder_of
 from counterpoint.models.text.match_head import MatchHead, fresh_match_head, renamed
 from counterpoint.objectives.contrast.noise_contrast import scored_contrast
@@ -67,7 +67,7 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
     """
 
     key: ClassVar[str] = "contrastive-primer"
-    search: ClassVar[dict[str, Any]] = {"tuning_rate": (5e-4, 1e-2), "epochs": [10, 20, 40]}
+    search: ClassVar[Search] = {"tuning_rate": (5e-4, 1e-2), "epochs": [10, 20, 40]}
 
     objective: Objective = "bce"
     pretraining_epochs: float = 8

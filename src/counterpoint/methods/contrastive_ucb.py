@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from counterpoint.data.environment.finite import FiniteWorld
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.control import worth
 from counterpoint.generation.roll_in import example_row, mean_reward, roll_in
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.environment.low_rank import LowRankModel, Normalised
 from counterpoint.models.environment.planning import plan, plan_game
 from counterpoint.models.environment.replay import Replay
@@ -46,7 +46,7 @@ class ContrastiveUCB(Method[LowRankModel, FiniteWorld]):
     """
 
     key: ClassVar[str] = "contrastive-ucb"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+    search: ClassVar[Search] = {
         "bonus": (0.1, 4.0),
         "learning_rate": [0.03, 0.1],
     }

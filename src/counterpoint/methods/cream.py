@@ -11,7 +11,7 @@ so that C = 1 is DPO and C = 1/2 holds the margin at 0.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -20,7 +20,7 @@ from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Source
 from counterpoint.judges.agreement import agreement_rates, best_and_worst, first_of_each
 from counterpoint.judges.likelihood import implicit_rewards, mean_rewards
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.objectives.preference.preference import pairwise, reward_statistics
 from counterpoint.objectives.reduction import Loss
@@ -53,7 +53,7 @@ class CREAM(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "cream"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+    search: ClassVar[Search] = {
         "learning_rate": (2e-7, 5e-6),
         "beta": (0.05, 0.5),
     }

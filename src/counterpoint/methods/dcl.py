@@ -10,7 +10,7 @@ image in a queue of past projections.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 
 from counterpoint.data.images.load import Images
 from counterpoint.evaluation.coupling import Coupling
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.images.projector import HeadNorm, Projector, projected
 from counterpoint.objectives.contrast.decoupled import decoupled
 from counterpoint.objectives.contrast.neighbours import nearest_neighbours, nnclr
@@ -44,7 +44,7 @@ class DCL(Method[nn.Module, Images]):
     """
 
     key: ClassVar[str] = "dcl"
-    search: ClassVar[dict[str, Any]] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
+    search: ClassVar[Search] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
 
     variant: Literal["dcl", "dclw", "nnclr", "nnclr-dcl"] = "dcl"
     temperature: float = 0.1

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from counterpoint.data.images.load import Images
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.images.projector import HeadNorm, projected
 from counterpoint.objectives.contrast.multiview import mv_dhel, mv_infonce, poly_view
 from counterpoint.pairs.views import Augmentation, augmentation, everyone
@@ -50,7 +50,7 @@ class MultiView(Method[nn.Module, Images]):
     """
 
     key: ClassVar[str] = "multiview"
-    search: ClassVar[dict[str, Any]] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
+    search: ClassVar[Search] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
 
     loss: Literal[
         "mv_dhel", "mv_infonce", "mv_dhel_printed", "mv_infonce_printed", "pvc_geometric", "pvc_arithmetic"

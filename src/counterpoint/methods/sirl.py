@@ -8,7 +8,7 @@ task is then learnt on the frozen embedding from few preferences.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from counterpoint.data.trajectories.sets import TrajectoryData
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.reward import learn_reward
 from counterpoint.judges.simulated import most_alike
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.trajectory import TrajectoryEncoder
 from counterpoint.objectives.labels.similarity_query import answered_query
 from counterpoint.pairs.queries import Grouped, random_groups
@@ -37,7 +37,7 @@ class SIRL(Method[TrajectoryEncoder, TrajectoryData]):
     """
 
     key: ClassVar[str] = "sirl"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+    search: ClassVar[Search] = {
         "margin": [0.3, 1.0, 3.0],
         "weight_decay": [0.0, 0.01, 0.1],
         "learning_rate": (3e-4, 3e-3),

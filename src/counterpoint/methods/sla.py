@@ -10,13 +10,13 @@ both at once does not. The copies' logits, each of its own transformation's colu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from counterpoint.data.images.load import Images
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.images.classifier import Classified, fresh_heads
 from counterpoint.models.images.paired import Paired
 from counterpoint.models.images.projector import Projected
@@ -60,7 +60,7 @@ class SLA(Method[nn.Module, Images]):
     """
 
     key: ClassVar[str] = "sla"
-    search: ClassVar[dict[str, Any]] = {"learning_rate": (0.01, 0.3), "weight_decay": (1e-5, 1e-3)}
+    search: ClassVar[Search] = {"learning_rate": (0.01, 0.3), "weight_decay": (1e-5, 1e-3)}
 
     mode: Literal["sla", "sla+sd", "baseline", "da", "mt"] = "sla"
     transformations: str = "rotation"

@@ -10,7 +10,7 @@ Only the contrastive term sees vectors of length 1; the head reads them as they 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from counterpoint.data.audio.load import Audio
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.audio.prepare import rate_for, spoken
 from counterpoint.objectives.labels.class_contrast import class_contrast
 from counterpoint.objectives.reduction import Loss
@@ -47,7 +47,7 @@ class SpeechVarieties(Method[nn.Module, Audio]):
     """
 
     key: ClassVar[str] = "speech-varieties"
-    search: ClassVar[dict[str, Any]] = {"learning_rate": (1e-5, 1e-3), "weight": [0.3, 1.0, 3.0]}
+    search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3), "weight": [0.3, 1.0, 3.0]}
 
     contrast: Literal["supcon", "triplet", "multi-similarity", "multi-similarity+miner"] = "multi-similarity"
     use: Literal["joint", "pretraining"] = "joint"

@@ -11,7 +11,7 @@ features becomes the model's head. Switching everything off leaves SupCon on tar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from counterpoint.data.regression.load import Regression
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.regression import with_head
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.images.projector import HeadNorm, projected
 from counterpoint.models.tabular import Predictor
 from counterpoint.objectives.labels.mixed_pairs import mixed_pairs
@@ -48,7 +48,7 @@ class SupReMix(Method[nn.Module, Regression]):
     """
 
     key: ClassVar[str] = "supremix"
-    search: ClassVar[dict[str, Any]] = {"temperature": (0.05, 1.0), "learning_rate": (3e-4, 3e-3)}
+    search: ClassVar[Search] = {"temperature": (0.05, 1.0), "learning_rate": (3e-4, 3e-3)}
 
     temperature: float = 0.5
     window: float = 5.0

@@ -17,7 +17,7 @@ from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.generation.samplers import Own, Samples, Source
 from counterpoint.judges.verifier import Verifier
 from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, Kind, jsd
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.methods.groups import value_of
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.text import embedding
@@ -133,7 +133,7 @@ class UniSD(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "unisd"
-    search: ClassVar[dict[str, Any]] = {"learning_rate": (1e-5, 1e-3), "agreement.gamma": (1e-3, 1.0)}
+    search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3), "agreement.gamma": (1e-3, 1.0)}
     moved: ClassVar[dict[str, str]] = {
         "sync_steps": "ema.sync_steps",
         **{

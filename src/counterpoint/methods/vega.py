@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.text import outputs
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.methods.groups import value_of
 from counterpoint.models.environment.replay import Replay
 from counterpoint.models.text.detector import Detector
@@ -128,7 +128,7 @@ class Vega(Method[nn.Module, Texts]):
     """
 
     key: ClassVar[str] = "vega"
-    search: ClassVar[dict[str, Any]] = {"learning_rate": (2e-5, 1e-3)}
+    search: ClassVar[Search] = {"learning_rate": (2e-5, 1e-3)}
     moved: ClassVar[dict[str, str]] = {
         **{
             name: f"pretraining.{name}"

@@ -8,12 +8,12 @@ graph surgery, and the contrast across layers takes the place of a second pass.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from counterpoint.data.interactions.load import Interactions
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.recommendation import evaluate_recommender
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.interactions.recommender import Recommender
 from counterpoint.objectives.contrast.graph_contrast import node_contrast
 from counterpoint.objectives.control.ranking import bpr, dot, frobenius
@@ -37,7 +37,7 @@ class XSimGCL(Method[Recommender, Interactions]):
     """
 
     key: ClassVar[str] = "xsimgcl"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+    search: ClassVar[Search] = {
         "contrast": (0.01, 0.5),
         "noise": (0.05, 0.3),
         "temperature": [0.1, 0.15, 0.2],

@@ -79,7 +79,7 @@ def others(index_B: Tensor, uniform_BK: Tensor, count: int) -> Tensor:
     wanted = uniform_BK.shape[1]
     if count - 1 < wanted:
         raise CounterpointError(
-            f"{wanted} contexts of other problems are wanted and there are {count - 1}; lower num_contexts or add problems"
+            f"{wanted} contexts of other problems are wanted and there are {count - 1}; lower agreement.num_contexts or add problems"
         )
     rows = []
     for own, draws in zip(index_B.tolist(), uniform_BK.double().tolist()):

@@ -6,13 +6,13 @@ l_i = -log softmax(W e_i + b)[y_i],    e_i the mean of clip i's frame states
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from counterpoint.data.audio.load import Audio
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.audio.prepare import rate_for, spoken
 from counterpoint.pairs.class_batches import ClassBatches
 from counterpoint.pairs.sound_views import roughened
@@ -33,7 +33,7 @@ class AudioClassifier(Method[nn.Module, Audio]):
     """
 
     key: ClassVar[str] = "audio-classifier"
-    search: ClassVar[dict[str, Any]] = {"learning_rate": (1e-5, 1e-3)}
+    search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3)}
 
     freeze: Literal["nothing", "front", "encoder"] = "front"
     adapter: int = 0

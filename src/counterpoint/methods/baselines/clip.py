@@ -9,13 +9,13 @@ or any others that lie beside the images, are projected; the image encoder and b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
 from counterpoint.data.images.load import Images
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.images.paired import Temperature, paired
 from counterpoint.models.images.projector import HeadNorm
 from counterpoint.objectives.contrast.infonce import symmetric_info_nce
@@ -40,7 +40,7 @@ class CLIP(Method[nn.Module, Images]):
     """
 
     key: ClassVar[str] = "clip"
-    search: ClassVar[dict[str, Any]] = {"temperature": (0.01, 0.5), "learning_rate": (1e-4, 1e-2)}
+    search: ClassVar[Search] = {"temperature": (0.01, 0.5), "learning_rate": (1e-4, 1e-2)}
 
     temperature: float = 0.07
     learnable: bool = True

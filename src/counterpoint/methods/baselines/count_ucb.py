@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ from counterpoint.data.environment.finite import FiniteWorld
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.control import worth
 from counterpoint.generation.roll_in import example_row, mean_reward, roll_in
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.environment.counts import CountedModel
 from counterpoint.models.environment.planning import plan, plan_game
 from counterpoint.models.environment.replay import Replay
@@ -30,7 +30,7 @@ class CountUCB(Method[nn.Module, FiniteWorld]):
     """Settings: ``bonus`` c, ``rounds`` of playing and planning, ``latent``: count by the true features where known."""
 
     key: ClassVar[str] = "count-ucb"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {"bonus": (0.1, 4.0)}
+    search: ClassVar[Search] = {"bonus": (0.1, 4.0)}
 
     bonus: float = 0.5
     rounds: int = 150

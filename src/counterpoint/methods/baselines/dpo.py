@@ -16,7 +16,7 @@ from torch import Tensor
 
 from counterpoint.data.language.preferences import Preference, PreferenceData
 from counterpoint.errors import CounterpointError, nearest
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.language.likelihood import completion_log_probs
 from counterpoint.models.tokens import Tokens
@@ -56,7 +56,7 @@ class DPO(Method[Language, PreferenceData]):
     """
 
     key: ClassVar[str] = "dpo"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+    search: ClassVar[Search] = {
         "beta": (0.01, 0.5),
         "learning_rate": (5e-7, 1e-4),
     }

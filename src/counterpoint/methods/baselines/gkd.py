@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from counterpoint.generation.samplers import Source
 from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, jsd
 from counterpoint.kernels.scores import Head, Sparse
 from counterpoint.kernels.vocabulary import divergence
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.language.language import Language, adapt, load, same_vocabulary
 from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.tokens import aggregate
@@ -51,7 +51,7 @@ class GKD(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "gkd"
-    search: ClassVar[dict[str, Any]] = {"learning_rate": (1e-5, 1e-3), "beta": [0.1, 0.5, 0.9]}
+    search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3), "beta": [0.1, 0.5, 0.9]}
 
     teacher: str = ""
     beta: float = 0.5

@@ -7,11 +7,11 @@ that the batch's triples name. Without contrast: what the graph-contrast methods
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from counterpoint.data.interactions.load import Interactions
 from counterpoint.evaluation.recommendation import evaluate_recommender
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.interactions.recommender import Recommender
 from counterpoint.objectives.control.ranking import bpr, dot, frobenius
 from counterpoint.objectives.reduction import Loss
@@ -31,7 +31,7 @@ class LightGCN(Method[Recommender, Interactions]):
     """
 
     key: ClassVar[str] = "lightgcn"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+    search: ClassVar[Search] = {
         "learning_rate": (5e-4, 2e-2),
         "regularisation": (1e-5, 1.0),
         "layers": [1, 2, 3],

@@ -7,7 +7,7 @@ it learns what those people's rewards happened to need, from one bit an answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from counterpoint.data.trajectories.sets import TrajectoryData
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.reward import learn_reward
 from counterpoint.judges.simulated import preferred, tastes
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.trajectory import TrajectoryEncoder
 from counterpoint.objectives.control.ranking import bpr
 from counterpoint.pairs.queries import Grouped, random_groups
@@ -28,7 +28,7 @@ class MultiPreference(Method[TrajectoryEncoder, TrajectoryData]):
     """Settings: ``people`` whose tastes are drawn at random answer ``queries`` preference questions together."""
 
     key: ClassVar[str] = "multi-preference"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+    search: ClassVar[Search] = {
         "people": [10, 50],
         "weight_decay": [0.0, 0.01, 0.1],
         "learning_rate": (3e-4, 3e-3),

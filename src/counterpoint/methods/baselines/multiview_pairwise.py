@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from counterpoint.data.images.load import Images
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.images.projector import HeadNorm, projected
 from counterpoint.objectives.contrast.multiview import (
     average_dhel,
@@ -47,7 +47,7 @@ class MultiViewPairwise(Method[nn.Module, Images]):
     """
 
     key: ClassVar[str] = "multiview-pairwise"
-    search: ClassVar[dict[str, Any]] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
+    search: ClassVar[Search] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
 
     loss: Literal["nt_xent", "dhel", "nt_xent_average", "dhel_average"] = "nt_xent"
     num_views: int = 4

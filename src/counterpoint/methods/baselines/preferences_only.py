@@ -7,12 +7,12 @@ people come with the evaluation, which then learns each reward through a copy of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
 from counterpoint.data.trajectories.sets import TrajectoryData
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.trajectory import TrajectoryEncoder
 from counterpoint.objectives.control.ranking import bpr
 from counterpoint.pairs.queries import Grouped
@@ -24,7 +24,7 @@ class PreferencesOnly(Method[TrajectoryEncoder, TrajectoryData]):
     """Settings; ``end_to_end=False`` is the untrained encoder, whose output is frozen."""
 
     key: ClassVar[str] = "preferences-only"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {}
+    search: ClassVar[Search] = {}
 
     end_to_end: bool = True
     learning_rate: float = 1e-3

@@ -6,13 +6,13 @@ l_i = |f(x_i) - y_i|  or  (f(x_i) - y_i)^2,    targets standardised
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
 from counterpoint.data.regression.load import Regression
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.tabular import Predictor
 from counterpoint.pairs.table_views import input_views
 from counterpoint.pairs.views import Augmentation
@@ -32,7 +32,7 @@ class PlainRegression(Method[nn.Module, Regression]):
     """
 
     key: ClassVar[str] = "regression"
-    search: ClassVar[dict[str, Any]] = {"learning_rate": (3e-4, 3e-2), "dropout": [0.0, 0.1, 0.3]}
+    search: ClassVar[Search] = {"learning_rate": (3e-4, 3e-2), "dropout": [0.0, 0.1, 0.3]}
 
     loss: Literal["l1", "l2"] = "l1"
     batch_size: int = 128

@@ -13,7 +13,7 @@ from counterpoint.data.language.problems import ProblemData
 from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Source
 from counterpoint.kernels.vocabulary import divergence
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.tokens import join
 from counterpoint.objectives.tokens import aggregate
@@ -41,7 +41,7 @@ class SDFT(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "sdft"
-    search: ClassVar[dict[str, Any]] = {"learning_rate": (1e-5, 1e-3), "ema_decay": [0.95, 0.98, 0.99]}
+    search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3), "ema_decay": [0.95, 0.98, 0.99]}
 
     divergence: Literal["forward", "reverse", "jeffreys", "tv", "hellinger"] = "reverse"
     teacher: Literal["ema", "frozen", "student"] = "ema"

@@ -7,7 +7,7 @@ answers, a majority vote, a person, a reward function. Loss per pair: -log sigmo
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
@@ -17,7 +17,7 @@ from counterpoint.generation.samplers import Source
 from counterpoint.judges.agreement import best_and_worst, first_of_each
 from counterpoint.judges.choose import judge
 from counterpoint.judges.likelihood import implicit_rewards
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.objectives.preference.preference import pairwise, reward_statistics
 from counterpoint.objectives.reduction import Loss
@@ -51,7 +51,7 @@ class SelfRewarding(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "self-rewarding"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+    search: ClassVar[Search] = {
         "learning_rate": (2e-7, 5e-6),
         "beta": (0.05, 0.5),
     }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.kernels.vocabulary import log_probs
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.tokens import join
 from counterpoint.objectives.preference.likelihood import nll
@@ -25,7 +25,7 @@ class SFT(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "sft"
-    search: ClassVar[dict[str, Any]] = {"learning_rate": (1e-5, 1e-3)}
+    search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3)}
 
     reduction: Literal["token_mean", "sequence_mean"] = "token_mean"
     lora_rank: int = 64

@@ -8,14 +8,14 @@ items stand in one softmax together.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 
 from counterpoint.data.interactions.load import Interactions
 from counterpoint.evaluation.recommendation import evaluate_recommender
 from counterpoint.kernels.graph import Adjacency, bipartite_adjacency
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.interactions.recommender import Recommender
 from counterpoint.objectives.contrast.graph_contrast import node_contrast
 from counterpoint.objectives.control.ranking import bpr, dot, frobenius
@@ -40,7 +40,7 @@ class SGL(Method[Recommender, Interactions]):
     """
 
     key: ClassVar[str] = "sgl"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+    search: ClassVar[Search] = {
         "contrast": (0.01, 0.5),
         "dropped": (0.05, 0.3),
         "temperature": [0.1, 0.15, 0.2],

@@ -8,13 +8,13 @@ The projector is trained on, the encoder before it is kept. The multiplier q tha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
 from counterpoint.data.images.load import Images
 from counterpoint.evaluation.coupling import Coupling
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.images.projector import HeadNorm, projected
 from counterpoint.objectives.contrast.infonce import nt_xent
 from counterpoint.pairs.views import Augmentation, augmentation, everyone
@@ -35,7 +35,7 @@ class SimCLR(Method[nn.Module, Images]):
     """
 
     key: ClassVar[str] = "simclr"
-    search: ClassVar[dict[str, Any]] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
+    search: ClassVar[Search] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
 
     temperature: float = 0.1
     batch_size: int = 256

@@ -7,11 +7,11 @@ from two perturbed ones, each the mean of its layers without layer 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from counterpoint.data.interactions.load import Interactions
 from counterpoint.evaluation.recommendation import evaluate_recommender
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.interactions.recommender import Recommender
 from counterpoint.objectives.contrast.graph_contrast import node_contrast
 from counterpoint.objectives.control.ranking import bpr, dot, frobenius
@@ -35,7 +35,7 @@ class SimGCL(Method[Recommender, Interactions]):
     """
 
     key: ClassVar[str] = "simgcl"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+    search: ClassVar[Search] = {
         "contrast": (0.01, 0.5),
         "noise": (0.05, 0.3),
         "temperature": [0.1, 0.15, 0.2],

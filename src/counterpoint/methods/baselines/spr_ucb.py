@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from counterpoint.data.environment.gymnasium import VectorWorld
 from counterpoint.data.environment.play import play_steps
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.environment.categorical_q import CategoricalQ
 from counterpoint.models.environment.replay import Replay
 from counterpoint.objectives.control.distributional import categorical_loss, categorical_target, priority
@@ -42,7 +42,7 @@ class SPRUCB(Method[CategoricalQ, VectorWorld]):
     """
 
     key: ClassVar[str] = "spr-ucb"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {"bonus": (0.01, 1.0)}
+    search: ClassVar[Search] = {"bonus": (0.01, 1.0)}
 
     bonus: float = 1.0
     ridge: float = 1e-5

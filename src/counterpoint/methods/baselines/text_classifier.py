@@ -6,14 +6,14 @@ l_i = -log softmax(W z_i + b)_y,   or with several labels a text the mean over c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.text.encoder import coded, with_linear_head
 from counterpoint.objectives.labels.label_match import label_match
 from counterpoint.training import Optimizer, Run
@@ -32,7 +32,7 @@ class SupervisedText(Method[nn.Module, Texts]):
     """
 
     key: ClassVar[str] = "text-classifier"
-    search: ClassVar[dict[str, Any]] = {"learning_rate": (2e-5, 1e-2), "epochs": [5, 10, 20]}
+    search: ClassVar[Search] = {"learning_rate": (2e-5, 1e-2), "epochs": [5, 10, 20]}
 
     loss: Literal["auto", "ce", "bce"] = "auto"
     positive_weight: float = 1.0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from torch import nn
 from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.text import outputs
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.text.encoder import LinearHead, TextClassifier, check_classes
 from counterpoint.models.text.tfidf import fit_tfidf
 from counterpoint.training import Run
@@ -33,7 +33,7 @@ class TfidfLinear(Method[nn.Module, Texts]):
     """
 
     key: ClassVar[str] = "tfidf"
-    search: ClassVar[dict[str, Any]] = {"strength": (0.1, 1000.0), "balanced": [True, False]}
+    search: ClassVar[Search] = {"strength": (0.1, 1000.0), "balanced": [True, False]}
 
     strength: float = 10.0
     balanced: bool = True

@@ -7,13 +7,13 @@ embedding; it asks nobody anything, so it keeps what varies most, wanted or not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from counterpoint.data.trajectories.sets import TrajectoryData
 from counterpoint.evaluation.reward import learn_reward
-from counterpoint.methods.base import Method
+from counterpoint.methods.base import Method, Search
 from counterpoint.models.trajectory import TrajectoryEncoder, perceptron
 from counterpoint.objectives.control.variational import gaussian_kl, squared_error
 from counterpoint.objectives.reduction import Loss
@@ -25,7 +25,7 @@ class TrajectoryVAE(Method[TrajectoryEncoder, TrajectoryData]):
     """Settings of the autoencoder; ``beta`` weighs the divergence from the prior. ``ridge``: of a reward from preferences."""
 
     key: ClassVar[str] = "trajectory-vae"
-    search: ClassVar[dict[str, tuple[float, float] | list[Any]]] = {
+    search: ClassVar[Search] = {
         "beta": [0.01, 0.1, 1.0],
         "learning_rate": (3e-4, 3e-3),
     }
