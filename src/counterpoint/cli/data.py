@@ -83,6 +83,7 @@ def check(
     data_option: options.DataOption = None,
 ) -> None:
     """Load data, and a model for it, and say what was understood. Nothing is trained or written."""
+    from counterpoint.data.walk import walk
     from counterpoint.errors import CounterpointError
     from counterpoint.tasks import recognise
     from counterpoint.tasks.task import open_data, open_model, task
@@ -98,6 +99,9 @@ def check(
     screen.print(f"[bold]data[/] {data}: {kind}")
     for line in loaded.describe():
         screen.print(f"  {line}", markup=False)
+    if Path(data).is_dir():
+        for line in walk(Path(data)).describe():
+            screen.print(f"  {line}", markup=False)
     screen.print(f"  fingerprint {loaded.fingerprint()[:16]}", style="dim")
     if model is not None:
         opened = open_model(found, model, loaded, 0)

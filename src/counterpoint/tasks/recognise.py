@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError
 from counterpoint.tasks.task import bundled, kinds, task
 
@@ -45,13 +46,13 @@ def _bundled(spec: str) -> str:
 
 
 def _folder(path: Path) -> str | None:
-    names = [file for file, _ in zip(path.rglob("*"), range(2000), strict=False) if file.is_file()]
+    names = walk(path, limit=2000).files
     endings = {file.suffix.lower() for file in names}
     if endings & PICTURES:
         return "images"
     if endings & SOUNDS:
         return "audio"
-    if any(file.suffix == ".txt" and file.parent != path for file in names) and endings <= {
+    if any(file.suffix.lower() == ".txt" and file.parent != path for file in names) and endings <= {
         ".txt",
         ".md",
         "",
@@ -99,7 +100,7 @@ def _file(path: Path) -> str | None:
 def _names_sounds(path: Path) -> bool:
     """Whether a table's first rows name sound files."""
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             import pyarrow.parquet as parquet
 
             row: Any = next(parquet.ParquetFile(path).iter_batches(1)).to_pylist()
@@ -114,18 +115,20 @@ def _names_sounds(path: Path) -> bool:
 def _columns(path: Path) -> set[str]:
     """Column names of a JSON lines, JSON, Parquet or NumPy archive file."""
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             import pyarrow.parquet as parquet
 
             return set(parquet.read_schema(path).names)
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             import zipfile
 
             with zipfile.ZipFile(path) as archive:
                 return {name.removesuffix(".npy") for name in archive.namelist()}
-        if path.suffix in (".jsonl", ".json"):
+        if path.suffix.lower() in (".jsonl", ".json"):
             with path.open(encoding="utf-8") as file:
-                first: Any = json.loads(file.readline()) if path.suffix == ".jsonl" else json.load(file)
+                first: Any = (
+                    json.loads(file.readline()) if path.suffix.lower() == ".jsonl" else json.load(file)
+                )
             first = first[0] if isinstance(first, list) and first else first
             return set(first) if isinstance(first, dict) else set()
     except Exception:  # an unreadable file is of no kind; its loader says what is wrong with it

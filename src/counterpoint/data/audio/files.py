@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from counterpoint.data import tables
+from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
 
 BLOCK = 2**18
@@ -83,7 +84,7 @@ def listing(path: Path) -> list[Listed]:
         if path.suffix.lower() not in TABLES:
             raise CounterpointError(f"{path.name} is no table of sound files; expected {EXPECTED}")
         return _of_table(path, None)
-    found = sorted(file for file in path.rglob("metadata.*") if file.suffix in TABLES)
+    found = walk(path).named("metadata", TABLES)
     if found:
         return [one for file in found for one in _of_table(file, SPLITS.get(file.parent.name.lower()))]
     return _of_folder(path)
@@ -180,7 +181,7 @@ def _decode(path: Path, seconds: float | None) -> tuple[np.ndarray, int]:
 
 
 def _of_folder(path: Path) -> list[Listed]:
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    files = walk(path).of(SUFFIXES)
     if not files:
         raise CounterpointError(f"{path}: no sound files in this folder; expected {EXPECTED}")
     parts = [file.relative_to(path).parts for file in files]

@@ -67,7 +67,7 @@ def read_captions(
     known = _places(names)
     left = _places(list(skipped))
     found: dict[int, list[str]] = {}
-    for number, row in enumerate(rows, 2 if place.suffix in (".csv", ".tsv") else 1):
+    for number, row in enumerate(rows, 2 if place.suffix.lower() in (".csv", ".tsv") else 1):
         name = str(PurePosixPath(str(row.get(at) or "").replace("\\", "/")))
         rank = known.get(name, known.get(PurePosixPath(name).name))
         if rank is None:

@@ -19,6 +19,7 @@ import numpy as np
 from counterpoint.data.images.captions import CAPTION_COLUMNS, Captions, checked
 from counterpoint.data.images.pixels import decode, stack
 from counterpoint.data.tables import read_file
+from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError, MissingExtra
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -97,9 +98,9 @@ def read(
         raise CounterpointError(f"{path} does not exist; expected {EXPECTED}")
     said = ((caption,) if caption else CAPTION_COLUMNS) if captioned else ()
     if path.is_file():
-        if path.suffix in (".npy", ".npz"):
+        if path.suffix.lower() in (".npy", ".npz"):
             return _arrays(path, image, label)
-        if path.suffix in TABLE_SUFFIXES:
+        if path.suffix.lower() in TABLE_SUFFIXES:
             return _rows(path, image, label, said)
         raise CounterpointError(f"{path.name}: not a format of labelled images; expected {EXPECTED}")
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
@@ -111,7 +112,7 @@ def read(
     ]
     if arrays:
         return _arrays(arrays[0], image, label)
-    metadata = sorted(found for found in path.rglob("metadata.*") if found.suffix in TABLE_SUFFIXES)
+    metadata = walk(path).named("metadata", TABLE_SUFFIXES)
     if metadata:
         table = Table()
         for found in metadata:
@@ -123,7 +124,7 @@ def read(
 
 
 def _folder(path: Path) -> Table:
-    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file())
+    files = walk(path).of(IMAGE_SUFFIXES)
     table = Table()
     if not files:
         raise CounterpointError(f"{path}: no images in this folder; expected {EXPECTED}")
@@ -162,12 +163,12 @@ def _arrays(path: Path, image: str | None, label: str | None) -> Table:
     table = Table()
     try:
         loaded = np.load(path, allow_pickle=False)
-        arrays = {} if path.suffix == ".npy" else dict(loaded)
+        arrays = {} if path.suffix.lower() == ".npy" else dict(loaded)
     except ValueError as error:
         raise CounterpointError(
             f"{path.name}: {error}; save plain arrays: np.savez(path, images=x, labels=y)"
         ) from None
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         beside = path.with_name("labels.npy")
         labels = np.load(beside, allow_pickle=False) if beside.exists() else None
         parts: list[tuple[str | None, np.ndarray, np.ndarray | None]] = [(None, loaded, labels)]
@@ -215,7 +216,7 @@ def _idx(path: Path) -> Table:
     for file in sorted(path.glob("*-images-idx3-ubyte*")):
         split = SPLIT_NAMES.get(file.name.split("-")[0])
         beside = file.with_name(file.name.replace("images-idx3", "labels-idx1"))
-        opener: Any = gzip.open if file.suffix == ".gz" else open
+        opener: Any = gzip.open if file.suffix.lower() == ".gz" else open
         with opener(file, "rb") as stream:
             raw = stream.read()
         shape = np.frombuffer(raw, ">i4", count=3, offset=4)
@@ -241,7 +242,7 @@ def _rows(
             f"{path.name}: no label column among {columns}; the images are used without labels"
         )
     told = next((column for column in said if column in columns), None)
-    for number, row in enumerate(rows, 2 if path.suffix in (".csv", ".tsv") else 1):
+    for number, row in enumerate(rows, 2 if path.suffix.lower() in (".csv", ".tsv") else 1):
         named = split or SPLIT_NAMES.get(str(row.get("split", "")).lower())
         content = row[at]
         captions = checked(row.get(told), f"{path.name}, row {number}") if told else None

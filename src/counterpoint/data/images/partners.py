@@ -18,7 +18,7 @@ def read_partners(path: str | Path, count: int, spec: str) -> Tensor:
         CounterpointError: nothing there, another number of rows, values that are not finite.
     """
     place = Path(path)
-    if not place.is_file() or place.suffix != ".npy":
+    if not place.is_file() or place.suffix.lower() != ".npy":
         raise CounterpointError(
             f"partners={path}: expected a .npy file with one vector per image: np.save('captions.npy', vectors)"
         )

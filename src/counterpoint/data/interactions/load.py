@@ -19,6 +19,7 @@ from torch import Tensor
 
 from counterpoint.data.interactions.files import read_table
 from counterpoint.data.interactions.rows import Rows, dense_core, distinct, positives, split_rows
+from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError, nearest
 
 BUNDLED = {"movielens-100k": 4.0, "movielens-1m": 4.0}  # name -> rating from which a row is a positive
@@ -181,12 +182,13 @@ def _check_options(split: str, test: float, validation: float, core: int) -> Non
 def _files(spec: Path) -> dict[str, Path]:
     if spec.is_file():
         return {"all": spec}
-    whole = [file for file in sorted(spec.iterdir()) if file.stem.lower() in {"interactions", "ratings"}]
+    files = walk(spec, deep=False).files
+    whole = [file for file in files if file.stem.lower() in {"interactions", "ratings"}]
     if len(whole) == 1:
         return {"all": whole[0]}
     found: dict[str, Path] = {}
     for part, names in PARTS.items():
-        matches = [file for file in sorted(spec.iterdir()) if file.is_file() and file.stem.lower() in names]
+        matches = [file for file in files if file.stem.lower() in names]
         if len(matches) > 1:
             raise CounterpointError(
                 f"{spec}: {', '.join(file.name for file in matches)} all name the {part} split; keep one"
@@ -195,7 +197,7 @@ def _files(spec: Path) -> dict[str, Path]:
             found[part] = matches[0]
     for part in ("train", "test"):
         if part not in found:
-            there = ", ".join(sorted(file.name for file in spec.iterdir())[:8]) or "nothing"
+            there = ", ".join([file.name for file in files][:8]) or "nothing"
             raise CounterpointError(
                 f"{spec}: no {part}.* in this folder (found {there}); expected train.* and test.*, or one interactions.* to be split"
             )

@@ -14,6 +14,7 @@ from counterpoint.data.tables.delimited import SEPARATORS, read_delimited, separ
 from counterpoint.data.tables.encodings import Text, read_text
 from counterpoint.data.tables.json_rows import read_json, read_json_lines
 from counterpoint.data.tables.table import Row, Table
+from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
@@ -102,7 +103,7 @@ def read_splits(
             saved.setdefault(split_of(name) or name or "all", []).append(Table(path, table))
         return saved
     found: dict[str, list[Table]] = {}
-    for file in sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES):
+    for file in walk(path).of(SUFFIXES):
         stem = re.split(r"[.\-_( ]", file.name.strip())[0]
         found.setdefault(split_of(stem) or "all", []).append(read_table(file, delimiter, encoding))
     if not found:

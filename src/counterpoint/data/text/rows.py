@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from counterpoint.data import tables
 from counterpoint.data.tables import cells
 from counterpoint.data.tables.encodings import read_text
+from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError, nearest
 
 TEXT_COLUMNS = ("text", "sentence", "content", "document", "body")
@@ -88,11 +89,7 @@ def read(
     """
     if empty not in ("error", "skip"):
         raise CounterpointError(f"empty='{empty}'; {nearest(empty, ['error', 'skip'])}")
-    if (
-        path.is_dir()
-        and any(path.rglob("*.txt"))
-        and not any(p.suffix.lower() in tables.SUFFIXES for p in path.rglob("*"))
-    ):
+    if path.is_dir() and (listed := walk(path)).of([".txt"]) and not listed.of(tables.SUFFIXES):
         rows, several, notes, where = _folder(path, encoding)
     else:
         rows, several, notes, where = _tables(path, text, label, separator, delimiter, encoding)
@@ -111,7 +108,7 @@ def read(
 def _folder(path: Path, encoding: str | None) -> tuple[Columns, bool, list[str], Callable[[int], str]]:
     rows: list[Row] = []
     notes: list[str] = []
-    for file in sorted(path.rglob("*.txt")):
+    for file in walk(path).of([".txt"]):
         parts = file.relative_to(path).parts[:-1]
         split = tables.split_of(parts[0]) if parts else None
         inner = parts[1:] if split else parts

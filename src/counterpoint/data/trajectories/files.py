@@ -21,6 +21,7 @@ from counterpoint.data.trajectories.sets import (
     split_rows,
     standardised,
 )
+from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError, nearest
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
@@ -83,7 +84,7 @@ def _files(spec: Path, answers: str | None, preferences: str | None) -> dict[str
     found = {role: Path(path) for role, path in given.items() if path}
     if spec.is_dir():
         for role in ("trajectories", "answers", "preferences"):
-            here = [spec / f"{role}{suffix}" for suffix in SUFFIXES if (spec / f"{role}{suffix}").is_file()]
+            here = walk(spec, deep=False).named(role, SUFFIXES)
             if len(here) > 1:
                 raise CounterpointError(f"{spec} holds {here[0].name} and {here[1].name}; keep one of them")
             if here:
