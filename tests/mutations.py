@@ -29,8 +29,13 @@ class Change(NamedTuple):
 
 
 STATISTICS = "tests/study/test_statistics.py"
-REPRODUCE = "tests/study/test_reproduce.py"
-COMPARE = "tests/study/test_compare.py"
+VERDICTS = "tests/study/test_verdicts.py"
+HOLM = "tests/study/test_reproduce.py::test_a_verdict_needs_the_interval_and_holm_over_all_claims"
+CLAIMS = "tests/study/test_reproduce.py::test_claims_are_judged_by_their_interval"
+SPLITS = "tests/study/test_reproduce.py::test_every_seed_may_have_a_split_of_its_own"
+CHOSEN = "tests/study/test_compare.py::test_the_final_runs_are_trained_with_what_tuning_chose"
+TUNING = "tests/study/test_compare.py::test_tuning_reads_validation_only_and_tries_the_given_settings_first"
+GRID = "tests/study/test_compare.py::test_a_small_grid_is_tried_whole"
 COST = "tests/study/test_cost.py"
 NESTED = "tests/data/test_nested.py"
 BATCHES = "tests/training/test_batches.py"
@@ -44,7 +49,7 @@ PREFERENCE = "tests/objectives/preference/test_preference.py"
 POLICY = "tests/objectives/preference/test_policy.py"
 DISTILLATION = "tests/objectives/distillation/test_self_distillation.py"
 VOCABULARY = "tests/kernels/test_vocabulary.py"
-SINGLE = "tests/study/test_single.py"
+SINGLE = "tests/study/test_single.py::test_figures_of_another_measurement_have_another_name_before_training"
 
 CHANGES = [
     # What a study says.
@@ -54,19 +59,19 @@ CHANGES = [
     Change("study/statistics.py", "max(mean - half, float(bounds[0]))", "mean - half", STATISTICS),
     Change("study/statistics.py", "x.std(ddof=1)", "x.std()", STATISTICS),
     Change("study/statistics.py", "(len(p_values) - rank) * p_values[name]", "p_values[name]", STATISTICS),
-    Change("study/statistics.py", '"above" if self.low > 0', '"above" if self.mean > 0', REPRODUCE),
-    Change("study/verdicts.py", "if not _sure(claim[\"p_holm\"]):", "if False:", REPRODUCE),
-    Change("study/verdicts.py", 'claim["opposite"] = side == "below"', 'claim["opposite"] = False', REPRODUCE),
-    Change("study/verdicts.py", "value - above for value in values", "value for value in values", REPRODUCE),
-    Change("study/verdicts.py", "reason = unequal(arms[arm], arms[baseline])", "reason = None", "tests/study/test_verdicts.py"),
-    Change("study/compare.py", "seed, tuned[entry.name].settings, tuning", "seed, {}, tuning", COMPARE),
-    Change("study/compare.py", 'splits=("validation",)', 'splits=("test",)', COMPARE),
-    Change("study/compare.py", "require_equal_tuning(plan)\n    loaded", "loaded", COMPARE),
-    Change("study/tune.py", "else t.value, -t.number", "else -t.value, -t.number", COMPARE),
-    Change("study/tune.py", "return [{}, *rest]", "return rest", COMPARE),
-    Change("study/splits.py", "if seed in tuning_seeds:", "if True:", REPRODUCE),
-    Change("study/splits.py", "seed + 1 if given == OF_SEED", "1 if given == OF_SEED", REPRODUCE),
-    Change("study/rejudge.py", "if raw(new) != raw(old):", "if False:", "tests/study/test_verdicts.py"),
+    Change("study/statistics.py", '"above" if self.low > 0', '"above" if self.mean > 0', STATISTICS),
+    Change("study/verdicts.py", "if not _sure(claim[\"p_holm\"]):", "if False:", HOLM),
+    Change("study/verdicts.py", 'claim["opposite"] = side == "below"', 'claim["opposite"] = False', HOLM),
+    Change("study/verdicts.py", "value - above for value in values", "value for value in values", CLAIMS),
+    Change("study/verdicts.py", "reason = unequal(arms[arm], arms[baseline])", "reason = None", VERDICTS),
+    Change("study/compare.py", "seed, tuned[entry.name].settings, tuning", "seed, {}, tuning", CHOSEN),
+    Change("study/compare.py", 'splits=("validation",)', 'splits=("test",)', TUNING),
+    Change("study/compare.py", "require_equal_tuning(plan)\n    loaded", "loaded", GRID),
+    Change("study/tune.py", "else t.value, -t.number", "else -t.value, -t.number", CHOSEN),
+    Change("study/tune.py", "return [{}, *rest]", "return rest", GRID),
+    Change("study/splits.py", "if seed in tuning_seeds:", "if True:", SPLITS),
+    Change("study/splits.py", "seed + 1 if given == OF_SEED", "1 if given == OF_SEED", SPLITS),
+    Change("study/rejudge.py", "if raw(new) != raw(old):", "if False:", VERDICTS),
     Change("study/cost.py", "killed = lines[-1]", "killed = False and lines[-1]", COST),
     Change("study/single.py", "if way.get(metric) == after.get(metric):", "if True:", SINGLE),
     Change("data/nested.py", "if row not in reserved", "", NESTED),

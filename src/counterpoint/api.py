@@ -190,7 +190,9 @@ def rejudge(path: str | Path) -> list[str]:
     from counterpoint.study.reproduce import check_evidence
 
     found, plan = reproduction(check_evidence(Path(path))["key"])
-    return rejudging.rejudge(Path(path), plan, found.earlier)
+    return rejudging.rejudge(
+        Path(path), plan, found.earlier, {claim.text: claim.unequal for claim in found.claims}
+    )
 
 
 def resume(out: str | Path, *, jobs: int = 1, progress: Progress | None = None) -> Result | dict[str, Any]:

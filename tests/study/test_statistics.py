@@ -116,3 +116,11 @@ def test_contrast_pairs_by_seed_and_ignores_order():
 def test_holm_is_monotone_and_bounded():
     adjusted = holm({"a": 0.001, "b": 0.03, "c": 0.02, "d": 0.9})
     assert adjusted == {"a": 0.004, "c": 0.06, "b": 0.06, "d": 0.9}
+
+
+def test_the_whole_interval_decides_and_not_the_mean():
+    for sign, side in ((1, "above"), (-1, "below")):
+        loose = estimate([sign * v for v in (0.9, -0.5, 0.8, -0.4)])
+        assert sign * loose.mean > 0
+        assert loose.verdict == "unclear"
+        assert estimate([sign * v for v in (0.9, 0.7, 0.8, 0.75)]).verdict == side

@@ -103,7 +103,7 @@ def test_a_judge_that_touches_a_raw_figure_is_stopped(tmp_path, monkeypatch):
     write_evidence(path, content)
     before = path.read_text()
 
-    def wrong(content, plan, earlier=()):
+    def wrong(content, plan, earlier=(), reasons=None):
         changed = json.loads(json.dumps(content))
         changed["arms"]["a"]["runs"][0]["metrics"]["accuracy"] = 1.0
         return changed

@@ -19,12 +19,17 @@ RULE = (
 )
 
 
-def judged(content: Mapping[str, Any], plan: Plan, earlier: tuple[str, ...] = ()) -> dict[str, Any]:
+def judged(
+    content: Mapping[str, Any],
+    plan: Plan,
+    earlier: tuple[str, ...] = (),
+    reasons: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Evidence with intervals, p-values and verdicts made anew from its raw figures.
 
     Args:
         content: as stored. plan: the case's, for which arms' splits hang on the seed. earlier: what the case tells of its
-            earlier versions.
+            earlier versions. reasons: claim -> why its arms may be compared though not all are tuned.
     """
     options = {entry.name: entry.recipe.data_options for entry in plan.entries}
     arms = {
@@ -34,7 +39,9 @@ def judged(content: Mapping[str, Any], plan: Plan, earlier: tuple[str, ...] = ()
     metrics = content["metrics"]
     return {
         **content,
-        "claims": claims(content["claims"], arms),
+        "claims": claims(
+            [{**c, "unequal": (reasons or {}).get(c["text"], "")} for c in content["claims"]], arms
+        ),
         "arms": {
             name: {**arm, "metrics": {m: arm_figure(arm, m) for m in metrics}} for name, arm in arms.items()
         },
@@ -43,7 +50,9 @@ def judged(content: Mapping[str, Any], plan: Plan, earlier: tuple[str, ...] = ()
     }
 
 
-def rejudge(path: Path, plan: Plan, earlier: tuple[str, ...] = ()) -> list[str]:
+def rejudge(
+    path: Path, plan: Plan, earlier: tuple[str, ...] = (), reasons: Mapping[str, str] | None = None
+) -> list[str]:
     """Judge a file again and write it with its new hash; a file that says the same already stays as it is.
 
     Returns:
@@ -53,7 +62,7 @@ def rejudge(path: Path, plan: Plan, earlier: tuple[str, ...] = ()) -> list[str]:
         CounterpointError: the file is not as it was written.
     """
     old = check_evidence(path)
-    new = judged(old, plan, earlier)
+    new = judged(old, plan, earlier, reasons)
     if raw(new) != raw(old):  # a fault of this module, never of a file's
         raise AssertionError(f"judging {path} again changed a raw figure")
     told = []
