@@ -39,7 +39,11 @@ GRID = "tests/study/test_compare.py::test_a_small_grid_is_tried_whole"
 COST = "tests/study/test_cost.py"
 NESTED = "tests/data/test_nested.py"
 BATCHES = "tests/training/test_batches.py"
-RUN = "tests/training/test_run.py"
+STAGE = "tests/training/test_run.py::test_random_numbers_after_a_stage_do_not_hang_on_what_it_drew"
+CLIPPED = "tests/training/test_run.py::test_gradients_are_clipped_to_their_norm"
+MOVES = (
+    "tests/training/test_run.py::test_every_step_moves_by_the_schedules_rate_and_by_its_own_gradient_alone"
+)
 TEACHERS = "tests/teachers/test_teachers.py"
 RANKING = "tests/evaluation/test_recommendation.py"
 PRIMER = "tests/methods/test_contrastive_primer.py"
@@ -82,11 +86,11 @@ CHANGES = [
     Change("training/batches.py", "self.order(epoch, draws)", "self.order(epoch, generator(0))", BATCHES),
     Change("training/batches.py", "torch.rand(self.size, *shape, generator=self.generator)[self.rows]",
            "torch.rand(self.rows.stop - self.rows.start, *shape, generator=self.generator)", BATCHES),
-    Change("training/stages.py", 'seed_everything(derive(self.seed, key, "after"))\n        return result', "return result", RUN),
-    Change("training/run.py", 'seed_everything(derive(self.seed, key, "after"))', "pass", RUN),
-    Change("training/update.py", "if settings.max_grad_norm is not None:", "if False:", RUN),
-    Change("training/update.py", 'group["lr"] = settings.rate(progress)', "pass", RUN),
-    Change("training/update.py", "built.zero_grad(set_to_none=True)", "pass", RUN),
+    Change("training/stages.py", 'seed_everything(derive(self.seed, key, "after"))\n        return result', "return result", STAGE),
+    Change("training/run.py", 'seed_everything(derive(self.seed, key, "after"))', "pass", STAGE),
+    Change("training/update.py", "if settings.max_grad_norm is not None:", "if False:", CLIPPED),
+    Change("training/update.py", 'group["lr"] = settings.rate(progress)', "pass", MOVES),
+    Change("training/update.py", "built.zero_grad(set_to_none=True)", "pass", MOVES),
     # Teachers, data, evaluation.
     Change("teachers/stored.py", "/ temperature).softmax", ").softmax", TEACHERS),
     Change("teachers/stored.py", "temperature, seed + number)", "temperature, 0)", TEACHERS),

@@ -368,3 +368,18 @@ def test_gradients_are_clipped_to_their_norm(tmp_path: Path) -> None:
 
     assert moved(None) > 10
     assert moved(0.5) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_every_step_moves_by_the_schedules_rate_and_by_its_own_gradient_alone(tmp_path: Path) -> None:
+    model = nn.Linear(3, 1, bias=False)
+    settings = Optimizer(name="sgd", learning_rate=1.0, schedule="cosine", momentum=0.0, weight_decay=0.0)
+    moves = []
+    with Run(tmp_path, seed=1, budget=Budget(steps=4), progress=False) as run:
+        model = run.state(model=model)
+        run.optimize(model, settings)
+        for _ in run.batches(torch.ones(4, 3), 1, shuffle=False):
+            before = model.weight.detach().clone()
+            run.step(model.weight.sum().reshape(1))
+            moves.append((before - model.weight.detach()).mean().item())
+    assert moves == pytest.approx([settings.rate(step / 4) for step in range(4)], rel=1e-4)
+    assert moves[0] > 2 * moves[3] > 0
