@@ -152,6 +152,7 @@ def test_reproduce_writes_evidence_and_check_notices_a_change(cli, tmp_path, mon
         claims=(Claim.better("labels help", "toy-logistic", "toy-nothing"),),
     )  # fmt: skip
     monkeypatch.setattr(api, "case", lambda key: mine)
+    monkeypatch.setattr(api, "case_file", lambda key: Path(__file__))
     evidence = tmp_path / "evidence"
     done = cli("reproduce", "toy-logistic", "--out", tmp_path / "work", "--evidence", evidence)
     assert done.exit_code == 0, done.output
