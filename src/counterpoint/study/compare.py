@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoint import launched
 from counterpoint.errors import CounterpointError
-from counterpoint.study.files import read_json, write_json
+from counterpoint.study.files import read_object, write_json
 from counterpoint.study.plan import (
     TUNING_SEED,
     Entry,
@@ -134,7 +134,7 @@ def finished(out: Path, plan: Plan) -> dict[str, Any] | None:
     """The summary of a study that has all its runs; None while some are missing."""
     if not (out / "summary.json").exists():
         return None
-    summary: dict[str, Any] = read_json(out / "summary.json")
+    summary: dict[str, Any] = read_object(out / "summary.json", "arms", "seeds")
     same = set(summary["arms"]) == {entry.name for entry in plan.entries}
     return summary if same and len(summary["seeds"]) == plan.seeds else None
 

@@ -157,6 +157,12 @@ def total(path: Path) -> dict[str, Any]:
             line = json.loads(text)
         except ValueError:
             continue
+        if (
+            not isinstance(line, dict)
+            or "session" not in line
+            or not (sessions or line["session"] == "start")
+        ):
+            continue
         if line["session"] == "start":
             sessions.append([])
         sessions[-1].append(line)

@@ -77,6 +77,31 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
+def read_object(path: Path, *names: str) -> dict[str, Any]:
+    """Read a JSON object that has these names, or say which file is damaged."""
+    found = read_json(path)
+    missing = [name for name in names if not isinstance(found, dict) or name not in found]
+    if missing or not isinstance(found, dict):
+        raise CounterpointError(
+            f"{path} is damaged: expected an object"
+            + (f" with '{missing[0]}'" if missing else "")
+            + "; put it back, or choose another --out"
+        )
+    return found
+
+
+@contextmanager
+def shaped(path: Path) -> Iterator[None]:
+    """Turn what a wrongly shaped file does to its reader into one line that names the file."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        said = " ".join(str(error).split())[:100]
+        raise CounterpointError(
+            f"{path} is damaged: it has another shape than counterpoint writes ({said})"
+        ) from None
+
+
 def finite(value: Any) -> Any:
     """Replace figures that are not numbers by None, all through nested plain data."""
     if isinstance(value, float):

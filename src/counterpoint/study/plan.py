@@ -11,7 +11,7 @@ from counterpoint.errors import CounterpointError, nearest
 from counterpoint.study import sources
 from counterpoint.study.case import Range
 from counterpoint.study.evidence.splits import options_of, require_nested
-from counterpoint.study.files import read_json, write_json
+from counterpoint.study.files import read_object, shaped, write_json
 from counterpoint.study.recipe import FORM, Recipe, differences, plain
 from counterpoint.study.store import STUDY, is_run
 from counterpoint.study.tune import require_trials
@@ -161,7 +161,7 @@ def claim_study(out: Path, plan: Plan) -> None:
     if is_run(out):
         raise CounterpointError(f"{out} holds a single run; choose another --out")
     if (out / STUDY).exists():
-        there = read_json(out / STUDY)["identity"]
+        there = read_object(out / STUDY, "identity", "plan")["identity"]
         here = plan.identity(by_content="form" in there)
         told = differences({**here, "arms": {}}, {**there, "arms": {}})
         for name in set(there["arms"]) & set(here["arms"]):
@@ -180,7 +180,8 @@ def claim_study(out: Path, plan: Plan) -> None:
 
 def stored_plan(out: Path) -> Plan:
     """The plan a study's folder was claimed with."""
-    return Plan.from_dict(read_json(out / STUDY)["plan"])
+    with shaped(out / STUDY):
+        return Plan.from_dict(read_object(out / STUDY, "identity", "plan")["plan"])
 
 
 def seeded(

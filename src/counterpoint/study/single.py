@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from counterpoint.errors import CounterpointError
 from counterpoint.study import card
 from counterpoint.study.cost import Memory, Meter, environment
-from counterpoint.study.files import disk, read_json, write_json, write_text
+from counterpoint.study.files import disk, read_object, shaped, write_json, write_text
 from counterpoint.study.recipe import GIVEN, Recipe, imported, plain, refuse_objects
 from counterpoint.study.store import (
     REPORTED,
@@ -188,7 +188,8 @@ def _before(
     if not kept.exists():
         # A case's own metrics are of a trained model: they may read what training reported.
         write_json(kept, _measure(replace(recipe, measure=None), task, model, data, None))
-    figures = {split: numbers(found) for split, found in read_json(kept).items()}
+    with shaped(kept):
+        figures = {split: numbers(found) for split, found in read_object(kept).items()}
     return figures, measured_by(task, model, data)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import CounterpointError
-from counterpoint.study.files import disk, read_json, write_json
+from counterpoint.study.files import disk, finite, read_json, read_object, shaped, write_json
 from counterpoint.study.recipe import Recipe, differences
 
-RUN, RESULT, STUDY = "run.json", "result.json", "study.json"
+RUN, RESULT, STUDY, EVENTS = "run.json", "result.json", "study.json", "events.jsonl"
 REPORTED = "training"
 """Folder of a run in which what training reported of itself stands."""
 
@@ -62,17 +63,22 @@ class Result:
                     f"the run in {folder} is not finished; counterpoint resume {folder} goes on with it"
                 )
             raise CounterpointError(f"{folder} holds no run; give the --out folder of counterpoint run")
-        stored = read_json(folder / RESULT)
+        stored = _sealed(folder / RESULT, "metrics", "key")
         names = cls.__dataclass_fields__
         kept = {name: value for name, value in stored.items() if name in names}
-        for name in ("metrics", "before"):
-            kept[name] = {split: numbers(figures) for split, figures in kept.get(name, {}).items()}
-        return cls(**{**kept, "folder": folder})
+        with shaped(folder / RESULT):
+            for name in ("metrics", "before"):
+                kept[name] = {split: numbers(figures) for split, figures in kept.get(name, {}).items()}
+            return cls(**{**kept, "folder": folder})
 
     def write(self) -> None:
         """Write ``result.json``; from then on the run is finished."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "folder"}
-        write_json(self.folder / RESULT, values)
+        path = self.folder / EVENTS
+        if path.exists():
+            values["events_sha256"] = _checksum(path)
+        values = json.loads(json.dumps(finite(values), default=str))
+        write_json(self.folder / RESULT, values | {"seal": _seal(values)})
 
     def figure(self, metric: str, split: str) -> float:
         """One figure, or an error that names the metrics there are."""
@@ -97,7 +103,11 @@ def claim(out: Path, recipe: Recipe, fingerprint: str) -> bool:
     """
     identity = recipe.identity(fingerprint)
     if (out / RUN).exists():
-        there = read_json(out / RUN)["identity"]
+        there = _sealed(out / RUN, "identity", "recipe")["identity"]
+        if not isinstance(there, dict):
+            raise CounterpointError(
+                f"{out / RUN} is damaged: its identity is no object; choose another --out"
+            )
         if "form" not in there:  # begun before identities rested on content
             identity = recipe.identity_by_path(fingerprint)
             if _same_path(str(there.get("model")), recipe.model):
@@ -129,11 +139,32 @@ def claim(out: Path, recipe: Recipe, fingerprint: str) -> bool:
         made = [path for path in (out, *out.parents) if not path.exists()]
         try:
             out.mkdir(parents=True, exist_ok=True)
-            write_json(out / RUN, {"identity": identity, "recipe": recipe.as_dict()})
+            stored = {"identity": identity, "recipe": recipe.as_dict()}
+            write_json(out / RUN, stored | {"seal": _seal(stored)})
         except BaseException:
             remove_empty(made)
             raise
     return True
+
+
+def _sealed(path: Path, *names: str) -> dict[str, Any]:
+    """Read what was written with a seal; folders of former versions have none."""
+    stored = read_object(path, *names)
+    seal = stored.pop("seal", None)
+    if seal is not None and seal != _seal(stored):
+        raise CounterpointError(
+            f"{path} was altered since it was written; put it back, or choose another --out"
+        )
+    return stored
+
+
+def _seal(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _same_path(one: str, other: str) -> bool:
@@ -158,7 +189,8 @@ def discard_if_nothing_saved(out: Path) -> None:
 
 def stored_recipe(out: Path) -> Recipe:
     """The recipe a run's folder was claimed with."""
-    return Recipe.from_dict(read_json(out / RUN)["recipe"])
+    with shaped(out / RUN):
+        return Recipe.from_dict(_sealed(out / RUN, "identity", "recipe")["recipe"])
 
 
 def is_run(folder: Path) -> bool:
@@ -173,12 +205,18 @@ def is_study(folder: Path) -> bool:
 
 def events(folder: Path) -> Iterator[dict[str, Any]]:
     """The events of a run, in order; a torn last line is passed over."""
-    path = folder / "events.jsonl"
+    path = folder / EVENTS
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as file:
+    sealed = read_json(folder / RESULT) if (folder / RESULT).exists() else {}
+    digest = sealed.get("events_sha256") if isinstance(sealed, dict) else None
+    if digest is not None and digest != _checksum(path):
+        raise CounterpointError(f"{path} was altered since the run was finished; put it back, or run again")
+    with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
-                yield json.loads(line)
+                event = json.loads(line)
             except ValueError:
                 return
+            if isinstance(event, dict):
+                yield event

@@ -5,22 +5,25 @@ stored with probability c/n (random sampling distillation, arXiv 2503.16870). Th
 forward KL is then unbiased, which the top k entries never are. One distinct entry takes three bytes, 18 bits of id and 6
 of count, and one byte per position says how many there are: about 37 bytes per token at n = 50 for a confident teacher.
 
-The store is a folder of safetensors shards, each put in place whole, so an interrupted writer goes on where it was.
+The store is a folder of safetensors shards, each put in place whole, so an interrupted writer goes on where it was. Every
+shard carries a digest of its content and of the prompts; the store knows whose answers it holds.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import Scores, Sparse, dense
@@ -29,6 +32,7 @@ from counterpoint.teachers.answering import Rows, Teacher
 
 LARGEST = {"vocabulary": 1 << 18, "draws": 63}
 META = "store.json"
+SEAL = "counterpoint"  # one entry: safetensors writes several in any order
 
 
 class Stored:
@@ -38,7 +42,7 @@ class Stored:
         folder: the store.
 
     Raises:
-        CounterpointError: no store there, or an unfinished one.
+        CounterpointError: no store there, an unfinished one, one that was altered, or one without digests.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -47,8 +51,8 @@ class Stored:
             raise CounterpointError(
                 f"{folder} holds no finished store; write one: teachers.stored.write(folder, ...)"
             )
-        self.meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
-        parts = [load_file(folder / name) for name in self.meta["shards"]]
+        self.meta = _read_sealed(folder / META)
+        parts = [_read_shard(folder / name, digest)[0] for name, digest in self.meta["shards"].items()]
         self.rows = np.concatenate([part["rows"] for part in parts])
         self.checks = np.concatenate([part["checks"] for part in parts])
         lengths = np.concatenate([part["lengths"] for part in parts])
@@ -128,30 +132,137 @@ def write(
         seed: of the draws; each shard's follow from the seed and its number.
 
     Raises:
-        CounterpointError: a folder with another store in it, too many draws, a vocabulary above 262,144.
+        CounterpointError: a folder with another store in it (of another teacher, too), too many draws, a vocabulary above
+            262,144.
     """
     if not 1 <= draws <= LARGEST["draws"]:
         raise CounterpointError(f"draws={draws}; a store holds 1 to {LARGEST['draws']} per position")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"draws": draws, "temperature": temperature, "seed": seed}
+    settings = {"draws": draws, "temperature": temperature, "seed": seed, "teacher": identity(teacher)}
     started = folder / "settings.json"
-    if started.exists() and json.loads(started.read_text(encoding="utf-8")) != settings:
-        raise CounterpointError(
-            f"{folder} holds a store with other settings ({started.read_text()}); use a new folder"
-        )
-    started.write_text(json.dumps(settings), encoding="utf-8")
-    names = []
+    if started.exists():
+        there = _read_sealed(started)
+        if {**there, "teacher": ""} != {**settings, "teacher": ""}:
+            raise CounterpointError(f"{folder} holds a store with other settings ({there}); use a new folder")
+        if there != settings:
+            raise CounterpointError(f"{folder} holds another teacher's answers; use a new folder")
+    else:
+        _write_sealed(started, settings)
+    digests: dict[str, str] = {}
     for number, (prompts, completions, index) in enumerate(shards):
         name = f"shard-{number:06d}.safetensors"
-        names.append(name)
-        if not (folder / name).exists():
+        question = _question(teacher, prompts, completions, index)
+        digests[name] = _whole_digest(folder / name, question)
+        if not digests[name]:
             part = _shard(teacher, prompts, completions, index, draws, temperature, seed + number)
-            save_file(part, folder / (name + ".partial"))
-            os.replace(folder / (name + ".partial"), folder / name)
-    (folder / (META + ".partial")).write_text(json.dumps(settings | {"shards": names}), encoding="utf-8")
-    os.replace(folder / (META + ".partial"), folder / META)
+            digests[name] = _digest(part)
+            aside = folder / (name + ".partial")
+            save_file(
+                part, aside, metadata={SEAL: json.dumps({"sha256": digests[name], "question": question})}
+            )
+            os.replace(aside, folder / name)
+    _write_sealed(folder / META, settings | {"shards": digests})
     return Stored(folder)
+
+
+def identity(teacher: Any) -> str:
+    """Sha256 of a teacher's weights, wherever they hang on it; of its class's name where it has none.
+
+    >>> one, other = (torch.nn.Linear(2, 2, bias=False) for _ in range(2))
+    >>> identity(one) == identity(one), identity(one) == identity(other)
+    (True, False)
+    """
+    whole = hashlib.sha256(type(teacher).__qualname__.encode())
+    stack, seen = [teacher], set[int]()
+    while stack:
+        part = stack.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, nn.Module):
+            for name, value in sorted(part.state_dict().items()):
+                whole.update(f"{name} {tuple(value.shape)} {value.dtype};".encode())
+                whole.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        else:
+            inner = getattr(part, "__dict__", {}).values()
+            stack.extend(each for each in inner if isinstance(each, nn.Module) or hasattr(each, "answer"))
+            stack.extend(each for each in inner if hasattr(each, "model") and each not in stack)
+    return whole.hexdigest()
+
+
+def _question(teacher: Any, prompts: Any, completions: Tokens, index: Tensor) -> str:
+    """Digest of what a shard's teacher answers: rows, completions and the prompts as it sees them."""
+    write = getattr(teacher, "write", None)
+    if isinstance(prompts, Tokens):
+        texts: list[Any] = prompts.rows()
+    else:
+        texts = [write(row) if callable(write) else row for row in prompts]
+    text = json.dumps([index.tolist(), completions.rows(), texts], default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _whole_digest(path: Path, question: str) -> str:
+    """Digest of a shard that an interrupted writer left whole; "" where it must be made."""
+    if not path.exists():
+        return ""
+    try:
+        _, found = _read_shard(path)
+    except CounterpointError:
+        return ""  # altered: made anew
+    if found["question"] != question:
+        raise CounterpointError(
+            f"{path} answers other prompts or completions than those of this data; use a new folder"
+        )
+    return found["sha256"]
+
+
+def _read_shard(path: Path, digest: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    try:
+        with safe_open(path, "numpy") as file:
+            found: dict[str, str] = json.loads((file.metadata() or {})[SEAL])
+        part = load_file(path)
+        whole = found["sha256"] == _digest(part) and len(found["question"]) == 64
+        if not whole or (digest is not None and found["sha256"] != digest):
+            raise ValueError("its content differs from what was written")
+    except (KeyError, TypeError, OSError, ValueError, SafetensorError) as error:
+        raise CounterpointError(
+            f"{path} was altered, is torn, or has no digest ({' '.join(str(error).split())[:80]}); remove its folder and "
+            "write the store again"
+        ) from None
+    return part, found
+
+
+def _digest(part: Mapping[str, np.ndarray]) -> str:
+    whole = hashlib.sha256()
+    for name in sorted(part):
+        whole.update(f"{name} {part[name].shape} {part[name].dtype};".encode())
+        whole.update(np.ascontiguousarray(part[name]).tobytes())
+    return whole.hexdigest()
+
+
+def _write_sealed(path: Path, content: dict[str, Any]) -> None:
+    aside = path.with_name(path.name + ".partial")
+    aside.write_text(json.dumps(content | {"seal": _seal(content)}), encoding="utf-8")
+    os.replace(aside, path)
+
+
+def _read_sealed(path: Path) -> dict[str, Any]:
+    content: Any = None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        whole = content.pop("seal", None) == _seal(content)
+    except (ValueError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise CounterpointError(
+            f"{path} was altered, or is of a version that kept no digests; remove its folder and write the store again"
+        )
+    return dict(content)
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _shard(

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from counterpoint.errors import CounterpointError
 
@@ -59,15 +60,20 @@ def damage(folder: Path) -> str | None:
     if not manifest.is_file():
         return "it has no manifest"
     try:
-        sums: dict[str, str] = json.loads(manifest.read_text(encoding="utf-8"))
+        sums: Any = json.loads(manifest.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError):
         return "its manifest is torn"
+    if not isinstance(sums, dict) or not sums or not all(isinstance(each, str) for each in sums.values()):
+        return "its manifest names no files with their sums"
     for name, expected in sums.items():
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
         if checksum(path) != expected:
             return f"{name} was altered or torn"
+    unlisted = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} - {*sums, MANIFEST}
+    if unlisted:
+        return f"{min(unlisted)} is not in its manifest"
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from counterpoint.errors import CounterpointError
@@ -27,18 +28,24 @@ def write(tree: Any, folder: Path) -> None:
 
 def read(folder: Path) -> Any:
     """Read what ``write`` wrote; tensors arrive on the CPU."""
-    tensors = load_file(str(folder / TENSORS))
-    return _decode(json.loads((folder / STRUCTURE).read_text(encoding="utf-8")), tensors)
+    try:
+        tensors = load_file(str(folder / TENSORS))
+        return _decode(json.loads((folder / STRUCTURE).read_text(encoding="utf-8")), tensors)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        raise CounterpointError(f"{folder} cannot be read as saved state ({said}); remove it") from None
 
 
 def _encode(value: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
     if isinstance(value, torch.Tensor):
         # A clone, since safetensors refuses tensors that share memory and a state may tie its weights.
-        tensors[path or "value"] = value.detach().to("cpu", copy=True).contiguous()
-        return {"$": "tensor", "key": path or "value"}
+        key = _free(path, tensors)
+        tensors[key] = value.detach().to("cpu", copy=True).contiguous()
+        return {"$": "tensor", "key": key}
     if isinstance(value, np.ndarray):
-        tensors[path or "value"] = torch.from_numpy(np.array(value, order="C", copy=True))
-        return {"$": "array", "key": path or "value"}
+        key = _free(path, tensors)
+        tensors[key] = torch.from_numpy(np.array(value, order="C", copy=True))
+        return {"$": "array", "key": key}
     if isinstance(value, np.generic):
         return value.item()
     if value is None or isinstance(value, bool | int | float | str):
@@ -55,6 +62,15 @@ def _encode(value: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
     raise CounterpointError(
         f"cannot save '{path}' of type {type(value).__name__}; give tensors, arrays, numbers, strings, lists or dicts"
     )
+
+
+def _free(path: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    """A tensor's own name: the keys ``a/b`` and ``b`` in ``a``, or ``1`` and ``"1"``, have one path."""
+    key, number = path or "value", 1
+    while key in tensors:
+        number += 1
+        key = f"{path or 'value'}#{number}"
+    return key
 
 
 def _scalar(key: Any, path: str) -> Any:

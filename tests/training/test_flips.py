@@ -1,0 +1,174 @@
+"""One flipped bit in any stored file is detected, or changes nothing that is read; and state that cannot merge."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from counterpoint import api
+from counterpoint.errors import CounterpointError
+from counterpoint.models.language.characters import tiny
+from counterpoint.study.store import Result, claim, events, stored_recipe
+from counterpoint.teachers.answering import Answering
+from counterpoint.teachers.frozen import Frozen
+from counterpoint.teachers.stored import Stored, write
+from counterpoint.training import tree
+from counterpoint.training.durable import MANIFEST, damage, write_folder
+
+FLIPS = 60
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("flips") / "run"
+    api.run(
+        "dpo", data="paired:backward-sums?digits=1&size=20&validation=4&test=4", model="characters", out=out, steps=3,
+        settings={"batch_size": 4}, evaluate=False, progress=False, keep_checkpoints=True, checkpoint_seconds=0.0,
+    )  # fmt: skip
+    model = tiny(seed=0)
+    completions = model.completions(["2", "4"])
+    write(out / "store", Answering(Frozen(model)), [(["1+1=", "2+2="], completions, torch.arange(2))])
+    return out
+
+
+def folder_content(path: Path) -> Any:
+    fault = damage(path.parent)
+    if fault is not None:
+        raise CounterpointError(fault)
+    return tree.read(path.parent)
+
+
+def plain_run(path: Path) -> Any:
+    recipe = stored_recipe(path.parent)
+    claim(path.parent, recipe, json.loads(path.read_text())["identity"]["data_fingerprint"])
+    return recipe
+
+
+READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "checkpoint tensors": ("checkpoints/step-*/tensors.safetensors", folder_content),
+    "checkpoint structure": ("checkpoints/step-*/structure.json", folder_content),
+    "checkpoint manifest": ("checkpoints/step-*/manifest.json", folder_content),
+    "stage": ("stages/**/structure.json", folder_content),
+    "stage manifest": ("stages/**/manifest.json", folder_content),
+    "stored teacher's shard": ("store/shard-*.safetensors", lambda path: stored_arrays(path.parent)),
+    "stored teacher's index": ("store/store.json", lambda path: stored_arrays(path.parent)),
+    "result": ("result.json", lambda path: astuple(Result.read(path.parent))),
+    "events": ("events.jsonl", lambda path: list(events(path.parent))),
+    "run": ("run.json", plain_run),
+}
+
+
+def stored_arrays(folder: Path) -> Any:
+    store = Stored(folder)
+    return store.rows, store.checks, store.distinct, store.packed, store.meta
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor | np.ndarray):
+        return bool((one == other).all())
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def test_every_flip_is_detected_or_harmless(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draws, rows = random.Random(0), []
+    for name, (pattern, read) in READERS.items():
+        path = sorted(finished.glob(pattern))[-1]
+        whole, expected = path.read_bytes(), read(path)
+        detected = harmless = 0
+        for _ in range(FLIPS):
+            bit = draws.randrange(8 * len(whole))
+            changed = bytearray(whole)
+            changed[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(changed)
+            try:
+                found = read(path)
+            except CounterpointError as error:
+                detected += "\n" not in str(error)
+            else:
+                assert same(expected, found), f"{name}: bit {bit} changed what is read, in silence"
+                harmless += 1
+        path.write_bytes(whole)
+        assert same(expected, read(path))
+        rows.append((name, FLIPS, detected, harmless))
+        assert detected > 0.4 * FLIPS, rows[-1]
+    with capsys.disabled():
+        print(f"\n{'file':26}{'flips':>6}{'detected':>10}{'harmless':>10}")
+        for row in rows:
+            print(f"{row[0]:26}{row[1]:6}{row[2]:10}{row[3]:10}")
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"a": 1}', '"text"', "3"])
+def test_a_manifest_that_names_nothing_is_damage(tmp_path: Path, content: str) -> None:
+    write_folder(tmp_path / "c", lambda folder: tree.write({"x": torch.ones(2)}, folder))
+    assert damage(tmp_path / "c") is None
+    (tmp_path / "c" / MANIFEST).write_text(content)
+    assert "manifest" in (damage(tmp_path / "c") or "")
+
+
+def test_a_file_that_the_manifest_does_not_name_is_damage(tmp_path: Path) -> None:
+    write_folder(tmp_path / "c", lambda folder: tree.write({}, folder))
+    (tmp_path / "c" / "more").write_text("")
+    assert "more" in (damage(tmp_path / "c") or "")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"a/b": torch.zeros(1), "a": {"b": torch.ones(1)}},
+        {1: torch.zeros(1), "1": torch.ones(1)},
+        {"a": {1: np.zeros(1), "1": np.ones(1)}, "a/1": torch.full((1,), 2.0)},
+        {"": torch.zeros(1), "value": torch.ones(1)},
+    ],
+)
+def test_keys_that_look_alike_do_not_merge(tmp_path: Path, state: dict[Any, Any]) -> None:
+    tree.write(state, tmp_path)
+    assert same(tree.read(tmp_path), state)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{}", "[]", "null", "3", '{"identity": 3, "recipe": []}', '{"identity": {}, "recipe": {}}', "{"],
+)
+@pytest.mark.parametrize("name", ["run.json", "study.json", "result.json", "summary.json"])
+def test_wrongly_shaped_json_is_one_line(tmp_path: Path, name: str, content: str) -> None:
+    if name == "result.json":
+        (tmp_path / "run.json").write_text('{"identity": {}, "recipe": {}}')
+    if name == "summary.json":
+        (tmp_path / "study.json").write_text("{}")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(CounterpointError) as error:
+        api.resume(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_store_knows_its_teacher(tmp_path: Path) -> None:
+    one, other = tiny(seed=0), tiny(seed=1)
+    completions = one.completions(["2", "4"])
+
+    def broken() -> Any:
+        yield ["1+1="], completions[:1], torch.arange(1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "s", Answering(Frozen(one)), broken())
+    with pytest.raises(CounterpointError, match="another teacher"):
+        write(tmp_path / "s", Answering(Frozen(other)), broken())
+    with pytest.raises(CounterpointError, match="other prompts"):
+        write(tmp_path / "s", Answering(Frozen(one)), [(["2+1="], completions[:1], torch.arange(1))])
+    shard = tmp_path / "s" / "shard-000000.safetensors"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    write(tmp_path / "s", Answering(Frozen(one)), [(["1+1="], completions[:1], torch.arange(1))])
+    assert shard.read_bytes() == whole
