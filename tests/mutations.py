@@ -73,8 +73,8 @@ CHANGES = [
     Change("study/compare.py", "require_equal_tuning(plan)\n    loaded", "loaded", GRID),
     Change("study/tune.py", "else t.value, -t.number", "else -t.value, -t.number", CHOSEN),
     Change("study/tune.py", "return [{}, *rest]", "return rest", GRID),
-    Change("study/splits.py", "if seed in tuning_seeds:", "if True:", SPLITS),
-    Change("study/splits.py", "seed + 1 if given == OF_SEED", "1 if given == OF_SEED", SPLITS),
+    Change("study/evidence/splits.py", "if seed in tuning_seeds:", "if True:", SPLITS),
+    Change("study/evidence/splits.py", "seed + 1 if given == OF_SEED", "1 if given == OF_SEED", SPLITS),
     Change("study/rejudge.py", "if raw(new) != raw(old):", "if False:", VERDICTS),
     Change("study/cost.py", "killed = lines[-1]", "killed = False and lines[-1]", COST),
     Change("study/single.py", "if way.get(metric) == after.get(metric):", "if True:", SINGLE),
@@ -117,12 +117,12 @@ CHANGES = [
            "value += torch.linalg.vecdot(z[:, tile].exp(), z[:, tile])", VOCABULARY),
     Change("kernels/vocabulary_rows.py", "part.exp().mul_(upstream.neg())", "part.exp().mul_(upstream)", VOCABULARY),
     # Ranks.
-    Change("methods/vega.py", "run.gather(second), temperature=self.temperature, offset=run.row_offset",
-           "run.gather(second), temperature=self.temperature, offset=0", "tests/ranks/test_vega_ranks.py"),
+    Change("methods/vega.py", "run.gather(second), temperature=self.pretraining.temperature, offset=run.row_offset",
+           "run.gather(second), temperature=self.pretraining.temperature, offset=0", "tests/ranks/test_two_processes.py::test_two_processes_are_one[vega]"),
     Change("methods/speech_varieties.py", "candidates=None if alone else run.gather(looked)",
-           "candidates=None if alone else run.gather_constant(looked)", "tests/ranks/test_audio_ranks.py"),
-    Change("methods/isogclr.py", "rows = run.gather_constant(index)", "rows = run.gather_constant(index) * 0", "tests/ranks/test_image_ranks.py"),
-    Change("methods/supremix.py", "y if all_VND is None else run.gather_constant(y)", "y", "tests/ranks/test_regression_ranks.py"),
+           "candidates=None if alone else run.gather_constant(looked)", "tests/ranks/test_two_processes.py::test_two_processes_are_one[audio]"),
+    Change("methods/isogclr.py", "rows = run.gather_constant(index)", "rows = run.gather_constant(index) * 0", "tests/ranks/test_two_processes.py::test_two_processes_are_one[image]"),
+    Change("methods/supremix.py", "y if all_VND is None else run.gather_constant(y)", "y", "tests/ranks/test_two_processes.py::test_two_processes_are_one[regression]"),
 ]  # fmt: skip
 
 
