@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.kernels.cache_names import select_rows
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.prompt_groups import groups
 from counterpoint.models.tokens import Tokens
@@ -123,11 +124,8 @@ class Sampler:
                 left = int(going.sum())
                 if left == 0:
                     break
-                if left <= alive.numel() // 2 and hasattr(cache, "batch_select_indices"):
-                    keep = going.nonzero().squeeze(
-                        1
-                    )  # finished rows leave the cache once they are half of it
-                    cache.batch_select_indices(keep)
+                keep = going.nonzero().squeeze(1)  # finished rows leave the cache once they are half of it
+                if left <= alive.numel() // 2 and select_rows(cache, keep):
                     alive, mask, token = alive[keep], mask[keep], token[keep]
                 new = token[:, None]
                 mask = torch.cat([mask, torch.ones_like(new)], 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 NAMES = ("cache", "past_key_values")
 
@@ -28,3 +28,22 @@ def cache_argument(module: nn.Module) -> str | None:
 def returned_cache(output: Any) -> Any:
     """The cache in a model's output, under either name; None when there is none."""
     return next((output[name] for name in NAMES if name in output), None)
+
+
+def select_rows(cache: Any, rows: Tensor) -> bool:
+    """Keep these rows of a cache, in place; False where it has no way to (recurrent layers only reorder theirs).
+
+    Args:
+        cache: what a model gave back.
+        rows: [K] numbers of rows, each as often as it is wanted.
+    """
+    layers = getattr(cache, "layers", ())
+    if hasattr(cache, "batch_select_indices") and all(
+        hasattr(each, "batch_select_indices") for each in layers
+    ):
+        cache.batch_select_indices(rows)
+        return True
+    if layers and all(hasattr(each, "reorder_cache") for each in layers):
+        cache.reorder_cache(rows)
+        return True
+    return False

@@ -207,7 +207,7 @@ def test_sampling_several_answers_reads_the_prompt_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("dynamic", "rotary"), ("recurrent", "no cache|layers other than full")]
+    ("name", "why"), [("dynamic", "rotary"), ("recurrent", "no cache|layers other than full|plain path")]
 )
 def test_a_model_that_cannot_share_goes_whole_and_says_so_once(
     name: str, why: str, caplog: pytest.LogCaptureFixture

@@ -1,7 +1,7 @@
 """Any causal language model of transformers as one module: tokens in, the hidden states that feed its head out.
 
-Knows: chat templates, padding, the head's bias, scale and soft-cap; adapters, folders, vocabularies and shared prompts
-have modules of their own. Does not know: sampling, losses, training. B rows, L positions, T completion positions, D width, V vocabulary.
+Knows: chat templates, padding, the head's bias; which pass, scale and soft-cap a model needs is found by ``own_forward``;
+adapters, folders, vocabularies and shared prompts have modules of their own. Does not know: sampling, losses, training. B rows, L positions, T completion positions, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from counterpoint.kernels.scores import Head, dense
 from counterpoint.models import model_folders, tokens
 from counterpoint.models.language import prompt_groups
 from counterpoint.models.language.adapters import LoRA, attach
+from counterpoint.models.language.own_forward import Pass, settle
 from counterpoint.models.tokens import Tokens
 
 __all__ = ["Language", "LoRA", "Message", "Prompt", "adapt", "load", "same_vocabulary"]
@@ -29,12 +31,27 @@ Message = dict[str, str]
 Prompt = str | list[Message]
 
 
+@dataclass
+class Read:
+    """What stands for a cache where a model decodes without one: the tokens that were read, [B, L]."""
+
+    ids: Tensor
+
+    def batch_select_indices(self, rows: Tensor) -> None:
+        """Keep some rows, as transformers' caches do."""
+        self.ids = self.ids[rows]
+
+
 class Language(nn.Module):
     """A causal language model with its tokenizer.
 
     Args:
         causal: a transformers causal model, or a PEFT model around one.
         tokenizer: its tokenizer.
+        runs: how it must be run, where that is settled already; None tries it on a few tokens.
+
+    Raises:
+        CounterpointError: not a causal model, or one whose own scores cannot be had.
 
     >>> from counterpoint.models.language.characters import tiny
     >>> model = tiny(seed=0)
@@ -45,10 +62,13 @@ class Language(nn.Module):
     torch.Size([2, 7, 32])
     """
 
-    def __init__(self, causal: nn.Module, tokenizer: Any) -> None:
+    def __init__(self, causal: nn.Module, tokenizer: Any, *, runs: Pass | None = None) -> None:
         super().__init__()
         self.causal: Any = causal
         self.tokenizer = tokenizer
+        self.runs = Pass() if runs is None else runs
+        if runs is None:
+            self.runs = settle(self)
 
     @property
     def base(self) -> Any:
@@ -78,7 +98,7 @@ class Language(nn.Module):
     @property
     def limit(self) -> int | None:
         """Longest sequence the model's positions reach, if it says so."""
-        return getattr(self.config, "max_position_embeddings", None)
+        return getattr(self.config.get_text_config(), "max_position_embeddings", None)
 
     @property
     def stops(self) -> tuple[int, ...]:
@@ -118,11 +138,7 @@ class Language(nn.Module):
             states_BTD = prompt_groups.shared_states(self.backbone, ids_BL, mask_BL, last)
             if states_BTD is not None:
                 return states_BTD
-        given: dict[str, Any] = {"input_ids": ids_BL, "attention_mask": mask_BL, "use_cache": False}
-        backbone = self.backbone
-        if "position_ids" in inspect.signature(backbone.forward).parameters:
-            given["position_ids"] = tokens.positions(mask_BL)
-        hidden_BLD = backbone(**given).last_hidden_state
+        hidden_BLD = self._together(ids_BL, mask_BL) if self.runs.padded else self._by_length(ids_BL, mask_BL)
         if last is None:
             return hidden_BLD
         if last >= hidden_BLD.shape[1]:
@@ -140,14 +156,62 @@ class Language(nn.Module):
             mask_BL: the mask over the cache's positions and these.
             cache: what the step before returned; None at the prompt.
         """
-        new = ids_BL.shape[1]
-        given: dict[str, Any] = {"attention_mask": mask_BL, "use_cache": True}
-        backbone = self.backbone
-        if "position_ids" in inspect.signature(backbone.forward).parameters:
-            given["position_ids"] = tokens.positions(mask_BL)[:, -new:]
-        given[cache_argument(backbone) or "cache"] = cache
-        out = backbone(input_ids=ids_BL, **given)
-        return dense(self.scores(out.last_hidden_state[:, -1])), returned_cache(out)
+        if not self.runs.cached:
+            read = ids_BL if cache is None else torch.cat([cache.ids, ids_BL], 1)
+            return self.logits(read, mask_BL)[:, -1], Read(read)
+        target, given = self._target, {"use_cache": True, cache_argument(self._target) or "cache": cache}
+        states_BnD, out = self._states(target, ids_BL, mask_BL, **given)
+        return dense(self.scores(states_BnD[:, -1])), returned_cache(out)
+
+    def logits(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
+        """[B, L, V], formed whole; for trials and for models that decode without a cache."""
+        return dense(self.scores(self(ids_BL, mask_BL)))
+
+    @property
+    def _target(self) -> Any:
+        return self.base if self.runs.whole else self.backbone
+
+    def _together(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
+        return self._states(self._target, ids_BL, mask_BL, use_cache=False)[0]
+
+    def _by_length(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
+        """The same for models that no mask hides padding from: rows of one length go together, without it."""
+        lengths_B, states_BLD = mask_BL.sum(1), None
+        for length in lengths_B.unique().tolist():
+            if not length:
+                continue
+            rows = (lengths_B == length).nonzero().squeeze(1)
+            real = mask_BL[rows].bool()
+            ids = ids_BL[rows][real].view(len(rows), length)
+            found = self._together(ids, torch.ones_like(ids))
+            if states_BLD is None:
+                states_BLD = found.new_zeros(*ids_BL.shape, found.shape[-1])
+            row, column = real.nonzero(as_tuple=True)
+            states_BLD = states_BLD.index_put((rows[row], column), found.flatten(0, 1))
+        if states_BLD is None:
+            raise CounterpointError(f"{len(ids_BL)} rows without a token; give each row at least one")
+        return states_BLD
+
+    def _states(self, target: Any, ids_BL: Tensor, mask_BL: Tensor, **given: Any) -> tuple[Tensor, Any]:
+        """What the head reads, [B, L, D], and all that the model gives back."""
+        takes = inspect.signature(target.forward).parameters
+        given = {"input_ids": ids_BL, "attention_mask": mask_BL, **given}
+        if self.runs.positions and "position_ids" in takes:
+            given["position_ids"] = tokens.positions(mask_BL)[:, -ids_BL.shape[1] :]
+        if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes.values()):
+            given = {name: value for name, value in given.items() if name in takes}
+        if not self.runs.whole:
+            out = target(**given)
+            return out.last_hidden_state, out
+        read: list[Tensor] = []
+        hook = self.head.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+        try:
+            out = target(**given)
+        finally:
+            hook.remove()
+        if len(read) != 1:
+            raise CounterpointError(f"{type(self.base).__name__} reads its output layer {len(read)} times")
+        return read[0], out
 
     @property
     def head(self) -> Any:
@@ -161,11 +225,8 @@ class Language(nn.Module):
 
     def scores(self, hidden: Tensor) -> Head:
         """Hidden states [..., D] with this model's head: what every vocabulary loss takes; no logits are formed."""
-        scale = getattr(self.config, "logit_scale", None)
-        if scale is None and getattr(self.config, "logits_scaling", None):
-            scale = 1.0 / self.config.logits_scaling
-        bias, cap = getattr(self.head, "bias", None), getattr(self.config, "final_logit_softcapping", None)
-        return Head(hidden, self.head.weight, bias, 1.0 if scale is None else float(scale), cap)
+        bias = getattr(self.head, "bias", None)
+        return Head(hidden, self.head.weight, bias, self.runs.scale, self.runs.softcap)
 
     def prompts(self, texts: Sequence[Prompt], *, width: int | None = None) -> Tokens:
         """Tokenise prompts, left-padded: through the chat template when there is one, ready for the model's turn.
@@ -234,13 +295,13 @@ class Language(nn.Module):
         """Return this model with fresh adapters (a no-op at the start: B is 0); only they are trainable."""
         if self.adapted:
             raise CounterpointError("this model has adapters already; merge them first: model.merged()")
-        return Language(attach(self.causal, lora, seed), self.tokenizer)
+        return Language(attach(self.causal, lora, seed), self.tokenizer, runs=self.runs)
 
     def merged(self) -> Language:
         """Return a copy with the adapters added into the weights; the model itself when there are none."""
         if not self.adapted:
             return self
-        return Language(copy.deepcopy(self.causal).merge_and_unload(), self.tokenizer)
+        return Language(copy.deepcopy(self.causal).merge_and_unload(), self.tokenizer, runs=self.runs)
 
     def save(self, folder: Path | str, *, adapter: bool = False) -> Path:
         """Write an ordinary folder: safetensors, config, tokenizer. It appears whole or not at all.

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from counterpoint.kernels.prefix import shared_prompt_states
 from counterpoint.kernels.prefix_choice import dropping, obstacle, worth_sharing
 from counterpoint.kernels.sharing import sharing
+from counterpoint.models.language.own_forward import Pass
 from counterpoint.models.tokens import Tokens, join
 
 logger = logging.getLogger("counterpoint")
@@ -31,6 +32,10 @@ class Causal(Protocol):
     @property
     def backbone(self) -> Any:
         """What makes hidden states, a transformers model without its head."""
+
+    @property
+    def runs(self) -> Pass:
+        """How it must be run; rows share their prompt only where nothing had to be given up."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Hidden states [B, L, D] of tokens and mask [B, L]; with ``last`` and ``share`` as of ``Language.forward``."""
@@ -81,7 +86,7 @@ def groups(model: Causal, prompts: Tokens) -> Groups | None:
         return None
     if auto and (not worth_sharing(backbone, rows, len(found.first), prompts.width) or dropping(backbone)):
         return None
-    hindrance = obstacle(backbone)
+    hindrance = obstacle(backbone) if model.runs.fast else "its scores take the plain path"
     if hindrance is not None:
         _say(f"{type(backbone).__name__}: answers do not share their prompt's pass, because {hindrance}")
         return None

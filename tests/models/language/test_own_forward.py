@@ -1,0 +1,122 @@
+"""Scores are those of the model's own forward, or the model takes the plain path, or it is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import transformers
+
+from counterpoint.errors import CounterpointError
+from counterpoint.generation.sampler import Sampler
+from counterpoint.models.language.language import Language
+from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.models.language.own_forward import transforms
+from tiny_models import architectures, tiny, tokenizer
+
+FAST = (
+    "LlamaForCausalLM",
+    "GPT2LMHeadModel",
+    "OPTForCausalLM",
+    "Gemma2ForCausalLM",
+    "Gemma3ForConditionalGeneration",
+    "CohereForCausalLM",
+    "GraniteForCausalLM",
+    "MixtralForCausalLM",
+    "MambaForCausalLM",
+    "Qwen3NextForCausalLM",
+    "BartForCausalLM",
+    "LlavaForConditionalGeneration",
+)
+
+
+@torch.no_grad()
+def compare(model: Language) -> None:
+    """Log-probabilities and greedy samples of two unequal rows against the model's own logits, row by row."""
+    prompts, completions = model.prompts(["12+3=", "4+5+6+7="]), model.completions(["15", "no: 22"])
+    model.eval()
+    ours = completion_log_probs(model, prompts, completions)
+    greedy = Sampler(max_new_tokens=6, temperature=0)(model, prompts).rows()
+    for row, (prompt, completion) in enumerate(zip(prompts.rows(), completions.rows(), strict=True)):
+        ids = torch.tensor([prompt + completion])
+        own = model.base(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)
+        expected = own[len(prompt) - 1 : -1].gather(1, torch.tensor(completion)[:, None]).squeeze(1)
+        torch.testing.assert_close(ours[row, : len(completion)], expected, rtol=2e-3, atol=2e-3)
+        read = list(prompt)
+        for token in greedy[row]:
+            last = model.base(input_ids=torch.tensor([read]), use_cache=False).logits[0, -1].float()
+            assert float(last[token]) >= float(last.max()) - 2e-3 * float(last.abs().max())
+            read.append(token)
+
+
+@pytest.mark.parametrize("name", FAST)
+@torch.no_grad()
+def test_scores_and_samples_are_the_models_own(name: str) -> None:
+    compare(Language(tiny(name, *architectures()[name]), tokenizer()))
+
+
+@pytest.mark.parametrize("name", ["GPT2LMHeadModel", "BartForCausalLM", "MllamaForCausalLM"])
+def test_every_path_is_differentiable_as_the_models_own(name: str) -> None:
+    model = Language(tiny(name, *architectures()[name]), tokenizer())
+    prompts, completions = model.prompts(["12+3=", "4+5="]), model.completions(["15", "no: 22"])
+    parameter = model.base.get_input_embeddings().weight
+    completion_log_probs(model, prompts, completions).sum().backward()
+    ours, parameter.grad = parameter.grad, None
+    for prompt, completion in zip(prompts.rows(), completions.rows(), strict=True):
+        own = (
+            model.base(input_ids=torch.tensor([prompt + completion]), use_cache=False)
+            .logits[0]
+            .log_softmax(-1)
+        )
+        own[len(prompt) - 1 : -1].gather(1, torch.tensor(completion)[:, None]).sum().backward()
+    torch.testing.assert_close(ours, parameter.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_an_encoder_that_sees_what_follows_is_refused_by_name() -> None:
+    with pytest.raises(CounterpointError, match="BertLMHeadModel reads the tokens that it should predict"):
+        Language(tiny("BertLMHeadModel", *architectures()["BertLMHeadModel"]), tokenizer())
+
+
+def test_a_head_with_a_transform_is_read_in_the_models_own_forward() -> None:
+    config = transformers.BertConfig(
+        vocab_size=128, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, is_decoder=True
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = Language(transformers.BertLMHeadModel(config).eval(), tokenizer())
+    assert model.runs.whole
+    compare(model)
+
+
+def test_an_output_that_no_declared_scale_explains_is_refused() -> None:
+    causal = tiny("LlamaForCausalLM", *architectures()["LlamaForCausalLM"])
+    causal.lm_head.register_forward_hook(lambda _, __, out: out.sin())
+    with pytest.raises(CounterpointError, match=r"LlamaForCausalLM: .*soft-cap"):
+        Language(causal, tokenizer())
+
+
+def test_a_cache_that_forgets_is_not_used() -> None:
+    causal = tiny("LlamaForCausalLM", *architectures()["LlamaForCausalLM"])
+    forward = causal.model.forward
+
+    def forgetful(*args: object, cache: object = None, **given: object) -> object:
+        return forward(*args, **given)
+
+    causal.model.forward = forgetful
+    model = Language(causal, tokenizer())
+    assert not model.runs.cached
+    compare(model)
+
+
+def test_the_soft_cap_of_a_composite_configuration_counts() -> None:
+    name = "Gemma3ForConditionalGeneration"
+    causal = tiny(name, *architectures()[name])
+    capped = list(transforms(causal.config))
+    causal.config.text_config.final_logit_softcapping = 5.0
+    assert list(transforms(causal.config)) == [(1.0, 5.0), *capped]
+
+
+def test_the_trial_leaves_training_mode_and_gradients_alone() -> None:
+    causal = tiny("LlamaForCausalLM", *architectures()["LlamaForCausalLM"]).train()
+    model = Language(causal, tokenizer())
+    assert model.training
+    assert all(each.training for each in causal.modules())
+    assert all(each.grad is None for each in causal.parameters())

@@ -1,0 +1,114 @@
+"""Tiny random models of every causal and image-text class that this transformers has: one configuration shrunk by rule.
+
+Every number of a configuration that is a size is made small by its name, in all its parts; what the rule gets wrong for a
+family is in ``OWN``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedConfig
+from transformers.models.auto import modeling_auto
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from counterpoint.models.language.characters import tokenizer
+
+VOCABULARY = 128
+SIZES: dict[tuple[str, ...], int] = {
+    ("vocab_size", "text_vocab_size", "vocab_size_per_layer_input", "pad_vocab_size"): VOCABULARY,
+    ("hidden_size", "d_model", "n_embd", "model_dim", "embed_dim", "embedding_size", "dim", "word_embed_proj_dim", "lru_width", "width", "emb_dim", "projection_dim", "hidden_dim", "out_hidden_size", "decoder_hidden_size"): 32,
+    ("intermediate_size", "ffn_dim", "n_inner", "decoder_ffn_dim", "encoder_ffn_dim", "feed_forward_size", "ffn_hidden_size", "mlp_dim", "dff", "feed_forward_dim", "shared_intermediate_size", "shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "intermediate_size_mlp", "block_ff_dim", "mlp_hidden_size"): 64,
+    ("moe_intermediate_size", "expert_ffn_hidden_size"): 16,
+    ("num_hidden_layers", "n_layer", "num_layers", "encoder_layers", "decoder_layers", "depth", "n_layers", "num_blocks", "num_decoder_layers", "num_encoder_layers"): 2,
+    ("num_attention_heads", "n_head", "num_heads", "encoder_attention_heads", "decoder_attention_heads", "n_heads", "attention_heads", "num_decoder_attention_heads", "num_encoder_attention_heads", "num_mem_heads"): 4,
+    ("num_key_value_heads", "n_kv_heads", "attention_num_key_value_heads", "multi_query_group_num"): 2,
+    ("head_dim", "global_head_dim", "d_kv", "attention_head_dim", "attention_head_size", "kv_channels", "v_head_dim", "qk_nope_head_dim", "index_head_dim", "swa_head_dim", "linear_key_head_dim", "linear_value_head_dim"): 8,
+    ("qk_rope_head_dim",): 4,
+    ("q_lora_rank", "kv_lora_rank", "o_lora_rank"): 16,
+    ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"): 4,
+    ("num_experts_per_tok", "moe_k", "top_k_experts", "moe_topk", "num_experts_per_token", "top_k"): 2,
+    ("n_group", "topk_group", "n_groups"): 1,
+    ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "max_seq_len", "max_target_positions", "max_source_positions", "seq_length"): 128,
+    ("image_size", "img_size"): 32,
+    ("patch_size",): 16,
+    ("hidden_size_per_layer_input",): 8,
+    ("sliding_window", "window_size", "attention_window"): 16,
+}  # fmt: skip
+SMALL = {name: size for names, size in SIZES.items() for name in names}
+
+OWN: dict[str, dict[str, Any]] = {}
+"""What the rule gets wrong, by model type: fields of the text configuration (of the whole one with a leading dot)."""
+
+
+def architectures() -> dict[str, tuple[str, str]]:
+    """Class name -> (kind, model type) of every causal and image-text class, each once."""
+    found: dict[str, tuple[str, str]] = {}
+    for kind, names in (
+        ("causal", modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+        ("image-text", modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES),
+    ):
+        for model_type, names_of in names.items():
+            for name in [names_of] if isinstance(names_of, str) else names_of:
+                found.setdefault(name, (kind, model_type))
+    return found
+
+
+def shrink(config: Any, seen: set[int] | None = None) -> Any:
+    """Make every size of a configuration and of its parts small, in place."""
+    seen = set() if seen is None else seen
+    if id(config) in seen:
+        return config
+    seen.add(id(config))
+    layers = next(
+        (
+            getattr(config, n, None)
+            for n in ("num_hidden_layers", "num_layers")
+            if isinstance(getattr(config, n, None), int)
+        ),
+        None,
+    )
+    for name, value in list(vars(config).items()):
+        if isinstance(value, PreTrainedConfig):
+            shrink(value, seen)
+        elif isinstance(value, bool) or value is None:
+            continue
+        elif isinstance(value, int) and name in SMALL:
+            setattr(config, name, min(value, SMALL[name]))
+        elif (
+            isinstance(value, int)
+            and name.endswith(("_token_id", "_token_index", "_id"))
+            and value >= VOCABULARY
+        ):
+            setattr(config, name, 90 + (sum(map(ord, name)) + value) % 30)
+        elif isinstance(value, list | tuple) and layers and len(value) == layers and layers > 2:
+            setattr(config, name, _few(value))
+    return config
+
+
+def _few(values: Any) -> Any:
+    """Two of a list with one entry a layer: the first, and the first that differs from it."""
+    other = next((v for v in values if v != values[0]), values[-1])
+    return type(values)([values[0], other])
+
+
+def tiny(name: str, kind: str, model_type: str, seed: int = 0) -> Any:
+    """A random model of a class, with logits of natural size so that caps and scales show."""
+    config = CONFIG_MAPPING[model_type]()
+    shrink(config)
+    for field, value in OWN.get(model_type, {}).items():
+        where, field = (config, field[1:]) if field.startswith(".") else (config.get_text_config(), field)
+        setattr(where, field, value)
+    config._attn_implementation = "eager"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = getattr(transformers, name)(config).eval()
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.data.normal_(std=0.15)
+    return model
+
+
+__all__ = ["architectures", "tiny", "tokenizer"]
