@@ -1,4 +1,4 @@
-"""counterpoint: make a model better from contrast and from its own or a teacher's voice.
+"""counterpoint: make a model better by contrast and by distillation.
 
 Importing the package loads no torch; the functions below import what they need when they are called.
 """

@@ -225,9 +225,9 @@ def test_two_processes_give_the_figures_of_one(plan, tmp_path):
 @pytest.mark.slow
 def test_an_error_in_a_process_is_the_same_message(plan, recipe, tmp_path):
     wrong = Plan(
-        what="compare", entries=[Entry(name="bad", recipe=recipe(method=Logistic(hint=-2.0)))], seeds=1
+        what="compare", entries=[Entry(name="bad", recipe=recipe(method=Logistic(hint=12.0)))], seeds=1
     )
-    with pytest.raises(CounterpointError, match="hint=-2.0; expected 0 or more"):
+    with pytest.raises(CounterpointError, match="hint=12.0; expected at most 9"):
         compare(wrong, tmp_path / "study", jobs=2)
 
 

@@ -106,7 +106,7 @@ def test_a_folder_with_other_things_is_refused_and_left_alone(recipe, tmp_path):
     [
         {"data": "pionts"},
         {"model": "no-such-folder"},
-        {"method": Logistic(hint=-1.0)},
+        {"method": Logistic(hint=12.0)},
         {"budget": {"steps": 0}},
     ],
 )

@@ -28,8 +28,8 @@ class Logistic(Method):
     betas: tuple[float, float] = (0.9, 0.95)
 
     def fit(self, model, data, run):
-        if self.hint is not None and self.hint < 0:
-            raise CounterpointError(f"hint={self.hint}; expected 0 or more")
+        if self.hint is not None and self.hint > 9:
+            raise CounterpointError(f"hint={self.hint}; expected at most 9")
         model = run.state(model=model)
         run.optimize(model, Optimizer(name="sgd", learning_rate=self.learning_rate))
         stop_at = int(os.environ.get("TOY_STOP_AT", "-1"))

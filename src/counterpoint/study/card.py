@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from counterpoint.study.store import Result
     from counterpoint.tasks.task import Task
 
+READERS = {"tokenizer_config.json": "AutoTokenizer", "preprocessor_config.json": "AutoImageProcessor"}
+"""Files beside a transformers model, and the class that opens each."""
+
+READERS_ARE = {"AutoTokenizer": "tokenizer", "AutoImageProcessor": "processor"}
+
 
 def text(recipe: Recipe, result: Result, method: Trainable, task: Task) -> str:
     """The card's Markdown, with the front matter that model hubs read."""
@@ -54,26 +59,29 @@ def text(recipe: Recipe, result: Result, method: Trainable, task: Task) -> str:
         f"{result.cost.get('wall_seconds', 0):.1f} s of wall time, {result.cost.get('cpu_seconds', 0):.1f} s of CPU time, "
         f"{result.cost.get('peak_rss_bytes', 0) / 2**20:.0f} MiB of memory at the peak.\n",
         "## Use\n",
-        f"```python\n{usage(task, result.folder / 'model')}\n```\n",
+        f"```python\n{usage(task, result.folder / 'model', recipe)}\n```\n",
     ]
     return "\n".join(parts)
 
 
-def usage(task: Task, folder: Path) -> str:
-    """Python that opens the model folder: transformers' own where it is one of theirs."""
+def usage(task: Task, folder: Path, recipe: Recipe) -> str:
+    """Python that opens the model folder where it was written: transformers' own where the folder is one of theirs."""
     config = folder / "config.json"
     named = json.loads(config.read_text(encoding="utf-8")).get("architectures") if config.exists() else None
     if named:
-        return (
-            f"from transformers import AutoTokenizer, {named[0]}\n\n"
-            f'model = {named[0]}.from_pretrained("THIS_FOLDER")\n'
-            'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")'
+        readers = [name for file, name in READERS.items() if (folder / file).exists()]
+        lines = [f"from transformers import {', '.join(sorted([named[0], *readers]))}", ""]
+        lines += [f'folder = "{folder}"', f"model = {named[0]}.from_pretrained(folder)"]
+        return "\n".join(
+            lines + [f"{READERS_ARE[name]} = {name}.from_pretrained(folder)" for name in readers]
         )
+    options = "".join(f", {name}={value!r}" for name, value in recipe.data_options.items())
+    data = "DATA" if recipe.data == GIVEN else recipe.data
     return (
         "from counterpoint.tasks.task import task\n\n"
         f'kind = task("{task.kind}")\n'
-        'data = kind.load_data("DATA")\n'
-        'model = kind.load_model("THIS_FOLDER", data, seed=0)'
+        f"data = kind.load_data({json.dumps(data)}{options})\n"
+        f'model = kind.load_model("{folder}", data, seed=0)'
     )
 
 
