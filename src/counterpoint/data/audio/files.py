@@ -20,6 +20,8 @@ from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
 
 BLOCK = 2**18
+RATES = (1000, 768_000)
+"""Samples per second that sound is recorded at; anything else is a damaged header, which no filter could bring to a rate."""
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".gsm", ".opus")
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 SPLITS = {**tables.SPLITS, "training": "train", "testing": "test"}
@@ -46,6 +48,7 @@ class Found:
         rates: how many files had which sample rate.
         cut: how many were longer than wanted.
         silent: names of files without any sound.
+        loud: names of files of floats beyond 1, which were divided by their peak.
         unreadable: names of files that cannot be used, each with the reason.
     """
 
@@ -57,6 +60,7 @@ class Found:
     cut: int = 0
     silent: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    loud: list[str] = field(default_factory=list)
 
     def columns(self) -> list[str]:
         """Names of all columns, in order."""
@@ -107,7 +111,7 @@ def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "s
             continue
         try:
             # Of a long recording only what is kept is decoded, and a little more for the filter's sake.
-            wave, rate = _decode(one.path, seconds + 0.1 if part == "start" else None)
+            wave, rate, floats = _decode(one.path, seconds + 0.1 if part == "start" else None)
         except MissingExtra:
             raise
         except Exception as error:  # whatever a decoder says of a damaged file becomes a lesson that names it
@@ -120,6 +124,16 @@ def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "s
         if not np.isfinite(wave).all():
             found.unreadable.append(f"{name} (samples that are not finite)")
             continue
+        if not RATES[0] <= rate <= RATES[1]:
+            found.unreadable.append(f"{name} (a rate of {rate:,} Hz)")
+            continue
+        if missing := _cut_off(one.path):
+            found.unreadable.append(f"{name} (cut off: {missing:,} bytes of sound are missing)")
+            continue
+        peak = float(np.abs(wave).max())
+        if floats and peak > 1:  # floats know no full scale: they would be clipped
+            wave = wave / peak
+            found.loud.append(name)
         found.rates[rate] += 1
         wave = resample(wave, rate, sample_rate)
         if len(wave) > longest:
@@ -160,8 +174,8 @@ def quietest(wave: np.ndarray, length: int) -> np.ndarray:
     return wave[best : best + length]
 
 
-def _decode(path: Path, seconds: float | None) -> tuple[np.ndarray, int]:
-    """Samples of one channel, those of the first ``seconds`` where given, and their rate."""
+def _decode(path: Path, seconds: float | None) -> tuple[np.ndarray, int, bool]:
+    """Samples of one channel, those of the first ``seconds`` where given, their rate, and whether they are stored as floats."""
     try:
         import soundfile
     except ImportError:
@@ -177,7 +191,21 @@ def _decode(path: Path, seconds: float | None) -> tuple[np.ndarray, int]:
             left -= len(parts[-1])
             if len(parts[-1]) < BLOCK:
                 break
-        return np.concatenate(parts), int(file.samplerate)
+        return np.concatenate(parts), int(file.samplerate), file.subtype in ("FLOAT", "DOUBLE")
+
+
+def _cut_off(path: Path) -> int:
+    """How many bytes of sound a WAV file announces and does not hold; 0 of other files, and where the length is left open."""
+    with path.open("rb") as file:
+        if file.read(4) != b"RIFF" or file.seek(8) != 8 or file.read(4) != b"WAVE":
+            return 0
+        size = path.stat().st_size
+        while len(head := file.read(8)) == 8:
+            length = int.from_bytes(head[4:], "little")
+            if head[:4] == b"data":  # a recorder that was writing to a pipe leaves the length open
+                return 0 if length >= 0x7FFFFF00 else max(0, file.tell() + length - size)
+            file.seek(length + length % 2, 1)
+    return 0
 
 
 def _of_folder(path: Path) -> list[Listed]:

@@ -168,7 +168,7 @@ def _lessons(
     found: Found, spec: str, unreadable: str, rate: int, seconds: float, part: Part, notes: list[str]
 ) -> None:
     if found.unreadable:
-        message = f"{len(found.unreadable)} files cannot be used: {'; '.join(found.unreadable[:3])}"
+        message = f"{len(found.unreadable)} files cannot be used: {'; '.join(found.unreadable)}"
         if unreadable != "skip":
             raise CounterpointError(
                 f"{spec}: {message}; mend or remove them, or leave them out with unreadable=skip"
@@ -184,6 +184,10 @@ def _lessons(
     if found.cut:
         what = "the start" if part == "start" else "the quietest stretch"
         notes.append(f"{found.cut} clips were longer than {seconds:g} seconds; {what} was kept")
+    if found.loud:
+        notes.append(
+            f"{len(found.loud)} clips hold floats beyond 1, such as {found.loud[0]}; divided by their peak"
+        )
     if found.silent:
         notes.append(f"warning: {len(found.silent)} clips hold only silence, such as {found.silent[0]}")
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from counterpoint.data.environment.checked import Checked
 from counterpoint.data.environment.finite import FiniteWorld, Play, Tables
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
 
@@ -102,7 +103,7 @@ def load_gymnasium(
         ) from None
 
     def make() -> Any:
-        return gymnasium.make(spec, **given)
+        return Checked(gymnasium.make(spec, **given), spec)
 
     env = _opened(spec, make)
     spaces = gymnasium.spaces

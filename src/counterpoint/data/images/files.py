@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from counterpoint.data.images.captions import CAPTION_COLUMNS, Captions, checked
-from counterpoint.data.images.pixels import decode, stack
+from counterpoint.data.images.pixels import decode_frame, stack
 from counterpoint.data.tables import read_file
 from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError, MissingExtra
@@ -49,6 +49,7 @@ class Table:
         captions: what a column of captions says of the image, else None.
         notes: what a person should know about how the files were understood.
         unreadable: files that could not be opened, each with the reason; ``skipped``: their names alone.
+        animated: how many files hold several frames, of which the first was taken.
     """
 
     pixels: list[np.ndarray] = field(default_factory=list)
@@ -59,6 +60,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    animated: int = 0
 
     def add(
         self,
@@ -119,6 +121,7 @@ def read(
             part = _rows(found, image, label, said, split=SPLIT_NAMES.get(found.parent.name.lower()))
             for name in ("pixels", "labels", "splits", "names", "captions", "notes", "unreadable", "skipped"):
                 getattr(table, name).extend(getattr(part, name))
+            table.animated += part.animated
         return table
     return _folder(path)
 
@@ -151,7 +154,9 @@ def _open(
     captions: Captions | None = None,
 ) -> None:
     try:
-        table.add(decode(file), label, split, name, captions)
+        pixels, animated = decode_frame(file)
+        table.add(pixels, label, split, name, captions)
+        table.animated += animated
     except MissingExtra:
         raise
     except Exception as error:

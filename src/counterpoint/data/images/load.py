@@ -30,6 +30,9 @@ __all__ = [
     "same_size",
 ]
 
+LARGEST = 64
+"""Pixels a side that images of mixed sizes are brought to at most, where no size is given: what small encoders take."""
+
 BUNDLED = ("digits", "mnist5k", "mnist10k", "fashion-mnist", "emoji")
 
 
@@ -60,7 +63,8 @@ def load_images(
 
     Args:
         spec: one of ``BUNDLED``, or a path.
-        size: side in pixels to bring every image to (shorter side resized, centre cropped); needed for mixed sizes.
+        size: side in pixels to bring every image to (shorter side resized, centre cropped); of mixed sizes the median, at most 64,
+            is chosen where none is given.
         image: column or array of the images, when not a usual name.
         label: column or array of the labels, likewise.
         labels_per_class: labels per class that evaluation may use.
@@ -93,12 +97,14 @@ def load_images(
     table = read(path, image if told is None else None, label, caption, captioned=wanted and told is None)
     notes = list(table.notes)
     if table.unreadable:
-        message = f"{len(table.unreadable)} files are not readable images: {', '.join(table.unreadable[:3])}"
+        message = f"{len(table.unreadable)} files are not readable images: {', '.join(table.unreadable)}"
         if unreadable != "skip":
             raise CounterpointError(
                 f"{spec}: {message}; mend or remove them, or leave them out with unreadable=skip"
             )
         notes.append(message + "; left out")
+    if table.animated:
+        notes.append(f"{table.animated} files hold several frames (animations, pages); the first was taken")
     if len(table.pixels) < 10:
         raise CounterpointError(
             f"{spec}: {len(table.pixels)} readable images; expected at least 10 (hundreds to learn anything)"
@@ -171,9 +177,8 @@ def same_size(table: Table, size: int | None, spec: str, notes: list[str]) -> np
     sizes = Counter(image.shape[:2] for image in table.pixels)
     if size is None and len(sizes) > 1:
         shown = ", ".join(f"{w}x{h} ({count})" for (h, w), count in sizes.most_common(3))
-        raise CounterpointError(
-            f"{spec}: images of {len(sizes)} sizes: {shown}; expected one size: bring them to one with size=64 (or another)"
-        )
+        size = min(LARGEST, int(np.median([min(image.shape[:2]) for image in table.pixels])))
+        notes.append(f"images of {len(sizes)} sizes: {shown}; {size} pixels chosen, another with size=N")
     if size is not None and set(sizes) != {(size, size)}:
         notes.append(f"resized to {size}x{size} (shorter side, then centre crop)")
         return np.stack([resize(colour(image, channels), size) for image in table.pixels])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,26 +12,55 @@ from counterpoint.errors import CounterpointError, MissingExtra
 
 
 def decode(file: Path | io.BytesIO) -> np.ndarray:
-    """Decode an image file to uint8 [H, W, C]: gray stays one channel, transparency is laid on white.
+    """Decode an image file to uint8 [H, W, C] as it is meant to be seen.
+
+    It is turned as its EXIF orientation says; gray stays one channel, 16 bits a pixel become 8, transparency is laid on
+    white, and of an animation the first frame is taken.
 
     Raises:
         MissingExtra: pillow is not installed.
     """
+    return decode_frame(file)[0]
+
+
+def decode_frame(file: Path | io.BytesIO) -> tuple[np.ndarray, bool]:
+    """As ``decode``, and whether the file holds more frames than the first, which was taken."""
     try:
         from PIL import Image
     except ImportError:
         raise MissingExtra("pillow", "images") from None
     with Image.open(file) as opened:
-        if opened.mode in ("I;16", "I", "F"):
-            return unit_to_bytes(np.asarray(opened, dtype=np.float64)[..., None], str(file))
-        if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
-            layer = opened.convert("RGBA")
-            return np.asarray(
-                Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-            )
-        if opened.mode in ("1", "L"):
-            return np.asarray(opened.convert("L"))[..., None]
-        return np.asarray(opened.convert("RGB"))
+        # Phones write a preview or a depth map as a second frame of a still photograph (MPO).
+        animated = bool(getattr(opened, "is_animated", False)) and opened.format != "MPO"
+        return _array(_upright(opened), opened.format, str(file)), animated
+
+
+def _array(picture: Any, format: str | None, name: str) -> np.ndarray:
+    """uint8 [H, W, C] of a picture of any mode."""
+    from PIL import Image
+
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and format == "PNG"):
+        # Sixteen bits are sixteen bits, also where a picture is dark.
+        return np.rint(np.asarray(picture, dtype=np.float64).clip(0, 65535) / 257).astype(np.uint8)[..., None]
+    if picture.mode in ("I", "F"):
+        return unit_to_bytes(np.asarray(picture, dtype=np.float64)[..., None], name)
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        return np.asarray(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))
+    if picture.mode in ("1", "L"):
+        return np.asarray(picture.convert("L"))[..., None]
+    return np.asarray(picture.convert("RGB"))
+
+
+def _upright(opened: Any) -> Any:
+    """The picture turned as its EXIF orientation says; as it is where that cannot be read."""
+    from PIL import ImageOps
+
+    try:
+        orientation = opened.getexif().get(0x0112, 1)
+    except Exception:  # a damaged block of EXIF says nothing of the pixels, which may be whole
+        return opened
+    return ImageOps.exif_transpose(opened) if orientation in range(2, 9) else opened
 
 
 def unit_to_bytes(values: np.ndarray, name: str) -> np.ndarray:

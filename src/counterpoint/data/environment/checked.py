@@ -1,0 +1,80 @@
+"""An environment that is asked for what gymnasium promises: whatever breaks the promise ends in one line that names the step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from counterpoint.errors import CounterpointError
+
+STEP = "(observation, reward, terminated, truncated, info)"
+RESET = "(observation, info)"
+
+
+class Checked:
+    """A gymnasium environment whose ``reset`` and ``step`` raise ``CounterpointError`` where they go wrong."""
+
+    def __init__(self, env: Any, name: str) -> None:
+        self.env, self.name, self.steps = env, name, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.env, name)
+
+    def reset(self, **options: Any) -> tuple[Any, Any]:
+        """Begin an episode: an observation and a dictionary."""
+        self.steps = 0
+        result = self._call("reset", RESET, **options)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise self._error(f"reset returns {_parts(result)}; expected two parts {RESET}")
+        self._check(result[0])
+        return result
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, Any]:
+        """Act once: observation, reward, whether the episode ended, whether it was cut, and a dictionary."""
+        self.steps += 1
+        result = self._call("step", STEP, action)
+        if not isinstance(result, tuple) or len(result) != 5:
+            raise self._error(f"step returns {_parts(result)}; expected five parts {STEP}")
+        observation, reward, ended, cut, info = result
+        self._check(observation)
+        try:
+            gain = float(reward)
+        except (TypeError, ValueError):
+            gain = float("nan")
+        if not np.isfinite(gain):
+            raise self._error(f"the reward is {reward!r}; expected a finite number")
+        return observation, gain, bool(ended), bool(cut), info
+
+    def _call(self, method: str, parts: str, *given: Any, **options: Any) -> Any:
+        try:
+            return getattr(self.env, method)(*given, **options)
+        except Exception as error:  # whatever an environment of a person's own does
+            said = " ".join(str(error).split())[:300]
+            hint = f"; expected {method} to return {parts}" if "unpack" in said or "expects" in said else ""
+            raise self._error(f"{method} fails with {type(error).__name__}: {said}{hint}") from error
+
+    def _check(self, observation: Any) -> None:
+        shape = getattr(self.env.observation_space, "shape", None)
+        try:
+            values = np.asarray(observation, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise self._error(
+                f"the observation is a {type(observation).__name__}; expected numbers, as in {self.env.observation_space}"
+            ) from None
+        if shape is not None and values.size != int(np.prod(shape)):
+            raise self._error(f"the observation has shape {list(values.shape)}; expected {list(shape)}")
+        if not np.isfinite(values).all():
+            bad = values.ravel()[~np.isfinite(values.ravel())][0]
+            raise self._error(
+                f"the observation holds {'NaN' if np.isnan(bad) else bad}; expected finite numbers: mend the environment, or wrap it in "
+                "gymnasium.wrappers.TransformObservation with numpy.nan_to_num"
+            )
+
+    def _error(self, what: str) -> CounterpointError:
+        place = f"step {self.steps}" if self.steps else "reset"
+        return CounterpointError(f"environment '{self.name}', {place}: {what}")
+
+
+def _parts(result: Any) -> str:
+    return f"{len(result)} parts" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
