@@ -76,7 +76,7 @@ def test_the_settings_table_names_every_setting_with_its_default() -> None:
 def test_what_it_is_compared_with_are_settings() -> None:
     text = page("coconut")
     table = text[text.index("| compared with |") : text.index("The saved folder holds")]
-    for given in re.findall(r"`([a-z_]+)=([^` ]+)", table):
+    for given in re.findall(r"[` ]([a-z_.]+)=([^` ]+)", table):
         load("coconut").settings(**dict([given]))
 
 
