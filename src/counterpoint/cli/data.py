@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from counterpoint.cli import options
+from counterpoint.cli.output import emit
 from counterpoint.cli.shell import command, console
 
 app = typer.Typer(help="Bundled models and data sets.", no_args_is_help=True, rich_markup_mode=None)
@@ -15,7 +17,7 @@ app = typer.Typer(help="Bundled models and data sets.", no_args_is_help=True, ri
 
 @app.command("list")
 @command
-def list_data() -> None:
+def list_data(as_json: options.AsJson = False) -> None:
     """List the real models and data sets that can be used by name, and what each kind of data brings along."""
     from rich.table import Table
 
@@ -26,6 +28,14 @@ def list_data() -> None:
     for column in ("name", "what it is", "size", "licence", "here"):
         table.add_column(column, header_style="dim", no_wrap=column == "name")
     rows = list_bundled()
+    if as_json:
+        made = [
+            {"name": name, "kind": kind, "title": line}
+            for kind in kinds()
+            for name, line in bundled(task(kind)).items()
+        ]
+        emit({"bundled": [asdict(row) for row in rows], "made": made})
+        return
     for row in rows:
         mark = "yes" if row.fetched else "experiment" if row.experiment else "-"
         table.add_row(row.name, row.title, row.size, row.licence, mark)

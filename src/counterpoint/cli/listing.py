@@ -18,6 +18,7 @@ def list_methods(
         str | None, typer.Option(help="only methods of this family", show_default=False)
     ] = None,
     ready: Annotated[bool, typer.Option("--ready", help="only what can be run now")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the same as JSON")] = False,
 ) -> None:
     """List all methods and the baselines they are compared with; planned ones are marked."""
     from rich.table import Table
@@ -35,6 +36,12 @@ def list_methods(
         for row in every
         if kind in (None, row.kind) and family in (None, row.family) and (row.ready or not ready)
     ]
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        typer.echo(json.dumps([asdict(row) | {"ready": row.ready} for row in shown], indent=1))
+        return
     screen = console()
     for baseline, title in ((False, "Methods"), (True, "Baselines")):
         part = [row for row in shown if row.baseline is baseline]
@@ -70,16 +77,31 @@ def list_methods(
 
 
 @command
-def show(key: Annotated[str, typer.Argument(help="a method's key, see counterpoint list")]) -> None:
-    """Show a method: its paper, what it needs, and every setting with its type and default."""
+def show(
+    key: Annotated[str, typer.Argument(help="a method's key, see counterpoint list")],
+    as_json: Annotated[bool, typer.Option("--json", help="print the same as JSON")] = False,
+) -> None:
+    """Show a method: its paper, what it needs, and every setting: what it does, its type, the paper's value, its range."""
     import inspect
+    from dataclasses import asdict
 
+    from rich.markup import escape
     from rich.table import Table
 
+    from counterpoint.cli.output import described, emit, in_words, show_table, span
     from counterpoint.methods.catalog import load, row
     from counterpoint.methods.groups import settings_of
 
     found, screen = row(key), console()
+    if as_json:
+        cls = load(key) if found.ready else None
+        texts = described(cls) if cls is not None else {}
+        emit(asdict(found) | {"ready": found.ready, "settings": [
+            {"name": each.name, "what": texts.get(each.name, ""), "type": in_words(each.hint), "paper": each.default,
+             "tuning": getattr(cls, "search", {}).get(each.name)}
+            for each in (settings_of(cls).values() if cls is not None else ())
+        ]})  # fmt: skip
+        return
     screen.print(f"[bold]{found.key}[/]  {found.title}")
     screen.print(f"{found.line}")
     screen.print(f"[dim]arXiv {found.paper} ({found.year}) · {found.family} · learns from {found.kind}[/]")
@@ -91,22 +113,16 @@ def show(key: Annotated[str, typer.Argument(help="a method's key, see counterpoi
     cls = load(key)
     screen.print("\n" + inspect.cleandoc(cls.__doc__ or "").split("\n\nAttributes")[0], markup=False)
     table = Table(box=None, pad_edge=False, title="\nSettings", title_justify="left", title_style="bold")
-    for column in ("setting", "type", "paper", "tuning range"):
-        table.add_column(column, header_style="dim")
+    for column in ("setting", "type", "paper", "tuning range", "what it does"):
+        table.add_column(column, header_style="dim", no_wrap=column == "setting")
+    texts = described(cls)
     for setting in settings_of(cls).values():
-        searched = cls.search.get(setting.name)
-        span = (
-            ""
-            if searched is None
-            else " to ".join(f"{v:g}" for v in searched)
-            if isinstance(searched, tuple)
-            else str(searched)
-        )
         table.add_row(
             f"--{setting.name.replace('_', '-')}",
-            setting.written.replace("[", "\\["),
-            str(setting.default),
-            span.replace("[", "\\["),
+            escape(in_words(setting.hint)),
+            escape(str(setting.default)),
+            escape(span(cls.search.get(setting.name))),
+            escape(texts.get(setting.name, "")),
         )
-    screen.print(table)
+    show_table(screen, table)
     screen.print(f"\ncounterpoint run {key} --data DATA --out OUT --steps 300")

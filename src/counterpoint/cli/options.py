@@ -44,6 +44,7 @@ MicroBatch = Annotated[
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a method's setting; may be repeated")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="print the same as JSON")]
 Jobs = Annotated[int, typer.Option(help="runs at once, each in a process of its own")]
 Config = Annotated[
     Path | None,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from counterpoint.cli import options
+from counterpoint.cli.output import emit
 from counterpoint.cli.shell import command, console
 
 
@@ -49,14 +50,19 @@ def recommend_items(
     ] = None,
     user: Annotated[str | None, typer.Option(help="id of a user, as in the data", show_default=False)] = None,
     k: Annotated[int, typer.Option(help="how many items")] = 10,
+    as_json: options.AsJson = False,
 ) -> None:
     """Recommend items that a user of the training data has not met yet."""
     from counterpoint.models.interactions.recommender import recommend_items as top
 
     example = "counterpoint recommend-items --model OUT/model --user 42 --k 10"
     folder, who = options.required(model, "--model", example), options.required(user, "--user", example)
+    found = top(folder, who, k)
+    if as_json:
+        emit([{"item": item, "score": score} for item, score in found])
+        return
     screen = console()
-    for rank, (item, score) in enumerate(top(folder, who, k), start=1):
+    for rank, (item, score) in enumerate(found, start=1):
         screen.print(f"{rank:3d}  {item}  [dim]{score:.4f}[/]")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from counterpoint.cli import options
+from counterpoint.cli.output import emit
 from counterpoint.cli.shell import command, console, progress
 
 
@@ -38,6 +39,7 @@ def compare(
     ] = None,
     keep: Annotated[str, typer.Option(help="whose models stay: all, first (seed 0) or none")] = "first",
     jobs: options.Jobs = 1,
+    as_json: options.AsJson = False,
 ) -> None:
     """Let methods compete: same data, same budget, same seeds, as many tuning trials each. The same command resumes."""
     from counterpoint import api
@@ -63,6 +65,9 @@ def compare(
             progress=shown,
             **rest.given(),
         )
+    if as_json:
+        emit(summary)
+        return
     study_table(console(), summary, folder)
 
 
@@ -82,6 +87,7 @@ def ablate(
     rest: options.Recipe = options.NONE,
     settings: options.Set = None,
     jobs: options.Jobs = 1,
+    as_json: options.AsJson = False,
 ) -> None:
     """Change one setting or mechanism of a method at a time and see what each is worth."""
     from counterpoint import api
@@ -110,6 +116,9 @@ def ablate(
             model=model,
             **rest.given(),
         )
+    if as_json:
+        emit(summary)
+        return
     study_table(console(), summary, folder)
 
 
@@ -128,6 +137,7 @@ def reproduce(
         typer.Option("--rejudge", help="judge stored figures again by the present rules; runs nothing"),
     ] = False,
     jobs: options.Jobs = 1,
+    as_json: options.AsJson = False,
 ) -> None:
     """Run a paper's effect against the paper's baseline on small real data, and write the evidence. Resumes, too."""
     from counterpoint import api
@@ -156,6 +166,9 @@ def reproduce(
     from counterpoint.study.files import read_json
     from counterpoint.study.pages import outcome
 
+    if as_json:
+        emit(content)
+        return
     screen = console()
     study_table(screen, read_json(folder / "summary.json"), folder)
     screen.print()

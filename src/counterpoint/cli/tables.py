@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from counterpoint.cli.output import show_table
 from counterpoint.study.wording import duration, interval, number, only_before, sentence, signed, won
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def result_table(screen: Console, result: Result) -> None:
                 else [number(value)]
             )
             table.add_row(name, *cells, style=style)
-        screen.print(table)
+        show_table(screen, table)
         if set(before) - set(figures):
             screen.print(f"  {only_before(before, figures)}", style="dim", markup=False)
     cost = result.cost
@@ -89,7 +90,7 @@ def study_table(screen: Console, summary: Mapping[str, Any], out: Path) -> None:
             f"{cost['peak_rss_bytes']['mean'] / 2**20:,.0f}" if "peak_rss_bytes" in cost else "",
             style=color,
         )
-    screen.print(table)
+    show_table(screen, table)
     screen.print()
     for name in summary["ranked"]:
         if name in differences:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from counterpoint.cli import options
+from counterpoint.cli.output import emit, result_json
 from counterpoint.cli.shell import command, console, progress, speaks
 
 
@@ -42,6 +43,7 @@ def run(
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="print what differs from the paper, and stop")
     ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train a model on data with one method. The same command resumes.
 
@@ -84,7 +86,9 @@ def run(
             checkpoint_seconds=checkpoint_seconds,
             keep_checkpoints=keep_checkpoints,
         )
-    if speaks():
+    if as_json and speaks():
+        emit(result_json(result))
+    elif speaks():
         from counterpoint.cli.tables import result_table
 
         result_table(console(), result)
@@ -94,6 +98,7 @@ def run(
 def resume(
     out: Annotated[Path, typer.Argument(help="folder of a run or a study")],
     jobs: options.Jobs = 1,
+    as_json: options.AsJson = False,
 ) -> None:
     """Go on with a run or a study from its folder alone; a finished one is shown."""
     from counterpoint import api
@@ -104,7 +109,9 @@ def resume(
         found = api.resume(out, jobs=jobs, progress=shown)
     if not speaks():
         return
-    if isinstance(found, Result):
+    if as_json:
+        emit(result_json(found) if isinstance(found, Result) else found)
+    elif isinstance(found, Result):
         result_table(console(), found)
     else:
         study_table(console(), found, out)
