@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from counterpoint.cases import case, case_file, cases
 from counterpoint.errors import CounterpointError
 from counterpoint.methods import catalog
-from counterpoint.study.advice import Recommendation, recommend
 from counterpoint.study.arms import build, entries, kind_of, recipe
 from counterpoint.study.recipe import GIVEN, Trainable
+from counterpoint.study.recommend import Recommendation, recommend
 from counterpoint.study.store import Result, is_run, is_study
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Suggestions fit the catalog and the data's size; kinds are told apart by names and first lines."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -95,3 +96,25 @@ def test_what_cannot_be_told_is_said(tmp_path):
         kind_of(str(tmp_path / "poem.xyz"))
     with pytest.raises(CounterpointError, match="counterpoint data list"):
         kind_of("no-such-thing")
+
+
+def test_the_command_runs_as_it_stands(tmp_path):
+    from counterpoint.study.recommend import recommend
+
+    folder = tmp_path / "my data; rm"
+    folder.mkdir()
+    lines = [json.dumps({"text": f"word {i} of it", "label": "ab"[i % 2]}) for i in range(60)]
+    (folder / "it's.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    found = recommend(str(folder / "it's.jsonl"), data_options={"validation": 0.2, "seed": 3})
+    words = shlex.split(found.command)
+    assert words[:2] == ["counterpoint", "compare"]
+    assert words[words.index("--data") + 1] == str(folder / "it's.jsonl")
+    assert [words[i + 1] for i, word in enumerate(words) if word == "--data-option"] == [
+        "validation=0.2",
+        "seed=3",
+    ]
+    assert (found.facts.rows, found.facts.classes, found.facts.imbalance) == (
+        found.facts.labelled,
+        2,
+        pytest.approx(1.0, abs=0.3),
+    )

@@ -5,28 +5,26 @@ Each rule says why; the last word has ``compare``, whose command every suggestio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from counterpoint.methods import catalog
+from counterpoint.tasks import recognise
+from counterpoint.tasks.facts import Facts
+from counterpoint.tasks.task import facts_of, open_data, task
 
-@dataclass(frozen=True)
-class Facts:
-    """What a rule may look at.
-
-    Attributes:
-        kind: of data. rows: training rows. labelled: how many of them have a label. classes: how many classes.
-        imbalance: largest class over smallest. density: filled share of the interaction matrix.
-        captioned: whether images have captions, or vectors beside them.
-    """
-
-    kind: str
-    rows: int
-    labelled: int | None = None
-    classes: int | None = None
-    imbalance: float | None = None
-    density: float | None = None
-    captioned: bool = False
+__all__ = [
+    "RULES",
+    "Facts",
+    "Recommendation",
+    "Suggestion",
+    "cautions",
+    "facts_of",
+    "recommend",
+    "suggestions",
+]
 
 
 @dataclass(frozen=True)
@@ -124,33 +122,53 @@ def cautions(facts: Facts) -> list[str]:
     return lines
 
 
-def facts_of(kind: str, data: Any) -> Facts:
-    """Read the facts off loaded data; what it does not tell stays unknown."""
-    train = data.train
-    rows = _length(train)
-    labels = getattr(train, "labels", None)
-    if kind == "images" and labels is not None:
-        known = [int(label) for label in labels.tolist() if label >= 0]
-        counts = [known.count(label) for label in set(known)]
-        imbalance = max(counts) / min(counts) if counts else None
-        captioned = train.captions is not None or train.partners is not None
-        return Facts(kind, rows, len(known), len(counts), imbalance, captioned=captioned)
-    if kind == "text":
-        sizes = [size for size in data.sizes if size]
-        return Facts(
-            kind, rows, int(train.labelled.sum()), len(sizes), max(sizes) / min(sizes) if sizes else None
-        )
-    if kind == "audio" and labels is not None:
-        sizes = [count for count in labels.bincount().tolist() if count]
-        return Facts(kind, rows, rows, len(sizes), max(sizes) / min(sizes))
-    if kind == "interactions":
-        pairs = len(data.users) * len(data.items)
-        return Facts(kind, rows, density=rows / pairs if pairs else None)
-    return Facts(kind, rows)
+@dataclass(frozen=True)
+class Recommendation:
+    """What ``recommend`` found: facts of the data, methods that fit, doubts, and the command that settles it."""
+
+    facts: Facts
+    suggestions: list[Suggestion]
+    cautions: list[str]
+    command: str
 
 
-def _length(part: Any) -> int:
-    try:
-        return len(part)
-    except TypeError:
-        return 0
+def recommend(
+    data: str, *, kind: str | None = None, data_options: Mapping[str, Any] | None = None
+) -> Recommendation:
+    """Suggest methods for data by its kind and size. Rules of thumb: the last word has a comparison.
+
+    Raises:
+        CounterpointError: the kind cannot be recognised, or the data cannot be loaded.
+    """
+    given = kind
+    kind = kind or recognise.kind_of(data)
+    facts = facts_of(kind, open_data(task(kind), data, data_options))
+    suggested = suggestions(facts, [key for key, row in catalog.rows().items() if row.ready])
+    chosen = [suggestion for suggestion in suggested if suggestion.ready][:3]
+    # A method's own kind needs no flag; --kind is repeated only where it differs from what the methods learn from.
+    differs = given is not None and any(catalog.row(suggestion.key).kind != given for suggestion in chosen)
+    return Recommendation(
+        facts,
+        suggested,
+        cautions(facts),
+        _command(data, chosen, kind if differs else None, data_options or {}),
+    )
+
+
+def _command(
+    data: str, chosen: Sequence[Suggestion], kind: str | None, data_options: Mapping[str, Any]
+) -> str:
+    """A command for a POSIX shell that compares what was chosen on the data as they were loaded."""
+    several = len(chosen) > 1
+    words = ["counterpoint", "compare" if several else "run"]
+    words += [suggestion.key for suggestion in chosen] or ["KEY"]
+    words += ["--data", data]
+    for name, value in data_options.items():
+        words += ["--data-option", f"{name}={value}"]
+    if kind is not None:
+        words += ["--kind", kind]
+    model = next((suggestion.model for suggestion in chosen if suggestion.model), "")
+    words += ["--model", model] if model else []
+    words += ["--seeds", "5", "--trials", "8"] if several else []
+    words += ["--steps", "500", "--out", "comparison" if several else "run"]
+    return shlex.join(words)

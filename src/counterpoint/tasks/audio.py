@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError, validate_call
 from torch import nn
 
 from counterpoint.data.audio.load import Audio, load_audio
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError
 from counterpoint.evaluation import understanding
 from counterpoint.evaluation.speech import measure
 from counterpoint.models.audio.classifier import SpeechClassifier
 from counterpoint.models.audio.pretrained import load_speech_encoder
 from counterpoint.models.audio.understanding import FOLDER, Understanding, load_head
+from counterpoint.tasks.facts import Facts, imbalance_of, rows_of
+from counterpoint.tasks.options import checked_load
 from counterpoint.training.report import Report
 
 VOICES = {"sample_rate": 8000, "group": "prompt"}
@@ -41,22 +41,17 @@ class AudioTask:
 
     def load_data(self, spec: str, **options: Any) -> Audio:
         """Load a bundled name or a path; options as values or as text."""
-        known = [name for name in inspect.signature(load_audio).parameters if name != "spec"]
-        for name in options:
-            if name not in known:
-                raise CounterpointError(f"audio has no data option '{name}'; {nearest(name, known)}")
         if spec in self.bundled and not Path(spec).exists():
             label = options.get("label", self.labels[spec])
             kept = {"classes": FAMILIES} if (spec, label) == ("voices-en", "family") else {}
             options = {**VOICES, "label": label, **kept, **options}
-        try:
-            return validate_call(load_audio)(spec, **options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][-1])
-            raise CounterpointError(
-                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
-            ) from None
+        return checked_load(load_audio, spec, options, "audio")
+
+    def facts(self, data: Audio) -> Facts:
+        """What advice on methods may rest on."""
+        sizes = data.train.labels.bincount().tolist()
+        rows = rows_of(data.train)
+        return Facts(self.kind, rows, rows, sum(size > 0 for size in sizes), imbalance_of(sizes))
 
     def load_model(self, spec: str, data: Audio, seed: int) -> nn.Module:
         """Build "conv-speech", fetch "whisper-tiny-en", or open a folder; a folder with a head comes back with it."""

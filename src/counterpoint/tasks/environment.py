@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from collections.abc import Callable
@@ -10,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError, validate_call
 from torch import nn
 
 from counterpoint.data.environment.finite import FiniteWorld, load_game
 from counterpoint.data.environment.gymnasium import VectorWorld, load_gymnasium
 from counterpoint.data.environment.play import mean_return
 from counterpoint.data.environment.stepped import load_lock_world
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.control import best_value, guaranteed, played_return, total_variation
 from counterpoint.models.environment.categorical_q import CategoricalQ
 from counterpoint.models.environment.counts import CountedModel
 from counterpoint.models.environment.low_rank import LowRankModel
 from counterpoint.models.environment.planning import policy_value
+from counterpoint.tasks.options import checked_load
 from counterpoint.training.report import Report
 
 World = FiniteWorld | VectorWorld
@@ -55,19 +54,8 @@ class EnvironmentTask:
         spec = spec.removeprefix("gym:")
         loader = BUNDLED.get(spec)
         if loader is None:
-            loader, options = load_gymnasium, {"spec": spec, **options}
-        known = [name for name in inspect.signature(loader).parameters if name != "spec"]
-        for name in options:
-            if name not in known and name != "spec":
-                raise CounterpointError(f"'{spec}' has no data option '{name}'; {nearest(name, known)}")
-        try:
-            return validate_call(loader)(**options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][-1])
-            raise CounterpointError(
-                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
-            ) from None
+            return checked_load(load_gymnasium, spec, options, f"'{spec}'")
+        return checked_load(loader, None, options, f"'{spec}'")
 
     def load_model(self, spec: str, data: World, seed: int) -> nn.Module:
         """Build what fits the world ("auto"), ``low-rank-<dimension>``, ``c51`` (or ``c51-<hidden>``), or open a folder."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError, validate_call
 from torch import nn
 
 from counterpoint.data.images.load import Images, load_images
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.classification import class_accuracy
 from counterpoint.evaluation.features import features
 from counterpoint.evaluation.geometry import alignment, effective_rank, uniformity
@@ -24,6 +23,8 @@ from counterpoint.models.images.paired import Paired
 from counterpoint.models.images.projector import Projected, Projector
 from counterpoint.pairs.caption_vectors import with_partners
 from counterpoint.pairs.views import augmentation
+from counterpoint.tasks.facts import Facts, imbalance_of
+from counterpoint.tasks.options import checked_load
 from counterpoint.training.batches import ItemRandom
 
 
@@ -45,18 +46,22 @@ class ImageTask:
 
     def load_data(self, spec: str, **options: Any) -> Images:
         """Load and split images; options are those of ``load_images``, as values or as text."""
-        known = [name for name in inspect.signature(load_images).parameters if name != "spec"]
-        for name in options:
-            if name not in known:
-                raise CounterpointError(f"images have no data option '{name}'; {nearest(name, known)}")
-        try:
-            return validate_call(load_images)(spec, **options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][-1])
-            raise CounterpointError(
-                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
-            ) from None
+        return checked_load(load_images, spec, options, "images")
+
+    def facts(self, data: Images) -> Facts:
+        """What advice on methods may rest on."""
+        train = data.train
+        labels = [int(label) for label in train.labels.tolist() if label >= 0]
+        counts = Counter(labels)
+        captioned = train.captions is not None or train.partners is not None
+        return Facts(
+            self.kind,
+            len(train),
+            len(labels),
+            len(counts),
+            imbalance_of(counts.values()),
+            captioned=captioned,
+        )
 
     def load_model(self, spec: str, data: Images, seed: int) -> nn.Module:
         """Build "conv-small", "resnet18" (each also with ":group" for group normalisation), or open a folder."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import ValidationError, validate_call
 from torch import nn
 
 from counterpoint.data.interactions.load import Interactions, load_interactions
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.recommendation import evaluate_recommender
 from counterpoint.models.interactions.recommender import Recommender, load_recommender
+from counterpoint.tasks.facts import Facts, rows_of
+from counterpoint.tasks.options import checked_load
 
 
 class InteractionsTask:
@@ -35,18 +35,12 @@ class InteractionsTask:
         Raises:
             CounterpointError: the data cannot be used, or an option is unknown (with the nearest name).
         """
-        known = [name for name in inspect.signature(load_interactions).parameters if name != "spec"]
-        for name in options:
-            if name not in known:
-                raise CounterpointError(f"interactions have no data option '{name}'; {nearest(name, known)}")
-        try:
-            return validate_call(load_interactions)(spec, **options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][-1])
-            raise CounterpointError(
-                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
-            ) from None
+        return checked_load(load_interactions, spec, options, "interactions")
+
+    def facts(self, data: Interactions) -> Facts:
+        """What advice on methods may rest on."""
+        rows, cells = rows_of(data.train), len(data.users) * len(data.items)
+        return Facts(self.kind, rows, density=rows / cells if cells else None)
 
     def load_model(self, spec: str, data: Interactions, seed: int) -> nn.Module:
         """Build ``embeddings-<dimension>`` over the data's users and items, or carry a saved recommender over to them."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError, validate_call
 from torch import nn
 
 from counterpoint.data.language import preferences
 from counterpoint.data.language.preferences import PreferenceData
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.preference import preference_metrics
+from counterpoint.tasks.options import checked_load
 
 
 class PreferenceTask:
@@ -28,18 +27,7 @@ class PreferenceTask:
 
     def load_data(self, spec: str, **options: Any) -> PreferenceData:
         """Load and split preferences; options are those of ``data.preferences.load``, as values or as text."""
-        known = [name for name in inspect.signature(preferences.load).parameters if name != "spec"]
-        for name in options:
-            if name not in known:
-                raise CounterpointError(f"preferences have no data option '{name}'; {nearest(name, known)}")
-        try:
-            return validate_call(preferences.load)(spec, **options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][-1])
-            raise CounterpointError(
-                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
-            ) from None
+        return checked_load(preferences.load, spec, options, "preferences")
 
     def load_model(self, spec: str, data: PreferenceData, seed: int) -> nn.Module:
         """Open a bundled model or a folder with a causal language model; "characters" is a small untrained one."""

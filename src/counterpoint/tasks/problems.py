@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import ValidationError, validate_call
 from torch import nn
 
 from counterpoint.data.language import problems, puzzles
 from counterpoint.data.language.problems import ProblemData
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.language import greedy_accuracy, perplexity
 from counterpoint.models.language.language import Language
+from counterpoint.tasks.options import checked_load
 
 
 class ProblemTask:
@@ -34,18 +33,7 @@ class ProblemTask:
         Raises:
             CounterpointError: the data cannot be used, or an option is unknown (with the nearest name).
         """
-        known = [name for name in inspect.signature(problems.load).parameters if name != "spec"]
-        for name in options:
-            if name not in known:
-                raise CounterpointError(f"problems have no data option '{name}'; {nearest(name, known)}")
-        try:
-            return validate_call(problems.load)(spec, **options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][-1])
-            raise CounterpointError(
-                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
-            ) from None
+        return checked_load(problems.load, spec, options, "problems")
 
     def load_model(self, spec: str, data: ProblemData, seed: int) -> nn.Module:
         """Open a bundled model or a folder with a causal language model.

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError, validate_call
 from torch import nn
 
 from counterpoint.data.regression import sets as regression_sets
 from counterpoint.data.regression.load import Regression, load_regression
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.regression import measure
 from counterpoint.models.images.encoders import load_encoder
 from counterpoint.models.tabular import Predictor, TableEncoder
+from counterpoint.tasks.options import checked_load
 
 
 class RegressionTask:
@@ -32,18 +31,7 @@ class RegressionTask:
         """Load a bundled name or a path; options as values or as text."""
         own = spec in regression_sets.BUNDLED and not Path(spec).exists()
         load = regression_sets.load if own else load_regression
-        known = [name for name in inspect.signature(load).parameters if name not in ("spec", "name")]
-        for name in options:
-            if name not in known:
-                raise CounterpointError(f"{spec} has no data option '{name}'; {nearest(name, known)}")
-        try:
-            return validate_call(load)(spec, **options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][-1])
-            raise CounterpointError(
-                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
-            ) from None
+        return checked_load(load, spec, options, spec)
 
     def load_model(self, spec: str, data: Regression, seed: int) -> nn.Module:
         """Build "mlp" (or "mlp:layer") for tables or "conv-small" for images, or open a folder; "default" chooses by the data."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from counterpoint.errors import CounterpointError, nearest
+from counterpoint.tasks.facts import Facts, rows_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,7 +80,7 @@ class Task(Protocol):
         ...
 
 
-_NO_KINDS = ("__init__", "task", "recognise")
+_NO_KINDS = ("__init__", "task", "recognise", "options", "facts", "descriptions", "sample")
 _modules: dict[str, str] = {}
 
 
@@ -179,3 +180,9 @@ def of_training(found: Task, report: Report, data: Any, split: str) -> dict[str,
 def lower_is_better(found: Task, metric: str) -> bool:
     """Whether less of this metric is better; the primary metric never is of this sort."""
     return metric in getattr(found, "lower_is_better", ())
+
+
+def facts_of(kind: str, data: Any) -> Facts:
+    """Facts of loaded data: the task's own, or only how many rows there are where it offers none."""
+    read = getattr(task(kind), "facts", None)
+    return Facts(kind, rows_of(data.train)) if read is None else cast(Facts, read(data))

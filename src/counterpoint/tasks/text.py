@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError, validate_call
 from torch import nn
 
 from counterpoint.bundled import registry
@@ -19,6 +17,8 @@ from counterpoint.models.text import folder as text_folder
 from counterpoint.models.text import transformer as text_transformer
 from counterpoint.models.text.encoder import TextClassifier
 from counterpoint.models.text.match_head import MatchHead, renamed
+from counterpoint.tasks.facts import Facts, imbalance_of, rows_of
+from counterpoint.tasks.options import checked_load
 
 COMMON = 0.01
 """Share of the words, the commonest, that the model "words" leaves out."""
@@ -40,18 +40,12 @@ class TextTask:
         """Load a bundled name or a path; options as values or as text."""
         own = spec in text_sets.BUNDLED and not Path(spec).exists()
         load = text_sets.load if own else load_texts
-        known = [name for name in inspect.signature(load).parameters if name not in ("spec", "name")]
-        for name in options:
-            if name not in known:
-                raise CounterpointError(f"{spec} has no data option '{name}'; {nearest(name, known)}")
-        try:
-            return validate_call(load)(spec, **options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][-1])
-            raise CounterpointError(
-                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
-            ) from None
+        return checked_load(load, spec, options, spec)
+
+    def facts(self, data: Texts) -> Facts:
+        """What advice on methods may rest on."""
+        labelled, classes = int(data.train.labelled.sum()), sum(size > 0 for size in data.sizes)
+        return Facts(self.kind, rows_of(data.train), labelled, classes, imbalance_of(data.sizes))
 
     def load_model(self, spec: str, data: Texts, seed: int) -> nn.Module:
         """Build or open a model.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError, validate_call
 from torch import Tensor, nn
 
 from counterpoint.data.trajectories.files import load_trajectory_files
@@ -28,6 +26,7 @@ from counterpoint.evaluation.reward import (
 from counterpoint.judges.simulated import most_alike, preferred, tastes
 from counterpoint.models.trajectory import TrajectoryEncoder
 from counterpoint.pairs.queries import random_groups
+from counterpoint.tasks.options import checked_load
 
 BUNDLED: dict[str, Callable[..., TrajectoryData]] = {
     "gridrobot": load_grid_robot,
@@ -65,19 +64,8 @@ class TrajectoryTask:
                 raise CounterpointError(
                     f"no bundled trajectories '{spec}'; {nearest(spec, BUNDLED)}, or give a path"
                 )
-            loader, options = load_trajectory_files, {"spec": spec, **options}
-        known = [name for name in inspect.signature(loader).parameters if name != "spec"]
-        for name in options:
-            if name not in known and name != "spec":
-                raise CounterpointError(f"'{spec}' has no data option '{name}'; {nearest(name, known)}")
-        try:
-            return validate_call(loader)(**options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][-1])
-            raise CounterpointError(
-                f"data option {name}={options.get(name)!r}: {first['msg'].lower()}"
-            ) from None
+            return checked_load(load_trajectory_files, spec, options, f"'{spec}'")
+        return checked_load(loader, None, options, f"'{spec}'")
 
     def load_model(self, spec: str, data: TrajectoryData, seed: int) -> nn.Module:
         """Build ``encoder-<dimension>`` (two hidden layers of 64), or open a folder; its width must fit the data's."""
