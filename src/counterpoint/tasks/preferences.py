@@ -33,7 +33,16 @@ class PreferenceTask:
         """Open a bundled model or a folder with a causal language model; "characters" is a small untrained one."""
         from counterpoint.models.language import characters, language
 
-        return characters.tiny(seed=seed) if spec == "characters" else language.load(spec, seed=seed)
+        if spec == "characters":
+            return characters.tiny(seed=seed)
+        from counterpoint.models.language.rows_fit import check_rows
+
+        model = language.load(spec, seed=seed)
+        for split in ("train", "validation", "test"):
+            check_rows(
+                model, split, ((row.prompt, (row.chosen, row.rejected)) for row in getattr(data, split))
+            )
+        return model
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
         """Write an ordinary folder; adapters are merged into the weights."""

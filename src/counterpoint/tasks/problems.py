@@ -54,7 +54,12 @@ class ProblemTask:
             from counterpoint.tasks.stock import pupil
 
             return pupil.load(spec)
-        return language.load(spec, seed=seed)
+        from counterpoint.models.language.rows_fit import check_rows
+
+        model = language.load(spec, seed=seed)
+        for split in ("train", "validation", "test"):
+            check_rows(model, split, ((row.prompt, (row.reference,)) for row in getattr(data, split)))
+        return model
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
         """Write an ordinary folder; adapters are merged into the weights."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
@@ -269,7 +270,16 @@ class Language(nn.Module):
     def _prompt_text(self, prompt: Prompt) -> str:
         if self.tokenizer.chat_template:
             messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-            return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            try:
+                return self.tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=True
+                )
+            except (TemplateError, TypeError) as error:
+                roles = ", ".join(str(message.get("role")) for message in messages)
+                raise CounterpointError(
+                    f"the model's chat template refuses turns of {roles}: {' '.join(str(error).split())[:200]}; "
+                    "write the row as the template expects, or change tokenizer.chat_template"
+                ) from None
         if isinstance(prompt, str):
             return prompt
         return "\n".join(message["content"] for message in prompt)

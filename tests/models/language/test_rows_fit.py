@@ -1,0 +1,44 @@
+"""What a model cannot read is refused before the first step, with its row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from counterpoint.data.language import problems
+from counterpoint.errors import CounterpointError
+from counterpoint.models.language.characters import TEMPLATE, tiny
+from counterpoint.models.language.rows_fit import check_rows
+
+
+def test_a_prompt_and_answer_that_pass_the_positions_together() -> None:
+    model = tiny(length=24)
+    check_rows(model, "train", [("1+1=", ["2"]), ("x" * 10, ["y" * 11])])
+    with pytest.raises(CounterpointError, match=r"train, row 2: .* 24 positions"):
+        check_rows(model, "train", [("1+1=", ["2"]), ("x" * 14, ["y" * 14])])
+
+
+def test_a_turn_that_the_template_refuses() -> None:
+    model = tiny()
+    refusal = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    model.tokenizer.chat_template = refusal + TEMPLATE
+    system = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
+    with pytest.raises(CounterpointError, match=r"test, row 2: .*system, user.*no system role"):
+        check_rows(model, "test", [("q", ["a"]), (system, ["a"])])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"prompt": [{"role": "user", "content": null}], "completion": "a"}',
+        '{"prompt": "q", "completion": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]}',
+        '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": null, "tool_calls": [1]}]}',
+        '{"prompt": [{"role": "user", "content": [{"type": "image"}]}], "completion": "a"}',
+    ],
+)
+def test_what_would_be_lost_is_refused_with_its_row(row: str, tmp_path: Path) -> None:
+    good = '{"prompt": "q", "completion": "a"}\n'
+    (tmp_path / "rows.jsonl").write_text(good + row + "\n")
+    with pytest.raises(CounterpointError, match="row 2"):
+        problems.load(tmp_path / "rows.jsonl")
