@@ -232,17 +232,22 @@ def _understood(path: Path, table: pa.Table, roles: dict[str, str], how: str) ->
 
 def _ids(path: Path, table: pa.Table, column: str, role: str) -> pa.ChunkedArray:
     values = table.column(column)
-    missing = cells.gaps(values)
-    if missing.any():
-        raise CounterpointError(
-            f"{path}: {int(missing.sum()):,} rows have an empty or NaN {role} (the first is data row {int(missing.argmax()) + 1}); "
-            "drop them or fill in the id, then load the file again"
-        )
     if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
         raise CounterpointError(
             f"{path}: the {role} column '{column}' holds {values.type}; expected numbers or text"
         )
-    return cells.whole(values)[0]
+    # Few different ids stand in many rows: each is looked at once.
+    coded = values.dictionary_encode(null_encoding="encode").unify_dictionaries().combine_chunks()
+    distinct = pa.chunked_array([coded.dictionary])
+    empty = cells.gaps(distinct)
+    if empty.any():
+        missing = empty[coded.indices.to_numpy()]
+        raise CounterpointError(
+            f"{path}: {int(missing.sum()):,} rows have an empty or NaN {role} (the first is data row {int(missing.argmax()) + 1}); "
+            "drop them or fill in the id, then load the file again"
+        )
+    clean = cells.whole(distinct)[0].combine_chunks()
+    return pa.chunked_array([clean.take(coded.indices)])
 
 
 def _values(path: Path, table: pa.Table, column: str, role: str) -> np.ndarray:

@@ -48,6 +48,8 @@ NUMBER_GAPS = (
     "#REF!",
 )
 """Words for a missing number: there, nothing else can be meant."""
+LONG = 64
+"""Bytes from which on a cell is no word for a missing value."""
 MARKS = ("?", "-")
 """Missing as a class, too, unless other classes are single signs such as "+"."""
 
@@ -63,11 +65,19 @@ def gaps(column: pa.ChunkedArray, words: Sequence[str] = GAPS) -> np.ndarray:
     >>> gaps(pa.chunked_array([["a", " NA", None]])).tolist()
     [False, True, True]
     """
-    missing = pc.is_null(column, nan_is_null=True)
-    if is_text(column):
-        trimmed = pc.utf8_trim_whitespace(column)
-        missing = pc.or_(missing, pc.is_in(trimmed, value_set=pa.array(words, column.type)))
-    return missing.to_numpy()
+    missing = pc.is_null(column, nan_is_null=True).to_numpy()
+    if not is_text(column):
+        return missing
+    if column.nbytes > LONG * len(column):  # of long texts no copy is made only to look at the short ones
+        short = np.flatnonzero(pc.fill_null(pc.less(pc.binary_length(column), LONG), False).to_numpy())
+        missing = missing.copy()
+        missing[short] |= _are_words(column.take(pa.array(short)), words)
+        return missing
+    return missing | _are_words(column, words)
+
+
+def _are_words(column: pa.ChunkedArray, words: Sequence[str]) -> np.ndarray:
+    return pc.is_in(pc.utf8_trim_whitespace(column), value_set=pa.array(words, column.type)).to_numpy()
 
 
 def class_gaps(column: pa.ChunkedArray) -> tuple[str, ...]:
@@ -93,15 +103,19 @@ def numbers(
     >>> values.tolist()[0], gap.tolist(), wrong.tolist()
     (1.0, [False, True, False], [False, False, True])
     """
-    missing = gaps(column, words)
     wrong = np.zeros(len(column), bool)
+    if is_text(column):
+        try:  # nearly always every cell is a number
+            values = pc.cast(column, pa.float64()).to_numpy()
+            return values, np.isnan(values), wrong
+        except pa.ArrowInvalid:
+            return _of_text(column, gaps(column, words))
+    missing = gaps(column, words)
     kind = column.type
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
     elif pa.types.is_temporal(kind):
         return seconds(column), missing, wrong
-    elif is_text(column):
-        return _of_text(column, missing)
     elif pa.types.is_null(kind):
         return np.full(len(column), np.nan), missing, wrong
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +26,8 @@ UNIT = "\x1f"
 """Stands for a separator of two characters while such a file is read: ASCII's own unit separator."""
 WIDE, MOST_COLUMNS = 1000, 2**16
 """Columns from which on the second row is looked at first, and the most that a table may have."""
+RAGGED = re.compile(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+): (.*)", re.DOTALL)
+"""How Arrow's reader says that a row does not fit."""
 QUOTE = ord('"')
 
 
@@ -152,19 +153,13 @@ def _parse(text: Text, mark: str, quoted: bool, shown: str) -> pa.Table:
     """All rows; a second pass in one thread names a row that does not fit."""
     width = _width(text, mark, quoted, shown)
     names = [f"f{number}" for number in range(width)]
-    wrong: list[Any] = []
-
-    def refuse(row: Any) -> str:
-        wrong.append(row)
-        return "error"
-
     threads, block = True, 2**20
     while True:
-        wrong.clear()
         try:
-            with text.open() as file:
+            # Arrow's own files: its threads then need no interpreter, and it passes over a byte-order mark by itself.
+            with pa.OSFile(str(text.path)) if text.data is None else pa.BufferReader(text.data) as file:
                 return pyarrow.csv.read_csv(
-                    pa.PythonFile(file, mode="r"),
+                    file,
                     read_options=pyarrow.csv.ReadOptions(
                         column_names=names, use_threads=threads, block_size=min(block, 2**31 - 1)
                     ),
@@ -172,7 +167,6 @@ def _parse(text: Text, mark: str, quoted: bool, shown: str) -> pa.Table:
                         delimiter=mark,
                         quote_char='"' if quoted else False,
                         newlines_in_values=quoted,
-                        invalid_row_handler=refuse,
                     ),
                     convert_options=pyarrow.csv.ConvertOptions(
                         column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
@@ -182,6 +176,9 @@ def _parse(text: Text, mark: str, quoted: bool, shown: str) -> pa.Table:
             if "straddling" in str(error) and block <= text.size:
                 block = max(2**26, block) if block < 2**26 else text.size + 1
                 continue
+            # A handler of invalid rows would be asked in Arrow's threads, which then may not end with the interpreter; the message
+            # says the same, and names the row where one thread reads.
+            wrong = RAGGED.search(str(error))
             if wrong and threads:
                 threads = False
                 continue
@@ -189,10 +186,8 @@ def _parse(text: Text, mark: str, quoted: bool, shown: str) -> pa.Table:
                 raise CounterpointError(
                     f"{text.path}: no table of cells ({str(error).splitlines()[0][:120]}); expected CSV or TSV text"
                 ) from None
-            row = wrong[0]
-            raise RaggedRow(
-                text.path, row.number or 0, row.actual_columns, row.expected_columns, row.text, shown
-            ) from None
+            line, expected, actual, content = wrong.groups()
+            raise RaggedRow(text.path, int(line or 0), int(actual), int(expected), content, shown) from None
 
 
 def _width(text: Text, mark: str, quoted: bool, shown: str) -> int:

@@ -35,16 +35,17 @@ def split_rows(
     Raises:
         CounterpointError: an unknown split, no training rows, too few rows to cut from.
     """
-    named = np.array([split or "train" for split in splits])
-    strange = set(named) - set(SPLITS)
+    codes = {None: 0, **{part: code for code, part in enumerate(SPLITS)}}
+    strange = {split for split in set(splits) if split not in codes}
     if strange:
         raise CounterpointError(
             f"{name}: a split called '{min(strange)}'; expected train, validation and test"
         )
-    parts = {part: np.flatnonzero(named == part) for part in SPLITS}
+    named = np.fromiter((codes[split] for split in splits), np.int8, len(splits))
+    parts = {part: np.flatnonzero(named == code) for code, part in enumerate(SPLITS)}
     if not len(parts["train"]):
         raise CounterpointError(
-            f"{name}: no training texts, only {', '.join(sorted(set(named)))}; add a train file"
+            f"{name}: no training texts, only {', '.join(sorted({split or 'train' for split in set(splits)}))}; add a train file"
         )
     shares = {
         part: share for part, share in (("validation", validation), ("test", test)) if not len(parts[part])
@@ -54,8 +55,8 @@ def split_rows(
     notes.append(f"{' and '.join(shares)} cut from the training texts (stratified, seed {seed})")
     pool = parts["train"]
     owner = pool[_first_copies([texts[i] for i in pool.tolist()])]
-    leaders = np.unique(owner)
-    side = np.full(len(texts), "train", dtype="<U10")
+    leaders = pool[owner == pool]
+    side = np.zeros(len(texts), np.int8)
     reserved = {
         row
         for other in untested
@@ -68,9 +69,9 @@ def split_rows(
         useful = label >= 0 or (first < 0).all()
         counts = {part: round(share * len(own)) if useful else 0 for part, share in shares.items()}
         for row, part in cut(own.tolist(), counts, reserved).items():
-            side[row] = part
+            side[row] = codes[part]
     where = side[owner]
-    parts |= {part: pool[where == part] for part in ("train", *shares)}
+    parts |= {part: pool[where == codes[part]] for part in ("train", *shares)}
     for part, index in parts.items():
         if not len(index):
             raise CounterpointError(
