@@ -35,13 +35,13 @@ def split_rows(
     Raises:
         CounterpointError: an unknown split, no training rows, too few rows to cut from.
     """
-    codes = {None: 0, **{part: code for code, part in enumerate(SPLITS)}}
-    strange = {split for split in set(splits) if split not in codes}
+    codes = {part: code for code, part in enumerate(SPLITS)}
+    strange = {split for split in set(splits) if split and split not in codes}
     if strange:
         raise CounterpointError(
             f"{name}: a split called '{min(strange)}'; expected train, validation and test"
         )
-    named = np.fromiter((codes[split] for split in splits), np.int8, len(splits))
+    named = np.fromiter((codes[split or "train"] for split in splits), np.int8, len(splits))
     parts = {part: np.flatnonzero(named == code) for code, part in enumerate(SPLITS)}
     if not len(parts["train"]):
         raise CounterpointError(
