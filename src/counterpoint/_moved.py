@@ -23,6 +23,7 @@ MOVED = {
     "counterpoint.study.query_session": "counterpoint.cli.query_session",
     "counterpoint.data.problems": "counterpoint.data.language.problems",
     "counterpoint.data.preferences": "counterpoint.data.language.preferences",
+    "counterpoint.data.pixels": "counterpoint.data.images.pixels",
     "counterpoint.models.vision": "counterpoint.models.images.encoders",
     "counterpoint.models.characters": "counterpoint.models.language.characters",
     "counterpoint.models.recommender": "counterpoint.models.interactions.recommender",

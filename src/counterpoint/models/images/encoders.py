@@ -181,13 +181,16 @@ class TransformersVision(nn.Module):
             from transformers import AutoModel
         except ImportError:
             raise MissingExtra("transformers", "images") from None
-        self.net = AutoModel.from_pretrained(folder)
+        self.net, loaded = AutoModel.from_pretrained(folder, output_loading_info=True)
+        # A folder without a pooler would get a random one, and features that differ from one opening to the next.
+        self.pooled = not any("pooler" in name for name in loaded["missing_keys"])
         config = self.net.config
+        self.mask_ratio = getattr(config, "mask_ratio", None)
         self.num_features = int(getattr(config, "hidden_size", 0) or config.hidden_sizes[-1])
-        side = getattr(config, "image_size", None)
-        self.side = side if isinstance(side, int) else side[0] if side else None
         recipe = Path(folder) / "preprocessor_config.json"
         self.recipe = json.loads(recipe.read_text(encoding="utf-8")) if recipe.exists() else {}
+        side = getattr(config, "image_size", None) or _recipe_side(self.recipe)
+        self.side = side if isinstance(side, int) else side[0] if side else None
         half = [0.5] * getattr(config, "num_channels", 3)
         self.normalise = _Normalise(self.recipe.get("image_mean", half), self.recipe.get("image_std", half))
 
@@ -195,20 +198,43 @@ class TransformersVision(nn.Module):
         """[N, C, H, W] in [0, 1] -> [N, F]: the pooled output, else the mean over positions."""
         if not len(pixels):  # a process without a row of a small last batch
             return self(pixels.new_zeros(1, *pixels.shape[1:]))[:0]
-        out = self.net(pixel_values=_resize(self.normalise(pixels), self.side))
-        pooled = getattr(out, "pooler_output", None)
+        pixels = _resize(self.normalise(pixels), self.side)
+        out = self.net(pixel_values=pixels, **self._unmasked(len(pixels)))
+        pooled = getattr(out, "pooler_output", None) if self.pooled else None
         if pooled is not None:
             return pooled.flatten(1)
         hidden = out.last_hidden_state
         return hidden.mean(1) if hidden.ndim == 3 else hidden.mean((2, 3))
 
+    def _unmasked(self, rows: int) -> dict[str, Tensor]:
+        """What keeps a masked autoencoder (``mask_ratio``) from hiding and shuffling patches while it makes features."""
+        config = self.net.config
+        if not hasattr(config, "mask_ratio") or "noise" not in inspect.signature(self.net.forward).parameters:
+            return {}
+        config.mask_ratio = 0.0
+        patches = self.net.embeddings.patch_embeddings.num_patches
+        return {"noise": torch.arange(patches, device=self.net.device).float().expand(rows, -1)}
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the transformers folder, with the preprocessing it came with."""
+        if self.mask_ratio is not None:
+            self.net.config.mask_ratio = self.mask_ratio
         self.net.save_pretrained(folder)
         if self.recipe:
             (Path(folder) / "preprocessor_config.json").write_text(
                 json.dumps(self.recipe, indent=2), encoding="utf-8"
             )
+
+
+def _recipe_side(recipe: dict[str, Any]) -> int | None:
+    """Pixels a side that a preprocessor makes: of its crop, else of its size."""
+    for name in ("crop_size", "size"):
+        given = recipe.get(name)
+        if isinstance(given, dict):
+            given = given.get("height") or given.get("shortest_edge")
+        if isinstance(given, int):
+            return given
+    return None
 
 
 def _resize(pixels: Tensor, side: int | None) -> Tensor:
