@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from counterpoint.cases import case, case_file, cases
 from counterpoint.errors import CounterpointError
 from counterpoint.methods import catalog
+from counterpoint.methods.base import Method
 from counterpoint.study.arms import build, entries, kind_of, recipe
-from counterpoint.study.recipe import GIVEN, Trainable
+from counterpoint.study.recipe import GIVEN
 from counterpoint.study.recommend import Recommendation, recommend
 from counterpoint.study.store import Result, is_run, is_study
 
@@ -35,7 +36,7 @@ __all__ = [
 
 
 def run(
-    method: str | Trainable,
+    method: str | Method[Any, Any],
     *,
     data: Any,
     out: str | Path,
@@ -75,7 +76,7 @@ def run(
 
 
 def compare(
-    methods: Iterable[str | Trainable] | Mapping[str, str | Trainable],
+    methods: Iterable[str | Method[Any, Any]] | Mapping[str, str | Method[Any, Any]],
     *,
     data: Any,
     out: str | Path,
@@ -125,7 +126,7 @@ def compare(
 
 
 def ablate(
-    method: str | Trainable,
+    method: str | Method[Any, Any],
     *,
     out: str | Path,
     settings: Mapping[str, Any] | None = None,

@@ -10,14 +10,17 @@ from typing import Any
 
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.methods import groups
+from counterpoint.methods.base import Method
 from counterpoint.study.case import Range
 from counterpoint.study.plan import Entry, Plan
-from counterpoint.study.recipe import Recipe, Trainable, plain
+from counterpoint.study.recipe import Recipe, plain
 
 AS_GIVEN = "as-given"
 
 
-def variations(method: Trainable, vary: Mapping[str, Sequence[Any]] | None = None) -> dict[str, list[Any]]:
+def variations(
+    method: Method[Any, Any], vary: Mapping[str, Sequence[Any]] | None = None
+) -> dict[str, list[Any]]:
     """Which values each setting is changed to, in turn.
 
     Without ``vary``: switches are turned, choices take every other value, what can be left out is left out, and the
@@ -49,7 +52,9 @@ def variations(method: Trainable, vary: Mapping[str, Sequence[Any]] | None = Non
     return found
 
 
-def plan_of(recipe: Recipe, method: Trainable, vary: Mapping[str, Sequence[Any]] | None, seeds: int) -> Plan:
+def plan_of(
+    recipe: Recipe, method: Method[Any, Any], vary: Mapping[str, Sequence[Any]] | None, seeds: int
+) -> Plan:
     """The study: the method as given, and one arm for each changed value."""
     entries = [Entry(name=AS_GIVEN, recipe=recipe, title="as given", baseline=True)]
     for name, values in variations(method, vary).items():

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.methods import catalog
-from counterpoint.study.recipe import GIVEN, Recipe, Trainable, recipe_of
+from counterpoint.methods.base import Method
+from counterpoint.study.recipe import GIVEN, Recipe, recipe_of
 
 if TYPE_CHECKING:
     from counterpoint.study.plan import Entry
 
 
-def build(method: str | Trainable, settings: Mapping[str, Any] | None = None) -> Trainable:
+def build(method: str | Method[Any, Any], settings: Mapping[str, Any] | None = None) -> Method[Any, Any]:
     """A method from its key and settings; a built one is returned as it is.
 
     Raises:
@@ -29,13 +30,13 @@ def build(method: str | Trainable, settings: Mapping[str, Any] | None = None) ->
     return method
 
 
-def kind_of(method: Trainable, kind: str | None = None) -> str:
+def kind_of(method: Method[Any, Any], kind: str | None = None) -> str:
     """The kind of data a method learns from: the one given, or the catalog's."""
     return kind or catalog.row(method.key).kind
 
 
 def recipe(
-    method: Trainable,
+    method: Method[Any, Any],
     *,
     data: Any,
     model: Any = None,
@@ -87,7 +88,7 @@ def recipe(
 
 
 def entries(
-    methods: Iterable[str | Trainable] | Mapping[str, str | Trainable],
+    methods: Iterable[str | Method[Any, Any]] | Mapping[str, str | Method[Any, Any]],
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     **rest: Any,
 ) -> list[Entry]:
@@ -101,7 +102,7 @@ def entries(
     from counterpoint.study.plan import Entry
     from counterpoint.study.reproduce import usable
 
-    named: Mapping[str, str | Trainable] = (
+    named: Mapping[str, str | Method[Any, Any]] = (
         methods
         if isinstance(methods, Mapping)
         else {(m if isinstance(m, str) else m.key): m for m in _once(methods)}
@@ -132,8 +133,8 @@ def _named(given: Any) -> str:
     return str(given) if isinstance(given, str | Path) else GIVEN
 
 
-def _once(methods: Iterable[str | Trainable]) -> list[str | Trainable]:
-    listed: list[str | Trainable] = [methods] if isinstance(methods, str) else list(methods)
+def _once(methods: Iterable[str | Method[Any, Any]]) -> list[str | Method[Any, Any]]:
+    listed: list[str | Method[Any, Any]] = [methods] if isinstance(methods, str) else list(methods)
     keys = [m if isinstance(m, str) else m.key for m in listed]
     for key in keys:
         if keys.count(key) > 1:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from counterpoint.study.recipe import GIVEN, Recipe, Trainable
+from counterpoint.methods.base import Method
+from counterpoint.study.recipe import GIVEN, Recipe
 
 if TYPE_CHECKING:
     from counterpoint.study.store import Result
@@ -19,7 +20,7 @@ READERS = {"tokenizer_config.json": "AutoTokenizer", "preprocessor_config.json":
 READERS_ARE = {"AutoTokenizer": "tokenizer", "AutoImageProcessor": "processor"}
 
 
-def text(recipe: Recipe, result: Result, method: Trainable, task: Task) -> str:
+def text(recipe: Recipe, result: Result, method: Method[Any, Any], task: Task) -> str:
     """The card's Markdown, with the front matter that model hubs read."""
     summary = (type(method).__doc__ or recipe.key).strip().split("\n\n")[0].replace("\n", " ")
     parts = [

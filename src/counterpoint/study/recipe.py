@@ -6,20 +6,17 @@ import dataclasses
 import importlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import Any
 
 from counterpoint.errors import CounterpointError
-from counterpoint.methods import groups
+from counterpoint.methods import catalog, groups
+from counterpoint.methods.base import Method
 from counterpoint.study import sources
 from counterpoint.tasks.task import Task, bundled, kinds, module_of, task
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from counterpoint.training import Run
 
 FORM = 2
 """Of the identity in run.json: 2 rests on content, the one before had paths."""
@@ -28,35 +25,14 @@ GIVEN = "given"
 """Stands for a model or data that was handed over as an object, which no command can name."""
 
 
-@runtime_checkable
-class Trainable(Protocol):
-    """What a study needs of a method; every ``counterpoint.methods.base.Method`` is one."""
-
-    key: ClassVar[str]
-    search: ClassVar[dict[str, Any]]
-
-    def fit(self, model: nn.Module, data: Any, run: Run) -> nn.Module:
-        """Train and return the model to keep."""
-        ...
-
-    @classmethod
-    def settings(cls, **given: Any) -> Any:
-        """Build the method from loosely typed settings."""
-        ...
-
-    def changed(self) -> dict[str, tuple[Any, Any]]:
-        """Settings that differ from the paper's."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One run, by name: any process can execute it from this alone.
 
     Attributes:
-        method: import path "module:Class" of the method. key: its catalog key.
+        key: the method's catalog key. method: import path "module:Class" of a method that is not the catalog's.
         settings: every setting by its (dotted) name, as plain data.
-        task: dotted name of the module that holds the kind's ``TASK``. kind: its name.
+        kind: of data. task: dotted name of the module with the ``TASK`` of a kind that a person registered.
         data, data_options, model: what the task loads; ``GIVEN`` for objects handed over.
         model_given: sha256 of a handed-over model's weights.
         budget: limits by name; empty means the method's own number of epochs.
@@ -66,10 +42,8 @@ class Recipe:
         cwd: the working directory that relative paths were written for.
     """
 
-    method: str
     key: str
     settings: Mapping[str, Any]
-    task: str
     kind: str
     data: str
     data_options: Mapping[str, Any] = field(default_factory=dict)
@@ -84,16 +58,28 @@ class Recipe:
     micro_batch_size: int | None = None
     threads: int | None = None
     cwd: str | None = None
+    method: str | None = None
+    task: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON keeps it: tuples become lists, paths and dtypes become text."""
-        return plain(dataclasses.asdict(self))
+        """As JSON keeps it: tuples become lists, paths and dtypes text; no module is named for what is this package's."""
+        foreign = {name: getattr(self, name) for name in ("method", "task")}
+        rest = {name: value for name, value in dataclasses.asdict(self).items() if name not in foreign}
+        return plain(rest | {name: path for name, path in foreign.items() if path is not None})
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Recipe:
-        """From ``as_dict``."""
+        """From ``as_dict``, or from an older run.json, which named this package's modules, too."""
         known = {f.name for f in dataclasses.fields(cls)}
-        kept = {name: value for name, value in stored.items() if name in known}
+        ours = {
+            "method": stored.get("key") in catalog.rows(),
+            "task": stored.get("kind") in kinds(),
+        }
+        kept = {
+            name: value
+            for name, value in stored.items()
+            if name in known and not (ours.get(name) and str(value).startswith("counterpoint."))
+        }
         return cls(**{**kept, "splits": tuple(kept.get("splits", ("test",)))})
 
     def identity(self, fingerprint: str) -> dict[str, Any]:
@@ -133,31 +119,63 @@ class Recipe:
             settings=sources.located(self.settings, self.cwd),
         )
 
-    def build_method(self) -> Trainable:
-        """Import the method's class and build it; one of the catalog's is found by its key, wherever its file lies."""
-        from counterpoint.methods import catalog
+    def method_class(self) -> type[Method[Any, Any]]:
+        """The method's class: the catalog's, or a person's own whose module they have imported."""
+        return catalog.load(self.key) if self.method is None else loaded(self.method, "method")
 
-        ours = self.method.startswith("counterpoint.") and self.key in catalog.rows()
-        return (catalog.load(self.key) if ours else imported(self.method)).settings(**self.settings)
+    def build_method(self) -> Method[Any, Any]:
+        """The method with this recipe's settings."""
+        return self.method_class().settings(**self.settings)
 
     def build_task(self) -> Task:
-        """Import the task: the kind's own, or for a kind of a person's making the module that was registered."""
-        return task(self.kind) if self.kind in kinds() else imported(self.task + ":TASK")
+        """The kind's task: the package's own, one that is registered, or one whose module is imported."""
+        if self.kind in kinds() or self.task is None:
+            return task(self.kind)
+        return loaded(self.task + ":TASK", "kind of data")
+
+    def foreign_modules(self) -> list[str]:
+        """Modules outside this package that the run needs; a process that is given the recipe imports them first."""
+        paths = [path for path in (self.method, self.task, self.measure) if path is not None]
+        return sorted({path.partition(":")[0] for path in paths} - {"__main__"})
 
 
-def recipe_of(method: Trainable, kind: str, **rest: Any) -> Recipe:
+def recipe_of(method: Method[Any, Any], kind: str, **rest: Any) -> Recipe:
     """The recipe of a built method; ``rest`` are the remaining fields of ``Recipe``."""
     cls = type(method)
-    settings = plain(groups.flat(method))
-    path = f"{cls.__module__}:{cls.__qualname__}"
+    own_task = module_of(kind)
     return Recipe(
-        method=path,
         key=method.key,
-        settings=settings,
-        task=module_of(kind),
+        settings=plain(groups.flat(method)),
         kind=kind,
+        method=None if _of_catalog(cls) else f"{cls.__module__}:{cls.__qualname__}",
+        task=None if own_task.startswith("counterpoint.") else own_task,
         **{"cwd": os.getcwd(), **rest},
     )
+
+
+def _of_catalog(cls: type[Method[Any, Any]]) -> bool:
+    return cls.key in catalog.rows() and cls.__module__ == catalog.row(cls.key).module
+
+
+def loaded(path: str, what: str) -> Any:
+    """What "module:name" names, from a module that is imported already: a file in a folder never makes us import one.
+
+    Raises:
+        CounterpointError: the module is not imported; with the Python lines that go on.
+
+    >>> loaded("json:dumps", "method")([1])
+    '[1]'
+    >>> loaded("os.system:TASK", "kind of data")
+    Traceback (most recent call last):
+    counterpoint.errors.CounterpointError: this run's kind of data is os.system:TASK, which is not of this package; ...
+    """
+    module = path.partition(":")[0]
+    if module not in sys.modules and not module.startswith("counterpoint."):
+        raise CounterpointError(
+            f"this run's {what} is {path}, which is not of this package; its module is not imported because a file names "
+            f"it: from Python, import {module}, then counterpoint.resume(the run's folder)"
+        )
+    return imported(path)
 
 
 def imported(path: str) -> Any:

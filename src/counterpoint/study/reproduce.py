@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import CounterpointError
+from counterpoint.methods.base import Method
 from counterpoint.study.case import Arm, Case, Claim
 from counterpoint.study.compare import compare
 from counterpoint.study.evidence.provenance import source_of
 from counterpoint.study.files import read_json, write_json
 from counterpoint.study.plan import Entry, Plan, claim_study, require_equal_tuning
-from counterpoint.study.recipe import Trainable, plain, recipe_of
+from counterpoint.study.recipe import plain, recipe_of
 from counterpoint.study.verdicts import claims
 from counterpoint.tasks.task import task
 
@@ -28,7 +29,7 @@ SOURCE = "source.json"
 
 def plan_of(
     case: Case,
-    build: Callable[[str, Mapping[str, Any]], Trainable],
+    build: Callable[[str, Mapping[str, Any]], Method[Any, Any]],
     kind: str,
     *,
     titles: Mapping[str, str] | None = None,

@@ -15,7 +15,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.study import card
 from counterpoint.study.cost import Memory, Meter, environment
 from counterpoint.study.files import disk, read_object, shaped, write_json, write_text
-from counterpoint.study.recipe import GIVEN, Recipe, imported, plain, refuse_objects
+from counterpoint.study.recipe import GIVEN, Recipe, loaded, plain, refuse_objects
 from counterpoint.study.store import (
     REPORTED,
     RESULT,
@@ -228,7 +228,7 @@ def _measure(
         if report is not None:
             figures |= of_training(task, report, data, split)
         if recipe.measure is not None:
-            figures |= imported(recipe.measure)(model, data, split, recipe.seed, report)
+            figures |= loaded(recipe.measure, "measure")(model, data, split, recipe.seed, report)
         if ranked_by(task, figures) is None:
             raise CounterpointError(
                 f"{split} could not be measured by {task.primary}: there is {', '.join(figures) or 'nothing'}; "

@@ -13,7 +13,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.study.case import Range
 from counterpoint.study.evidence.splits import overlap_of
 from counterpoint.study.plan import TUNING_SEED, Entry, Plan
-from counterpoint.study.recipe import imported, plain
+from counterpoint.study.recipe import plain
 from counterpoint.study.statistics import estimate
 from counterpoint.study.store import Result
 from counterpoint.study.tune import Settings, Trial, best
@@ -107,7 +107,7 @@ def _arm(
     metrics: Sequence[str],
     data: Mapping[str, Any],
 ) -> dict[str, Any]:
-    method = imported(entry.recipe.method)
+    method = entry.recipe.method_class()
     settings = {**entry.recipe.settings, **plain(tuned.settings)}
     arm = {
         "key": entry.recipe.key,

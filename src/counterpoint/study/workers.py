@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import selectors
@@ -131,6 +132,7 @@ class _Worker:
         self.job = job
         recipe = replace(job.recipe, threads=job.recipe.threads or self.threads)
         order = {"recipe": recipe.as_dict(), "out": str(job.out), "keep_model": job.keep_model}
+        order["imports"] = recipe.foreign_modules()
         self.orders.write((json.dumps(order) + "\n").encode())
         self.orders.flush()
 
@@ -176,6 +178,8 @@ def _answer(order: dict[str, Any]) -> dict[str, str]:
     from counterpoint.training import Interrupted
 
     try:
+        for module in order["imports"]:  # named by the process that started this one, not by a file
+            importlib.import_module(module)
         recipe, out = Recipe.from_dict(order["recipe"]), Path(order["out"])
         execute(recipe, out, progress=False, keep_model=order["keep_model"])
     except CounterpointError as error:
