@@ -9,6 +9,7 @@ import pytest
 from crash_harness import Command, check, command
 from test_kill import ratings
 
+from counterpoint.methods.catalog import ready
 from texts_made_up import rows, write_csv
 
 SUMS = "worked-sums?size=24&validation=4&test=4"
@@ -51,6 +52,13 @@ RUNS: dict[str, dict[str, Any]] = {
         "data": "clips", "model": "conv-speech", "settings": {"batch_size": 12, "learning_rate": 1e-3}, "steps": 60,
     },
 }  # fmt: skip
+
+ELSEWHERE = ("dcl", "isogclr", "sla", "clip")
+RUNS |= {  # a new image method is killed without a line here
+    key: RUNS["simclr"]
+    for key, row in ready().items()
+    if row.kind == "images" and key not in RUNS and key not in ELSEWHERE
+}
 
 
 def trained(key: str, folder: Path) -> Command:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from counterpoint.methods.catalog import load
+from counterpoint.methods.catalog import load, ready
 from counterpoint.tasks.images import TASK
 from ranks_harness import Weights, report, short_run
 
@@ -20,6 +20,9 @@ METHODS = {
     "isogclr": ("isogclr", {"temperature_rate": 0.1}),
     "sla": ("sla", {"mode": "sla+sd"}),
 }
+
+TRAINED = {key for key, _ in METHODS.values()} | {"clip"}  # clip's data have partners: pairs_ranks.py
+METHODS |= {key: (key, {}) for key, row in ready().items() if row.kind == "images" and key not in TRAINED}
 
 
 def train(out: Path) -> dict[str, Weights]:
