@@ -52,6 +52,7 @@ MEMORY = "tests/pairs/test_memory.py"
 PREFERENCE = "tests/objectives/preference/test_preference.py::test_the_reference_gets_no_gradient"
 POLICY = "tests/objectives/preference/test_policy.py"
 DISTILLATION = "tests/objectives/distillation/test_self_distillation.py::test_the_contrast_sends_no_gradient_into_the_teachers"
+PICKED = "tests/kernels/test_vocabulary_rows.py"
 ENTROPY = "tests/kernels/test_vocabulary.py::test_log_probs_entropy_and_top_entries"
 GRADIENT = "tests/kernels/test_vocabulary.py::test_gradcheck_of_log_probs_and_entropy"
 SINGLE = "tests/study/test_single.py::test_figures_of_another_measurement_have_another_name_before_training"
@@ -113,7 +114,7 @@ CHANGES = [
     Change("objectives/preference/policy.py", "return -advantage_B.detach()[:, None] * logp_BT", "return advantage_B[:, None] * logp_BT", POLICY),
     Change("objectives/distillation/token_contrast.py", "right_BT.detach()", "right_BT", DISTILLATION),
     Change("objectives/distillation/token_contrast.py", "wrong_BT.detach()", "wrong_BT", DISTILLATION),
-    Change("kernels/vocabulary_rows.py", "(norm.rest - mean).squeeze(1)", "(mean - norm.rest).squeeze(1)", ENTROPY),
+    Change("kernels/vocabulary_rows.py", "(norm.rest - mean).squeeze(1)", "(mean - norm.rest).squeeze(1)", PICKED),
     Change("kernels/vocabulary_rows.py", "value -= torch.linalg.vecdot(z[:, tile].exp(), z[:, tile])",
            "value += torch.linalg.vecdot(z[:, tile].exp(), z[:, tile])", ENTROPY),
     Change("kernels/vocabulary_rows.py", "part.exp().mul_(upstream.neg())", "part.exp().mul_(upstream)", GRADIENT),
@@ -122,7 +123,7 @@ CHANGES = [
            "run.gather(second), temperature=self.pretraining.temperature, offset=0", "tests/ranks/test_two_processes.py::test_two_processes_are_one[vega]"),
     Change("methods/speech_varieties.py", "candidates=None if alone else run.gather(looked)",
            "candidates=None if alone else run.gather_constant(looked)", "tests/ranks/test_two_processes.py::test_two_processes_are_one[audio]"),
-    Change("methods/isogclr.py", "rows = run.gather_constant(index)", "rows = run.gather_constant(index) * 0", "tests/ranks/test_two_processes.py::test_two_processes_are_one[image]"),
+    Change("methods/isogclr.py", "candidates=None if run.world == 1 else run.gather(theirs)", "candidates=None", "tests/ranks/test_two_processes.py::test_two_processes_are_one[image]"),
     Change("methods/supremix.py", "y if all_VND is None else run.gather_constant(y)", "y", "tests/ranks/test_two_processes.py::test_two_processes_are_one[regression]"),
 ]  # fmt: skip
 
