@@ -14,20 +14,20 @@ from pathlib import Path
 import pytest
 
 from counterpoint.bundled import cache, get, list_bundled, packages, registry
-from counterpoint.bundled.registry import Entry, Source
+from counterpoint.bundled.registry import BundledEntry, Source
 from counterpoint.errors import CounterpointError, MissingExtra
 
 CONTENT = b"the archive"
 RIGHT = hashlib.sha256(CONTENT).hexdigest()
 
 
-def entry(registry_name: str = "pypi", **changed: object) -> Entry:
+def entry(registry_name: str = "pypi", **changed: object) -> BundledEntry:
     source = Source(registry_name, "some-package", "1.0", str(changed.pop("sha256", RIGHT)))
     given = {
         "name": "thing", "kind": "data", "form": "texts", "title": "t", "good_for": "g", "licence": "MIT",
         "fetched_mb": 1, "kept_mb": 1, "convert": "fake_conversion:convert", "sources": (source,), "main": "out.txt",
     }  # fmt: skip
-    return Entry(**(given | changed))
+    return BundledEntry(**(given | changed))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def put(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Path]:
     module = types.ModuleType("fake_conversion")
     monkeypatch.setitem(sys.modules, "fake_conversion", module)
 
-    def place(found: Entry, convert: Callable[[list[Path], Path], None] | None = None) -> Path:
+    def place(found: BundledEntry, convert: Callable[[list[Path], Path], None] | None = None) -> Path:
         known = {found.name: found}
         monkeypatch.setattr(registry, "entries", lambda: known)
         monkeypatch.setattr(cache, "entries", lambda: known)
@@ -249,7 +249,7 @@ def test_an_installed_source_that_is_missing_is_named(put: Callable) -> None:
 
 def test_a_changed_source_or_conversion_never_meets_the_old_content(put: Callable) -> None:
     assert (
-        len({cache._place(entry(**changed)).name for changed in ({}, {"revision": 2}, {"sha256": "0" * 64})})
+        len({cache._folder(entry(**changed)).name for changed in ({}, {"revision": 2}, {"sha256": "0" * 64})})
         == 3
     )
 

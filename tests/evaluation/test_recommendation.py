@@ -146,13 +146,13 @@ def test_what_validation_held_out_is_not_recommended_at_test_and_test_pairs_are_
              (("train", data.train), ("validation", data.validation), ("test", data.test))}  # fmt: skip
 
     def known(split: str) -> set[tuple[int, int]]:
-        found = data.known_before(split)
+        found = data.interactions_before(split)
         return set(zip(found.users.tolist(), found.items.tolist()))
 
     assert known("validation") == pairs["train"]
     assert known("test") == pairs["train"] | pairs["validation"]
     users, items = torch.rand(len(data.users), 4), torch.rand(len(data.items), 4)
-    before, held = data.known_before("test"), data.held_out("test")
+    before, held = data.interactions_before("test"), data.held_out("test")
     found = rank(users, items, (before.users, before.items), (held.users, held.items), k=len(data.items))
     shown = {
         (int(u), int(i)) for u, row in zip(found.users, found.items_RK, strict=True) for i in row if i >= 0

@@ -13,8 +13,8 @@ from counterpoint.generation.beam import beam_search
 from counterpoint.methods.coconut import Coconut
 from counterpoint.models.audio.encoder import SmallSpeech
 from counterpoint.models.audio.lexicon import END, Lexicon
-from counterpoint.models.audio.prepare import spoken
-from counterpoint.models.audio.projections import Student
+from counterpoint.models.audio.prepare import speech_classifier
+from counterpoint.models.audio.projections import ProjectedStudent
 from counterpoint.models.audio.understanding import Understanding, with_head
 from counterpoint.pairs.rehearsal import Mixed, targets
 from counterpoint.tasks.audio import TASK
@@ -234,7 +234,7 @@ def test_it_learns_and_comes_back_from_its_folder(tmp_path, data):
 def test_its_encoder_serves_other_methods_and_theirs_serves_it(tmp_path, data):
     lexicon = Lexicon.of(data.classes, data.train.texts)
     model = with_head(encoder(), "decoder", lexicon)
-    classifier = spoken(model, data.classes, seed=0)
+    classifier = speech_classifier(model, data.classes, seed=0)
     assert classifier.encoder is model.encoder
     assert with_head(classifier, "classifier", lexicon).encoder is model.encoder
     assert with_head(model, "decoder", lexicon) is model
@@ -244,14 +244,14 @@ def test_its_encoder_serves_other_methods_and_theirs_serves_it(tmp_path, data):
 def test_padding_changes_nothing(data):
     lexicon = Lexicon.of(data.classes, data.train.texts)
     goals, _ = targets(lexicon, data.train, 64)
-    student = Student(with_head(encoder(), "decoder", lexicon), 0).eval()
+    student = ProjectedStudent(with_head(encoder(), "decoder", lexicon), 0).eval()
     source = Mixed(data.train, torch.arange(48), torch.arange(0), goals)
     together = source[torch.tensor([0, 9, 30])]
     out = student(together["waves"], together["lengths"], together["ids"])
     for row, place in enumerate([0, 9, 30]):
         alone = source[torch.tensor([place])]
         one = student(alone["waves"], alone["lengths"], alone["ids"])
-        for name in ("kept", "audio", "text"):
+        for name in ("projected", "audio", "text"):
             torch.testing.assert_close(one[name][0], out[name][row], rtol=1e-4, atol=1e-5)
         length = int(alone["mask"].sum())
         torch.testing.assert_close(
@@ -318,13 +318,13 @@ def test_any_text_is_written_and_read_back():
 def test_kept_clips_are_repeated_to_their_share(data):
     goals, _ = targets(Lexicon.of(data.classes, data.train.texts), data.train, 64)
     new, kept = torch.arange(8), torch.tensor([40, 41])
-    source = Mixed(data.train, new, kept, goals, said=[[7, END], [8, 8, END]], share=0.4)
+    source = Mixed(data.train, new, kept, goals, decoded=[[7, END], [8, 8, END]], share=0.4)
     assert len(source) == 8 + 6
     assert int(source.replayed.sum()) >= 0.4 * len(source)
     batch = source[torch.tensor([0, 9, 8])]
     assert batch["replayed"].tolist() == [False, True, True]
-    assert batch["said"].tolist() == [[0, 0, 0], [8, 8, END], [7, END, 0]]
-    assert batch["said_mask"].sum(1).tolist() == [0, 3, 2]
+    assert batch["decoded"].tolist() == [[0, 0, 0], [8, 8, END], [7, END, 0]]
+    assert batch["decoded_mask"].sum(1).tolist() == [0, 3, 2]
 
 
 def test_forgetting_is_what_was_lost_from_the_best():

@@ -16,7 +16,7 @@ from counterpoint.models.text.encoder import TextClassifier
 from counterpoint.models.text.match_head import MatchHead
 from counterpoint.objectives.contrast.noise_contrast import LOSSES
 from counterpoint.objectives.contrast.view_contrast import VIEWED
-from counterpoint.pairs.words_as_labels import log_frequency, pseudo_labels, uncommon
+from counterpoint.pairs.words_as_labels import log_frequency, uncommon, word_labels
 from counterpoint.tasks.text import TASK
 from counterpoint.training import Budget, Run
 from texts_made_up import rows
@@ -229,7 +229,7 @@ def draw(seed: int, run: Everyone, part: slice = slice(0, 4), **options):
 
     random = ItemRandom(seed, 4, part, torch.device("cpu"))
     batch = Batch(None, torch.arange(4)[part], 4, part.start, random, 0, 0)
-    return pseudo_labels(IDS[part], MASK[part], WORDS, batch, run, true=2, drawn=6, **options)
+    return word_labels(IDS[part], MASK[part], WORDS, batch, run, true=2, drawn=6, **options)
 
 
 def test_pseudo_labels_are_of_the_text_and_of_others():
@@ -345,7 +345,7 @@ def test_a_texts_negatives_are_never_drawn_from_itself():
     for seed in range(100):
         random = ItemRandom(seed, 4, slice(0, 4), torch.device("cpu"))
         batch = Batch(None, torch.arange(4), 4, 0, random, 0, 0)
-        found = pseudo_labels(ids, torch.ones_like(ids), words, batch, Everyone(), true=2, drawn=6)
+        found = word_labels(ids, torch.ones_like(ids), words, batch, Everyone(), true=2, drawn=6)
         for row in range(4):
             assert not set(found.ids[row, 2:].tolist()) & set(ids[row].tolist())
             seen[row] += torch.bincount(found.ids[row, 2:], minlength=13)

@@ -305,9 +305,9 @@ def test_every_label_is_judged_by_a_model_that_did_not_train_on_it(tmp_path, par
             trained.append({tuple(row) for row in rows.ids.tolist()})
             super()._tune(run, net, rows, own)
 
-        def _said(self, run, net, asked):
+        def _logits(self, run, net, asked):
             judged.append({tuple(row) for row in net.tokenize(asked).ids.tolist()})
-            return super()._said(run, net, asked)
+            return super()._logits(run, net, asked)
 
     with Run(tmp_path, seed=1, budget=Budget(steps=4), progress=False) as run:
         Noting.settings(**{**SMALL, **OFF, "calibration.on": True, "calibration.folds": 3}).fit(
@@ -325,9 +325,9 @@ def test_own_labels_come_from_the_inputs_that_were_asked_for(tmp_path, partly) -
     asked: list[tuple] = []
 
     class Noting(Vega):
-        def _said(self, run, net, texts):
+        def _logits(self, run, net, texts):
             asked.append(tuple(texts))
-            return super()._said(run, net, texts)
+            return super()._logits(run, net, texts)
 
     for inputs in ("test", "unlabelled"):
         with Run(tmp_path / inputs, seed=1, budget=Budget(steps=2), progress=False) as run:

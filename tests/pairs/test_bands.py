@@ -7,7 +7,7 @@ import torch
 
 from counterpoint.data.audio.clips import Audio, Clips
 from counterpoint.models.audio.encoder import SmallSpeech
-from counterpoint.pairs.mel_cache import Bands, heard_once
+from counterpoint.pairs.mel_cache import Bands, cached_bands
 
 
 def clips(count: int, seed: int) -> Clips:
@@ -25,7 +25,7 @@ def test_an_encoder_hears_the_same() -> None:
     torch.manual_seed(0)
     model = SmallSpeech(2000, num_mels=10, widths=(16, 16)).eval()
     data = Audio(clips(9, 0), clips(3, 1), clips(4, 2), tuple(map(str, range(9))), 2000, 1.0)
-    once = heard_once(model, data)
+    once = cached_bands(model, data)
     assert isinstance(once.train, Bands)
     for index in (torch.tensor([3, 0, 8]), torch.tensor([5])):
         wave, bands = data.train[index], once.train[index]
@@ -42,4 +42,4 @@ def test_an_encoder_hears_the_same() -> None:
 
 def test_other_models_hear_the_clips_as_they_are() -> None:
     data = Audio(clips(9, 0), clips(3, 1), clips(4, 2), tuple(map(str, range(9))), 2000, 1.0)
-    assert heard_once(torch.nn.Linear(2, 2), data) is data
+    assert cached_bands(torch.nn.Linear(2, 2), data) is data

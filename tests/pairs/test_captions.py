@@ -79,23 +79,23 @@ def encoder(tmp_path, monkeypatch):
 
 def test_vectors_are_computed_once_and_anew_for_another_encoder(encoder, monkeypatch) -> None:
     texts = ["red flag", "green cat"]
-    first = embedding.kept_sentences(texts, str(encoder))
+    first = embedding.cached_sentence_vectors(texts, str(encoder))
     np.testing.assert_allclose(first, embedding.sentences(texts, spec=encoder), rtol=1e-6)
     real = embedding.sentences
     monkeypatch.setattr(embedding, "sentences", lambda *_, **__: pytest.fail("computed twice"))
-    assert (embedding.kept_sentences(texts, str(encoder)) == first).all()
+    assert (embedding.cached_sentence_vectors(texts, str(encoder)) == first).all()
     count = []
     monkeypatch.setattr(
         embedding, "sentences", lambda *given, **named: count.append(1) or real(*given, **named)
     )
-    other = embedding.kept_sentences([*texts, "red cat"], str(encoder))
+    other = embedding.cached_sentence_vectors([*texts, "red cat"], str(encoder))
     np.testing.assert_allclose(other[:2], first, rtol=1e-5)
     transformers = pytest.importorskip("transformers")
     model = transformers.BertModel.from_pretrained(encoder)
     with torch.no_grad():
         model.embeddings.word_embeddings.weight.mul_(-1)
     model.save_pretrained(encoder)
-    assert not np.allclose(embedding.kept_sentences(texts, str(encoder)), first, atol=1e-3)
+    assert not np.allclose(embedding.cached_sentence_vectors(texts, str(encoder)), first, atol=1e-3)
     assert len(count) == 2
 
 
@@ -107,6 +107,6 @@ def test_a_broken_off_computation_leaves_nothing(encoder, monkeypatch) -> None:
 
     monkeypatch.setattr(embedding, "sentences", broken)
     with pytest.raises(KeyboardInterrupt):
-        embedding.kept_sentences(["red"], str(encoder))
+        embedding.cached_sentence_vectors(["red"], str(encoder))
     monkeypatch.setattr(embedding, "sentences", real)
-    assert embedding.kept_sentences(["red"], str(encoder)).shape == (1, 16)
+    assert embedding.cached_sentence_vectors(["red"], str(encoder)).shape == (1, 16)

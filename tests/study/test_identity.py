@@ -35,7 +35,7 @@ def begin(**given: str) -> None:
     def stops(run: Run, *args: object, **named: object) -> float:
         loss = step(run, *args, **named)  # type: ignore[arg-type]
         if run.cursor.spent["steps"] == 2:
-            run._signals.asked = True
+            run._signals.requested = True
         return loss
 
     with pytest.MonkeyPatch.context() as patch:

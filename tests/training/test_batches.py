@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from counterpoint.errors import CounterpointError
-from counterpoint.training.batches import ItemRandom, Plan, share
+from counterpoint.training.batches import BatchPlan, ItemRandom, share
 
 
 @pytest.mark.parametrize(
@@ -20,11 +20,11 @@ from counterpoint.training.batches import ItemRandom, Plan, share
 )
 def test_a_loop_needs_rows_and_batches_of_some(length: int, size: int, drop_last: bool, lesson: str) -> None:
     with pytest.raises(CounterpointError, match=lesson):
-        Plan(length, size, seed=0, loop="train", shuffle=True, drop_last=drop_last)
+        BatchPlan(length, size, seed=0, loop="train", shuffle=True, drop_last=drop_last)
 
 
-def plan(seed: int = 0, shuffle: bool = True, loop: str = "train") -> Plan:
-    return Plan(50, 8, seed=seed, loop=loop, shuffle=shuffle, drop_last=False)
+def plan(seed: int = 0, shuffle: bool = True, loop: str = "train") -> BatchPlan:
+    return BatchPlan(50, 8, seed=seed, loop=loop, shuffle=shuffle, drop_last=False)
 
 
 def test_the_order_follows_seed_loop_and_epoch_and_nothing_else() -> None:
@@ -40,7 +40,9 @@ def test_the_order_follows_seed_loop_and_epoch_and_nothing_else() -> None:
 
 def test_an_order_of_ones_own_draws_from_the_seed() -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        mine = Plan(50, 8, seed, "train", True, False, lambda _, draws: torch.randperm(50, generator=draws))
+        mine = BatchPlan(
+            50, 8, seed, "train", True, False, lambda _, draws: torch.randperm(50, generator=draws)
+        )
         return mine.epoch_order(epoch).tolist()
 
     assert order(0, 0) == order(0, 0)

@@ -35,7 +35,7 @@ def _sd(case: Case) -> None:
     joint, labels, m, factor = _joint(case)
     every = case.tensor("single_logits_all", grad=True)
     temperature = case.number("temperature")
-    kl, ce = sla.self_distillation(every[::m], joint, labels, m, temperature)
+    kl, ce = sla.ensemble_distillation(every[::m], joint, labels, m, temperature)
     loss = factor * sla.joint_loss(joint, labels, m).mean() + ce.mean() + kl.mean()
     loss.backward()
     case.expect("sd/loss", loss, **TOLERANCE)

@@ -4,6 +4,6 @@ Knows where things come from and how they are kept. What becomes of them is told
 """
 
 from counterpoint.bundled.cache import Listed, get, list_bundled, path
-from counterpoint.bundled.registry import Entry, Source, find
+from counterpoint.bundled.registry import BundledEntry, Source, find
 
-__all__ = ["Entry", "Listed", "Source", "find", "get", "list_bundled", "path"]
+__all__ = ["BundledEntry", "Listed", "Source", "find", "get", "list_bundled", "path"]

@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from counterpoint.bundled import packages
-from counterpoint.bundled.registry import Entry, entries, find
+from counterpoint.bundled.registry import BundledEntry, entries, find
 from counterpoint.errors import CounterpointError, MissingExtra
 
 log = logging.getLogger("counterpoint")
@@ -60,7 +60,7 @@ def list_bundled(kind: str | None = None) -> list[Listed]:
             licence=entry.licence,
             terms=entry.terms,
             sources=tuple(map(str, entry.sources)),
-            fetched=_place(entry).is_dir(),
+            fetched=_folder(entry).is_dir(),
             experiment=entry.experiment,
         )
         for entry in entries().values()
@@ -80,7 +80,7 @@ def get(name: str, *, experiment: bool = False) -> Path:
         MissingExtra: a package that the conversion needs is not installed.
     """
     entry = find(name)
-    place = _place(entry)
+    place = _folder(entry)
     if not place.is_dir():
         if entry.experiment and not experiment:
             raise CounterpointError(
@@ -115,19 +115,19 @@ _FIRST_HOMES = {
 }
 
 
-def _place(entry: Entry) -> Path:
+def _folder(entry: BundledEntry) -> Path:
     module, _, function = entry.convert.partition(":")
     convert = f"{_FIRST_HOMES.get(module, module)}:{function}"
     said = json.dumps([[str(source), source.sha256] for source in entry.sources] + [convert, entry.revision])
     return root() / "bundled" / f"{entry.name}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
 
 
-def _size(entry: Entry) -> str:
+def _size(entry: BundledEntry) -> str:
     fetched = f"{entry.fetched_mb:g} MB fetched" if entry.fetched_mb else "nothing to fetch"
     return f"{fetched}, {entry.kept_mb:g} MB kept"
 
 
-def _make(entry: Entry, place: Path) -> None:
+def _make(entry: BundledEntry, place: Path) -> None:
     for stale in place.parent.glob(f".{entry.name}-staging-*"):  # left by a killed fetch; we hold the lock
         shutil.rmtree(stale, ignore_errors=True)
     log.info(
@@ -157,7 +157,7 @@ def _make(entry: Entry, place: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _note(entry: Entry, content: Path) -> None:
+def _note(entry: BundledEntry, content: Path) -> None:
     """Write where the content comes from and under which terms beside it."""
     note = {
         "name": entry.name,

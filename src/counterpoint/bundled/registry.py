@@ -40,7 +40,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Entry:
+class BundledEntry:
     """One bundled model or data set.
 
     Attributes:
@@ -81,7 +81,7 @@ class Entry:
 
 
 @cache
-def entries() -> dict[str, Entry]:
+def entries() -> dict[str, BundledEntry]:
     """All entries by name, in the registry's order.
 
     >>> entries()["digits"].kind
@@ -92,11 +92,11 @@ def entries() -> dict[str, Entry]:
     for name, row in tomllib.loads(text).items():
         row["sources"] = tuple(Source(**source) for source in row["sources"])
         row |= {key: tuple(row[key]) for key in ("needs", "aliases") if key in row}
-        found[name] = Entry(name=name, **row)
+        found[name] = BundledEntry(name=name, **row)
     return found
 
 
-def find(name: str) -> Entry:
+def find(name: str) -> BundledEntry:
     """Return the entry of a name or alias.
 
     Raises:

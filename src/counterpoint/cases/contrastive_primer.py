@@ -15,7 +15,7 @@ PASSES = {"3 %": [10, 30, 90], "10 %": [10, 30, 60], "all": [2, 4, 10]}
 PRETRAINING = {"pretraining_epochs": 5}
 
 
-def kept(share: float) -> dict[str, Any]:
+def labelled_share(share: float) -> dict[str, Any]:
     """Options of the data: that share of the training texts keeps its label; split and share are drawn for every seed."""
     return {"labelled": share, "seed": OF_SEED, "untested": OF_TUNING}
 
@@ -24,13 +24,13 @@ def arms() -> dict[str, Arm]:
     """For every share of labels: pretrained, the same network from scratch, weighted words; all tuned on validation."""
     found = {
         "names alone": Arm(
-            method="contrastive-primer", settings=PRETRAINING, tune={}, data_options=kept(0.0)
+            method="contrastive-primer", settings=PRETRAINING, tune={}, data_options=labelled_share(0.0)
         ),
         "names alone, 2 passes": Arm(
             method="contrastive-primer",
             settings={"pretraining_epochs": 2},
             tune={},
-            data_options=kept(0.0),
+            data_options=labelled_share(0.0),
         ),
     }
     for name, share in SHARES.items():
@@ -40,18 +40,18 @@ def arms() -> dict[str, Arm]:
                 method="contrastive-primer",
                 settings={"pretraining_epochs": passes},
                 tune=tune,
-                data_options=kept(share),
+                data_options=labelled_share(share),
             )
         found[f"tfidf, {name}"] = Arm(
             method="tfidf",
             tune={"strength": [1.0, 10.0, 100.0]},
-            data_options=kept(share),
+            data_options=labelled_share(share),
         )
     found["two views, 10 %"] = Arm(
         method="contrastive-primer",
         settings={**PRETRAINING, "objective": "ntxent", "hide": 0.2},
         tune={"epochs": PASSES["10 %"]},
-        data_options=kept(0.1),
+        data_options=labelled_share(0.1),
     )
     return found
 

@@ -85,7 +85,7 @@ def measure(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[s
         "asked_accuracy", "asked_less_unseen", "calibration_error", "answer_change", "retrieval", "uniformity", "wrong_word_auc",
     )  # fmt: skip
     found = dict.fromkeys(names, float("nan"))
-    part = data.splits()[split].known()
+    part = data.splits()[split].with_labels()
     if not isinstance(model, TextClassifier):
         texts = part.texts[:MEASURED]
         figures = sentence_figures(model, texts)

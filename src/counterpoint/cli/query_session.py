@@ -53,7 +53,7 @@ def ask_similarities(
     ask = read or (lambda: screen.input("> "))
     file = AnswersFile(out)
     scale = _Scale(data)
-    done = file.asked()
+    done = file.queries()
     number = 0
     while len(file.rows) < count:
         part, triple = _query(data, held_out, seed, number)

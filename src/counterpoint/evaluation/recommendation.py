@@ -135,7 +135,7 @@ def tail_items(popularity: Tensor) -> Tensor:
     return tail
 
 
-def place_of(model_ids: list[str], data_ids: list[str], role: str) -> Tensor | None:
+def index_of_ids(model_ids: list[str], data_ids: list[str], role: str) -> Tensor | None:
     """Rows of the model for the data's ids; None when both lists are the same.
 
     Raises:
@@ -164,9 +164,12 @@ def evaluate_recommender(
     Raises:
         CounterpointError: nothing is held out, ids the model does not know, or held-out pairs it was trained on.
     """
-    held_out, before = data.held_out(split), data.known_before(split)
+    held_out, before = data.held_out(split), data.interactions_before(split)
     users_UD, items_ID = (table.float() for table in model.embeddings())
-    rows = [place_of(model.user_ids, data.users, "user"), place_of(model.item_ids, data.items, "item")]
+    rows = [
+        index_of_ids(model.user_ids, data.users, "user"),
+        index_of_ids(model.item_ids, data.items, "item"),
+    ]
     rows = [row if row is None else row.to(users_UD.device) for row in rows]
     users_UD, items_ID = (x if row is None else x[row] for x, row in zip((users_UD, items_ID), rows))
     device = users_UD.device

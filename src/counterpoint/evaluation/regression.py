@@ -13,7 +13,7 @@ import torch
 from scipy.stats import rankdata, spearmanr
 from torch import Tensor, nn
 
-from counterpoint.data.regression.load import Regression, Rows
+from counterpoint.data.regression.load import Regression, RegressionSplit
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.features import features
 from counterpoint.models.tabular import Predictor
@@ -79,7 +79,7 @@ def predict(model: Predictor, inputs: Tensor) -> Tensor:
     return features(model, inputs, predict=True)
 
 
-def measure(model: nn.Module, data: Regression, part: Rows, rows: int = 500) -> dict[str, float]:
+def measure(model: nn.Module, data: Regression, part: RegressionSplit, rows: int = 500) -> dict[str, float]:
     """Figures of ``part``; a model without a head of its own predicts by ridge regression on its features.
 
     Args:

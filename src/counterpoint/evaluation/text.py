@@ -112,7 +112,7 @@ def measure(model: nn.Module, data: Texts, split: str) -> dict[str, float]:
         raise CounterpointError(
             f"{data.name} has no labels, so nothing can be measured; run with --no-evaluate, or name a column with label=COLUMN"
         )
-    part = data.splits()[split].known()
+    part = data.splits()[split].with_labels()
     tail = data.tail()
     if isinstance(model, TextClassifier):
         found = figures(_logits(model, data, part.texts), part.targets, data.multi_label, tail)
@@ -147,7 +147,7 @@ def _logits(model: TextClassifier, data: Texts, texts: Sequence[str]) -> Tensor:
 
 def _probed(model: nn.Module, data: Texts, sentences: Tensor) -> Tensor:
     """[N, C] scores of a ridge regression from sentence vectors to targets, its penalty chosen on validation."""
-    known, held = data.train.known(), data.validation.known()
+    known, held = data.train.with_labels(), data.validation.with_labels()
     rows, check = (outputs(model, part.texts).double() for part in (known, held))
     if not torch.isfinite(rows).all():
         raise CounterpointError(

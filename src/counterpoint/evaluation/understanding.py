@@ -61,12 +61,14 @@ def understand(
     try:
         for index in torch.argsort(clips.lengths, stable=True).split(size):
             batch = clips[index].to(device)
-            heard = model.heard(batch.waves, batch.lengths)
-            scores = model.head.intent_logits(*heard).float().cpu()
+            states = model.hidden_states(batch.waves, batch.lengths)
+            scores = model.head.intent_logits(*states).float().cpu()
             intents[index] = allowed[scores[:, allowed].argmax(1)]
             if transcribe and isinstance(model.head, IntentDecoder):
                 for place, ids in zip(
-                    index.tolist(), beam_search(model.head, *heard, beams=beams, limit=limit), strict=True
+                    index.tolist(),
+                    beam_search(model.head, *states, beams=beams, limit=limit),
+                    strict=True,
                 ):
                     texts[place] = model.head.lexicon.decode(ids)[1]
     finally:

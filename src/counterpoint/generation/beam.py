@@ -83,5 +83,5 @@ def own_words(
 ) -> list[list[int]]:
     """What a model with a decoder, in evaluation mode, says of some of the clips: ids as of ``beam_search``."""
     batch = clips[torch.tensor(rows)].to(next(model.parameters()).device)
-    heard = model.heard(batch.waves, batch.lengths)
-    return beam_search(cast(IntentDecoder, model.head), *heard, beams=beams, limit=limit)
+    states = model.hidden_states(batch.waves, batch.lengths)
+    return beam_search(cast(IntentDecoder, model.head), *states, beams=beams, limit=limit)

@@ -14,7 +14,7 @@ from torch import Tensor
 from counterpoint.kernels.products import times, times_transposed
 from counterpoint.kernels.scores import Head, Scores, wide
 
-Rows = slice | Tensor
+RowIndex = slice | Tensor
 WIDEN_ELEMENTS = 2**20
 EVERYTHING = slice(None)
 
@@ -51,11 +51,11 @@ class Projection:
         """V."""
         return self.hidden.shape[1] if self.weight is None else self.weight.shape[0]
 
-    def states(self, rows: Rows) -> Tensor:
+    def states(self, rows: RowIndex) -> Tensor:
         """Return the hidden states (or dense logits) of a chunk, float32 or wider."""
         return wide(self.hidden[rows if self.index is None else self.index[rows]])
 
-    def logits(self, rows: Rows, out: Tensor) -> Tensor:
+    def logits(self, rows: RowIndex, out: Tensor) -> Tensor:
         """Write a chunk's logits over the temperature into ``out`` [at least n, V]; return the part written."""
         states = self.states(rows)
         out = out[: len(states)]

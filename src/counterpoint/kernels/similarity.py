@@ -18,7 +18,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.kernels.config import settings
 from counterpoint.kernels.pairs_rules import Rule, allowed, check_rules, different, not_self, same, where
 from counterpoint.kernels.scores import full_precision, wide
-from counterpoint.kernels.similarity_stream import Plan, stream_logsumexp
+from counterpoint.kernels.similarity_stream import StreamPlan, stream_logsumexp
 from counterpoint.kernels.similarity_table import stream_logsumexp_both, stream_logsumexp_self
 from counterpoint.kernels.triton_path import fused
 
@@ -193,10 +193,10 @@ def _one_way(
     ways, rows, columns = _in_blocks(a, columns)
     if mask is None:
         return ways.one_way(
-            rows, columns, _scalar(scale, a), log_weights, Plan(include, weights, budget, with_mean)
+            rows, columns, _scalar(scale, a), log_weights, StreamPlan(include, weights, budget, with_mean)
         )
     kept = mask.nonzero().squeeze(1)
-    plan = Plan(
+    plan = StreamPlan(
         [r.take(kept) for r in include], None if weights is None else weights[kept], budget, with_mean
     )
     scale = scale[kept] if isinstance(scale, Tensor) and scale.dim() else scale

@@ -27,7 +27,7 @@ from counterpoint.kernels.products import times, times_transposed
 
 
 @dataclass(frozen=True)
-class Plan:
+class StreamPlan:
     """What does not carry gradient: rules, foreseen factors [N], byte budget, and whether the mean similarity is wanted."""
 
     include: Sequence[Rule]
@@ -37,7 +37,7 @@ class Plan:
 
 
 def stream_logsumexp(
-    a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | None, plan: Plan
+    a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | None, plan: StreamPlan
 ) -> tuple[Tensor, Tensor | None]:
     """Return the log-sum-exp [N] and, if the plan wants it, the detached mean similarity [N].
 
@@ -70,7 +70,9 @@ def largest_logit(a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | Non
 class _RowSweep:
     """One pass over chunks of rows; fills what is asked for."""
 
-    def __init__(self, a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | None, plan: Plan) -> None:
+    def __init__(
+        self, a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | None, plan: StreamPlan
+    ) -> None:
         self.a, self.b, self.scale, self.log_weights, self.plan = a, b, scale, log_weights, plan
         self.shifted = not largest_logit(a, b, scale, log_weights) <= exponent_limit(a.dtype)
 
@@ -153,7 +155,7 @@ class _RowSweep:
 class _OneWay(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | None, plan: Plan
+        ctx: Any, a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | None, plan: StreamPlan
     ) -> tuple[Tensor, Tensor]:
         wants_a, wants_b, wants_scale, wants_weights = ctx.needs_input_grad[:4]
         sweep = _RowSweep(a, b, scale, log_weights, plan)

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from counterpoint.kernels.pairs_rules import Rule
-from counterpoint.kernels.similarity_stream import Plan
+from counterpoint.kernels.similarity_stream import StreamPlan
 from counterpoint.kernels.triton_similarity_kernels import row_sums, weighted_products
 
 FEW_PROGRAMS = 256
@@ -30,7 +30,7 @@ PIECE = 32
 
 
 def fused_logsumexp(
-    a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | None, plan: Plan
+    a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | None, plan: StreamPlan
 ) -> tuple[Tensor, Tensor | None]:
     """Return the log-sum-exp [N] and, if the plan wants it, the detached mean similarity [N].
 
@@ -209,7 +209,7 @@ def _whole(rule: Rule) -> tuple[Tensor, Tensor]:
 class _OneWay(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | None, plan: Plan
+        ctx: Any, a: Tensor, b: Tensor, scale: Tensor, log_weights: Tensor | None, plan: StreamPlan
     ) -> tuple[Tensor, Tensor]:
         wants_a, _, wants_scale, _ = ctx.needs_input_grad[:4]
         table = _Table.of(a, b, scale, plan.include, log_weights)

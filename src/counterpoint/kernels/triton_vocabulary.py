@@ -27,7 +27,7 @@ from counterpoint.kernels.triton_vocabulary_kernels import (
     fold_rows,
     softmax_gradient,
 )
-from counterpoint.kernels.vocabulary_rows import PickedLogProbs, RowDivergence, RowEntropy, Rows
+from counterpoint.kernels.vocabulary_rows import PickedLogProbs, RowDivergence, RowEntropy, RowIndex
 
 MOST_POSITIONS = 4096
 
@@ -74,7 +74,7 @@ def _gradient(
 class FusedPicked(PickedLogProbs):
     """Log-probabilities of K given entries per row, and the entropy if wanted."""
 
-    def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
+    def __call__(self, z: Tensor, rows: RowIndex, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
         """Gradient: ``sum_k g_k (onehot_k - S)``."""
         ids, state = self.ids[rows], _Running(len(z), z)
         state.fold(z, slice(None), self.entropy is not None)
@@ -92,7 +92,7 @@ class FusedPicked(PickedLogProbs):
 class FusedEntropy(RowEntropy):
     """Entropy in nats."""
 
-    def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
+    def __call__(self, z: Tensor, rows: RowIndex, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
         """One value per row."""
         state = _Running(len(z), z)
         state.fold(z, slice(None), True)
@@ -106,7 +106,7 @@ class FusedEntropy(RowEntropy):
 class FusedDivergence(RowDivergence):
     """Divergence from a constant teacher."""
 
-    def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
+    def __call__(self, z: Tensor, rows: RowIndex, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
         """One value per row."""
         assert spare is not None
         teacher, value = self.teacher.logits(rows, out=spare), z.new_empty(len(z))

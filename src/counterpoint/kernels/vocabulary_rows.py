@@ -20,7 +20,7 @@ from counterpoint.kernels.config import tile_elements
 from counterpoint.kernels.divergence_rows import Kind, row_divergence
 from counterpoint.kernels.projection import Projection
 
-Rows = slice | Tensor
+RowIndex = slice | Tensor
 
 
 class RowStatistic(Protocol):
@@ -37,7 +37,7 @@ class RowStatistic(Protocol):
         """K."""
         ...
 
-    def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
+    def __call__(self, z: Tensor, rows: RowIndex, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
         """Return the values [n, K]; with upstream [n, K], overwrite z with the gradient by z."""
         ...
 
@@ -97,7 +97,7 @@ class PickedLogProbs:
         """K."""
         return self.ids.shape[1]
 
-    def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
+    def __call__(self, z: Tensor, rows: RowIndex, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
         """Gradient: ``sum_k g_k (onehot_k - S)``."""
         ids = self.ids[rows]
         norm = normaliser(z)
@@ -128,7 +128,7 @@ class RowEntropy:
     extra_buffers: int = 0
     width: int = 1
 
-    def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
+    def __call__(self, z: Tensor, rows: RowIndex, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
         """One value per row."""
         normaliser(z).into(z).clamp_(min=torch.finfo(z.dtype).min / 4)
         value = z.new_zeros(len(z), 1)
@@ -149,7 +149,7 @@ class TopEntries:
     width: int
     extra_buffers: int = 0
 
-    def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
+    def __call__(self, z: Tensor, rows: RowIndex, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
         """[n, K] ids."""
         return z.topk(self.width, dim=1).indices.to(z.dtype)
 
@@ -163,7 +163,7 @@ class RowDivergence:
     extra_buffers: int = 1
     width: int = 1
 
-    def __call__(self, z: Tensor, rows: Rows, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
+    def __call__(self, z: Tensor, rows: RowIndex, spare: Tensor | None, upstream: Tensor | None) -> Tensor:
         """One value per row."""
         assert spare is not None
         t = self.teacher.logits(rows, out=spare)

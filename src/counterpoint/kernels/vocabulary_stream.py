@@ -23,7 +23,7 @@ from counterpoint.kernels.config import KernelSettings, tile_elements
 from counterpoint.kernels.foreseen import explain, scale_owned
 from counterpoint.kernels.projection import Projection
 from counterpoint.kernels.scores import Head, Scores
-from counterpoint.kernels.vocabulary_rows import Rows, RowStatistic
+from counterpoint.kernels.vocabulary_rows import RowIndex, RowStatistic
 
 
 def stream_rows(
@@ -106,7 +106,7 @@ class _Pass:
             for _ in range(buffers)
         ]
         for chunk in plan:
-            rows: Rows = chunk if only is None else only[chunk]
+            rows: RowIndex = chunk if only is None else only[chunk]
             z = student.logits(rows, out=pool[0])
             slope = student.slope(pool[-1][: len(z)].copy_(z)) if needs_slope else None
             spare = pool[1][: len(z)] if self.statistic.extra_buffers else None

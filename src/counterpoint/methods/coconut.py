@@ -25,7 +25,7 @@ from counterpoint.generation.beam import own_words
 from counterpoint.kernels.vocabulary import log_probs
 from counterpoint.methods.base import Method, Search
 from counterpoint.models.audio.lexicon import Lexicon
-from counterpoint.models.audio.projections import Student
+from counterpoint.models.audio.projections import ProjectedStudent
 from counterpoint.models.audio.understanding import with_head
 from counterpoint.objectives.distillation.continual import (
     audio_text_contrast,
@@ -40,18 +40,18 @@ from counterpoint.objectives.labels.intent_classification import intent_loss
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs.exemplars import ReplayMemory, Selection, capacity, class_order
-from counterpoint.pairs.mel_cache import heard_once
+from counterpoint.pairs.mel_cache import cached_bands
 from counterpoint.pairs.rehearsal import Mixed, targets
 from counterpoint.teachers.copies import on_rows
 from counterpoint.teachers.past import Past
 from counterpoint.training import Optimizer, Run
-from counterpoint.training.distributed import everyone
+from counterpoint.training.distributed import gather_tensors
 
 KINDS = ("tokens", "sequence", "audio", "classes", "replayed-classes")
 
 
 @dataclass
-class Memory:
+class ReplaySettings:
     """Clips of earlier classes that are replayed.
 
     Attributes:
@@ -111,7 +111,7 @@ class Distillation:
 
 
 @dataclass(frozen=True)
-class Heard:
+class StudentTeacherBatch:
     """A batch of clips: what it holds, what the student makes of it, and what the teacher does; zeros where it is not asked.
 
     Attributes:
@@ -155,7 +155,7 @@ class Coconut(Method[nn.Module, Audio]):
 
     tasks: int = 6
     head: Literal["decoder", "classifier"] = "decoder"
-    memory: Memory = field(default_factory=Memory)
+    memory: ReplaySettings = field(default_factory=ReplaySettings)
     contrast: ReplayedContrast = field(default_factory=ReplayedContrast)
     multimodal: Multimodal = field(default_factory=Multimodal)
     distillation: Distillation = field(default_factory=Distillation)
@@ -169,7 +169,7 @@ class Coconut(Method[nn.Module, Audio]):
     def fit(self, model: nn.Module, data: Audio, run: Run) -> nn.Module:
         """Train stage by stage and return the encoder with its head; the table of the stages is reported."""
         self._check(data)
-        data = heard_once(model, data)
+        data = cached_bands(model, data)
         tasks = class_order(len(data.classes), self.tasks, run.seed)
         lexicon = Lexicon.of(data.classes, data.train.texts)
         goals, cut = targets(lexicon, data.train, self.longest)
@@ -182,7 +182,7 @@ class Coconut(Method[nn.Module, Audio]):
         if pretrained:  # convolutions over the waveform stay as they are
             understanding.encoder.freeze_front()  # type: ignore[operator]
         rate = self.learning_rate or (5e-5 if pretrained else 1e-3)
-        student = run.state(model=Student(understanding, run.seed))
+        student = run.state(model=ProjectedStudent(understanding, run.seed))
         memory, past = run.state(
             memory=ReplayMemory(
                 capacity(self.memory.size, len(data.train), len(data.classes)), len(data.classes)
@@ -191,16 +191,18 @@ class Coconut(Method[nn.Module, Audio]):
         )
         for stage in run.rounds(len(tasks)):
             new = torch.isin(data.train.labels, torch.tensor(tasks[stage])).nonzero().squeeze(1)
-            kept = memory.rows()
+            replayed_rows = memory.rows()
             if stage:
                 run.once("teacher", partial(past.refresh, student))
-            said: list[list[int]] | None = [] if stage and "sequence" in self._kinds() else None
-            if said is not None and len(kept):
+            decoded: list[list[int]] | None = [] if stage and "sequence" in self._kinds() else None
+            if decoded is not None and len(replayed_rows):
                 decode = partial(
                     own_words, past.model.model, data.train, beams=self.distillation.beams, limit=self.longest
                 )
-                said = run.stage("decode", decode, over=kept.tolist(), size=64)
-            source = Mixed(data.train, new, kept, goals, said=said, share=self.memory.replay_share)
+                decoded = run.stage("decode", decode, over=replayed_rows.tolist(), size=64)
+            source = Mixed(
+                data.train, new, replayed_rows, goals, decoded=decoded, share=self.memory.replay_share
+            )
             run.optimize(student, Optimizer(name="adamw", learning_rate=rate, weight_decay=self.weight_decay))
             for batch in run.batches(source, self.batch_size, epochs=self.epochs):
                 run.step(self._losses(student, past, batch, tasks, stage, run))
@@ -214,8 +216,8 @@ class Coconut(Method[nn.Module, Audio]):
 
     def _losses(
         self,
-        student: Student,
-        teacher: Past[Student],
+        student: ProjectedStudent,
+        teacher: Past[ProjectedStudent],
         batch: Any,
         tasks: list[list[int]],
         stage: int,
@@ -228,13 +230,13 @@ class Coconut(Method[nn.Module, Audio]):
         replayed, labels, ids, mask = (items[name] for name in ("replayed", "labels", "ids", "mask"))
         seen = [label for part in tasks[: stage + 1] for label in part]
         before = [label for part in tasks[:stage] for label in part]
-        more = {name: items[name] for name in ("said", "said_mask") if name in items}
+        more = {name: items[name] for name in ("decoded", "decoded_mask") if name in items}
         wanted = {"intents": scored, "states": "audio" in kinds}
         inputs = items["waves"], items["lengths"], ids
         out = run.forward(student, *inputs, **wanted, **more)
         label = intent_loss(head, out, labels, ids, mask, seen)
         terms = {"label": label}
-        batch_of = partial(Heard, items, out, seen=seen, before=before)
+        batch_of = partial(StudentTeacherBatch, items, out, seen=seen, before=before)
         if self.multimodal.weight:
             terms["multimodal"] = self._tied(batch_of(old={}))
         if not before:
@@ -254,23 +256,23 @@ class Coconut(Method[nn.Module, Audio]):
             terms["label"] = Loss(label.values, label.counts, 1.0 - share)
         return terms
 
-    def _tied(self, heard: Heard) -> Loss:
+    def _tied(self, batch: StudentTeacherBatch) -> Loss:
         """Clips and their transcripts, against all ranks' clips."""
-        new = ~heard.items["replayed"] if self.multimodal.clips == "new" else True
-        rows = heard.out["audio"], heard.out["text"], heard.items["labels"], heard.items["told"] & new
-        all_ranks: Any = everyone(rows, constant=(2, 3))
+        new = ~batch.items["replayed"] if self.multimodal.clips == "new" else True
+        rows = batch.out["audio"], batch.out["text"], batch.items["labels"], batch.items["transcribed"] & new
+        all_ranks: Any = gather_tensors(rows, constant=(2, 3))
         loss = audio_text_contrast(*rows, temperature=self.temperature, candidates=all_ranks)
         return Loss(loss.values, loss.counts, self.multimodal.weight)
 
-    def _contrasted(self, heard: Heard, offset: int) -> Loss:
+    def _contrasted(self, batch: StudentTeacherBatch, offset: int) -> Loss:
         """Replayed clips: the teacher's vectors of their class as positives."""
-        z, labels = heard.out["kept"], heard.items["labels"]
-        t = None if self.contrast.kind == "student" else heard.old["kept"]
-        all_ranks: Any = everyone((z, t, labels), constant=(1, 2))
+        z, labels = batch.out["projected"], batch.items["labels"]
+        t = None if self.contrast.kind == "student" else batch.old["projected"]
+        all_ranks: Any = gather_tensors((z, t, labels), constant=(1, 2))
         loss = replayed_contrast(
             z,
             labels,
-            heard.items["replayed"],
+            batch.items["replayed"],
             t,
             temperature=self.temperature,
             negatives="teacher" if self.contrast.kind == "ntpt" else "student",
@@ -281,17 +283,17 @@ class Coconut(Method[nn.Module, Audio]):
         )
         return Loss(loss.values, loss.counts, self.contrast.weight, loss.stats)
 
-    def _distilled(self, heard: Heard, head: Any, teacher_head: Any) -> dict[str, Loss]:
+    def _distilled(self, batch: StudentTeacherBatch, head: Any, teacher_head: Any) -> dict[str, Loss]:
         """The teacher's distributions, transcripts and states of replayed clips."""
-        items, out, old = heard.items, heard.out, heard.old
+        items, out, old = batch.items, batch.out, batch.old
         again, losses = items["replayed"][:, None], {}
         if "tokens" in self._kinds():
             scores = teacher_head.scores(old["hidden"])
             losses["tokens"] = token_distillation(head.scores(out["hidden"]), scores, items["mask"] & again)
         if "sequence" in self._kinds():
-            mask = items["said_mask"]
+            mask = items["decoded_mask"]
             losses["sequence"] = aggregate(
-                -log_probs(head.scores(out["said"]), items["said"], mask=mask), mask
+                -log_probs(head.scores(out["decoded"]), items["decoded"], mask=mask), mask
             )
         if "audio" in self._kinds():
             frames = out["frames"] & again
@@ -301,15 +303,15 @@ class Coconut(Method[nn.Module, Audio]):
             name: Loss(loss.values, loss.counts, self.distillation.weight) for name, loss in losses.items()
         }
 
-    def _old_classes(self, heard: Heard, size: int, run: Run) -> Loss:
+    def _old_classes(self, batch: StudentTeacherBatch, size: int, run: Run) -> Loss:
         """The teacher's scores of the intents before this stage."""
         kl = old_class_distillation(
-            heard.out["intents"][:, heard.seen], heard.old["intents"][:, heard.before]
+            batch.out["intents"][:, batch.seen], batch.old["intents"][:, batch.before]
         )
         if "classes" in self._kinds():
-            return Loss(kl, weight=distillation_share(len(heard.seen), len(heard.before)))
-        share = replayed_share(int(run.gather_constant(heard.items["replayed"]).sum()), size)
-        again_B = heard.items["replayed"].to(kl.dtype)
+            return Loss(kl, weight=distillation_share(len(batch.seen), len(batch.before)))
+        share = replayed_share(int(run.gather_constant(batch.items["replayed"]).sum()), size)
+        again_B = batch.items["replayed"].to(kl.dtype)
         return Loss(kl * again_B, again_B, share)
 
     def _kinds(self) -> list[str]:

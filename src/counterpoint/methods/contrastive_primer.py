@@ -25,8 +25,8 @@ from counterpoint.objectives.contrast.noise_contrast import scored_contrast
 from counterpoint.objectives.contrast.view_contrast import VIEWED, view_contrast
 from counterpoint.objectives.labels.label_match import label_match
 from counterpoint.objectives.reduction import Loss
-from counterpoint.pairs.views import everyone
-from counterpoint.pairs.words_as_labels import log_frequency, pseudo_labels, uncommon
+from counterpoint.pairs.views import gather_views
+from counterpoint.pairs.words_as_labels import log_frequency, uncommon, word_labels
 from counterpoint.training import Optimizer, Run
 from counterpoint.training.batches import Batch
 
@@ -163,7 +163,7 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
         self, net: TextClassifier, batch: Batch, run: Run, sentences: Tensor, drawn: Drawn
     ) -> Loss:
         """Texts against words of their own and of others."""
-        found = pseudo_labels(
+        found = word_labels(
             batch.items.ids, batch.items.mask, drawn.words, batch, run,
             true=self.positives, drawn=self.negatives, collisions=self.collisions,
         )  # fmt: skip
@@ -212,7 +212,7 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
         for _ in range(2):
             gone = (batch.random.uniform(width)[:, : ids.shape[1]] < self.hide) & words
             views.append(run.forward(net, ids, mask * ~gone))
-        both = everyone(torch.stack(views), run)
+        both = gather_views(torch.stack(views), run)
         return view_contrast(
             self.objective,  # type: ignore[arg-type]
             *views,

@@ -22,7 +22,7 @@ from counterpoint.methods.base import Method, Search
 from counterpoint.models.images.projector import HeadNorm, Projector, projected
 from counterpoint.objectives.contrast.decoupled import decoupled
 from counterpoint.objectives.contrast.neighbours import nearest_neighbours, nnclr
-from counterpoint.pairs.views import Augmentation, augmentation, everyone
+from counterpoint.pairs.views import Augmentation, augmentation, gather_views
 from counterpoint.training import Optimizer, Run
 
 
@@ -89,7 +89,7 @@ class DCL(Method[nn.Module, Images]):
         for batch in run.batches(data.train.pixels, self.batch_size, epochs=self.epochs, drop_last=True):
             views = draw.views(batch.items, batch.random, 2)
             z_VBD = run.forward(net, views, project=True).unflatten(0, (2, -1))
-            all_VBD = everyone(z_VBD, run)
+            all_VBD = gather_views(z_VBD, run)
             seen = z_VBD if all_VBD is None else all_VBD
             if batch.step % 10 == 0:
                 run.log(npc_multiplier=coupling.update(*seen.detach().unbind(), self.temperature))
@@ -97,7 +97,7 @@ class DCL(Method[nn.Module, Images]):
                 found = nearest_neighbours(z_VBD[0], queue.rows), nearest_neighbours(z_VBD[1], queue.rows)
                 p_VBD = run.forward(predictor, z_VBD.flatten(0, 1)).unflatten(0, (2, -1))
                 queue.push(seen[1].detach())
-                loss = self._neighbours(found, p_VBD, everyone(p_VBD, run), run.row_offset)
+                loss = self._neighbours(found, p_VBD, gather_views(p_VBD, run), run.row_offset)
             else:
                 loss = decoupled(
                     *z_VBD.unbind(),

@@ -24,7 +24,7 @@ from counterpoint.models.images.paired import paired
 from counterpoint.models.images.projector import HeadNorm, projected
 from counterpoint.objectives.contrast.global_contrast import Robust, descend, robust_pairs, robust_views
 from counterpoint.pairs.caption_vectors import with_partners
-from counterpoint.pairs.views import Augmentation, augmentation, everyone
+from counterpoint.pairs.views import Augmentation, augmentation, gather_views
 from counterpoint.training import Optimizer, PerSample, Run
 
 
@@ -82,7 +82,7 @@ class ISogCLR(Method[nn.Module, Images]):
             z_VBD = run.forward(net, draw.views(batch.items, batch.random, 2), project=True).unflatten(
                 0, (2, -1)
             )
-            all_VBD = everyone(z_VBD, run)
+            all_VBD = gather_views(z_VBD, run)
             index = batch.index.to(run.device)
             log_average = memory.read("image_log_average", index)
             seen = robust_views(

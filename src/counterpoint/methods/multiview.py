@@ -21,7 +21,7 @@ from counterpoint.data.images.load import Images
 from counterpoint.methods.base import Method, Search
 from counterpoint.models.images.projector import HeadNorm, projected
 from counterpoint.objectives.contrast.multiview import mv_dhel, mv_infonce, poly_view
-from counterpoint.pairs.views import Augmentation, augmentation, everyone
+from counterpoint.pairs.views import Augmentation, augmentation, gather_views
 from counterpoint.training import Optimizer, Run
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
@@ -87,7 +87,7 @@ class MultiView(Method[nn.Module, Images]):
         for batch in run.batches(data.train.pixels, self.batch_size, epochs=self.epochs, drop_last=True):
             views = draw.views(batch.items, batch.random, self.num_views)
             z_VBD = run.forward(net, views, project=True).unflatten(0, (self.num_views, -1))
-            all_ranks = everyone(z_VBD, run)
+            all_ranks = gather_views(z_VBD, run)
             loss = LOSSES[self.loss]
             run.step(loss(z_VBD, temperature=self.temperature, candidates=all_ranks, offset=run.row_offset))
         return net

@@ -65,7 +65,9 @@ class SIRL(Method[TrajectoryEncoder, TrajectoryData]):
             Optimizer(name="adamw", learning_rate=self.learning_rate, weight_decay=self.weight_decay),
         )
         answers = (
-            data.train.answers if len(data.train.answers) else run.stage("answers", lambda: self.ask(data))
+            data.train.answers
+            if len(data.train.answers)
+            else run.stage("answers", lambda: self.answers_of(data))
         )
         for batch in run.batches(Grouped(data.train.inputs, answers), self.batch_size, epochs=self.epochs):
             trajectories, _ = batch.items
@@ -75,7 +77,7 @@ class SIRL(Method[TrajectoryEncoder, TrajectoryData]):
             run.once("reward", lambda: learn_reward(model, data, self.ridge))
         return model
 
-    def ask(self, data: TrajectoryData) -> Tensor:
+    def answers_of(self, data: TrajectoryData) -> Tensor:
         """Put random triples of the training split before a simulated person: [queries, 3] rows."""
         part = data.train
         if part.features is None:

@@ -22,8 +22,8 @@ from counterpoint.models.images.paired import Paired
 from counterpoint.models.images.projector import Projected
 from counterpoint.objectives.labels.label_augmentation import (
     augmented_loss,
+    ensemble_distillation,
     joint_loss,
-    self_distillation,
     transformation_loss,
 )
 from counterpoint.objectives.reduction import Loss
@@ -111,7 +111,7 @@ class SLA(Method[nn.Module, Images]):
             terms = {"joint": Loss(joint_loss(logits["joint"], labels, num), weight=weight)}
             if self.mode == "sla+sd":
                 plain = logits["plain"][::num]
-                ensemble, label = self_distillation(
+                ensemble, label = ensemble_distillation(
                     plain, logits["joint"], labels, num, self.distillation_temperature
                 )
                 terms |= {"ensemble": Loss(ensemble), "label": Loss(label, weight=self.label_weight)}

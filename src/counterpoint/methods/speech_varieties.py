@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from counterpoint.data.audio.load import Audio
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Method, Search
-from counterpoint.models.audio.prepare import rate_for, spoken
+from counterpoint.models.audio.prepare import rate_for, speech_classifier
 from counterpoint.objectives.labels.class_contrast import class_contrast
 from counterpoint.objectives.reduction import Loss
 from counterpoint.pairs.class_batches import ClassBatches
@@ -71,7 +71,7 @@ class SpeechVarieties(Method[nn.Module, Audio]):
                 "freeze=encoder leaves the contrastive term nothing to shape: give adapter=128 (a layer between encoder and "
                 "head), or freeze=front"
             )
-        net = spoken(model, data.classes, run.seed, self.freeze, self.adapter)
+        net = speech_classifier(model, data.classes, run.seed, self.freeze, self.adapter)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
             look = nn.Linear(net.num_features, self.projection) if self.projection else nn.Identity()

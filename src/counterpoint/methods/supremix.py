@@ -24,7 +24,7 @@ from counterpoint.models.images.projector import HeadNorm, projected
 from counterpoint.models.tabular import Predictor
 from counterpoint.objectives.labels.mixed_pairs import mixed_pairs
 from counterpoint.pairs.table_views import input_views
-from counterpoint.pairs.views import Augmentation, Random, everyone
+from counterpoint.pairs.views import Augmentation, Random, gather_views
 from counterpoint.training import Optimizer, Run
 
 
@@ -94,7 +94,7 @@ class SupReMix(Method[nn.Module, Regression]):
             )
             z_VBD = run.forward(net, views, project=True).unflatten(0, (2, -1))
             own, y = batch.offset, self._rounded(batch.items.targets)
-            all_VND = everyone(z_VBD, run)
+            all_VND = gather_views(z_VBD, run)
             y_all = y if all_VND is None else run.gather_constant(y)
             count = len(y_all)
             places = torch.cat(

@@ -269,7 +269,7 @@ class Vega(Method[nn.Module, Texts]):
         if self.calibration.folds > 1:
             others[held] = False
         self._tune(run, net, train[known[others]])
-        said = torch.stack(self._said(run, net, [data.train.texts[i] for i in known[held].tolist()]))
+        said = torch.stack(self._logits(run, net, [data.train.texts[i] for i in known[held].tolist()]))
         rows = {"place": held.to(run.device), "said": torch.softmax(said, 1).to(run.device)}
         run.once("note", lambda: opinions.add(**rows))
 
@@ -319,7 +319,7 @@ class Vega(Method[nn.Module, Texts]):
                 )
             run.step(terms, tokens=int(mask.sum()))
 
-    def _said(self, run: Run, net: nn.Module, texts: Sequence[str]) -> list[Tensor]:
+    def _logits(self, run: Run, net: nn.Module, texts: Sequence[str]) -> list[Tensor]:
         """Logits of every text, as a durable stage."""
 
         def answered(shard: Sequence[str]) -> list[Tensor]:
@@ -350,7 +350,7 @@ class Vega(Method[nn.Module, Texts]):
         if self.transduction.inputs == "unlabelled":
             texts = data.train[torch.nonzero(~data.train.labelled)[:, 0]].texts
         labels, selected = pseudo_labels(
-            torch.stack(self._said(run, net, texts)), self.transduction.threshold
+            torch.stack(self._logits(run, net, texts)), self.transduction.threshold
         )
         run.log(confident=float(selected.float().mean()))
         if not selected.any():

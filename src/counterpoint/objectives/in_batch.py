@@ -87,7 +87,7 @@ class Relation:
 
     def not_own(self) -> Rule:
         """Every pair but an anchor with itself."""
-        return different(self.own, None if self.columns is None else self._places())
+        return different(self.own, None if self.columns is None else self._positions())
 
     def of_same_class(self) -> Rule:
         """Pairs of one label; with ``not_own`` the positives."""
@@ -97,7 +97,7 @@ class Relation:
         """Pairs of two labels, the negatives."""
         return different(self.labels, None if self.columns is None else self.candidate_labels)
 
-    def _places(self) -> Tensor:
+    def _positions(self) -> Tensor:
         return torch.arange(len(self.candidates), device=self.candidates.device)
 
     def positives(self) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from counterpoint.data.images.captions import Captions
 from counterpoint.data.images.load import Images
 from counterpoint.errors import CounterpointError
-from counterpoint.models.text.embedding import kept_sentences
+from counterpoint.models.text.embedding import cached_sentence_vectors
 
 
 def with_partners(images: Images) -> Images:
@@ -35,7 +35,7 @@ def with_partners(images: Images) -> Images:
             "--data-option partners=captions.npy"
         )
     texts = sorted({text for captions in told for text in captions}, key=lambda text: (len(text), text))
-    vectors = torch.from_numpy(kept_sentences(texts, images.text_encoder))
+    vectors = torch.from_numpy(cached_sentence_vectors(texts, images.text_encoder))
     place = {text: row for row, text in enumerate(texts)}
 
     def of(captions: Captions) -> Tensor:

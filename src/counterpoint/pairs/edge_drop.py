@@ -8,10 +8,10 @@ from torch import Tensor
 from counterpoint.errors import CounterpointError
 
 
-def kept_edges(num_edges: int, dropped: float, generator: torch.Generator) -> Tensor:
+def retained_edges(num_edges: int, dropped: float, generator: torch.Generator) -> Tensor:
     """[int(num_edges * (1 - dropped))] positions of the edges that stay, drawn without repetition, sorted.
 
-    >>> kept_edges(10, 0.25, torch.Generator().manual_seed(0)).shape
+    >>> retained_edges(10, 0.25, torch.Generator().manual_seed(0)).shape
     torch.Size([7])
     """
     if not 0 <= dropped < 1:

@@ -45,7 +45,7 @@ def bands_of(mel: LogMel, clips: Clips, size: int = 64) -> Bands:
     return Bands(samples, starts, lengths, clips.labels, clips.groups, clips.texts, clips.files)
 
 
-def heard_once(model: nn.Module, data: Audio) -> Audio:
+def cached_bands(model: nn.Module, data: Audio) -> Audio:
     """Data whose clips are bands, for a model whose encoder begins with a ``LogMel``; for any other, the data as they are."""
     fronts = [part for part in model.modules() if isinstance(part, LogMel)]
     if len(fronts) != 1 or isinstance(data.train, Bands):

@@ -1,4 +1,4 @@
-"""A stage's new clips mixed with those kept of earlier ones, and the targets that a decoder is to say. N clips, T tokens."""
+"""A stage's new clips mixed with replayed ones of earlier stages, and the targets of a decoder. N clips, T tokens."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from counterpoint.models.tokens import Tokens, pad
 
 
 class Mixed:
-    """A source of batches: a stage's new clips and the kept ones, with their targets.
+    """A source of batches: a stage's new clips and the replayed ones, with their targets.
 
-    A batch is a dict: ``waves``, ``lengths``, ``labels``, ``replayed`` [N] bool, ``told`` [N] bool (the words are known),
-    ``ids`` and ``mask`` [N, T], and with ``said`` the same of other targets for kept clips.
+    A batch is a dict: ``waves``, ``lengths``, ``labels``, ``replayed`` [N] bool, ``transcribed`` [N] bool (the words are known),
+    ``ids`` and ``mask`` [N, T], and with ``decoded`` the same of other targets for replayed clips.
 
     Args:
         clips: the training clips.
-        new, kept: positions among them.
+        new, replayed_rows: positions among them.
         goals: every training clip's target.
-        said: other targets of the kept clips, in their order.
-        share: repeat kept clips, whole times, until they are at least this share of the rows.
+        decoded: other targets of the replayed clips, in their order.
+        share: repeat replayed clips, whole times, until they are at least this share of the rows.
     """
 
     def __init__(
         self,
         clips: Clips,
         new: Tensor,
-        kept: Tensor,
+        replayed_rows: Tensor,
         goals: Tokens,
         *,
-        said: list[list[int]] | None = None,
+        decoded: list[list[int]] | None = None,
         share: float = 0.0,
     ) -> None:
         times = 1
-        if share and len(kept):
-            while times * len(kept) < share * (len(new) + times * len(kept)):
+        if share and len(replayed_rows):
+            while times * len(replayed_rows) < share * (len(new) + times * len(replayed_rows)):
                 times += 1
         self.clips, self.goals = clips, goals
-        self.rows = torch.cat([new, kept.repeat(times)])
+        self.rows = torch.cat([new, replayed_rows.repeat(times)])
         self.replayed = torch.arange(len(self.rows)) >= len(new)
-        self.told = torch.tensor([bool(text) for text in clips.texts])
-        self.said = None
-        if said is not None:
+        self.transcribed = torch.tensor([bool(text) for text in clips.texts])
+        self.decoded = None
+        if decoded is not None:
             nothing: list[list[int]] = [[] for _ in range(len(new))]
-            self.said = pad(nothing + said * times, side="right", fill=PAD)
+            self.decoded = pad(nothing + decoded * times, side="right", fill=PAD)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -58,13 +58,13 @@ class Mixed:
             "lengths": batch.lengths,
             "labels": batch.labels,
             "replayed": self.replayed[index],
-            "told": self.told[rows],
+            "transcribed": self.transcribed[rows],
             "ids": goals.ids,
             "mask": goals.mask.bool(),
         }
-        if self.said is not None:
-            said = cut(self.said[index])
-            items |= {"said": said.ids, "said_mask": said.mask.bool()}
+        if self.decoded is not None:
+            decoded = cut(self.decoded[index])
+            items |= {"decoded": decoded.ids, "decoded_mask": decoded.mask.bool()}
         return items
 
 

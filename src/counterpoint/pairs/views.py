@@ -39,7 +39,7 @@ class Ranks(Protocol):
         """Return all processes' rows [N, ...] from this one's [n, ...], differentiably."""
 
 
-def everyone(views: Tensor, ranks: Ranks) -> Tensor | None:
+def gather_views(views: Tensor, ranks: Ranks) -> Tensor | None:
     """Gather view-major [V, n, D] over processes to [V, N, D]; None on one process, where the local views are all."""
     return None if ranks.world == 1 else ranks.gather(views.transpose(0, 1).contiguous()).transpose(0, 1)
 
@@ -91,18 +91,18 @@ class Augmentation:
         """
         if num_views < 1:
             raise CounterpointError(f"num_views={num_views}; expected at least 1 (2 for most contrast)")
-        images = unit(pixels)
+        images = unit_range(pixels)
         # One column per parameter, always the same ones: switching a step on or off leaves the other draws alone.
         u_RK = random.uniform(num_views, 17).to(images).transpose(0, 1).reshape(-1, 17)
         rows = images.repeat(num_views, 1, 1, 1)
-        rows = self._place(rows, u_RK[:, :9])
+        rows = self._warp(rows, u_RK[:, :9])
         rows = self._colour(rows, u_RK[:, 9:])
         if self.noise:
             noise = random.normal(num_views, *images.shape[1:]).to(images).transpose(0, 1).reshape(rows.shape)
             rows = rows + self.noise * noise
         return rows.clamp(0, 1)
 
-    def _place(self, rows: Tensor, u_RK: Tensor) -> Tensor:
+    def _warp(self, rows: Tensor, u_RK: Tensor) -> Tensor:
         """Crop, turn, zoom, shift and flip with one resampling."""
         height, width = rows.shape[2:]
         one = torch.ones_like(u_RK[:, 0])
@@ -158,7 +158,7 @@ class Augmentation:
         return rows
 
 
-def unit(pixels: Tensor) -> Tensor:
+def unit_range(pixels: Tensor) -> Tensor:
     """Turn uint8 pixels into floats in [0, 1]; floats pass unchanged."""
     return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
 

@@ -27,7 +27,7 @@ class Draws(Protocol):
         """Draw from 0 to high - 1."""
 
 
-class Rows(Protocol):
+class BatchRange(Protocol):
     """The part of a batch that is needed: its size over all processes, and where this one's rows start."""
 
     @property
@@ -60,11 +60,11 @@ class PseudoLabels:
     true: int
 
 
-def pseudo_labels(
+def word_labels(
     ids: Tensor,
     mask: Tensor,
     words: Tensor,
-    batch: Rows,
+    batch: BatchRange,
     run: Gathers,
     *,
     true: int = 5,
@@ -94,12 +94,12 @@ def pseudo_labels(
     usable = mask.bool() & words.to(ids.device)[ids]
     own, own_valid = _draw(ids, usable, batch.random.uniform(true))
     offered, offered_valid = _draw(ids, usable, batch.random.uniform(drawn))
-    everyone, everyone_valid = run.gather_constant(offered), run.gather_constant(offered_valid)
+    offered_all, offered_all_valid = run.gather_constant(offered), run.gather_constant(offered_valid)
     here = batch.offset + torch.arange(len(ids), device=ids.device)
     # Another text than one's own: a step of 1 to N - 1 around the batch; of what it offers, any.
     other = (here[:, None] + 1 + batch.random.integers(batch.size - 1, drawn)) % batch.size
     column = batch.random.integers(drawn, drawn)
-    alien, alien_valid = everyone[other, column], everyone_valid[other, column]
+    alien, alien_valid = offered_all[other, column], offered_all_valid[other, column]
     shared = ((ids[:, None, :] == alien[:, :, None]) & usable[:, None, :]).any(-1)
     if collisions == "leave out":
         alien_valid = alien_valid & ~shared

@@ -173,7 +173,7 @@ def evidence(case: Case, summary: Mapping[str, Any]) -> dict[str, Any]:
             "key": case.key,
             **{name: summary[name] for name in kept},
             "baseline": case.baseline,
-            "claims": claims([_said(claim, summary) for claim in case.claims], summary["arms"]),
+            "claims": claims([_claim_entry(claim, summary) for claim in case.claims], summary["arms"]),
             "arms": {name: _lean(arm) for name, arm in summary["arms"].items()},
             "differences": summary["differences"],
             "before": summary["before"],
@@ -185,7 +185,7 @@ def evidence(case: Case, summary: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _said(claim: Claim, summary: Mapping[str, Any]) -> dict[str, Any]:
+def _claim_entry(claim: Claim, summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "text": claim.text,
         "contrast": dict(claim.contrast),

@@ -20,7 +20,7 @@ from counterpoint.models.language.prompt_groups import answer_states
 from counterpoint.models.tokens import Tokens
 from counterpoint.teachers.copies import Copied
 
-Rows = Tokens | Sequence[Any]
+Prompts = Tokens | Sequence[Any]
 """Left-padded prompts, or one thing per row that the teacher can turn into a prompt."""
 Answer = TypeVar("Answer", bound=Scores | Sparse, covariant=True)
 
@@ -28,7 +28,7 @@ Answer = TypeVar("Answer", bound=Scores | Sparse, covariant=True)
 class Teacher(Protocol[Answer]):
     """A noun with one verb. ``Teacher[Head]`` answers with hidden states and a head, ``Teacher[Sparse]`` sparsely."""
 
-    def answer(self, prompts: Rows, completions: Tokens, index: Tensor | None = None) -> Answer:
+    def answer(self, prompts: Prompts, completions: Tokens, index: Tensor | None = None) -> Answer:
         """Score every completion position.
 
         Args:
@@ -61,18 +61,18 @@ class Answering:
         self.model = model.model if isinstance(model, Copied) else model
         self.at_once = at_once
 
-    def answer(self, prompts: Rows, completions: Tokens, index: Tensor | None = None) -> Head:
+    def answer(self, prompts: Prompts, completions: Tokens, index: Tensor | None = None) -> Head:
         """Hidden states and head at the completions' positions [B, T]."""
         return completion_scores(self.model, prompts, completions, self.at_once)
 
-    def log_probs(self, prompts: Rows, completions: Tokens) -> Tensor:
+    def log_probs(self, prompts: Prompts, completions: Tokens) -> Tensor:
         """[B, T] log-probabilities at temperature 1 of the completions' tokens; 0 on padding."""
         answer = self.answer(prompts, completions)
         return log_probs(answer, completions.ids, mask=completions.mask.bool())
 
 
 def completion_scores(
-    model: Language, prompts: Rows, completions: Tokens, at_once: int | None = None
+    model: Language, prompts: Prompts, completions: Tokens, at_once: int | None = None
 ) -> Head:
     """Run a model over prompts and completions without gradient or dropout: its head at the positions [B, T].
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import Scores, Sparse, dense
 from counterpoint.models.tokens import Tokens
-from counterpoint.teachers.answering import Rows, Teacher
+from counterpoint.teachers.answering import Prompts, Teacher
 
 
 class Ensemble:
@@ -47,7 +47,7 @@ class Ensemble:
         self.weights = [each / sum(weights) for each in weights]
         self.temperature = temperature
 
-    def answer(self, prompts: Rows, completions: Tokens, index: Tensor | None = None) -> Tensor:
+    def answer(self, prompts: Prompts, completions: Tokens, index: Tensor | None = None) -> Tensor:
         """Log of the mean probabilities [B, T, V]; padded tail entries of wider vocabularies are cut."""
         parts = []
         for teacher, weight in zip(self.teachers, self.weights):

@@ -13,7 +13,7 @@ from torch import Tensor
 from counterpoint.errors import CounterpointError
 from counterpoint.models.language.language import Prompt
 from counterpoint.models.tokens import Tokens
-from counterpoint.teachers.answering import Answer, Rows, Teacher
+from counterpoint.teachers.answering import Answer, Prompts, Teacher
 
 
 class Hinted(Generic[Answer]):
@@ -36,7 +36,7 @@ class Hinted(Generic[Answer]):
     def __init__(self, teacher: Teacher[Answer], write: Callable[[Any], Prompt]) -> None:
         self.teacher, self.write = teacher, write
 
-    def answer(self, prompts: Rows, completions: Tokens, index: Tensor | None = None) -> Answer:
+    def answer(self, prompts: Prompts, completions: Tokens, index: Tensor | None = None) -> Answer:
         """Scores at the completions' positions [B, T], as seen after the hinted prompts."""
         if isinstance(prompts, Tokens) or not isinstance(prompts, Sequence):
             raise CounterpointError(

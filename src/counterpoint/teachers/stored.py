@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import Scores, Sparse, dense
 from counterpoint.models.tokens import Tokens
-from counterpoint.teachers.answering import Rows, Teacher
+from counterpoint.teachers.answering import Prompts, Teacher
 
 LARGEST = {"vocabulary": 1 << 18, "draws": 63}
 META = "store.json"
@@ -58,12 +58,12 @@ class Stored:
         lengths = np.concatenate([part["lengths"] for part in parts])
         self.distinct = np.concatenate([part["distinct"] for part in parts])
         self.packed = np.concatenate([part["packed"] for part in parts])
-        self.place = {int(row): number for number, row in enumerate(self.rows)}
+        self.row_numbers = {int(row): number for number, row in enumerate(self.rows)}
         self.token_ends = np.cumsum(lengths)
         self.token_starts = self.token_ends - lengths
         self.entry_ends = np.cumsum(self.distinct, dtype=np.int64)
 
-    def answer(self, prompts: Rows, completions: Tokens, index: Tensor | None = None) -> Sparse:
+    def answer(self, prompts: Prompts, completions: Tokens, index: Tensor | None = None) -> Sparse:
         """Sparse probabilities at the completions' positions [B, T].
 
         Args:
@@ -99,7 +99,7 @@ class Stored:
         return (self.packed.nbytes + self.distinct.nbytes) / max(len(self.distinct), 1)
 
     def _find(self, row: int, ids: list[int]) -> int:
-        number = self.place.get(row)
+        number = self.row_numbers.get(row)
         if number is None:
             raise CounterpointError(
                 f"row {row} is not in the store of {len(self.rows)} rows; write it for this data"
@@ -115,7 +115,7 @@ class Stored:
 def write(
     folder: Path | str,
     teacher: Teacher[Scores | Sparse],
-    shards: Iterable[tuple[Rows, Tokens, Tensor]],
+    shards: Iterable[tuple[Prompts, Tokens, Tensor]],
     *,
     draws: int = 50,
     temperature: float = 1.0,
@@ -267,7 +267,7 @@ def _seal(content: dict[str, Any]) -> str:
 
 def _shard(
     teacher: Teacher[Scores | Sparse],
-    prompts: Rows,
+    prompts: Prompts,
     completions: Tokens,
     index: Tensor,
     draws: int,

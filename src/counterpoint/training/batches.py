@@ -62,7 +62,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """How a loop walks over its source: batch ``position`` is known without walking there."""
 
     length: int

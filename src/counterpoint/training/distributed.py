@@ -84,7 +84,7 @@ def gather(rows: Tensor) -> Tensor:
     return _Gather.apply(rows, sizes(rows.shape[0], rows.device))
 
 
-def everyone(
+def gather_tensors(
     rows: tuple[Tensor | None, ...], constant: Collection[int] = ()
 ) -> tuple[Tensor | None, ...] | None:
     """All ranks' rows of several tensors, those at the places in ``constant`` without gradient; None on one process."""

@@ -22,7 +22,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.objectives.reduction import Loss
 from counterpoint.training import distributed, launch
 from counterpoint.training.audit import Audit
-from counterpoint.training.batches import Batch, ItemRandom, Order, Plan, fetch, send, share
+from counterpoint.training.batches import Batch, BatchPlan, ItemRandom, Order, fetch, send, share
 from counterpoint.training.budget import Budget
 from counterpoint.training.checkpoint import Checkpoints
 from counterpoint.training.cursor import Cursor, Loop
@@ -192,7 +192,7 @@ class Run:
                 f"loop '{name}' inside loop '{self._walking.key}': loops do not nest; use run.rounds around them"
             )
         key = self._key(name)
-        plan = Plan(len(source), size, self.seed, key, shuffle, drop_last, order)
+        plan = BatchPlan(len(source), size, self.seed, key, shuffle, drop_last, order)
         loop = self.cursor.enter(key, plan.steps_per_epoch, epochs, self.budget)
         if loop is not None:
             self._walking = loop
@@ -203,7 +203,7 @@ class Run:
         seed_everything(derive(self.seed, key, "end"))
         self.rng = generator(derive(self.seed, key, "end"))
 
-    def _walk(self, loop: Loop, plan: Plan, source: Any, collate: Any) -> Iterator[Batch]:
+    def _walk(self, loop: Loop, plan: BatchPlan, source: Any, collate: Any) -> Iterator[Batch]:
         epoch, order = -1, torch.empty(0)
         while not loop.finished(self.cursor.spent):
             position = loop.position
@@ -396,7 +396,7 @@ class Run:
         self.cursor.spent["seconds"] += now - self._clock
         self._clock = now
 
-    def _after_step(self, loop: Loop, plan: Plan) -> None:
+    def _after_step(self, loop: Loop, plan: BatchPlan) -> None:
         step = int(self.cursor.spent["steps"])
         if self._metrics:
             self.events.emit(
@@ -416,7 +416,7 @@ class Run:
         self._save_or_stop(due)
 
     def _save_or_stop(self, due: bool = False) -> None:
-        stop = self._signals.asked
+        stop = self._signals.requested
         if self.world > 1:  # all ranks save, or stop, together
             due, stop = (
                 distributed.total(torch.tensor([due, stop], dtype=torch.int32, device=self.device))

@@ -23,7 +23,7 @@ class Signals:
     """Remembers that the process was asked to stop; restores the former handlers when closed."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self.number: int = signal.SIGINT
         self._former: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
@@ -31,9 +31,9 @@ class Signals:
                 self._former[number] = signal.signal(number, self._remember)
 
     def _remember(self, number: int, _: FrameType | None) -> None:
-        if self.asked:
+        if self.requested:
             raise Stopped(number)
-        self.asked, self.number = True, number
+        self.requested, self.number = True, number
         logger.warning("stopping after this step; once more stops at once")
 
     def close(self) -> None:

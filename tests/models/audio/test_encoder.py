@@ -9,7 +9,7 @@ import torch
 from counterpoint.errors import CounterpointError
 from counterpoint.models.audio.classifier import SpeechClassifier
 from counterpoint.models.audio.encoder import LogMel, SmallSpeech, mel_filters
-from counterpoint.models.audio.prepare import rate_for, spoken
+from counterpoint.models.audio.prepare import rate_for, speech_classifier
 from counterpoint.models.audio.pretrained import WaveSpeech, WhisperSpeech, load_speech_encoder
 
 LENGTHS = torch.tensor([9000, 5001, 430])
@@ -131,23 +131,23 @@ def test_encoders_say_what_they_want(tmp_path, waves):
     with pytest.raises(CounterpointError, match="bert, which hears no waveforms"):
         load_speech_encoder(str(tmp_path / "bert"), 16_000)
     with pytest.raises(CounterpointError, match="no speech encoder"):
-        spoken(torch.nn.Linear(2, 2), ["a", "b"], 0)
+        speech_classifier(torch.nn.Linear(2, 2), ["a", "b"], 0)
 
 
 def test_freezing_and_rates(tmp_path):
     encoder = opened(tmp_path / "w", "wav2vec2", feat_extract_norm="layer")
     assert isinstance(encoder, WaveSpeech)
-    net = spoken(encoder, ["a", "b"], 0, "front")
+    net = speech_classifier(encoder, ["a", "b"], 0, "front")
     assert not any(p.requires_grad for p in encoder.net.feature_extractor.parameters())
     assert any(p.requires_grad for p in encoder.net.encoder.parameters())
     assert net.training
-    net = spoken(encoder, ["a", "b"], 0, "encoder", adapter=4)
+    net = speech_classifier(encoder, ["a", "b"], 0, "encoder", adapter=4)
     assert not any(p.requires_grad for p in net.encoder.parameters())
     assert not net.encoder.training
     assert net.num_features == 4
     assert (rate_for(encoder), rate_for(SmallSpeech())) == (3e-5, 1e-3)
-    assert spoken(net, ["a", "b"], 0) is net
-    assert spoken(net, ["a", "c"], 0).classes == ("a", "c")
+    assert speech_classifier(net, ["a", "b"], 0) is net
+    assert speech_classifier(net, ["a", "c"], 0).classes == ("a", "c")
 
 
 def test_a_head_of_other_classes_is_refused(tmp_path):

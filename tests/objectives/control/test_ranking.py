@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from counterpoint.errors import CounterpointError
 from counterpoint.objectives.contrast.graph_contrast import node_contrast
 from counterpoint.objectives.control.ranking import bpr, dot, frobenius
-from counterpoint.pairs.edge_drop import kept_edges
+from counterpoint.pairs.edge_drop import retained_edges
 from counterpoint.pairs.graph_noise import orthant_noise, perturb
 from counterpoint.pairs.negatives import UniformNegatives, triples
 
@@ -145,10 +145,10 @@ def test_triples_know_their_nodes() -> None:
 
 
 def test_dropped_edges_are_counted_and_distinct() -> None:
-    kept = kept_edges(101, 0.3, torch.Generator().manual_seed(0))
+    kept = retained_edges(101, 0.3, torch.Generator().manual_seed(0))
     assert len(kept) == int(101 * 0.7) == len(kept.unique())
     with pytest.raises(CounterpointError, match="dropped=1"):
-        kept_edges(10, 1.0, torch.Generator())
+        retained_edges(10, 1.0, torch.Generator())
 
 
 def test_dot() -> None:

@@ -8,8 +8,8 @@ from counterpoint.errors import CounterpointError
 from counterpoint.objectives.labels.label_augmentation import (
     aggregated_logits,
     augmented_loss,
+    ensemble_distillation,
     joint_loss,
-    self_distillation,
     single_logits,
     transformation_loss,
 )
@@ -41,7 +41,7 @@ def test_loops() -> None:
     for b in range(B):
         single = torch.stack([joint[b * M, i * M] for i in range(N)])
         torch.testing.assert_close(single_logits(joint, M)[b], single)
-    divergence, label = self_distillation(plain, joint, LABELS, M, temperature=2.0)
+    divergence, label = ensemble_distillation(plain, joint, LABELS, M, temperature=2.0)
     for b in range(B):
         p, q = torch.softmax(aggregated[b] / 2, 0), torch.softmax(plain[b] / 2, 0)
         torch.testing.assert_close(divergence[b], 4 * sum(p[i] * (p[i] / q[i]).log() for i in range(N)))
@@ -50,7 +50,7 @@ def test_loops() -> None:
 
 def test_the_ensemble_is_a_constant() -> None:
     joint, plain = logits(B * M, N * M).requires_grad_(), logits(B, N, seed=1).requires_grad_()
-    divergence, _ = self_distillation(plain, joint, LABELS, M)
+    divergence, _ = ensemble_distillation(plain, joint, LABELS, M)
     divergence.sum().backward()
     assert joint.grad is None
     expected = torch.softmax(plain, 1) - torch.softmax(aggregated_logits(joint, M), 1)
@@ -82,7 +82,7 @@ def test_extremes(size: float) -> None:
         (size * logits(M, N * M).float()).requires_grad_(),
         (size * logits(1, N).float()).requires_grad_(),
     )
-    terms = [joint_loss(joint, LABELS[:1], M), *self_distillation(plain, joint, LABELS[:1], M)]
+    terms = [joint_loss(joint, LABELS[:1], M), *ensemble_distillation(plain, joint, LABELS[:1], M)]
     sum(term.sum() for term in terms).backward()
     for found in (*terms, joint.grad, plain.grad):
         assert torch.isfinite(found).all()

@@ -247,7 +247,7 @@ def voices_en(archives: list[Path], folder: Path) -> None:
     _voices(archives, folder, ["en_US_f_Allison"])
 
 
-def _voices(archives: list[Path], folder: Path, spoken: list[str], every: bool = False) -> None:
+def _voices(archives: list[Path], folder: Path, speakers: list[str], every: bool = False) -> None:
     """Copy prompts with a metadata.csv as the audio-folder convention wants it: those with a transcript, or all with words."""
     unpacked = archives[0].parent / "unpacked"
     for archive in archives:
@@ -263,12 +263,12 @@ def _voices(archives: list[Path], folder: Path, spoken: list[str], every: bool =
                 ).decode("utf-8-sig", "replace")
             )
         )
-        for language in sorted({name[:2] for name in spoken})
+        for language in sorted({name[:2] for name in speakers})
     }
     # A description in brackets stands for a sound that is no speech, in whatever language it is written.
     wordless = {name for said in scripts.values() for name, words in said.items() if words[0] in "[(<"}
     rows = []
-    for name in spoken:
+    for name in speakers:
         voice, speaker, variety = VOICES[name]
         language, source = variety[:2], share / "asterisk/sounds" / name
         for file in sorted(file for file in source.rglob("*") if file.suffix in (".wav", ".gsm")):

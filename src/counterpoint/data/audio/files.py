@@ -37,7 +37,7 @@ Part = Literal["start", "quiet"]
 
 
 @dataclass
-class Found:
+class ReadClips:
     """Clips as they were found, row by row.
 
     Attributes:
@@ -94,7 +94,7 @@ def listing(path: Path) -> list[Listed]:
     return _of_folder(path)
 
 
-def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "start") -> Found:
+def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "start") -> ReadClips:
     """Read files into one channel of int16 at ``sample_rate``, at most ``seconds`` long.
 
     Args:
@@ -102,7 +102,7 @@ def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "s
         part: "start" keeps a longer clip's first seconds; "quiet" its quietest stretch of that length (to see what
             labels can be told from the recording alone, without speech).
     """
-    found = Found()
+    found = ReadClips()
     longest = max(1, round(seconds * sample_rate))
     for one in listed:
         name = str(one.path)

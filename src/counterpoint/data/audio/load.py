@@ -11,7 +11,14 @@ import torch
 
 from counterpoint.data.audio import files as audio_files
 from counterpoint.data.audio.clips import Audio, ClipBatch, Clips, hashes
-from counterpoint.data.audio.files import LABEL_COLUMNS, SPEAKER_COLUMNS, TEXT_COLUMNS, Found, Listed, Part
+from counterpoint.data.audio.files import (
+    LABEL_COLUMNS,
+    SPEAKER_COLUMNS,
+    TEXT_COLUMNS,
+    Listed,
+    Part,
+    ReadClips,
+)
 from counterpoint.data.group_split import split_groups
 from counterpoint.data.tables.cells import class_order
 from counterpoint.errors import CounterpointError, nearest
@@ -80,7 +87,7 @@ def load_audio(
     names = _columns(listed, label, group, text, spec, notes)
     listed = _wanted(listed, names["label"], classes, spec)
     found = audio_files.read(listed, sample_rate, seconds, part)
-    _lessons(found, spec, unreadable, sample_rate, seconds, part, notes)
+    _require_usable(found, spec, unreadable, sample_rate, seconds, part, notes)
     labels = [row[names["label"]] for row in found.rows]
     order = _classes(labels, spec)
     lengths = torch.tensor([len(wave) for wave in found.waves])
@@ -164,8 +171,8 @@ def _wanted(listed: list[Listed], label: str, classes: str, spec: str) -> list[L
     return [one for one in listed if one.row[label] in wanted]
 
 
-def _lessons(
-    found: Found, spec: str, unreadable: str, rate: int, seconds: float, part: Part, notes: list[str]
+def _require_usable(
+    found: ReadClips, spec: str, unreadable: str, rate: int, seconds: float, part: Part, notes: list[str]
 ) -> None:
     if found.unreadable:
         message = f"{len(found.unreadable)} files cannot be used: {'; '.join(found.unreadable)}"
@@ -203,7 +210,7 @@ def _classes(labels: list[str], spec: str) -> tuple[str, ...]:
 
 def _sides(
     clips: Clips,
-    found: Found,
+    found: ReadClips,
     labels: list[str],
     group: str,
     held_out: str,

@@ -64,8 +64,8 @@ def read_captions(
         _column(columns, given, usual, place.name)
         for given, usual in ((file, FILE_COLUMNS), (caption, CAPTION_COLUMNS))
     )
-    known = _places(names)
-    left = _places(list(skipped))
+    known = _positions(names)
+    left = _positions(list(skipped))
     found: dict[int, list[str]] = {}
     for number, row in enumerate(rows, 2 if place.suffix.lower() in (".csv", ".tsv") else 1):
         name = str(PurePosixPath(str(row.get(at) or "").replace("\\", "/")))
@@ -130,7 +130,7 @@ def _column(columns: list[str], given: str | None, usual: tuple[str, ...], name:
     return found[0]
 
 
-def _places(names: Sequence[str]) -> dict[str, int]:
+def _positions(names: Sequence[str]) -> dict[str, int]:
     """Where a path or a bare name leads; -1 for a name that several images have."""
     found: dict[str, int] = {}
     for rank, name in enumerate(names):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.interactions.files import read_table
-from counterpoint.data.interactions.rows import Rows, dense_core, distinct, positives, split_rows
+from counterpoint.data.interactions.rows import CodedPairs, dense_core, distinct, positives, split_rows
 from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError, nearest
 
@@ -80,7 +80,7 @@ class Interactions:
             )
         return pairs
 
-    def known_before(self, split: str) -> Pairs:
+    def interactions_before(self, split: str) -> Pairs:
         """Pairs that must not be recommended when ``split`` is ranked: training, and for the test also validation."""
         if split == "validation":
             return self.train
@@ -204,7 +204,7 @@ def _files(spec: Path) -> dict[str, Path]:
     return found
 
 
-def _numbered(rows: Rows, part: np.ndarray, notes: list[str]) -> Interactions:
+def _numbered(rows: CodedPairs, part: np.ndarray, notes: list[str]) -> Interactions:
     """Number users and items by the training pairs."""
     train = part == 0
     users, items = np.unique(rows.users[train]), np.unique(rows.items[train])

@@ -15,7 +15,7 @@ from counterpoint.errors import CounterpointError
 
 
 @dataclass(frozen=True)
-class Rows:
+class CodedPairs:
     """Coded rows: user and item codes into the id lists, time (or None), and the part each row was read from."""
 
     users: np.ndarray
@@ -25,13 +25,15 @@ class Rows:
     user_ids: pa.Array
     item_ids: pa.Array
 
-    def keep(self, rows: np.ndarray) -> Rows:
+    def keep(self, rows: np.ndarray) -> CodedPairs:
         """Return the rows of a mask or of positions."""
         times = None if self.times is None else self.times[rows]
-        return Rows(self.users[rows], self.items[rows], times, self.part[rows], self.user_ids, self.item_ids)
+        return CodedPairs(
+            self.users[rows], self.items[rows], times, self.part[rows], self.user_ids, self.item_ids
+        )
 
 
-def positives(tables: dict[str, Table], threshold: float | None, notes: list[str]) -> Rows:
+def positives(tables: dict[str, Table], threshold: float | None, notes: list[str]) -> CodedPairs:
     """One coded table of positive rows."""
     users = _coded([table.users for table in tables.values()])
     items = _coded([table.items for table in tables.values()])
@@ -39,7 +41,7 @@ def positives(tables: dict[str, Table], threshold: float | None, notes: list[str
     part = np.concatenate([np.full(len(table), order[name], np.int8) for name, table in tables.items()])
     times = [table.times for table in tables.values()]
     ratings = [table.ratings for table in tables.values()]
-    rows = Rows(
+    rows = CodedPairs(
         users.indices.to_numpy().astype(np.int64),
         items.indices.to_numpy().astype(np.int64),
         np.concatenate([t for t in times if t is not None]) if all(t is not None for t in times) else None,
@@ -81,7 +83,7 @@ def _coded(parts: list[pa.ChunkedArray]) -> pa.DictionaryArray:
     return every.dictionary_encode().unify_dictionaries().combine_chunks()
 
 
-def distinct(rows: Rows, notes: list[str]) -> Rows:
+def distinct(rows: CodedPairs, notes: list[str]) -> CodedPairs:
     """Each pair once: in its earliest part (training first, so that nothing leaks), at its earliest time."""
     key = rows.users * len(rows.item_ids) + rows.items
     times = np.zeros(len(key)) if rows.times is None else rows.times
@@ -99,7 +101,7 @@ def distinct(rows: Rows, notes: list[str]) -> Rows:
     return rows.keep(~again)
 
 
-def dense_core(rows: Rows, core: int, notes: list[str]) -> Rows:
+def dense_core(rows: CodedPairs, core: int, notes: list[str]) -> CodedPairs:
     """Drop users and items with fewer pairs than ``core``, again and again until none is left."""
     before = len(rows.users)
     while True:
@@ -116,7 +118,7 @@ def dense_core(rows: Rows, core: int, notes: list[str]) -> Rows:
 
 
 def split_rows(
-    rows: Rows, split: str, test: float, validation: float, seed: int, notes: list[str]
+    rows: CodedPairs, split: str, test: float, validation: float, seed: int, notes: list[str]
 ) -> np.ndarray:
     """[P] of 0 training, 1 validation, 2 test."""
     total = len(rows.users)

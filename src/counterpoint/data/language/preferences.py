@@ -21,7 +21,7 @@ from counterpoint.errors import CounterpointError
 __all__ = ["Preference", "PreferenceData", "Preferences", "load"]
 
 
-class Preferences(prompted.Rows[Preference]):
+class Preferences(prompted.PromptedRows[Preference]):
     """One split: rows by index, by slice, or by an index tensor (then a list).
 
     >>> split = Preferences([Preference("1+1=", "2", "3")])

@@ -17,7 +17,7 @@ from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 
 
-class Problems(prompted.Rows[Problem]):
+class Problems(prompted.PromptedRows[Problem]):
     """One split: problems by index, by slice, or by an index tensor (then a list).
 
     >>> split = Problems([Problem("1+1=", answer="2"), Problem("2+2=", answer="4")], "number")

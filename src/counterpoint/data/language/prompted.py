@@ -35,7 +35,7 @@ class Prompted(Protocol):
 T = TypeVar("T", bound=Prompted)
 
 
-class Rows(Generic[T]):
+class PromptedRows(Generic[T]):
     """One split: rows by index, by slice, or by an index tensor (then a list)."""
 
     def __init__(self, rows: Iterable[T]) -> None:

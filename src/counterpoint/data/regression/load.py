@@ -27,7 +27,7 @@ TARGETS = ("target", "y", "value", "label", "score", "age")
 
 
 @dataclass(frozen=True)
-class Rows:
+class RegressionSplit:
     """One split: inputs [N, F] floats or [N, C, H, W] uint8, and targets [N]; also what indexing it gives."""
 
     inputs: Tensor
@@ -36,8 +36,8 @@ class Rows:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def __getitem__(self, index: Tensor) -> Rows:
-        return Rows(self.inputs[index], self.targets[index])
+    def __getitem__(self, index: Tensor) -> RegressionSplit:
+        return RegressionSplit(self.inputs[index], self.targets[index])
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Regression:
         offset, scale: targets are held as (target - offset) / scale, where float32 could not hold them otherwise.
     """
 
-    train: Rows
-    validation: Rows
-    test: Rows
+    train: RegressionSplit
+    validation: RegressionSplit
+    test: RegressionSplit
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     name: str = "regression"
@@ -62,7 +62,7 @@ class Regression:
     offset: float = 0.0
     scale: float = 1.0
 
-    def splits(self) -> dict[str, Rows]:
+    def splits(self) -> dict[str, RegressionSplit]:
         """Return the three splits by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
@@ -225,7 +225,7 @@ def build(
         targets = (targets - offset) / scale
     y = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.float32))
     rows = {
-        part: Rows(tensor[torch.from_numpy(index)], y[torch.from_numpy(index)])
+        part: RegressionSplit(tensor[torch.from_numpy(index)], y[torch.from_numpy(index)])
         for part, index in parts.items()
     }
     return Regression(

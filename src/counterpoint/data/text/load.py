@@ -45,7 +45,7 @@ class Lines:
             else torch.full((len(self),), -1)
         )
 
-    def known(self) -> Lines:
+    def with_labels(self) -> Lines:
         """Only the rows with a label."""
         return self[torch.nonzero(self.labelled)[:, 0]]
 
@@ -284,18 +284,18 @@ def _classes(rows: text_rows.Columns, name: str) -> tuple[str, ...]:
 
 def _hide(data: Texts, labelled: float, seed: int) -> Texts:
     """Keep the labels of a share, or of so many, of the labelled training texts."""
-    known = np.flatnonzero(data.train.labelled.numpy())
+    labelled_rows = np.flatnonzero(data.train.labelled.numpy())
     if not (0 <= labelled < 1 or (labelled >= 2 and labelled == int(labelled))):
         raise CounterpointError(
             f"labelled={labelled}; expected a share from 0 to 1, or a whole number of texts from 2 on"
         )
-    count = round(labelled * len(known)) if labelled < 1 else int(labelled)
-    if count > len(known):
-        raise CounterpointError(f"labelled={count}, but only {len(known)} training texts have labels")
-    order = proportional(data.train.labels.numpy(), known, seed)
+    count = round(labelled * len(labelled_rows)) if labelled < 1 else int(labelled)
+    if count > len(labelled_rows):
+        raise CounterpointError(f"labelled={count}, but only {len(labelled_rows)} training texts have labels")
+    order = proportional(data.train.labels.numpy(), labelled_rows, seed)
     keep = torch.zeros(len(data.train), dtype=torch.bool)
     keep[torch.from_numpy(order[:count].copy())] = True
-    note = f"training may use the labels of {count} of {len(known)} labelled texts (drawn with seed {seed})"
+    note = f"training may use the labels of {count} of {len(labelled_rows)} labelled texts (drawn with seed {seed})"
     train = Lines(data.train.texts, data.train.targets & keep[:, None], keep)
     return replace(data, train=train, truth=data.train.targets, notes=(*data.notes, note))
 
@@ -307,13 +307,13 @@ def _mislabel(data: Texts, share: float, seed: int) -> Texts:
             f"mislabelled={share}; expected a share between 0 and 1 of the labels, in data with one label a text"
         )
     random = np.random.default_rng([seed, 1])
-    known = random.permutation(np.flatnonzero(data.train.labelled.numpy()))
-    wrong = torch.from_numpy(known[: round(share * len(known))].copy())
+    labelled_rows = random.permutation(np.flatnonzero(data.train.labelled.numpy()))
+    wrong = torch.from_numpy(labelled_rows[: round(share * len(labelled_rows))].copy())
     shift = torch.from_numpy(random.integers(1, len(data.classes), len(wrong)))
     targets = data.train.targets.clone()
     targets[wrong] = False
     targets[wrong, (data.train.labels[wrong] + shift) % len(data.classes)] = True
-    note = f"{len(wrong)} of the {len(known)} labels that training sees are wrong on purpose (drawn with seed {seed})"
+    note = f"{len(wrong)} of the {len(labelled_rows)} labels that training sees are wrong on purpose (drawn with seed {seed})"
     return replace(
         data,
         train=replace(data.train, targets=targets),

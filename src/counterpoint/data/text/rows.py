@@ -59,7 +59,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Found:
+class TextRows:
     """Rows, whether labels came as lists (several a text), and what to tell about the reading."""
 
     rows: Columns
@@ -75,7 +75,7 @@ def read(
     empty: str = "error",
     delimiter: str | None = None,
     encoding: str | None = None,
-) -> Found:
+) -> TextRows:
     """Read a table, a folder with one per split, or a folder ``label/*.txt`` (also ``split/label/*.txt``).
 
     Args:
@@ -102,7 +102,7 @@ def read(
             )
         notes.append(f"{len(bare)} rows without text left out")
         rows = rows.select([number for number, content in enumerate(rows.texts) if content])
-    return Found(rows, several, notes)
+    return TextRows(rows, several, notes)
 
 
 def _folder(path: Path, encoding: str | None) -> tuple[Columns, bool, list[str], Callable[[int], str]]:

@@ -20,7 +20,7 @@ class AnswersFile:
         self.path = path
         self.rows = read_file(path) if path.is_file() and path.stat().st_size else []
 
-    def asked(self) -> set[frozenset[str]]:
+    def queries(self) -> set[frozenset[str]]:
         """The triples already answered, in no order."""
         return {frozenset(str(row[name]) for name in ("anchor", "positive", "negative")) for row in self.rows}
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from counterpoint.data.audio.load import Audio
 from counterpoint.methods.base import Method, Search
-from counterpoint.models.audio.prepare import rate_for, spoken
+from counterpoint.models.audio.prepare import rate_for, speech_classifier
 from counterpoint.pairs.class_batches import ClassBatches
 from counterpoint.pairs.sound_views import roughened
 from counterpoint.training import Optimizer, Run
@@ -47,7 +47,7 @@ class AudioClassifier(Method[nn.Module, Audio]):
     def fit(self, model: nn.Module, data: Audio, run: Run) -> nn.Module:
         """Train and return the encoder with its head; a classifier of the same classes goes on from its own."""
         part = data.train
-        net = run.state(model=spoken(model, data.classes, run.seed, self.freeze, self.adapter))
+        net = run.state(model=speech_classifier(model, data.classes, run.seed, self.freeze, self.adapter))
         rate = self.learning_rate or rate_for(net.encoder)
         run.optimize(
             net,

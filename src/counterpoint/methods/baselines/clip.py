@@ -82,7 +82,7 @@ class CLIP(Method[nn.Module, Images]):
             views = draw.views(batch.items.pixels, batch.random, 1)
             z, t = run.forward(net["towers"], views, batch.items.partners)
             tau = net["tau"]()
-            everyone = None if run.world == 1 else (run.gather(z), run.gather(t))
-            run.step(symmetric_info_nce(z, t, temperature=tau, candidates=everyone, offset=run.row_offset))
+            all_rows = None if run.world == 1 else (run.gather(z), run.gather(t))
+            run.step(symmetric_info_nce(z, t, temperature=tau, candidates=all_rows, offset=run.row_offset))
             run.log(temperature=float(tau.detach()))
         return net["towers"]

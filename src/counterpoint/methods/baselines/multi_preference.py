@@ -53,7 +53,7 @@ class MultiPreference(Method[TrajectoryEncoder, TrajectoryData]):
         if own:
             source = Grouped(data.train.inputs, data.train.preferences)
         else:
-            asked = run.stage("preferences", lambda: self.ask(data))
+            asked = run.stage("preferences", lambda: self.preferences_of(data))
             source = Grouped(data.train.inputs, asked["pairs"], asked["person"])
         for batch in run.batches(source, self.batch_size, epochs=self.epochs):
             trajectories, person = batch.items
@@ -63,7 +63,7 @@ class MultiPreference(Method[TrajectoryEncoder, TrajectoryData]):
             run.once("reward", lambda: learn_reward(heads.encoder, data, self.ridge))
         return heads.encoder
 
-    def ask(self, data: TrajectoryData) -> dict[str, Tensor]:
+    def preferences_of(self, data: TrajectoryData) -> dict[str, Tensor]:
         """Pairs [queries, 2] (chosen, rejected) and the person [queries] who was asked."""
         part = data.train
         if part.features is None:

@@ -20,7 +20,7 @@ from counterpoint.objectives.contrast.multiview import (
     pairwise_dhel,
     pairwise_nt_xent,
 )
-from counterpoint.pairs.views import Augmentation, augmentation, everyone
+from counterpoint.pairs.views import Augmentation, augmentation, gather_views
 from counterpoint.training import Optimizer, Run
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
@@ -82,7 +82,7 @@ class MultiViewPairwise(Method[nn.Module, Images]):
         for batch in run.batches(data.train.pixels, self.batch_size, epochs=self.epochs, drop_last=True):
             views = draw.views(batch.items, batch.random, self.num_views)
             z_VBD = run.forward(net, views, project=True).unflatten(0, (self.num_views, -1))
-            all_ranks = everyone(z_VBD, run)
+            all_ranks = gather_views(z_VBD, run)
             loss = LOSSES[self.loss]
             run.step(loss(z_VBD, temperature=self.temperature, candidates=all_ranks, offset=run.row_offset))
         return net

@@ -20,7 +20,7 @@ from counterpoint.models.interactions.recommender import Recommender
 from counterpoint.objectives.contrast.graph_contrast import node_contrast
 from counterpoint.objectives.control.ranking import bpr, dot, frobenius
 from counterpoint.objectives.reduction import Loss
-from counterpoint.pairs.edge_drop import kept_edges
+from counterpoint.pairs.edge_drop import retained_edges
 from counterpoint.pairs.negatives import UniformNegatives
 from counterpoint.training import Optimizer, Run
 from counterpoint.training.best import Best
@@ -97,7 +97,7 @@ class SGL(Method[Recommender, Interactions]):
         """Draw two thinned graphs; a function of the seed alone, so that a resumed epoch has the same ones."""
         draws = torch.Generator().manual_seed(seed)
         kept = [
-            kept_edges(model.pairs.shape[1], self.dropped, draws).to(model.pairs.device) for _ in range(2)
+            retained_edges(model.pairs.shape[1], self.dropped, draws).to(model.pairs.device) for _ in range(2)
         ]
         users, items = model.pairs.long()
         return tuple(bipartite_adjacency(users[k], items[k], model.num_users, model.num_items) for k in kept)

@@ -17,7 +17,7 @@ from counterpoint.evaluation.coupling import Coupling
 from counterpoint.methods.base import Method, Search
 from counterpoint.models.images.projector import HeadNorm, projected
 from counterpoint.objectives.contrast.infonce import nt_xent
-from counterpoint.pairs.views import Augmentation, augmentation, everyone
+from counterpoint.pairs.views import Augmentation, augmentation, gather_views
 from counterpoint.training import Optimizer, Run
 
 
@@ -69,7 +69,7 @@ class SimCLR(Method[nn.Module, Images]):
         for batch in run.batches(data.train.pixels, self.batch_size, epochs=self.epochs, drop_last=True):
             views = draw.views(batch.items, batch.random, 2)
             z_VBD = run.forward(net, views, project=True).unflatten(0, (2, -1))
-            all_VBD = everyone(z_VBD, run)
+            all_VBD = gather_views(z_VBD, run)
             if batch.step % 10 == 0:
                 seen = z_VBD if all_VBD is None else all_VBD
                 run.log(npc_multiplier=coupling.update(*seen.detach().unbind(), self.temperature))

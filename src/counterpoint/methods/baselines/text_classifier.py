@@ -51,7 +51,7 @@ class SupervisedText(Method[nn.Module, Texts]):
             raise CounterpointError(
                 f"loss=ce chooses one class, but {data.name} has texts with several labels; use loss=bce"
             )
-        known = data.train.known()
+        known = data.train.with_labels()
         if not len(known):
             raise CounterpointError(
                 f"{data.name} has no labelled training texts; give labels, or pretrain with contrastive-primer"

@@ -43,7 +43,7 @@ class TfidfLinear(Method[nn.Module, Texts]):
     def fit(self, model: nn.Module, data: Texts, run: Run) -> nn.Module:
         """Words are counted in all training texts, the linear model is fitted on the labelled ones."""
         check_classes(data.classes)
-        known = data.train.known()
+        known = data.train.with_labels()
         if not len(known):
             raise CounterpointError(
                 f"{data.name} has no labelled training texts, and weighted words know nothing without; give labels"

@@ -15,7 +15,7 @@ from counterpoint.models.audio.understanding import Understanding
 Freeze = Literal["nothing", "front", "encoder"]
 
 
-def spoken(
+def speech_classifier(
     model: nn.Module, classes: Sequence[str], seed: int, freeze: Freeze = "front", adapter: int = 0
 ) -> SpeechClassifier:
     """A classifier in training mode, frozen as asked.

@@ -14,7 +14,7 @@ from counterpoint.models.audio.understanding import IntentDecoder, Understanding
 PROJECTION = 128
 
 
-class Student(nn.Module):
+class ProjectedStudent(nn.Module):
     """A model with the linear projections that contrast is computed on; a teacher is a copy of it, projections included.
 
     Args:
@@ -39,8 +39,8 @@ class Student(nn.Module):
         *,
         intents: bool = False,
         states: bool = False,
-        said: Tensor | None = None,
-        said_mask: Tensor | None = None,
+        decoded: Tensor | None = None,
+        decoded_mask: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Everything that some term is computed from.
 
@@ -48,30 +48,30 @@ class Student(nn.Module):
             waves, lengths: [N, S], [N].
             ids: [N, T] targets, padded.
             intents: give the intents' scores of a decoder, too. states: give the encoder's states.
-            said: [N, T'] other targets, with ``said_mask``.
+            decoded: [N, T'] other targets, with ``decoded_mask``.
 
         Returns:
-            ``kept``, ``audio``, ``text`` [N, P], not normalised; of a decoder ``hidden`` [N, T, W] and ``said`` [N, T', W]
+            ``projected``, ``audio``, ``text`` [N, P], not normalised; of a decoder ``hidden`` [N, T, W] and ``decoded`` [N, T', W]
             (zeros in rows without any); ``intents`` [N, C]; ``states`` [N, F, D] and ``frames`` [N, F].
         """
         head = self.model.head
-        pooled, heard, frames = self.model.heard(waves, lengths)
+        pooled, hidden, frames = self.model.hidden_states(waves, lengths)
         out = {
-            "kept": self.keep(pooled),
+            "projected": self.keep(pooled),
             "audio": self.hear(pooled),
             "text": self.read(head.text_vectors(ids, ids != PAD)),
         }
         if isinstance(head, IntentDecoder):
-            out["hidden"] = head(pooled, heard, frames, ids)
+            out["hidden"] = head(pooled, hidden, frames, ids)
         if intents or not head.decodes:
-            out["intents"] = head.intent_logits(pooled, heard, frames)
+            out["intents"] = head.intent_logits(pooled, hidden, frames)
         if states:
-            out |= {"states": heard, "frames": frames}
-        if said is not None and said_mask is not None and isinstance(head, IntentDecoder):
-            rows = said_mask.any(1).nonzero().squeeze(1)
-            again = pooled.new_zeros(*said.shape, head.width)
+            out |= {"states": hidden, "frames": frames}
+        if decoded is not None and decoded_mask is not None and isinstance(head, IntentDecoder):
+            rows = decoded_mask.any(1).nonzero().squeeze(1)
+            again = pooled.new_zeros(*decoded.shape, head.width)
             if len(rows):
-                told = head(pooled[rows], heard[rows], frames[rows], said[rows])
-                again = again.to(told.dtype).index_copy(0, rows, told)
-            out["said"] = again
+                decoded_states = head(pooled[rows], hidden[rows], frames[rows], decoded[rows])
+                again = again.to(decoded_states.dtype).index_copy(0, rows, decoded_states)
+            out["decoded"] = again
         return out

@@ -199,7 +199,7 @@ class Understanding(nn.Module):
         """[N, S], [N] -> [N, D]."""
         return masked_mean(*self.frames(waves, lengths))
 
-    def heard(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def hidden_states(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[N, S], [N] -> mean state [N, D], states [N, F, D], mask [N, F]."""
         states, mask = self.frames(waves, lengths)
         return masked_mean(states, mask), states, mask

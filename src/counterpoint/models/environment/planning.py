@@ -19,7 +19,7 @@ Equilibrium = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Plan:
+class OptimalPolicy:
     """``q`` [H, S, A], ``v`` [H + 1, S], ``action`` [H, S]: the first best one."""
 
     q: Tensor
@@ -27,7 +27,7 @@ class Plan:
     action: Tensor
 
 
-def plan(transition: Tensor, reward: Tensor, bonus: Tensor | float, states: int, cap: float) -> Plan:
+def plan(transition: Tensor, reward: Tensor, bonus: Tensor | float, states: int, cap: float) -> OptimalPolicy:
     """Backward induction with a bonus: ``Q_h = min(r + bonus + P V_{h+1}, cap)``, ``V_h = max_a Q_h``.
 
     Args:
@@ -42,7 +42,7 @@ def plan(transition: Tensor, reward: Tensor, bonus: Tensor | float, states: int,
         future = transition[step % len(transition)] @ v[step + 1]
         q[step] = (gain[step] + future).clamp(max=cap).view(states, -1)
         v[step] = q[step].amax(-1)
-    return Plan(q, v, q.argmax(-1))
+    return OptimalPolicy(q, v, q.argmax(-1))
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def sentences(texts: Sequence[str], *, spec: str | Path = "all-minilm-l6-v2", si
     return torch.nn.functional.normalize(torch.cat(parts), dim=-1).numpy()
 
 
-def kept_sentences(texts: Sequence[str], spec: str | Path = "all-minilm-l6-v2") -> np.ndarray:
+def cached_sentence_vectors(texts: Sequence[str], spec: str | Path = "all-minilm-l6-v2") -> np.ndarray:
     """As ``sentences``, but computed once: the vectors stay in the cache, under the texts and the encoder's content.
 
     Returns:

@@ -61,7 +61,7 @@ class Views:
         if decoupled:
             require_negatives(self.total - 1)
         self.own = own_rows(self.n, self.total, offset, views.device)
-        self.places = torch.arange(self.total, device=views.device)
+        self.positions = torch.arange(self.total, device=views.device)
         self.scale = scale_of(temperature)
         self.local = candidates is None
 
@@ -115,12 +115,14 @@ class Views:
 
     def other_rows(self) -> Rule:
         """Every pair of rows but a row with itself."""
-        places = torch.arange(self.num_views * self.total, device=self.rows.device)
-        return different(places) if self.local else different(self._spread(self.own, self.total), places)
+        positions = torch.arange(self.num_views * self.total, device=self.rows.device)
+        return (
+            different(positions) if self.local else different(self._spread(self.own, self.total), positions)
+        )
 
     def other_instances(self) -> Rule:
         """Pairs of rows of two instances, whatever the views."""
-        instances = self.places.repeat(self.num_views)
+        instances = self.positions.repeat(self.num_views)
         return different(instances) if self.local else different(self.own.repeat(self.num_views), instances)
 
     def across_views(self) -> Rule:
@@ -130,7 +132,7 @@ class Views:
         return different(of_columns) if self.local else different(view.repeat_interleave(self.n), of_columns)
 
     def _not_own_instance(self) -> Rule:
-        return different(self.places) if self.local else different(self.own, self.places)
+        return different(self.positions) if self.local else different(self.own, self.positions)
 
     def _spread(self, own: Tensor, step: int) -> Tensor:
         return torch.cat([own + view * step for view in range(self.num_views)])

@@ -82,10 +82,10 @@ def view_contrast(
     if name == "supcon":
         if groups is None:
             raise CounterpointError("supcon needs groups=[n], which rows belong together")
-        everyone = None if candidates is None else torch.stack(candidates, 1)
+        all_rows = None if candidates is None else torch.stack(candidates, 1)
         return nonzero_mean(
             supcon_views(
-                torch.stack((first, second), 1), groups, temperature=temperature, candidates=everyone,
+                torch.stack((first, second), 1), groups, temperature=temperature, candidates=all_rows,
                 candidate_labels=candidate_groups, offset=offset,
             )
         )  # fmt: skip

@@ -169,8 +169,8 @@ def audio_text_contrast(
         all_a, all_t, classes = a, t, own
         heard, read = similarity_logsumexp_both(a, t, scale=scale) if len(place) else (a.sum(1), t.sum(1))
     else:
-        everyone = candidates[3].nonzero().squeeze(1)
-        all_a, all_t, classes = (rows[everyone] for rows in candidates[:3])
+        usable = candidates[3].nonzero().squeeze(1)
+        all_a, all_t, classes = (rows[usable] for rows in candidates[:3])
         if normalize:
             all_a, all_t = unit(all_a), unit(all_t)
         heard = similarity_logsumexp(a, all_t, scale=scale)

@@ -56,7 +56,7 @@ def single_logits(joint_logits: Tensor, num_transforms: int) -> Tensor:
     return joint_logits[::num_transforms, ::num_transforms]
 
 
-def self_distillation(
+def ensemble_distillation(
     plain_logits: Tensor, joint_logits: Tensor, labels: Tensor, num_transforms: int, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """The two terms of a plain head that learns the ensemble (SLA+SD), each [B].

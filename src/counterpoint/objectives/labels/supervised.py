@@ -125,8 +125,8 @@ def supcon_views(
         raise CounterpointError(
             f"views {tuple(views.shape)}; expected [samples, views, D]: torch.stack((z0, z1), dim=1)"
         )
-    everyone = views if candidates is None else candidates
-    n, num_views, total = views.shape[0], views.shape[1], everyone.shape[0]
+    all_views = views if candidates is None else candidates
+    n, num_views, total = views.shape[0], views.shape[1], all_views.shape[0]
     if (labels is None) != (candidate_labels is None) and candidates is not None:
         raise CounterpointError(
             "labels and candidate_labels go together: give both, or neither for instance contrast"
@@ -144,7 +144,7 @@ def supcon_views(
     row_labels = labels.repeat(anchored)
     columns, column_labels = None, None
     if candidates is not None or anchored < num_views:
-        columns = everyone.transpose(0, 1).reshape(num_views * total, -1)
+        columns = all_views.transpose(0, 1).reshape(num_views * total, -1)
         column_labels = candidate_labels.repeat(num_views)
     where: dict[str, Any] = {
         "candidates": columns,
