@@ -31,7 +31,7 @@ def _photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return np.random.default_rng(1).normal(size=(len(texts), 6)).astype(np.float32)
 
     # The encoder of captions is fetched; the slow test below has the real one.
-    monkeypatch.setattr(captions, "kept_sentences", vectors)
+    monkeypatch.setattr(captions, "cached_sentence_vectors", vectors)
 
 
 @pytest.mark.usefixtures("_photos")

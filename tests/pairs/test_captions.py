@@ -33,7 +33,7 @@ def test_every_image_gets_its_captions_vector_in_every_split(monkeypatch: pytest
         asked.append((texts, spec))
         return np.array([known[text] for text in texts], dtype=np.float32)
 
-    monkeypatch.setattr(pairing, "kept_sentences", fake)
+    monkeypatch.setattr(pairing, "cached_sentence_vectors", fake)
     data = images([("ccc",), ("a", "bb")], [("bb",)], [("a",), ("ccc",)], encoder="mine")
     found = with_partners(data)
     assert asked == [(["a", "bb", "ccc"], "mine")]

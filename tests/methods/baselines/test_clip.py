@@ -145,7 +145,7 @@ def captioned(tmp_path, monkeypatch) -> Images:
     def letters(texts, spec):
         return np.array([[text.count(letter) for letter in "abcdefgh"] for text in texts], dtype=np.float32)
 
-    monkeypatch.setattr(captions, "kept_sentences", letters)
+    monkeypatch.setattr(captions, "cached_sentence_vectors", letters)
     rows = ["file,caption"]
     draws = np.random.default_rng(0)
     for number in range(60):
