@@ -174,7 +174,7 @@ def test_a_killed_conversion_is_swept_by_the_next(
     script = f"""
         import os, signal, sys, types
         from counterpoint.bundled import cache, registry
-        from counterpoint.bundled.registry import Entry, Source
+        from counterpoint.bundled.registry import BundledEntry, Source
         module = types.ModuleType("fake_conversion")
         def convert(archives, folder):
             (folder / "out.txt").write_text("hal")
