@@ -32,3 +32,30 @@ def test_rows_that_are_all_the_same_find_nothing():
     same = torch.ones(6, 3)
     assert matching_recall(same, same) == (0.0, 0.0)
     assert matching_recall(same, same, k=6) == (1.0, 1.0)
+    assert matching_recall(same, same, same=torch.arange(6)) == (0.0, 0.0)
+
+
+def test_equal_partners_are_one_partner():
+    one = torch.eye(4)[torch.arange(40) % 4]
+    for k in (1, 5):
+        assert matching_recall(one, one, k=k, size=7) == (1.0, 1.0)
+    assert matching_recall(one, one, k=9, same=torch.arange(40)) == (0.0, 0.0)
+
+
+def test_a_model_that_confuses_different_partners_gains_nothing_by_it():
+    given = torch.arange(8) % 4
+    confused = torch.eye(2)[given // 2]  # four partners, of which two and two look the same
+    assert matching_recall(confused, confused, same=given) == (0.0, 0.0)
+    assert matching_recall(confused, confused, k=3, same=given) == (1.0, 1.0)
+
+
+def test_any_partner_of_a_group_counts():
+    images = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    partners = torch.tensor([[0.0, 1.0], [1.0, 0.0], [-1.0, 0.0]])
+    assert matching_recall(images, partners, same=torch.tensor([0, 0, 1])) == (2 / 3, 2 / 3)
+    assert matching_recall(images, partners, same=torch.arange(3)) == (0.0, 0.0)
+
+
+def test_a_model_that_gives_no_numbers_finds_nothing():
+    wrong = torch.full((4, 3), torch.nan)
+    assert matching_recall(wrong, wrong, same=torch.arange(4)) == (0.0, 0.0)

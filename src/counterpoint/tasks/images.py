@@ -15,7 +15,7 @@ from counterpoint.evaluation.classification import class_accuracy
 from counterpoint.evaluation.features import features
 from counterpoint.evaluation.geometry import alignment, effective_rank, uniformity
 from counterpoint.evaluation.knn import knn_accuracy
-from counterpoint.evaluation.matching import matching_recall
+from counterpoint.evaluation.matching import equal_rows, matching_recall
 from counterpoint.evaluation.probe import linear_probe
 from counterpoint.models.images.classifier import Classified, Heads
 from counterpoint.models.images.encoders import load_encoder
@@ -103,7 +103,7 @@ class ImageTask:
         is measured by its own answers, too: ``accuracy`` of one pass and ``aggregated_accuracy`` over all
         copies. Two towers are measured by whether the partners of a split find each other among all of it:
         ``image_recall@1`` says how often an image finds its partner, ``partner_recall@1`` the other direction, ``@5``
-        whether it is among the five nearest.
+        whether it is among the five nearest. Images whose partners are equal share them: any of them is right.
         """
         if split not in ("validation", "test"):
             raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
@@ -130,8 +130,12 @@ class ImageTask:
             partners = with_partners(data).splits()[split].partners
             assert partners is not None
             sides = features(model.image, part.pixels, project=True), features(model.partner, partners)
+            same = equal_rows(
+                partners
+            )  # as given, not as the model sees them: one that confuses partners gains nothing
             for k in (1, 5):
-                result[f"image_recall@{k}"], result[f"partner_recall@{k}"] = matching_recall(*sides, k=k)
+                recalls = matching_recall(*sides, k=k, same=same)
+                result[f"image_recall@{k}"], result[f"partner_recall@{k}"] = recalls
         result["effective_rank"] = effective_rank(found)
         result["uniformity"] = uniformity(found[:2000])
         few = part.pixels[:500]
@@ -140,7 +144,7 @@ class ImageTask:
         )
         one, other = features(model, views).chunk(2)
         result["alignment"] = alignment(one, other)
-        result["view_recall@1"] = matching_recall(one, other)[0]
+        result["view_recall@1"] = matching_recall(one, other, same=torch.arange(len(one)))[0]
         if isinstance(model, Projected):
             result["projection_rank"] = effective_rank(features(model, part.pixels, project=True))
         return result

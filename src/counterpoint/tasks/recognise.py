@@ -12,6 +12,9 @@ from counterpoint.errors import CounterpointError
 from counterpoint.tasks.task import bundled, kinds, task
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
+TABLES = {".jsonl", ".json", ".csv", ".tsv", ".parquet", ".inter"}
+FEW = 8
+"""So many pictures or sounds beside tables may be a figure or a logo; more are data."""
 TEXTS = {"text", "sentence"}
 SOUNDS = {".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif", ".au", ".gsm", ".opus"}
 
@@ -48,10 +51,9 @@ def _bundled(spec: str) -> str:
 def _folder(path: Path) -> str | None:
     names = walk(path, limit=2000).files
     endings = {file.suffix.lower() for file in names}
-    if endings & PICTURES:
-        return "images"
-    if endings & SOUNDS:
-        return "audio"
+    for media, kind in ((PICTURES, "images"), (SOUNDS, "audio")):
+        if endings & media and not _stray([file for file in names if file.suffix.lower() in media], names):
+            return kind
     if any(file.suffix.lower() == ".txt" and file.parent != path for file in names) and endings <= {
         ".txt",
         ".md",
@@ -65,6 +67,20 @@ def _folder(path: Path) -> str | None:
         if found is not None:
             return found
     return None
+
+
+def _stray(media: list[Path], names: list[Path]) -> bool:
+    """Whether a few pictures or sounds only lie beside tables: those are of another kind, and their first rows name no such file."""
+    tables = [file for file in names if file.suffix.lower() in TABLES]
+    if len(media) > FEW or not tables:
+        return False
+    kinds_of_tables = {_file(file) for file in tables[:FEW]} - {None}
+    if not kinds_of_tables or kinds_of_tables & {"images", "audio"}:
+        return False
+    rows = "\n".join(
+        line for file in tables[:FEW] if file.suffix.lower() != ".parquet" for line in _lines(file)
+    )
+    return not any(file.name in rows for file in media)
 
 
 def _file(path: Path) -> str | None:
@@ -105,8 +121,7 @@ def _names_sounds(path: Path) -> bool:
 
             row: Any = next(parquet.ParquetFile(path).iter_batches(1)).to_pylist()
         else:
-            with path.open(encoding="utf-8") as file:
-                row = [line for line, _ in zip(file, range(5), strict=False)]
+            row = _lines(path)
     except Exception:  # as in ``_columns``
         return False
     return any(ending in str(row).lower() for ending in SOUNDS)
@@ -125,10 +140,7 @@ def _columns(path: Path) -> set[str]:
             with zipfile.ZipFile(path) as archive:
                 return {name.removesuffix(".npy") for name in archive.namelist()}
         if path.suffix.lower() in (".jsonl", ".json"):
-            with path.open(encoding="utf-8") as file:
-                first: Any = (
-                    json.loads(file.readline()) if path.suffix.lower() == ".jsonl" else json.load(file)
-                )
+            first: Any = json.loads(_first_row(path) if path.suffix.lower() == ".jsonl" else _all(path))
             first = first[0] if isinstance(first, list) and first else first
             return set(first) if isinstance(first, dict) else set()
     except Exception:  # an unreadable file is of no kind; its loader says what is wrong with it
@@ -136,13 +148,30 @@ def _columns(path: Path) -> set[str]:
     return set()
 
 
+def _lines(path: Path) -> list[str]:
+    """The first lines of a text, read as its loader reads them."""
+    from counterpoint.data.tables.encodings import (
+        first_lines,  # brings pyarrow, which a bundled name does not need
+    )
+
+    return first_lines(path)
+
+
+def _first_row(path: Path) -> str | bytes:
+    """The first row of JSON lines, however long."""
+    lines = [line for line in _lines(path) if line.strip()]
+    return lines[0] if len(lines) > 1 else _all(path).strip().split(b"\n")[0]
+
+
+def _all(path: Path) -> bytes:
+    from counterpoint.data.tables.encodings import read_text
+
+    return b"".join(read_text(path).blocks())
+
+
 def _table(path: Path) -> str | None:
     """Two to four numeric-looking columns, or a header that names a user: interactions."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            lines = [line for line, _ in zip(file, range(5), strict=False)]
-    except (OSError, UnicodeDecodeError):
-        return None
+    lines = _lines(path)
     if not lines:
         return None
     head = lines[0].lower()

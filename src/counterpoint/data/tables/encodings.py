@@ -98,6 +98,30 @@ def read_text(path: Path, encoding: str | None = None, fallback: str | None = No
     return _convert(path, wanted, skip)
 
 
+def first_lines(path: Path, count: int = 5, size: int = 2**16) -> list[str]:
+    """The first lines of a text file in whatever encoding it says or shows, for a look at what it may be.
+
+    Reads ``size`` bytes at most; a line that they cut off counts where it is the only one. A binary or unreadable file has none.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(size)
+    except OSError:
+        return []
+    mark, encoding = next(((mark, name) for mark, name in MARKS if head.startswith(mark)), (b"", ""))
+    encoding = encoding or _wide(head) or "utf-8"
+    whole = len(head) < size
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(head[len(mark) :], final=whole)
+    except UnicodeDecodeError:
+        text = head.decode("cp1252", "replace")
+    if "\0" in text:
+        return []
+    # Line ends alone: ``str.splitlines`` would also split at characters that stand inside cells.
+    lines = [line.rstrip("\n") for line in io.StringIO(text, newline=None)]
+    return (lines if whole or len(lines) == 1 else lines[:-1])[:count]
+
+
 def _known(encoding: str) -> str:
     try:
         name = codecs.lookup(encoding).name
