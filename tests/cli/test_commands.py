@@ -33,8 +33,8 @@ def test_show_lists_every_setting_with_its_default(cli):
         "0.5",
         "0.001 to 1",
         "--mode",
-        "Literal['plain', 'sharp']",
-        "tuple[float, float]",
+        "plain or sharp",
+        "list of number",
     ):
         assert part in shown
 
