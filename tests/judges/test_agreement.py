@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau, rankdata, spearmanr
 
 from counterpoint.errors import CounterpointError
 from counterpoint.judges.agreement import agreement_rates, best_and_worst, first_of_each, ordinal_ranks
@@ -25,6 +25,33 @@ def test_against_scipy_and_under_permutation(seed: int, answers: int) -> None:
     torch.testing.assert_close(
         agreement_rates(a[:, order], b[:, order], "top_order"), agreement_rates(a, b, "top_order")
     )
+
+
+@given(seed=st.integers(0, 500), answers=st.integers(2, 7))
+@settings(max_examples=60, deadline=None)
+def test_ties_as_published(seed: int, answers: int) -> None:
+    """Ascending ordinal ranks, compared pair by pair: with ties in one ranking only, the rule moves the rate."""
+    g = torch.Generator().manual_seed(seed)
+    a, b = torch.randint(0, 3, (2, 1, answers), generator=g).double()
+    j, k = (rankdata(x[0].numpy(), method="ordinal").tolist() for x in (a, b))
+    assert ordinal_ranks(a)[0].tolist() == [answers + 1 - rank for rank in j]
+    agreeing = sum(
+        (j[i] - j[m]) * (k[i] - k[m]) > 0 for i in range(answers) for m in range(i)
+    )  # all ranks are distinct, so every other pair disagrees
+    assert agreement_rates(a, b).item() == pytest.approx(agreeing / (answers * (answers - 1) / 2), abs=1e-12)
+
+
+def test_the_rule_for_ties_is_a_setting() -> None:
+    equal, rising = torch.zeros(1, 3), torch.tensor([[1.0, 2.0, 3.0]])
+    assert (
+        agreement_rates(equal, rising).item() == 1.0
+    )  # the last of equals is best, and so is the last reward
+    assert agreement_rates(equal, rising, ties="first").item() == 0.0
+    valid = torch.tensor([[True, False, True]])
+    assert ordinal_ranks(equal, valid).tolist() == [[2, 0, 1]]
+    assert ordinal_ranks(equal, valid, "first").tolist() == [[1, 0, 2]]
+    with pytest.raises(CounterpointError, match="'last'"):
+        ordinal_ranks(equal, ties="average")
 
 
 def test_left_out_answers_do_not_count() -> None:

@@ -114,6 +114,10 @@ class Case:
         value = torch.as_tensor(np.array(self.array(key)))
         return value.to(dtype or value.dtype).requires_grad_(grad)
 
+    def optional(self, key: str) -> Tensor | None:
+        """Read a tensor that the file need not have."""
+        return self.tensor(key) if key in self.arrays else None
+
     def number(self, key: str, default: float | None = None) -> float:
         """Read a scalar; ``default`` stands in when the file lacks it."""
         return default if default is not None and key not in self.arrays else self.array(key).item()
@@ -138,6 +142,13 @@ class Case:
         np.testing.assert_allclose(
             actual, expected, rtol=rtol, atol=atol, err_msg=f"{self.file}/{self.name}/{key}"
         )
+
+    def expect_any(self, results: dict[str, Callable[[], Tensor]], *, rtol: float, atol: float = 0.0) -> None:
+        """Compare those of the results that the file has; at least one. (``complete`` sees to it that none is left.)"""
+        here = [key for key in results if key in self.arrays]
+        assert here, f"{self.file}/{self.name} has none of {sorted(results)}; it has {sorted(self.arrays)}"
+        for key in here:
+            self.expect(key, results[key](), rtol=rtol, atol=atol)
 
 
 def load_cases(path: Path) -> list[Case]:

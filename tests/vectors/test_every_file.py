@@ -67,6 +67,26 @@ def test_a_wrong_value_and_a_wrong_shape_fail() -> None:
         _case(loss=1.0).expect("loss", np.ones(1), rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("stem", "case_name", "dropped"),
+    [
+        ("policy_core", "case0", ("ref_logps", "grpo_kl/", "grpo_kl_biascorr/")),
+        ("policy_core", "case0", ("dapo/loss", "rloo/grad")),
+        ("policy_core", "adv0", ("grpo_adv", "rloo_adv_normalized")),
+        ("policy_core", "adv1", ("rewards_per_func", "reward_weights", "grpo_adv_normalize_then_sum")),
+        ("policy_core", "kl0", ("kl_forward", "grad_kl_", "k1/values")),
+        ("preference_core", "case0", ("metric_", "ref_logps", "lengths", "orpo_nll", "grad_")),
+        ("cream", "case0", ("input_ids", "attention_mask", "policy_logps", "ref_logps", "margin")),
+        ("cream", "case2", ("consistency_mean", "chosen_index", "rejected_index")),
+    ],
+)
+def test_a_case_runs_on_the_arrays_that_it_has(stem: str, case_name: str, dropped: tuple[str, ...]) -> None:
+    case = next(c for c in harness.load_cases(folder() / f"{stem}.npz") if c.name == case_name)
+    left = {key: value for key, value in case.arrays.items() if not key.startswith(dropped)}
+    assert len(left) < len(case.arrays)
+    harness._complete(HANDLERS[stem], Case(stem, case_name, left), harness.kernel_paths()[0])
+
+
 def test_a_handler_that_cannot_place_a_case_becomes_a_failing_check() -> None:
     def lost(case: Case) -> Checks:
         raise KeyError("method")

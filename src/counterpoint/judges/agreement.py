@@ -1,8 +1,9 @@
 """Do two judges rank the same answers alike? Rank agreement per prompt, in [0, 1] (CREAM 2410.12735, section 3).
 
 Kendall's tau over ordinal ranks, mapped by (tau + 1) / 2; Spearman's rho likewise; or whether the extremes coincide.
-Ties are broken by position in both rankings, so equal rewards count as agreement: rank *unique* answers, or duplicates
-will look like a confident judge. Shapes: P prompts, N answers; a mask says which answers take part.
+Ties are broken by position in both rankings, so rewards equal in both count as agreement: rank *unique* answers, or
+duplicates will look like a confident judge. Which of equal rewards ranks better is a setting; the published rule is the
+ascending ordinal rank, by which the last does. Shapes: P prompts, N answers; a mask says which answers take part.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from counterpoint.errors import CounterpointError
 
 Measure = Literal["kendall", "spearman", "top_order", "first_last"]
+Ties = Literal["last", "first"]
 
 
 def first_of_each(answers: Sequence[str]) -> list[bool]:
@@ -28,13 +30,28 @@ def first_of_each(answers: Sequence[str]) -> list[bool]:
     return [not (text in seen or seen.add(text)) for text in (answer.strip() for answer in answers)]  # type: ignore[func-returns-value]
 
 
-def ordinal_ranks(rewards_PN: Tensor, valid_PN: Tensor | None = None) -> Tensor:
+def ordinal_ranks(rewards_PN: Tensor, valid_PN: Tensor | None = None, ties: Ties = "last") -> Tensor:
     """Return ranks 1..n, 1 for the highest reward, all distinct, ties by position; 0 where not valid.
 
+    Args:
+        rewards_PN: one reward per answer; NaN takes no part.
+        valid_PN: which answers take part.
+        ties: which of equal rewards has the better rank: ``last``, as ascending ordinal ranks say (the published
+            rule), or ``first``.
+
+    Raises:
+        CounterpointError: another rule.
+
     >>> ordinal_ranks(torch.tensor([[0.1, 0.9, 0.1]])).tolist()
+    [[3, 1, 2]]
+    >>> ordinal_ranks(torch.tensor([[0.1, 0.9, 0.1]]), ties="first").tolist()
     [[2, 1, 3]]
     """
     valid_PN = _valid(rewards_PN, valid_PN)
+    if ties == "last":
+        return ordinal_ranks(rewards_PN.flip(-1), valid_PN.flip(-1), "first").flip(-1)
+    if ties != "first":
+        raise CounterpointError(f"rule for ties {ties!r}; expected 'last' (the published one) or 'first'")
     filled = torch.where(valid_PN, rewards_PN, -torch.inf)
     # Two stable sorts, the valid ones first: an honest -inf reward must still rank before an answer that takes no part.
     order = torch.sort(filled, dim=-1, descending=True, stable=True).indices
@@ -53,13 +70,17 @@ def _valid(rewards_PN: Tensor, valid_PN: Tensor | None) -> Tensor:
 
 
 def agreement_rates(
-    current_PN: Tensor, previous_PN: Tensor, measure: Measure = "kendall", valid_PN: Tensor | None = None
+    current_PN: Tensor,
+    previous_PN: Tensor,
+    measure: Measure = "kendall",
+    valid_PN: Tensor | None = None,
+    ties: Ties = "last",
 ) -> Tensor:
     """Return [P], how far two judges' rewards rank each prompt's answers alike; NaN where fewer than two take part.
 
     ``kendall`` and ``spearman`` are mapped from [-1, 1] to [0, 1]. ``top_order`` is 1 when best and worst answer coincide,
     else 0. ``first_last`` is 1 when the first and the last *sampled* answers have the same ranks, a variant that circulates
-    in code under the name of the former.
+    in code under the name of the former. ``ties`` is the rule of ``ordinal_ranks``.
 
     >>> agreement_rates(torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([[3.0, 1.0, 2.0]])).mul(1000).round().tolist()
     [667.0]
@@ -69,7 +90,7 @@ def agreement_rates(
             f"two judges' rewards have shapes {tuple(current_PN.shape)} and {tuple(previous_PN.shape)}; both must score the same answers"
         )
     valid = _valid(current_PN, valid_PN) & _valid(previous_PN, valid_PN)
-    j, k = ordinal_ranks(current_PN, valid), ordinal_ranks(previous_PN, valid)
+    j, k = ordinal_ranks(current_PN, valid, ties), ordinal_ranks(previous_PN, valid, ties)
     n = valid.sum(-1).to(torch.float64)
     if measure == "kendall":
         sign = torch.sign((j[:, :, None] - j[:, None, :]) * (k[:, :, None] - k[:, None, :]))

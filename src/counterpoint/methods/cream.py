@@ -47,6 +47,7 @@ class CREAM(Method[Language, ProblemData]):
         answers: N sampled per prompt; rankings are over the distinct ones.
         weight: "average" weighs every label by the round's mean agreement (the paper's method), "sample" each by its own.
         measure: rank agreement: "kendall" (the paper's), "spearman" or "top_order".
+        ties: which of equal rewards ranks better: "last" (the paper's) or "first".
         seed_examples: how many solved problems the model first learns from; None takes all that have a solution.
         lora_rank: train adapters of this rank; 0 trains all weights.
         sampler: where answers are sampled: the model itself, or a server.
@@ -62,6 +63,7 @@ class CREAM(Method[Language, ProblemData]):
     answers: int = 5
     weight: Literal["average", "sample"] = "average"
     measure: Literal["kendall", "spearman", "top_order"] = "kendall"
+    ties: Literal["last", "first"] = "last"
     temperature: float = 0.8
     top_p: float = 0.95
     max_new_tokens: int = 768
@@ -99,7 +101,7 @@ class CREAM(Method[Language, ProblemData]):
             # In the first round the earlier self is the initial model, which has no reference but itself.
             earlier = mean_rewards(first, lengths) if r == 1 else implicit_rewards(before, first)
             unique = torch.tensor([first_of_each([a["text"] for a in row]) for row in drawn])
-            rates = agreement_rates(rewards, earlier, self.measure, unique)
+            rates = agreement_rates(rewards, earlier, self.measure, unique, self.ties)
             pairs = pairs_from(drawn, current, rewards, unique, *best_and_worst(rewards, unique))
             run.log(
                 round=r,

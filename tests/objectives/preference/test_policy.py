@@ -35,7 +35,16 @@ def batch(seed: int = 0, rows: int = 4, tokens: int = 5, old: bool = True) -> di
     }
 
 
-def loop(variant: str, b: dict, low: float, high: float, kl: float, max_length: int) -> float:
+def loop(
+    variant: str,
+    b: dict,
+    low: float,
+    high: float,
+    kl: float,
+    max_length: int,
+    temperatures: tuple[float, float] = (1.0, 1.05),
+    exponents: tuple[tuple[float, float], tuple[float, float]] = ((2, 3), (3, 2)),
+) -> float:
     """The published formulas, token by token."""
     v, rows, tokens = VARIANTS[variant], *b["logp_BT"].shape
     lp, old, ref = b["logp_BT"].tolist(), b["old_BT"].tolist(), b["reference_BT"].tolist()
@@ -43,7 +52,9 @@ def loop(variant: str, b: dict, low: float, high: float, kl: float, max_length: 
     for i in range(rows):
         a, counted = float(b["advantage_B"][i]), [t for t in range(tokens) if b["mask_BT"][i, t]]
         drift = [lp[i][t] - old[i][t] for t in counted]
-        level = {"token": None, "sequence": sum(drift) / len(drift), "sequence_sum": sum(drift)}[v.level]
+        level = {"token": None, "sequence": sum(drift) / max(len(drift), 1), "sequence_sum": sum(drift)}[
+            v.level
+        ]
         row = []
         for t, d in zip(counted, drift):
             r = math.exp(d if level is None else level)
@@ -52,10 +63,10 @@ def loop(variant: str, b: dict, low: float, high: float, kl: float, max_length: 
             elif v.loss == "cispo":
                 value = -min(r, high) * a * lp[i][t]
             elif v.loss == "sapo":
-                temperature = 1.0 if a > 0 else 1.05
+                temperature = temperatures[0] if a > 0 else temperatures[1]
                 value = -a * 4 / temperature / (1 + math.exp(-temperature * (r - 1)))
             elif v.loss == "vespo":
-                k, la = (2, 3) if a >= 0 else (3, 2)
+                k, la = exponents[0] if a >= 0 else exponents[1]
                 log_w = min(max(sum(drift), math.log(1e-8)), 20)
                 value = -math.exp(la + k * log_w - la * math.exp(log_w)) * a * lp[i][t]
             else:
@@ -64,8 +75,10 @@ def loop(variant: str, b: dict, low: float, high: float, kl: float, max_length: 
                 value = 0.0
             x = ref[i][t] - lp[i][t]
             row.append(value + kl * (math.exp(x) - x - 1) * math.exp(d))
+        if v.level == "sequence_sum" and not counted:  # one loss per sequence, of ratio exp(0)
+            row.append(-min(a, min(max(1.0, 1 - low), 1 + high) * a))
         seen += len(counted)
-        losses.append(sum(row) / len(row) if v.aggregation == "sequence_mean" else sum(row))
+        losses.append(sum(row) / max(len(row), 1) if v.aggregation == "sequence_mean" else sum(row))
         total += sum(row)
     return {
         "token_mean": total / seen,
@@ -87,6 +100,52 @@ def test_naive_loop_and_finite_differences(variant: str) -> None:
         lambda lp: policy_gradient(**{**b, "logp_BT": lp}, variant=variant, **options).mean(),
         (b["logp_BT"].requires_grad_(),),
     )
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_completion_that_is_all_padding(variant: str, old: bool) -> None:
+    """Right value by the loop, no gradient, whatever the padding holds; the other rows' gradients are their own."""
+    b = batch(6, old=old)
+    b["mask_BT"][2] = False
+    naive = b if old else {**b, "old_BT": b["logp_BT"]}
+    high = 1.3 if variant == "cispo" else 0.25
+    options = {"low": 0.15, "high": high, "kl": 0.1, "max_length": 9, "variant": variant}
+    dirty = {k: v.clone() for k, v in b.items() if v is not None}
+    for key in dirty.keys() & {"logp_BT", "old_BT", "reference_BT"}:
+        dirty[key][2] = torch.tensor([-math.inf, math.nan, math.inf, 0.0, -1e30])
+    lp = dirty.pop("logp_BT").requires_grad_()
+    value = policy_gradient(lp, **dirty, **options).mean()
+    assert value.item() == pytest.approx(loop(variant, naive, 0.15, high, 0.1, 9), rel=1e-12)
+    value.backward()
+    assert (lp.grad[2] == 0).all()
+    rest = torch.tensor([0, 1, 3])
+    alone = b["logp_BT"][rest].requires_grad_()
+    others = {k: v[rest] for k, v in dirty.items()}
+    loss = policy_gradient(alone, **others, **options)
+    (loss.mean() * (1.0 if VARIANTS[variant].aggregation == "token_mean" else 0.75)).backward()
+    torch.testing.assert_close(lp.grad[rest], alone.grad, rtol=1e-12, atol=0)
+
+
+def test_a_padded_sequence_that_a_mask_drops_has_no_loss() -> None:
+    b = batch(6)
+    b["mask_BT"][2] = False
+    keep = b["mask_BT"].clone()
+    values = policy_gradient(**b, variant="rloo", keep_BT=keep).values
+    assert values[2] == 0
+    keep[2] = True
+    assert policy_gradient(**b, variant="rloo", keep_BT=keep).values[2] == -b["advantage_B"][2]
+
+
+@pytest.mark.parametrize(
+    ("variant", "setting"),
+    [("sapo", {"temperatures": (0.4, 2.5)}), ("vespo", {"exponents": ((1.5, 0.5), (0.7, 1.2))})],
+)
+def test_parameters_of_the_soft_clips(variant: str, setting: dict) -> None:
+    b = batch(8)
+    value = policy_gradient(**b, variant=variant, kl=0.1, **setting).mean().item()
+    assert value == pytest.approx(loop(variant, b, 0.2, 0.2, 0.1, 9, **setting), rel=1e-12)
+    assert value != pytest.approx(loop(variant, b, 0.2, 0.2, 0.1, 9), rel=1e-3)
 
 
 @pytest.mark.parametrize("variant", ["cispo", "vespo"])
@@ -151,11 +210,11 @@ def test_padding_may_hold_anything(variant: str) -> None:
 
 @pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_nothing_counted_is_zero_with_a_graph(variant: str, rows: int) -> None:
+def test_nothing_counted_has_a_graph_without_gradient(variant: str, rows: int) -> None:
     lp = torch.full((rows, 3), -1e4, requires_grad=True)
     loss = policy_gradient(lp, torch.ones(rows), torch.zeros(rows, 3), variant, max_length=3).mean()
     loss.backward()
-    assert loss.item() == 0.0
+    assert loss.item() == (-1.0 if variant == "rloo" else 0.0)  # -A: the ratio of empty sequences is 1
     assert (lp.grad == 0).all()
 
 
@@ -269,6 +328,18 @@ def test_aggregate_weights_carry_no_gradient(how: str) -> None:
             "max_length",
         ),
         (lambda: policy_gradient(torch.zeros(1, 1), torch.ones(1), torch.ones(1, 1), kl=0.1), "reference"),
+        (
+            lambda: policy_gradient(
+                torch.zeros(1, 1), torch.ones(1), torch.ones(1, 1), "grpo", temperatures=(1.0, 1.0)
+            ),
+            "only 'sapo' reads it",
+        ),
+        (
+            lambda: policy_gradient(
+                torch.zeros(1, 1), torch.ones(1), torch.ones(1, 1), "sapo", temperatures=(0.0, 1.0)
+            ),
+            "above 0",
+        ),
         (lambda: policy_gradient(torch.zeros(1, 2), torch.ones(1), torch.ones(1, 1)), "mask"),
         (lambda: adv.group_relative(torch.zeros(5), 2), "groups of 2"),
         (lambda: aggregate(torch.zeros(1, 1), torch.ones(1, 1), "mean"), "unknown"),

@@ -75,7 +75,15 @@ def cispo(logp_BT: Tensor, ratio_BT: Tensor, advantage_B: Tensor, cap: float = 1
 
 
 def sapo(ratio_BT: Tensor, advantage_B: Tensor, positive: float = 1.0, negative: float = 1.05) -> Tensor:
-    """Return -A (4/t) sigmoid(t (ratio - 1)), a soft clip with temperature t by the advantage's sign (SAPO 2511.20347)."""
+    """Return -A (4/t) sigmoid(t (ratio - 1)), a soft clip with temperature t by the advantage's sign (SAPO 2511.20347).
+
+    >>> sapo(torch.ones(1, 1), torch.tensor([3.0]), positive=0.5).tolist()      # at ratio 1: -A 2/t, with slope -A
+    [[-12.0]]
+    """
+    if not (positive > 0 and negative > 0):
+        raise CounterpointError(
+            f"SAPO's temperatures are {positive} and {negative}; both need to be above 0, for example 1.0 and 1.05"
+        )
     advantage = advantage_B.detach()[:, None]
     t = _either(advantage > 0, positive, negative, ratio_BT)
     return -advantage * (4.0 / t) * torch.sigmoid(t * (ratio_BT - 1.0))
@@ -92,6 +100,10 @@ def vespo(
     """Return -sg[phi] A lp with phi = exp(la + k log w - la w) for the clipped sequence ratio w (VESPO 2602.10693).
 
     ``positive`` and ``negative`` are (k, la) for A >= 0 and A < 0.
+
+    >>> logp = torch.tensor([[-1.0, -2.0]])                                     # one update per sample: w = phi = 1
+    >>> vespo(logp, None, torch.tensor([3.0]), torch.ones(1, 2)).tolist()
+    [[3.0, 6.0]]
     """
     old_BT = logp_BT if old_BT is None else old_BT
     drift_BT = (logp_BT - old_BT).detach().clamp(-20.0, 20.0)
@@ -178,6 +190,8 @@ def policy_gradient(
     kl: float = 0.0,
     kl_kind: Literal["k1", "k2", "k3"] = "k3",
     kl_corrected: bool = True,
+    temperatures: tuple[float, float] | None = None,
+    exponents: tuple[tuple[float, float], tuple[float, float]] | None = None,
 ) -> Loss:
     """Return the loss of a named variant; its values are per sequence.
 
@@ -191,6 +205,14 @@ def policy_gradient(
         max_length: the longest allowed completion; needed by ``dr_grpo``.
         keep_BT: extra mask (``high_entropy``, ``on_policy``); dropped tokens keep their KL and their place in the mean.
         reference_BT, kl, kl_kind, kl_corrected: KL to a reference, added with factor ``kl`` after the masks.
+        temperatures: of ``sapo``, for positive and negative advantages; None is (1.0, 1.05).
+        exponents: of ``vespo``, (k, la) for positive and for negative advantages; None is ((2, 3), (3, 2)).
+
+    A completion that is all padding has no gradient. Its loss is 0, except under ``rloo``: the ratio of an empty
+    sequence is 1, so its loss is -A (which keeps the mean what the formula says).
+
+    Raises:
+        CounterpointError: an unknown variant, a KL without reference, a setting that the variant does not read.
 
     >>> lp = torch.zeros(1, 2, requires_grad=True)
     >>> policy_gradient(lp, torch.tensor([2.0]), torch.ones(1, 2), "grpo").mean().backward()
@@ -202,6 +224,11 @@ def policy_gradient(
             f"there is no policy-gradient variant {variant!r}; {nearest(variant, VARIANTS)}"
         )
     chosen = VARIANTS[variant]
+    for name, value, reader in (("temperatures", temperatures, "sapo"), ("exponents", exponents, "vespo")):
+        if value is not None and chosen.loss != reader:
+            raise CounterpointError(
+                f"{name}={value} was given to variant {variant!r}; only {reader!r} reads it: leave it out"
+            )
     low, high = chosen.low if low is None else low, chosen.high if high is None else high
     logp_BT = masked(
         logp_BT, mask_BT
@@ -213,12 +240,16 @@ def policy_gradient(
     elif chosen.loss == "cispo":
         loss_BT = cispo(logp_BT, ratio_BT, advantage_B, high)
     elif chosen.loss == "sapo":
-        loss_BT = sapo(ratio_BT, advantage_B)
+        loss_BT = sapo(ratio_BT, advantage_B, *(temperatures or ()))
     elif chosen.loss == "vespo":
-        loss_BT = vespo(logp_BT, old_BT, advantage_B, mask_BT)
+        loss_BT = vespo(logp_BT, old_BT, advantage_B, mask_BT, *(exponents or ()))
     else:
         loss_BT = reinforce(logp_BT, advantage_B)
+    empty_B = torch.zeros_like(advantage_B)
     if chosen.level == "sequence_sum":  # one loss per sequence: it stands on a single position
+        # Without a counted position the sequence still has its loss, of ratio exp(0); one that is masked out has none.
+        counted_B = mask_BT.bool().any(-1) | (keep_BT is not None and ~keep_BT.bool().any(-1))
+        empty_B = torch.where(counted_B, 0.0, loss_BT.detach()[:, 0])
         first_BT = mask_BT.bool() & (mask_BT.bool().long().cumsum(-1) == 1)
         loss_BT = masked(loss_BT.expand_as(logp_BT), first_BT)
     loss_BT = loss_BT.expand_as(logp_BT)
@@ -235,7 +266,9 @@ def policy_gradient(
         )
     reduced = aggregate(loss_BT, mask_BT, chosen.aggregation, max_length=max_length)
     return Loss(
-        reduced.values, reduced.counts, stats=_clip_statistics(ratio_BT, advantage_B, mask_BT, low, high)
+        reduced.values + empty_B,
+        reduced.counts,
+        stats=_clip_statistics(ratio_BT, advantage_B, mask_BT, low, high),
     )
 
 
