@@ -18,7 +18,7 @@ from counterpoint.models.language.characters import tokenizer
 
 VOCABULARY = 128
 SIZES: dict[tuple[str, ...], int] = {
-    ("vocab_size", "text_vocab_size", "vocab_size_per_layer_input", "pad_vocab_size"): VOCABULARY,
+    ("vocab_size", "unpadded_vocab_size", "text_vocab_size", "vocab_size_per_layer_input", "pad_vocab_size"): VOCABULARY,
     ("hidden_size", "d_model", "n_embd", "model_dim", "embed_dim", "embedding_size", "dim", "word_embed_proj_dim", "lru_width", "width", "emb_dim", "projection_dim", "hidden_dim", "out_hidden_size", "decoder_hidden_size"): 32,
     ("intermediate_size", "ffn_dim", "n_inner", "decoder_ffn_dim", "encoder_ffn_dim", "feed_forward_size", "ffn_hidden_size", "mlp_dim", "dff", "feed_forward_dim", "shared_intermediate_size", "shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "intermediate_size_mlp", "block_ff_dim", "mlp_hidden_size"): 64,
     ("moe_intermediate_size", "expert_ffn_hidden_size"): 16,
@@ -39,7 +39,33 @@ SIZES: dict[tuple[str, ...], int] = {
 }  # fmt: skip
 SMALL = {name: size for names, size in SIZES.items() for name in names}
 
-OWN: dict[str, dict[str, Any]] = {}
+MROPE = {"rope_type": "default", "rope_theta": 10000.0}
+WIDTHS_OF_MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 16, "mamba_chunk_size": 8}
+OWN: dict[str, dict[str, Any]] = {
+    "qwen2_vl": {"rope_parameters": {**MROPE, "mrope_section": [1, 1, 2]}},
+    "qwen2_5_vl": {"rope_parameters": {**MROPE, "mrope_section": [1, 1, 2]}},
+    "qwen2_5_omni_thinker": {"rope_parameters": {**MROPE, "mrope_section": [1, 1, 2]}},
+    "paddleocr_vl": {"rope_parameters": {**MROPE, "mrope_section": [1, 1, 2]}},
+    "glm4v": {"rope_parameters": {**MROPE, "mrope_section": [1, 1, 2]}},
+    "glm46v": {"rope_parameters": {**MROPE, "mrope_section": [1, 1, 2]}},
+    "glm_ocr": {"rope_parameters": {**MROPE, "mrope_section": [1, 1, 2]}},
+    "glm4v_moe": {"rope_parameters": {**MROPE, "mrope_section": [1, 1, 2], "partial_rotary_factor": 1.0}},
+    "gptj": {"rotary_dim": 4},
+    "codegen": {"rotary_dim": 4},
+    "bamba": WIDTHS_OF_MAMBA,
+    "granitemoehybrid": WIDTHS_OF_MAMBA,
+    "mamba2": {"num_heads": 8, "state_size": 16, "chunk_size": 8},
+    "ministral": {"head_dim": 8},
+    "hunyuan_v1_dense": {"head_dim": 8},
+    "hunyuan_v1_moe": {"head_dim": 8},
+    "hunyuan_vl": {"head_dim": 8},
+    "nemotron": {"num_key_value_heads": 2},
+    "lfm2_moe": {"layer_types": ["full_attention", "conv"]},
+    "xlm": {"causal": True},
+    "deepseek_v2": {"num_experts_per_tok": 2},
+    "deepseek_v3": {"first_k_dense_replace": 1},
+    "gemma3n_text": {"num_kv_shared_layers": 0},
+}
 """What the rule gets wrong, by model type: fields of the text configuration (of the whole one with a leading dot)."""
 
 
@@ -85,7 +111,19 @@ def shrink(config: Any, seen: set[int] | None = None) -> Any:
             setattr(config, name, 90 + (sum(map(ord, name)) + value) % 30)
         elif isinstance(value, list | tuple) and layers and len(value) == layers and layers > 2:
             setattr(config, name, _few(value))
+    _agree(config)
     return config
+
+
+def _agree(config: Any) -> None:
+    """Make sizes that are made of others agree with them: latent attention's heads."""
+    rope, plain = getattr(config, "qk_rope_head_dim", None), getattr(config, "qk_nope_head_dim", None)
+    if not isinstance(rope, int) or not isinstance(plain, int):
+        return
+    config.num_key_value_heads = config.num_attention_heads
+    for name, size in (("qk_head_dim", rope + plain), ("head_dim", rope)):
+        if isinstance(getattr(config, name, None), int):
+            setattr(config, name, size)
 
 
 def _few(values: Any) -> Any:
@@ -96,15 +134,20 @@ def _few(values: Any) -> Any:
 
 def tiny(name: str, kind: str, model_type: str, seed: int = 0) -> Any:
     """A random model of a class, with logits of natural size so that caps and scales show."""
+    class_ = getattr(transformers, name)
     config = CONFIG_MAPPING[model_type]()
+    if isinstance(class_.config_class, type) and not isinstance(config, class_.config_class):
+        config = class_.config_class()  # a text model that is listed under its composite's type
     shrink(config)
+    if kind == "causal" and getattr(config, "is_decoder", None) is False:
+        config.is_decoder = True  # an encoder's class, which predicts tokens only so
     for field, value in OWN.get(model_type, {}).items():
         where, field = (config, field[1:]) if field.startswith(".") else (config.get_text_config(), field)
         setattr(where, field, value)
     config._attn_implementation = "eager"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = getattr(transformers, name)(config).eval()
+        model = class_(config).eval()
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.data.normal_(std=0.15)

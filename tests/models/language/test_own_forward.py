@@ -6,8 +6,8 @@ import pytest
 import torch
 import transformers
 
+from architecture_verdicts import UNBUILT, compare, verdict, written
 from counterpoint.errors import CounterpointError
-from counterpoint.generation.sampler import Sampler
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.likelihood import completion_log_probs
 from counterpoint.models.language.own_forward import transforms
@@ -27,25 +27,6 @@ FAST = (
     "BartForCausalLM",
     "LlavaForConditionalGeneration",
 )
-
-
-@torch.no_grad()
-def compare(model: Language) -> None:
-    """Log-probabilities and greedy samples of two unequal rows against the model's own logits, row by row."""
-    prompts, completions = model.prompts(["12+3=", "4+5+6+7="]), model.completions(["15", "no: 22"])
-    model.eval()
-    ours = completion_log_probs(model, prompts, completions)
-    greedy = Sampler(max_new_tokens=6, temperature=0)(model, prompts).rows()
-    for row, (prompt, completion) in enumerate(zip(prompts.rows(), completions.rows(), strict=True)):
-        ids = torch.tensor([prompt + completion])
-        own = model.base(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)
-        expected = own[len(prompt) - 1 : -1].gather(1, torch.tensor(completion)[:, None]).squeeze(1)
-        torch.testing.assert_close(ours[row, : len(completion)], expected, rtol=2e-3, atol=2e-3)
-        read = list(prompt)
-        for token in greedy[row]:
-            last = model.base(input_ids=torch.tensor([read]), use_cache=False).logits[0, -1].float()
-            assert float(last[token]) >= float(last.max()) - 2e-3 * float(last.abs().max())
-            read.append(token)
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -71,17 +52,21 @@ def test_every_path_is_differentiable_as_the_models_own(name: str) -> None:
     torch.testing.assert_close(ours, parameter.grad, rtol=1e-3, atol=1e-4)
 
 
+def bert(**given: bool) -> transformers.BertConfig:
+    """A tiny configuration of BERT."""
+    return transformers.BertConfig(
+        vocab_size=128, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, **given
+    )  # fmt: skip
+
+
 def test_an_encoder_that_sees_what_follows_is_refused_by_name() -> None:
     with pytest.raises(CounterpointError, match="BertLMHeadModel reads the tokens that it should predict"):
-        Language(tiny("BertLMHeadModel", *architectures()["BertLMHeadModel"]), tokenizer())
+        Language(transformers.BertLMHeadModel(bert()), tokenizer())
 
 
 def test_a_head_with_a_transform_is_read_in_the_models_own_forward() -> None:
-    config = transformers.BertConfig(
-        vocab_size=128, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, is_decoder=True
-    )  # fmt: skip
     torch.manual_seed(0)
-    model = Language(transformers.BertLMHeadModel(config).eval(), tokenizer())
+    model = Language(transformers.BertLMHeadModel(bert(is_decoder=True)).eval(), tokenizer())
     assert model.runs.whole
     compare(model)
 
@@ -120,3 +105,27 @@ def test_the_trial_leaves_training_mode_and_gradients_alone() -> None:
     assert model.training
     assert all(each.training for each in causal.modules())
     assert all(each.grad is None for each in causal.parameters())
+
+
+@pytest.mark.parametrize("name", ["PI0ForConditionalGeneration", "PPFormulaNetForConditionalGeneration"])
+def test_a_model_without_a_vocabulary_to_read_is_refused_by_name(name: str) -> None:
+    causal = tiny(name, *architectures()[name])
+    with pytest.raises(CounterpointError, match=f"^{name} does not say which vocabulary it reads"):
+        Language(causal, tokenizer())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(architectures()))
+def test_every_class_scores_what_its_own_forward_says_or_is_refused(name: str) -> None:
+    found = verdict(name)
+    if found.word == "too slow" == written()[name]:
+        pytest.skip(found.detail)
+    assert (found.word == "not built") == (name in UNBUILT), found
+    assert found.word == written()[name] != "wrong", found
+
+
+def test_the_page_has_every_class_once_and_none_that_is_wrong() -> None:
+    rows = written()
+    assert set(rows) == set(architectures())
+    assert {name for name, word in rows.items() if word == "not built"} == set(UNBUILT)
+    assert set(rows.values()) <= {"right", "plain path", "refused", "not built", "too slow"}

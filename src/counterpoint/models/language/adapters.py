@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from counterpoint.errors import CounterpointError, MissingExtra
+
+logger = logging.getLogger("counterpoint")
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,16 @@ def attach(causal: Any, lora: LoRA, seed: int = 0) -> Any:
     """Return a transformers model with fresh adapters around it; the seed decides their initial values.
 
     Raises:
-        CounterpointError: targets that the model does not have.
+        CounterpointError: targets that the model does not have, its output layer, or experts that PEFT cannot adapt so;
+            the model is then as it was.
         MissingExtra: PEFT is not installed.
     """
     try:
         import peft
     except ImportError:
         raise MissingExtra("peft", "language") from None
+    name, plain = type(causal).__name__, linear_layers(causal)
+    _check_targets(causal, lora, plain)
     config = peft.LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]
@@ -48,6 +55,75 @@ def attach(causal: Any, lora: LoRA, seed: int = 0) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            return peft.get_peft_model(causal, config)
+            adapted = peft.get_peft_model(causal, config)
         except ValueError as error:
+            _take_off(causal)
+            if lora.dropout and "lora_dropout" in str(error):
+                attention = linear_layers(causal, without=("mlp", "expert", "moe"))
+                given = f"rank={lora.rank}, alpha={lora.alpha}"
+                raise CounterpointError(
+                    f"{name} has its experts in stacked weights, which PEFT adapts without dropout only (given: "
+                    f"dropout={lora.dropout}); pass LoRA({given}, dropout=0.0), or leave the experts frozen: "
+                    f"LoRA({given}, targets={attention!r}), or train every weight: lora_rank=0"
+                ) from None
             raise CounterpointError(f"LoRA targets {lora.targets!r} do not fit this model: {error}") from None
+    frozen = _bare_experts(adapted) if lora.targets == "all" else 0
+    if frozen:
+        logger.warning(
+            f"{name} has {frozen} stacked weights of experts, for which PEFT has no adapter: they stay frozen; "
+            "to train them too, train every weight: lora_rank=0"
+        )
+    return adapted
+
+
+def linear_layers(causal: Any, without: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Names of a model's linear layers, without its head and those whose path has one of some words."""
+    head = causal.get_output_embeddings()
+    layers = (
+        name
+        for name, each in causal.named_modules()
+        if isinstance(each, nn.Linear) and each is not head and not any(word in name for word in without)
+    )
+    return tuple(sorted({name.rpartition(".")[2] for name in layers}))
+
+
+def check_head(base: Any) -> None:
+    """Raise where the output layer itself has an adapter: losses read its weight, which is without it.
+
+    Raises:
+        CounterpointError: such a model.
+    """
+    if hasattr(base.get_output_embeddings(), "lora_A"):
+        raise CounterpointError(
+            f"{type(base).__name__} has a LoRA adapter on its output layer, whose weight the losses read without it; "
+            "merge it first: Language(causal.merge_and_unload(), tokenizer), or adapt other layers"
+        )
+
+
+def _check_targets(causal: Any, lora: LoRA, plain: tuple[str, ...]) -> None:
+    head = causal.get_output_embeddings()
+    path = next((name for name, each in causal.named_modules() if each is head), None)
+    if path is None or lora.targets == "all":
+        return
+    given = [each for each in lora.targets if path == each or path.endswith(f".{each}")]
+    if given:
+        raise CounterpointError(
+            f"LoRA target {given[0]!r} is the output layer of {type(causal).__name__}, whose weight the losses read "
+            f"without an adapter; give other layers, e.g. targets={plain!r}"
+        )
+
+
+def _bare_experts(adapted: Any) -> int:
+    """Stacked weights [experts, out, in] without an adapter."""
+    return sum(
+        weight.dim() == 3 and "experts" in name and "lora_" not in name and "base_layer" not in name
+        for name, weight in adapted.named_parameters()
+    )
+
+
+def _take_off(causal: Any) -> None:
+    """Undo what PEFT had done to a model before it failed."""
+    for layer in list(causal.modules()):
+        for name, child in list(layer.named_children()):
+            if hasattr(child, "lora_A"):
+                setattr(layer, name, child.get_base_layer())

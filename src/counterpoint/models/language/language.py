@@ -22,7 +22,7 @@ from counterpoint.kernels.cache_names import cache_argument, returned_cache
 from counterpoint.kernels.scores import Head, dense
 from counterpoint.models import model_folders, tokens
 from counterpoint.models.language import prompt_groups
-from counterpoint.models.language.adapters import LoRA, attach
+from counterpoint.models.language.adapters import LoRA, attach, check_head
 from counterpoint.models.language.own_forward import Pass, settle
 from counterpoint.models.tokens import Tokens
 
@@ -52,7 +52,7 @@ class Language(nn.Module):
         runs: how it must be run, where that is settled already; None tries it on a few tokens.
 
     Raises:
-        CounterpointError: not a causal model, or one whose own scores cannot be had.
+        CounterpointError: not a causal model, one whose own scores cannot be had, or one whose head has an adapter.
 
     >>> from counterpoint.models.language.characters import tiny
     >>> model = tiny(seed=0)
@@ -67,6 +67,7 @@ class Language(nn.Module):
         super().__init__()
         self.causal: Any = causal
         self.tokenizer = tokenizer
+        check_head(self.base)
         self.runs = Pass() if runs is None else runs
         if runs is None:
             self.runs = settle(self)

@@ -104,7 +104,7 @@ def settle(model: Scored) -> Pass:
     if device.type == "meta":
         return Pass()
     with _evaluating(base):
-        ids = _trial_tokens(base, device)
+        ids = _trial_tokens(base, device, name)
         own = _own_logits(base, ids, name)
         chosen = _scores(model, ids, own)
         if chosen is None:
@@ -129,9 +129,8 @@ def _own_logits(base: Any, ids: Tensor, name: str) -> Tensor:
     try:
         own, again, start = call(ids), call(ids), call(ids[:, : LENGTH // 2 + 1])
     except FOREIGN as error:
-        first = (str(error).strip().splitlines() or ["no message"])[0][:200]
         raise CounterpointError(
-            f"{name} does not run on token ids alone ({type(error).__name__}: {first}); "
+            f"{name} does not run on token ids alone ({_in_short(error)}); "
             "give a decoder-only language model, or an image-text model whose text can go without images"
         ) from None
     if own.shape[:2] != ids.shape or own.dim() != 3:
@@ -252,18 +251,29 @@ def _agrees(model: Scored, chosen: Pass, error: Callable[[], float], bound: floa
         model.runs = before
 
 
-def _trial_tokens(base: Any, device: torch.device) -> Tensor:
+def _trial_tokens(base: Any, device: torch.device, name: str) -> Tensor:
     """[2, L] ids from all over the vocabulary, none that the configuration gives a role (padding, image, end)."""
+    try:
+        size = min(base.get_input_embeddings().weight.shape[0], base.config.get_text_config().vocab_size)
+    except FOREIGN as error:
+        raise CounterpointError(
+            f"{name} does not say which vocabulary it reads ({_in_short(error)}); "
+            "give a decoder-only language model, or an image-text model whose text can go without images"
+        ) from None
     roles = set()
     for each in (base.config, base.config.get_text_config()):
         for field, value in vars(each).items():
             if field.endswith(("_token_id", "_token_index", "_token", "_ids")):
                 roles |= set(value) if isinstance(value, list | tuple) else {value}
-    size = min(base.get_input_embeddings().weight.shape[0], base.config.get_text_config().vocab_size)
     free = [number for number in range(size) if number not in roles] if size <= 1 << 20 else list(range(size))
     step = max(len(free) // (2 * LENGTH + 1), 1)
     picked = [free[(step * (i + 1)) % len(free)] for i in range(2 * LENGTH)]
     return torch.tensor(picked, device=device).view(2, LENGTH)
+
+
+def _in_short(error: Exception) -> str:
+    first = (str(error).strip().splitlines() or ["no message"])[0][:200]
+    return f"{type(error).__name__}: {first}"
 
 
 def _bound(own: Tensor) -> float:
