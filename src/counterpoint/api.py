@@ -47,7 +47,7 @@ def run(
     trackers: Sequence[str] = (),
     checkpoint_seconds: float = 120.0,
     keep_checkpoints: bool = False,
-    **rest: Any,
+    **options: Any,
 ) -> Result:
     """Train a model on data with one method; the same call resumes, and a finished run is read back.
 
@@ -57,12 +57,12 @@ def run(
         out: the run's folder; the model is in ``out/model`` afterwards.
         model: a name, a ``save_pretrained`` folder, or a module (it is copied); None means the kind's reference model.
         evaluate: measure the model on the test split, before and after.
-        rest: see ``recipe``: kind, data_options, seed, steps, examples, tokens, seconds, precision, micro_batch_size.
+        options: the run's, see ``study.options.RunOptions``: seed, steps, precision, kind, ...
     """
     from counterpoint.study.single import execute
 
     splits = ("test",) if evaluate else ()
-    mine = recipe(build(method, settings), data=data, model=model, splits=splits, before=evaluate, **rest)
+    mine = recipe(build(method, settings), data=data, model=model, splits=splits, before=evaluate, **options)
     return execute(
         mine,
         Path(out),
@@ -89,7 +89,7 @@ def compare(
     keep: str = "first",
     jobs: int = 1,
     progress: Progress | None = None,
-    **rest: Any,
+    **options: Any,
 ) -> dict[str, Any]:
     """Let methods compete on the same data under the same budget; the same call resumes.
 
@@ -97,7 +97,7 @@ def compare(
         seeds: paired runs of every method. trials: tuning trials on validation, the same number for each method.
         baseline: the arm that differences are taken against; None means the only baseline among them, or the best.
         keep: whose models stay: "all", "first" (seed 0 of each) or "none". jobs: processes at once.
-        rest: see ``recipe``.
+        options: the run's, as for ``run``; seeds are the study's.
 
     Returns:
         The summary that is also in ``out/summary.json``; ``report(out)`` draws it.
@@ -107,7 +107,7 @@ def compare(
 
     plan = Plan(
         what="compare",
-        entries=entries(methods, settings, data=data, model=model, **rest),
+        entries=entries(methods, settings, data=data, model=model, **options),
         seeds=seeds,
         trials=trials,
         baseline=baseline,
@@ -134,15 +134,15 @@ def ablate(
     seeds: int = 3,
     jobs: int = 1,
     progress: Progress | None = None,
-    **rest: Any,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Change one setting of a method at a time and see what each is worth. ``rest``: see ``recipe``."""
+    """Change one setting of a method at a time and see what each is worth. ``options``: data, model and the run's, as for ``run``."""
     from counterpoint.study import ablate as ablating
     from counterpoint.study import compare as comparing
 
     built = build(method, settings)
-    data, model = rest.get("data"), rest.get("model")
-    plan = ablating.plan_of(recipe(built, **rest), built, vary, seeds)
+    data, model = options.get("data"), options.get("model")
+    plan = ablating.plan_of(recipe(built, **options), built, vary, seeds)
     first = plan.entries[0].recipe
     return comparing.compare(
         plan,

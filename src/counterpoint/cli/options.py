@@ -9,13 +9,14 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from counterpoint.errors import CounterpointError, nearest
+from counterpoint.study.options import RunOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,20 +28,38 @@ Model = Annotated[
 Out = Annotated[
     Path | None, typer.Option(help="folder for everything the command writes", show_default=False)
 ]
-Kind = Annotated[
-    str | None, typer.Option(help="kind of data, where it is not the method's", show_default=False)
-]
-DataOption = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=VALUE", help="option of the data's loader; may be repeated")
-]
-Steps = Annotated[int | None, typer.Option(help="budget in optimiser steps", show_default=False)]
-Examples = Annotated[int | None, typer.Option(help="budget in training examples", show_default=False)]
-Tokens = Annotated[int | None, typer.Option(help="budget in tokens", show_default=False)]
-Seconds = Annotated[float | None, typer.Option(help="budget in seconds", show_default=False)]
-Precision = Annotated[str | None, typer.Option(help="no (fp32), bf16 or fp16", show_default=False)]
-MicroBatch = Annotated[
-    int | None, typer.Option(help="rows held in memory at once; the result is the same", show_default=False)
-]
+
+
+def flag(name: str) -> Any:
+    """The typer option of a run option, by its field."""
+    (declared,) = (each for each in fields(RunOptions) if each.name == name)
+    default, text = declared.default, declared.metadata["help"]
+    if _mapping(name):
+        return typer.Option(f"--{_parameter(name).replace('_', '-')}", metavar="NAME=VALUE", help=text)
+    return typer.Option(help=text, show_default=str(default) if isinstance(default, int | str) else False)
+
+
+def _mapping(name: str) -> bool:
+    return typing.get_origin(typing.get_type_hints(RunOptions)[name]) is Mapping
+
+
+def _parameter(name: str) -> str:
+    """A command's parameter for a run option: ``data_options`` are given one by one, each as ``--data-option``."""
+    return name.removesuffix("s") if _mapping(name) else name
+
+
+def _shown(name: str) -> Any:
+    """The annotation that typer reads: a flag that is not given is None, so that a file's value may stand."""
+    hint = typing.get_type_hints(RunOptions)[name]
+    if _mapping(name):
+        hint = list[str]
+    elif typing.get_origin(hint) is typing.Literal:
+        hint = str
+    return Annotated[hint | None, flag(name)]
+
+
+Kind = Annotated[str | None, flag("kind")]
+DataOption = Annotated[list[str] | None, flag("data_options")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a method's setting; may be repeated")
 ]
@@ -52,63 +71,59 @@ Config = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What commands that train many times pass on to every run."""
+class Given(dict[str, Any]):
+    """Run options by name, as a command line has them: those that are not given are left out."""
 
-    steps: Steps = None
-    examples: Examples = None
-    tokens: Tokens = None
-    seconds: Seconds = None
-    precision: Precision = None
-    micro_batch_size: MicroBatch = None
-    kind: Kind = None
-    data_option: DataOption = None
-
-    def given(self) -> dict[str, Any]:
-        """As ``api.recipe`` takes them."""
-        values = dict(vars(self))
-        options = pairs(values.pop("data_option"), "--data-option")
-        return {**values, "precision": self.precision or "no", "data_options": options}
+    def over(self, file: Mapping[str, Any]) -> dict[str, Any]:
+        """These, and a --config file's where they are not given; tables, such as data_options, are joined."""
+        merged = {name: file[name] for name in RunOptions.names() if name in file}
+        for name, value in self.items():
+            merged[name] = {**(merged.get(name) or {}), **value} if _mapping(name) else value
+        return merged
 
 
-NONE = Recipe()
+NONE = Given()
 
 
-def spread(function: F) -> F:
-    """Give a command the options of each parameter that is a dataclass of options, in that parameter's place.
+def spread(*, without: Sequence[str] = ()) -> Callable[[F], F]:
+    """Give a command the flags of all run options in the position of its parameter that is annotated ``Given``.
 
-    typer makes one option of one parameter, so what it is shown has them all; they are put together for ``function``.
+    typer makes one option of one parameter, so what it is shown has them all; they are put together for the function.
     """
-    hints = typing.get_type_hints(function, include_extras=True)
-    shown: list[inspect.Parameter] = []
-    for parameter in inspect.signature(function).parameters.values():
-        hint = hints[parameter.name]
-        if not is_dataclass(hint):
-            shown.append(parameter.replace(annotation=hint))
-            continue
-        types_ = typing.get_type_hints(hint, include_extras=True)
-        shown += [
-            parameter.replace(name=field.name, default=field.default, annotation=types_[field.name])
-            for field in fields(hint)
-        ]
+    names = [name for name in RunOptions.names() if name not in without]
 
-    @functools.wraps(function)
-    def gathered(**given: Any) -> Any:
-        for name, hint in hints.items():
-            if isinstance(hint, type) and is_dataclass(hint):
-                given[name] = hint(**{field.name: given.pop(field.name) for field in fields(hint)})
-        return function(**given)
+    def wrap(function: F) -> F:
+        hints = typing.get_type_hints(function, include_extras=True)
+        shown: list[inspect.Parameter] = []
+        for parameter in inspect.signature(function).parameters.values():
+            if hints[parameter.name] is not Given:
+                shown.append(parameter.replace(annotation=hints[parameter.name]))
+                continue
+            gathered_in = parameter.name
+            shown += [
+                parameter.replace(name=_parameter(name), default=None, annotation=_shown(name))
+                for name in names
+            ]
 
-    gathered.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
-    gathered.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
-    return gathered  # type: ignore[return-value]
+        @functools.wraps(function)
+        def gathered(**values: Any) -> Any:
+            given = Given()
+            for name in names:
+                value = values.pop(_parameter(name))
+                if _mapping(name):
+                    value = pairs(value, f"--{_parameter(name).replace('_', '-')}") or None
+                if value is not None:
+                    given[name] = value
+            return function(**values, **{gathered_in: given})
+
+        gathered.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+        gathered.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        return gathered  # type: ignore[return-value]
+
+    return wrap
 
 
-FILE_KEYS = (
-    "method", "model", "data", "data_options", "kind", "out", "seed", "steps", "examples", "tokens", "seconds", "precision",
-    "micro_batch_size", "settings",
-)  # fmt: skip
+FILE_KEYS = ("method", "model", "data", "out", *RunOptions.names(), "settings")
 
 
 def pairs(given: Iterable[str] | None, what: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from counterpoint.cli.shell import command, console, progress
 
 
 @command
-@options.spread
+@options.spread(without=("seed",))  # a study has seeds
 def compare(
     methods: Annotated[
         list[str],
@@ -27,7 +27,7 @@ def compare(
     baseline: Annotated[
         str | None, typer.Option(help="differences are taken against it", show_default=False)
     ] = None,
-    rest: options.Recipe = options.NONE,
+    given: options.Given = options.NONE,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,7 +63,7 @@ def compare(
             keep=keep,
             jobs=jobs,
             progress=shown,
-            **rest.given(),
+            **given,
         )
     if as_json:
         emit(summary)
@@ -72,7 +72,7 @@ def compare(
 
 
 @command
-@options.spread
+@options.spread(without=("seed",))  # a study has seeds
 def ablate(
     context: typer.Context,
     key: Annotated[str, typer.Argument(help="the method, see counterpoint list")],
@@ -84,7 +84,7 @@ def ablate(
         typer.Option(metavar="NAME=V1,V2", help="a setting and the values to try; may be repeated"),
     ] = None,
     seeds: Annotated[int, typer.Option(help="paired runs of every variation")] = 3,
-    rest: options.Recipe = options.NONE,
+    given: options.Given = options.NONE,
     settings: options.Set = None,
     jobs: options.Jobs = 1,
     as_json: options.AsJson = False,
@@ -114,7 +114,7 @@ def ablate(
             progress=shown,
             data=data,
             model=model,
-            **rest.given(),
+            **given,
         )
     if as_json:
         emit(summary)

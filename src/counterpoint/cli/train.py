@@ -13,24 +13,15 @@ from counterpoint.cli.shell import command, console, progress, speaks
 
 
 @command
+@options.spread()
 def run(
     context: typer.Context,
     key: Annotated[str, typer.Argument(help="the method, see counterpoint list")],
     model: options.Model = None,
     data: options.Data = None,
     out: options.Out = None,
-    seed: Annotated[
-        int | None, typer.Option(help="every random number derives from it", show_default="0")
-    ] = None,
-    steps: options.Steps = None,
-    examples: options.Examples = None,
-    tokens: options.Tokens = None,
-    seconds: options.Seconds = None,
-    precision: options.Precision = None,
-    micro_batch_size: options.MicroBatch = None,
+    given: options.Given = options.NONE,
     evaluate: Annotated[bool, typer.Option(help="measure the model on test, before and after")] = True,
-    kind: options.Kind = None,
-    data_option: options.DataOption = None,
     settings: options.Set = None,
     config: options.Config = None,
     tracker: Annotated[
@@ -60,26 +51,20 @@ def run(
 
         raise CounterpointError(f"{config} is for '{file['method']}', not for '{key}'")
     known = [parameter.name for parameter in context.command.params if parameter.name]
-    given = {**options.flags(context.args), **options.pairs(settings, "--set")}
-    chosen = {**file.get("settings", {}), **options.typed(cls, given, known)}
+    texts = {**options.flags(context.args), **options.pairs(settings, "--set")}
+    chosen = {**file.get("settings", {}), **options.typed(cls, texts, known)}
     method = api.build(key, chosen)
     if show_settings:
         _show_settings(method)
         return
     example = f"counterpoint run {key} --data DATA --out OUT --steps 300"
-    values: dict[str, Any] = {
-        "kind": kind, "seed": seed, "steps": steps, "examples": examples, "tokens": tokens, "seconds": seconds,
-        "precision": precision, "micro_batch_size": micro_batch_size, "model": model, "data": data, "out": out,
-    }  # fmt: skip
-    defaults = {"seed": 0, "precision": "no"}
-    merged = {name: file.get(name, defaults.get(name)) if v is None else v for name, v in values.items()}
-    options.required(merged["data"], "--data", example)
-    options.required(merged["out"], "--out", example)
     with progress() as shown:
         result = api.run(
             method,
-            **merged,
-            data_options={**file.get("data_options", {}), **options.pairs(data_option, "--data-option")},
+            data=options.required(data or file.get("data"), "--data", example),
+            out=options.required(out or file.get("out"), "--out", example),
+            model=model or file.get("model"),
+            **given.over(file),
             evaluate=evaluate,
             progress=shown if shown is not None else False,
             trackers=tuple(tracker or ()),

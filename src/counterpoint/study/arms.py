@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.methods import catalog
 from counterpoint.methods.base import Method
+from counterpoint.study.options import RunOptions
 from counterpoint.study.recipe import GIVEN, Recipe, recipe_of
 
 if TYPE_CHECKING:
@@ -40,32 +41,21 @@ def recipe(
     *,
     data: Any,
     model: Any = None,
-    kind: str | None = None,
-    data_options: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    steps: int | None = None,
-    examples: int | None = None,
-    tokens: int | None = None,
-    seconds: float | None = None,
-    precision: str = "no",
-    micro_batch_size: int | None = None,
     splits: Sequence[str] = ("test",),
     before: bool = False,
+    **options: Any,
 ) -> Recipe:
-    """The recipe of one run. ``data`` and ``model`` are names or paths, or objects (then named ``GIVEN``)."""
+    """The recipe of one run.
+
+    Args:
+        data, model: names or paths, or objects (then named ``GIVEN``).
+        splits: what is measured at the end. before: whether the untrained model is measured, too.
+        options: see ``study.options.RunOptions``.
+    """
     from counterpoint.tasks.task import task
 
-    if precision not in ("no", "bf16", "fp16"):
-        raise CounterpointError(f"precision='{precision}'; expected no (fp32), bf16 or fp16")
-    if not 0 <= seed < 1000:
-        raise CounterpointError(
-            f"seed={seed}; give a whole number from 0 to 999 (larger ones are for tuning)"
-        )
-    kind = kind_of(method, kind)
-    limits = {"steps": steps, "examples": examples, "tokens": tokens, "seconds": seconds}
-    for name, limit in limits.items():
-        if limit is not None and not limit > 0:
-            raise CounterpointError(f"{name}={limit}; give a number above 0, or leave it out")
+    chosen = RunOptions.of(options)
+    kind = kind_of(method, chosen.kind)
     digest = None
     if model is not None and not isinstance(model, str | Path):
         from counterpoint.study.single import weights_digest
@@ -75,15 +65,12 @@ def recipe(
         method,
         kind,
         data=_named(data),
-        data_options=dict(data_options or {}),
         model=task(kind).default_model if model is None else _named(model),
         model_given=digest,
-        seed=seed,
-        budget={name: limit for name, limit in limits.items() if limit is not None},
-        precision=precision,
-        micro_batch_size=micro_batch_size,
+        budget=chosen.budget,
         splits=tuple(splits),
         before=before,
+        **chosen.recorded(),
     )
 
 

@@ -16,6 +16,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.methods import catalog, groups
 from counterpoint.methods.base import Method
 from counterpoint.study import sources
+from counterpoint.study.options import Recorded, identifying
 from counterpoint.tasks.task import Task, bundled, kinds, module_of, task
 
 FORM = 2
@@ -26,19 +27,19 @@ GIVEN = "given"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """One run, by name: any process can execute it from this alone.
+class Recipe(Recorded):
+    """One run, by name: any process can execute it from this alone. The run's options are those of ``Recorded``.
 
     Attributes:
         key: the method's catalog key. method: import path "module:Class" of a method that is not the catalog's.
         settings: every setting by its (dotted) name, as plain data.
         kind: of data. task: dotted name of the module with the ``TASK`` of a kind that a person registered.
-        data, data_options, model: what the task loads; ``GIVEN`` for objects handed over.
+        data, model: what the task loads; ``GIVEN`` for objects handed over.
         model_given: sha256 of a handed-over model's weights.
         budget: limits by name; empty means the method's own number of epochs.
         splits: what is measured at the end. before: whether the untrained model is measured, too.
         measure: import path "module:function" of a case's extra metrics.
-        micro_batch_size, threads: how it is computed; they are no part of what is computed.
+        threads: how it is computed; no part of what is computed.
         cwd: the working directory that relative paths were written for.
     """
 
@@ -46,16 +47,12 @@ class Recipe:
     settings: Mapping[str, Any]
     kind: str
     data: str
-    data_options: Mapping[str, Any] = field(default_factory=dict)
     model: str
     model_given: str | None = None
-    seed: int = 0
     budget: Mapping[str, float] = field(default_factory=dict)
-    precision: str = "no"
     splits: tuple[str, ...] = ("test",)
     before: bool = False
     measure: str | None = None
-    micro_batch_size: int | None = None
     threads: int | None = None
     cwd: str | None = None
     method: str | None = None
@@ -85,18 +82,8 @@ class Recipe:
     def identity(self, fingerprint: str) -> dict[str, Any]:
         """What two runs must share to be the same run; ``fingerprint`` is the data's."""
         mine = self.as_dict()
-        names = (
-            "key",
-            "settings",
-            "model",
-            "model_given",
-            "seed",
-            "budget",
-            "precision",
-            "data_options",
-            "splits",
-            "measure",
-        )
+        own = ("key", "settings", "model", "model_given", "budget", "splits", "measure")
+        names = (*own, *identifying(self))
         by_content = {name: sources.content(mine[name]) for name in names}
         return {"form": FORM, "data_fingerprint": fingerprint, **by_content}
 

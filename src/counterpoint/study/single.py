@@ -6,7 +6,8 @@ import copy
 import hashlib
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from torch import nn
 
+    from counterpoint.methods.base import Method
     from counterpoint.training import Run
     from counterpoint.training.report import Report
 
@@ -62,25 +64,21 @@ def execute(
     """
     import torch
 
-    from counterpoint.training import Budget, Interrupted, Run, launch
+    from counterpoint.training import Budget, Run, launch
 
     first = launch.meet()[0] == 0
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     task, method = recipe.build_task(), recipe.build_method()
-    if data is None:
-        if recipe.data == GIVEN:
-            refuse_objects(recipe, out)
-        data = open_data(task, recipe.data, recipe.data_options)
-    fingerprint = data.fingerprint()
+    data = _data(recipe, task, data, out)
     budget = Budget(**_whole(recipe.budget))
+    fingerprint = data.fingerprint()
     if is_run(out) and (out / RESULT).exists():
         claim(out, recipe, fingerprint)
         return Result.read(out)
     memory = Memory() if first else None
     start = _starting_model(recipe, task, data, model, out)
-    fresh = claim(out, recipe, fingerprint) if first else False
-    try:
+    with _claimed(recipe, fingerprint, out, first):
         before, way = _before(recipe, task, start, data, out) if first else ({}, {})
         meter = Meter(out, memory) if first else None
         try:
@@ -89,32 +87,17 @@ def execute(
                 seed=recipe.seed,
                 budget=budget,
                 micro_batch_size=recipe.micro_batch_size,
-                precision=recipe.precision,  # type: ignore[arg-type]
+                precision=recipe.precision,
                 progress=progress,
                 trackers=trackers,
                 checkpoint_seconds=checkpoint_seconds,
             )
-            with run:
-                trained = _unwrapped(method.fit(start, data, run))
-                if meter is not None:
-                    meter.part("fit")
-                    if keep_model:
-                        _save_model(task, trained, run.reported, out)
-                    run.reported.write(out / REPORTED)
-                run.pause()  # a signal that came after the last step
-            try:
-                metrics = _measure(recipe, task, trained, data, run.reported) if meter is not None else {}
-            except KeyboardInterrupt as stop:
-                run.save()
-                raise Interrupted(out, getattr(stop, "number", signal.SIGINT)) from None
-            if meter is not None:
-                meter.part("evaluate")
+            trained = _fit(method, task, start, data, run, out, meter, keep_model)
+            metrics = _evaluated(recipe, task, trained, data, run, out, meter)
         finally:
             cost = meter.stop() if meter is not None else {}
         if not first:
-            return Result(
-                out, recipe.key, recipe.seed, {}, {}, {}, {}, {}, {}, {}, {}, task.primary, recipe.model
-            )
+            return _of_other_process(recipe, task, out)
         measured = measured_by(task, trained, data)
         result = Result(
             folder=out,
@@ -138,10 +121,6 @@ def execute(
         if not keep_checkpoints:
             shutil.rmtree(out / "checkpoints", ignore_errors=True)
         return result
-    except (Exception, KeyboardInterrupt):
-        if fresh:
-            discard_if_nothing_saved(out)
-        raise
 
 
 def resume(out: Path, *, progress: Progress | bool | None = None) -> Result:
@@ -165,6 +144,85 @@ def weights_digest(model: nn.Module) -> str:
         flat = value.detach().cpu().contiguous().flatten()
         digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
     return digest.hexdigest()
+
+
+def _data(recipe: Recipe, task: Task, data: Any, out: Path) -> Any:
+    """The data that was handed over, or the recipe's."""
+    if data is not None:
+        return data
+    if recipe.data == GIVEN:
+        refuse_objects(recipe, out)
+    return open_data(task, recipe.data, recipe.data_options)
+
+
+@contextmanager
+def _claimed(recipe: Recipe, fingerprint: str, out: Path, first: bool) -> Iterator[None]:
+    """The folder as this run's; a fresh one goes again when an error comes before anything was saved."""
+    fresh = claim(out, recipe, fingerprint) if first else False
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        if fresh:
+            discard_if_nothing_saved(out)
+        raise
+
+
+def _fit(
+    method: Method[Any, Any],
+    task: Task,
+    start: nn.Module,
+    data: Any,
+    run: Run,
+    out: Path,
+    meter: Meter | None,
+    keep_model: bool,
+) -> nn.Module:
+    """Train, and let the first process (the one with a meter) save the model and what training reported."""
+    with run:
+        trained = _unwrapped(method.fit(start, data, run))
+        if meter is not None:
+            meter.part("fit")
+            if keep_model:
+                _save_model(task, trained, run.reported, out)
+            run.reported.write(out / REPORTED)
+        run.pause()  # a signal that came after the last step
+    return trained
+
+
+def _evaluated(
+    recipe: Recipe, task: Task, trained: nn.Module, data: Any, run: Run, out: Path, meter: Meter | None
+) -> dict[str, dict[str, float]]:
+    """The trained model's figures, in the first process (the one with a meter); a signal saves the run."""
+    from counterpoint.training import Interrupted
+
+    if meter is None:
+        return {}
+    try:
+        metrics = _measure(recipe, task, trained, data, run.reported)
+    except KeyboardInterrupt as stop:
+        run.save()
+        raise Interrupted(out, getattr(stop, "number", signal.SIGINT)) from None
+    meter.part("evaluate")
+    return metrics
+
+
+def _of_other_process(recipe: Recipe, task: Task, out: Path) -> Result:
+    """What a process that is not the first returns: the first one measures and writes."""
+    return Result(
+        folder=out,
+        key=recipe.key,
+        seed=recipe.seed,
+        settings={},
+        changed={},
+        metrics={},
+        before={},
+        cost={},
+        data={},
+        environment={},
+        spent={},
+        primary=task.primary,
+        model=recipe.model,
+    )
 
 
 def _starting_model(recipe: Recipe, task: Task, data: Any, model: nn.Module | None, out: Path) -> nn.Module:
