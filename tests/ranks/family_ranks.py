@@ -6,6 +6,7 @@ model allows it, so that a term which is no sum over the global batch shows.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -159,7 +160,8 @@ def train(out: Path) -> dict[str, Weights]:
     chosen = sys.argv[2:] or list(FAMILIES)
     for family, (make, methods) in ((name, FAMILIES[name]) for name in chosen):
         for name, (key, settings) in methods.items():
-            data, model = make(out / "data")
+            # A folder for each process: one that writes a file while another reads it would lose a run now and then.
+            data, model = make(out / "data" / os.environ.get("RANK", "0"))
             settings = {"batch_size": 7, **settings}
             sizes: list[int] = []
             running.share = counted(sizes)

@@ -20,17 +20,22 @@ WITHOUT_GRADIENT = {"network.4.bias"}
 """A shift of all embeddings changes no distance: Adam walks along the rounding errors of a gradient of 0."""
 
 
-@pytest.mark.slow  # nine families in one launch lost a process now and then, cause not found: a launch for each family
-@pytest.mark.parametrize("family", FAMILIES)
-def test_two_processes_are_one(tmp_path: Path, family: str) -> None:
-    found: list[dict[str, dict[str, torch.Tensor]]] = []
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, torch.Tensor]]]:
+    found = []
     for processes in (1, 2):
-        launch(SCRIPT, tmp_path / str(processes), processes, family)
-        result = torch.load(tmp_path / str(processes) / "result.pt", weights_only=True)
+        out = tmp_path_factory.mktemp("ranks") / str(processes)
+        launch(SCRIPT, out, processes)
+        result = torch.load(out / "result.pt", weights_only=True)
         assert result["world"] == processes
         found.append(result["result"])
-    one, two = found
-    assert one.keys() == two.keys()
+    assert found[0].keys() == found[1].keys()
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_two_processes_are_one(results: list[dict[str, dict[str, torch.Tensor]]], family: str) -> None:
+    one, two = results
     names = [name for name in one if name.startswith(f"{family}: ")]
     assert names
     smallest = []
