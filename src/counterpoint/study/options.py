@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from pydantic import TypeAdapter, ValidationError
-
 from counterpoint.errors import CounterpointError, nearest
 
 Identity = Literal["always", "unless default", "never"]
@@ -116,6 +114,11 @@ class RunOptions(Recorded):
         Traceback (most recent call last):
         counterpoint.errors.CounterpointError: a run has no option 'step'; did you mean 'steps'?
         """
+        from pydantic import (
+            TypeAdapter,
+            ValidationError,
+        )  # here: --help reads this module, and loads nothing heavy
+
         for name in given:
             if name not in cls.names():
                 raise CounterpointError(f"a run has no option '{name}'; {nearest(name, cls.names())}")

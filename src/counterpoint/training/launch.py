@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import datetime
 import fcntl
+import gc
 import logging
 import os
 from collections.abc import Sequence
@@ -62,9 +63,11 @@ def meet() -> tuple[int, int]:
 
 
 def _leave() -> None:
-    """Without this a process may abort at its exit while another still talks to it."""
+    """Without this a process may abort at its exit: threads of the group must end before the interpreter does."""
     if dist.is_initialized():
         dist.destroy_process_group()
+        _meeting.clear()
+        gc.collect()  # cycles, such as a run and its modules, may hold the group and so its threads
 
 
 def check_trackers(trackers: Sequence[str]) -> None:
