@@ -133,7 +133,7 @@ ALIASES = {
     "prompt": ("prompt", "question", "instruction", "problem", "query", "input"),
     "solution": ("completion", "solution", "rationale", "response", "output", "reasoning", "chosen"),
     "answer": ("answer", "final_answer", "ground_truth", "target", "label"),
-    "hint": ("hint", "privileged", "context"),
+    "hint": ("hint", "privileged_context", "privileged", "context"),
 }
 """Column names that are understood without being told, in order of preference."""
 
