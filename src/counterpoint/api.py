@@ -158,10 +158,13 @@ def reproduction(key: str) -> tuple[Case, Plan]:
     """The case of a method and the study it asks for."""
     from counterpoint.study import reproduce as reproducing
 
-    found = case(key)
-    first = found.arm(found.baseline).method
-    return found, reproducing.plan_of(
-        found, build, catalog.row(first).kind, titles={key: row.title for key, row in catalog.rows().items()}
+    paper_case = case(key)
+    first = paper_case.arm(paper_case.baseline).method
+    return paper_case, reproducing.plan_of(
+        paper_case,
+        build,
+        catalog.row(first).kind,
+        titles={key: row.title for key, row in catalog.rows().items()},
     )
 
 
@@ -176,9 +179,9 @@ def reproduce(
     """Run a method's reproduction case and write ``<evidence>/<key>.json``; the same call resumes."""
     from counterpoint.study import reproduce as reproducing
 
-    found, plan = reproduction(key)
+    paper_case, plan = reproduction(key)
     content = reproducing.reproduce(
-        found, plan, Path(out), source=case_file(key), jobs=jobs, progress=progress
+        paper_case, plan, Path(out), source=case_file(key), jobs=jobs, progress=progress
     )
     for path in (Path(out) / "evidence.json", Path(evidence) / f"{key}.json"):
         reproducing.write_evidence(path, content)
@@ -190,9 +193,9 @@ def rejudge(path: str | Path) -> list[str]:
     from counterpoint.study import rejudge as rejudging
     from counterpoint.study.reproduce import check_evidence
 
-    found, plan = reproduction(check_evidence(Path(path))["key"])
+    paper_case, plan = reproduction(check_evidence(Path(path))["key"])
     return rejudging.rejudge(
-        Path(path), plan, found.earlier, {claim.text: claim.unequal for claim in found.claims}
+        Path(path), plan, paper_case.earlier, {claim.text: claim.unequal for claim in paper_case.claims}
     )
 
 

@@ -17,7 +17,7 @@ class MissingExtra(CounterpointError):
         super().__init__(f"this needs the package '{package}': pip install 'counterpoint[{extra}]'")
 
 
-def nearest(given: str, known: Iterable[str]) -> str:
+def nearest(given: str, choices: Iterable[str]) -> str:
     """Return a hint with the known name closest to the given one, or the list of all known names.
 
     >>> nearest("temprature", ["temperature", "weighted"])
@@ -25,6 +25,6 @@ def nearest(given: str, known: Iterable[str]) -> str:
     >>> nearest("zzz", ["b", "a"])
     'known: a, b'
     """
-    names = sorted(known)
+    names = sorted(choices)
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(names)

@@ -80,8 +80,8 @@ def get(name: str, *, experiment: bool = False) -> Path:
         MissingExtra: a package that the conversion needs is not installed.
     """
     entry = find(name)
-    place = _folder(entry)
-    if not place.is_dir():
+    folder = _folder(entry)
+    if not folder.is_dir():
         if entry.experiment and not experiment:
             raise CounterpointError(
                 f"'{entry.name}' is marked as an experiment: {entry.terms} "
@@ -90,11 +90,11 @@ def get(name: str, *, experiment: bool = False) -> Path:
         for package in entry.needs:
             if importlib.util.find_spec(package) is None:
                 raise MissingExtra(package, entry.extra)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_name(f".{place.name}.lock")):
-            if not place.is_dir():
-                _make(entry, place)
-    return place / entry.main if entry.main else place
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            if not folder.is_dir():
+                _make(entry, folder)
+    return folder / entry.main if entry.main else folder
 
 
 def path(name: str) -> Path:
@@ -118,8 +118,10 @@ _FIRST_HOMES = {
 def _folder(entry: BundledEntry) -> Path:
     module, _, function = entry.convert.partition(":")
     convert = f"{_FIRST_HOMES.get(module, module)}:{function}"
-    said = json.dumps([[str(source), source.sha256] for source in entry.sources] + [convert, entry.revision])
-    return root() / "bundled" / f"{entry.name}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
+    identity = json.dumps(
+        [[str(source), source.sha256] for source in entry.sources] + [convert, entry.revision]
+    )
+    return root() / "bundled" / f"{entry.name}-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
 
 
 def _size(entry: BundledEntry) -> str:
@@ -127,8 +129,8 @@ def _size(entry: BundledEntry) -> str:
     return f"{fetched}, {entry.kept_mb:g} MB kept"
 
 
-def _make(entry: BundledEntry, place: Path) -> None:
-    for stale in place.parent.glob(f".{entry.name}-staging-*"):  # left by a killed fetch; we hold the lock
+def _make(entry: BundledEntry, folder: Path) -> None:
+    for stale in folder.parent.glob(f".{entry.name}-staging-*"):  # left by a killed fetch; we hold the lock
         shutil.rmtree(stale, ignore_errors=True)
     log.info(
         "%s: %s; licence: %s%s",
@@ -137,7 +139,7 @@ def _make(entry: BundledEntry, place: Path) -> None:
         entry.licence,
         f"; {entry.terms}" if entry.terms else "",
     )
-    staging = Path(tempfile.mkdtemp(prefix=f".{entry.name}-staging-", dir=place.parent))
+    staging = Path(tempfile.mkdtemp(prefix=f".{entry.name}-staging-", dir=folder.parent))
     try:
         archives = []
         for number, source in enumerate(entry.sources):
@@ -152,7 +154,7 @@ def _make(entry: BundledEntry, place: Path) -> None:
             raise RuntimeError(f"{entry.convert} wrote no {entry.main}")
         _note(entry, content)
         _flush(content)
-        content.replace(place)
+        content.replace(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -36,18 +36,18 @@ def fetch(source: Source, folder: Path, extra: str = "") -> Path:
     if at_hand is not None:
         return Path(shutil.copy(at_hand, folder))
     {"pypi": _pip, "npm": _npm, "debian": _apt}[source.registry](source, folder)
-    found = sorted(file for file in folder.iterdir() if file.is_file() and file.name != "wanted.txt")
-    if len(found) != 1:
+    archives = sorted(file for file in folder.iterdir() if file.is_file() and file.name != "wanted.txt")
+    if len(archives) != 1:
         raise CounterpointError(
-            f"{source}: its client left {[file.name for file in found]}; expected one archive. {_otherwise(source)}"
+            f"{source}: its client left {[file.name for file in archives]}; expected one archive. {_otherwise(source)}"
         )
-    actual = sha256(found[0])
+    actual = sha256(archives[0])
     if actual != source.sha256:
         raise CounterpointError(
-            f"{source}: {found[0].name} has sha256 {actual}, expected {source.sha256}. It was not opened. "
+            f"{source}: {archives[0].name} has sha256 {actual}, expected {source.sha256}. It was not opened. "
             "Either the download broke (try again) or the registry now serves other content under that version (do not use it)"
         )
-    return found[0]
+    return archives[0]
 
 
 def sha256(path: Path) -> str:
@@ -62,10 +62,10 @@ def installed(package: str, extra: str = "") -> Path:
     Raises:
         MissingExtra: it is not installed.
     """
-    found = importlib.util.find_spec(package.replace("-", "_"))
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec(package.replace("-", "_"))
+    if spec is None or not spec.submodule_search_locations:
         raise MissingExtra(package, extra or "all")
-    return Path(next(iter(found.submodule_search_locations)))
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def unpack_debian(archive: Path, folder: Path) -> Path:
@@ -126,9 +126,9 @@ def _call(command: list[str], what: str, folder: Path, source: Source | None = N
         ) from None
     if done.returncode:
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        said = " / ".join(line.strip() for line in lines[-3:])[:600] or "nothing"
+        output = " / ".join(line.strip() for line in lines[-3:])[:600] or "nothing"
         raise CounterpointError(
-            f"{what}: {Path(command[0]).name} failed and said: {said}. Is there a network, and is that version still there? {_otherwise(source)}"
+            f"{what}: {Path(command[0]).name} failed: {output}. Is there a network, and is that version still there? {_otherwise(source)}"
         )
 
 

@@ -88,12 +88,12 @@ def entries() -> dict[str, BundledEntry]:
     'data'
     """
     text = files("counterpoint.bundled").joinpath("registry.toml").read_text(encoding="utf-8")
-    found = {}
+    result = {}
     for name, row in tomllib.loads(text).items():
         row["sources"] = tuple(Source(**source) for source in row["sources"])
         row |= {key: tuple(row[key]) for key in ("needs", "aliases") if key in row}
-        found[name] = BundledEntry(name=name, **row)
-    return found
+        result[name] = BundledEntry(name=name, **row)
+    return result
 
 
 def find(name: str) -> BundledEntry:
@@ -111,8 +111,8 @@ def find(name: str) -> BundledEntry:
     for entry in entries().values():
         if name == entry.name or name in entry.aliases:
             return entry
-    known = [spelt for entry in entries().values() for spelt in (entry.name, *entry.aliases)]
+    names = [spelt for entry in entries().values() for spelt in (entry.name, *entry.aliases)]
     raise CounterpointError(
-        f"nothing bundled is called '{name}'; {nearest(name, known)} "
+        f"nothing bundled is called '{name}'; {nearest(name, names)} "
         "(counterpoint data list shows all; a folder or file of your own is given by its path)"
     )

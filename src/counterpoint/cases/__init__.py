@@ -20,12 +20,12 @@ def case(key: str) -> Case:
     name = f"{__name__}." + key.replace("-", "_")
     if importlib.util.find_spec(name) is None:
         there = ", ".join(cases()) or "none yet"
-        said = "is planned" if not row.ready else "has no reproduction case"
-        raise CounterpointError(f"'{key}' {said}; cases there are: {there}")
-    found = getattr(importlib.import_module(name), "CASE", None)
-    if found is None:
+        reason = "is planned" if not row.ready else "has no reproduction case"
+        raise CounterpointError(f"'{key}' {reason}; cases there are: {there}")
+    result = getattr(importlib.import_module(name), "CASE", None)
+    if result is None:
         raise CounterpointError(f"{name} holds no CASE; end the file with CASE = Case(...)")
-    return found
+    return result
 
 
 def case_file(key: str) -> Path:

@@ -29,17 +29,17 @@ COMMON, RARE = 30, 8
 def measure(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[str, float]:
     """How much warmer common kinds of images, and of captions, are than rare ones; and both but for country flags."""
     names = {"image_common_less_rare": "temperature", "caption_common_less_rare": "partner_temperature"}
-    found = {name: report.column("temperatures", name) for name in ("label", *names.values())}
+    columns = {name: report.column("temperatures", name) for name in ("label", *names.values())}
     result = {}
     for name, column in names.items():
         for ending, left_out in (("", None), ("_no_flags", "country-flag")):
-            result[name + ending] = _gap(found, column, data, left_out) if found["label"] else 0.0
+            result[name + ending] = _gap(columns, column, data, left_out) if columns["label"] else 0.0
     return result
 
 
-def _gap(found: dict[str, list[Any]], column: str, data: Any, left_out: str | None) -> float:
+def _gap(columns: dict[str, list[Any]], column: str, data: Any, left_out: str | None) -> float:
     sizes = torch.bincount(data.train.labels, minlength=len(data.classes))
-    labels, tau = torch.tensor(found["label"]), torch.tensor(found[column])
+    labels, tau = torch.tensor(columns["label"]), torch.tensor(columns[column])
     stays = torch.tensor([name != left_out for name in data.classes])[labels]
     size = sizes[labels]
     return float(tau[stays & (size >= COMMON)].mean() - tau[stays & (size <= RARE)].mean())

@@ -22,7 +22,7 @@ def labelled_share(share: float) -> dict[str, Any]:
 
 def arms() -> dict[str, Arm]:
     """For every share of labels: pretrained, the same network from scratch, weighted words; all tuned on validation."""
-    found = {
+    result = {
         "names alone": Arm(
             method="contrastive-primer", settings=PRETRAINING, tune={}, data_options=labelled_share(0.0)
         ),
@@ -36,24 +36,24 @@ def arms() -> dict[str, Arm]:
     for name, share in SHARES.items():
         tune: dict[str, Range] = {"epochs": PASSES[name]}
         for arm, passes in (("pretrained", 5), ("scratch", 0)):
-            found[f"{arm}, {name}"] = Arm(
+            result[f"{arm}, {name}"] = Arm(
                 method="contrastive-primer",
                 settings={"pretraining_epochs": passes},
                 tune=tune,
                 data_options=labelled_share(share),
             )
-        found[f"tfidf, {name}"] = Arm(
+        result[f"tfidf, {name}"] = Arm(
             method="tfidf",
             tune={"strength": [1.0, 10.0, 100.0]},
             data_options=labelled_share(share),
         )
-    found["two views, 10 %"] = Arm(
+    result["two views, 10 %"] = Arm(
         method="contrastive-primer",
         settings={**PRETRAINING, "objective": "ntxent", "hide": 0.2},
         tune={"epochs": PASSES["10 %"]},
         data_options=labelled_share(0.1),
     )
-    return found
+    return result
 
 
 CASE = Case(

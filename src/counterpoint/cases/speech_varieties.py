@@ -7,11 +7,11 @@ from typing import Any
 from counterpoint.study.case import Arm, Case, Claim
 
 RATES = {"learning_rate": [3e-4, 1e-3, 3e-3]}
-VOICES = {"seconds": 2.0, "per_class": 10}
-LANGUAGES = {**VOICES, "label": "language", "classes": "it,es,fr"}
+CLIPS = {"seconds": 2.0, "per_class": 10}
+LANGUAGES = {**CLIPS, "label": "language", "classes": "it,es,fr"}
 OTHERS = {**LANGUAGES, "held_out": "speaker=menardi,jimenez,armelle"}
 SWAPPED = {**LANGUAGES, "held_out": "speaker=carlo,allison,june"}
-SILENCE = {**VOICES, "seconds": 0.1, "part": "quiet"}
+SILENCE = {**CLIPS, "seconds": 0.1, "part": "quiet"}
 
 
 def arm(method: str = "speech-varieties", **settings: Any) -> Arm:
@@ -28,7 +28,7 @@ def on(data_options: dict[str, Any], **settings: Any) -> Arm:
 CASE = Case(
     key="speech-varieties",
     data="voices",
-    data_options=VOICES,
+    data_options=CLIPS,
     budget={"steps": 100},
     seeds=10,
     trials=3,

@@ -84,26 +84,26 @@ def measure(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[s
     names = (
         "asked_accuracy", "asked_less_unseen", "calibration_error", "answer_change", "retrieval", "uniformity", "wrong_word_auc",
     )  # fmt: skip
-    found = dict.fromkeys(names, float("nan"))
+    result = dict.fromkeys(names, float("nan"))
     part = data.splits()[split].with_labels()
     if not isinstance(model, TextClassifier):
         texts = part.texts[:MEASURED]
         figures = sentence_figures(model, texts)
-        return found | {
+        return result | {
             "retrieval": figures["retrieval"],
             "uniformity": figures["uniformity"],
             "wrong_word_auc": wrong_word_auc(model, texts, seed=seed),
         }
     logits = outputs(model, part.texts, out="logits")
-    found["calibration_error"] = calibration_error(logits, part.labels)
-    found["answer_change"] = answer_change(model, part.texts[:MEASURED], seed=seed)
+    result["calibration_error"] = calibration_error(logits, part.labels)
+    result["answer_change"] = answer_change(model, part.texts[:MEASURED], seed=seed)
     hidden = torch.nonzero(~data.train.labelled)[:, 0]
     if len(hidden) and data.truth is not None:
-        said = outputs(model, data.train[hidden].texts, out="logits").argmax(1)
-        found["asked_accuracy"] = float((said == data.truth[hidden].int().argmax(1)).float().mean())
+        predicted = outputs(model, data.train[hidden].texts, out="logits").argmax(1)
+        result["asked_accuracy"] = float((predicted == data.truth[hidden].int().argmax(1)).float().mean())
         unseen = float((logits.argmax(1) == part.labels).float().mean())
-        found["asked_less_unseen"] = found["asked_accuracy"] - unseen
-    return found
+        result["asked_less_unseen"] = result["asked_accuracy"] - unseen
+    return result
 
 
 MENDING: dict[str, Any] = {"calibration.on": True, "calibration.low": 0.2}

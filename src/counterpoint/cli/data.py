@@ -48,10 +48,10 @@ def list_data(as_json: options.AsJson = False) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("name", "kind", "what it is"):
         table.add_column(column, header_style="dim")
-    known = {row.name for row in rows}
+    names = {row.name for row in rows}
     for kind in kinds():
         for name, line in bundled(task(kind)).items():
-            if name not in known:
+            if name not in names:
                 table.add_row(name, kind, line)
     screen.print("[bold]Made or computed on the spot[/]")
     screen.print(table)
@@ -78,10 +78,10 @@ def get(
         typer.echo(f"  licence: {row.licence}" + (f"; {row.terms}" if row.terms else ""))
         typer.echo(f"  {bundled.get(name, experiment=experiment)}")
         return
-    found = task(kind or recognise.kind_of(name)).load_data(
+    loaded = task(kind or recognise.kind_of(name)).load_data(
         name, **options.pairs(data_option, "--data-option")
     )
-    for line in found.describe():
+    for line in loaded.describe():
         typer.echo(line)
 
 
@@ -103,8 +103,8 @@ def check(
             "--data is missing; for example: counterpoint check --data DATA --model FOLDER"
         )
     kind = kind or recognise.kind_of(data)
-    found = task(kind)
-    loaded = open_data(found, data, options.pairs(data_option, "--data-option"))
+    own_task = task(kind)
+    loaded = open_data(own_task, data, options.pairs(data_option, "--data-option"))
     screen = console()
     screen.print(f"[bold]data[/] {data}: {kind}")
     for line in loaded.describe():
@@ -114,7 +114,7 @@ def check(
             screen.print(f"  {line}", markup=False)
     screen.print(f"  fingerprint {loaded.fingerprint()[:16]}", style="dim")
     if model is not None:
-        opened = open_model(found, model, loaded, 0)
+        opened = open_model(own_task, model, loaded, 0)
         every = sum(p.numel() for p in opened.parameters())
         trained = sum(p.numel() for p in opened.parameters() if p.requires_grad)
         screen.print(
@@ -134,16 +134,16 @@ def recommend(
 
     if data is None:
         raise CounterpointError("--data is missing; for example: counterpoint recommend --data DATA")
-    found = api.recommend(data, kind=kind, data_options=options.pairs(data_option, "--data-option"))
+    advice = api.recommend(data, kind=kind, data_options=options.pairs(data_option, "--data-option"))
     screen = console()
-    screen.print(f"[bold]{data}[/]: {found.facts.kind}, {found.facts.rows:,} rows to train on\n")
-    for suggestion in found.suggestions:
+    screen.print(f"[bold]{data}[/]: {advice.facts.kind}, {advice.facts.rows:,} rows to train on\n")
+    for suggestion in advice.suggestions:
         state = "" if suggestion.ready else " [dim](planned)[/]"
         screen.print(f"  [bold]{suggestion.key}[/]{state}  {suggestion.why}")
-    for line in found.cautions:
+    for line in advice.cautions:
         screen.print(f"\nnote: {line}", markup=False)
     screen.print("\nThese are rules of thumb from the kind and size of the data. This settles it:")
-    screen.print(f"  {found.command}", soft_wrap=True, markup=False)
+    screen.print(f"  {advice.command}", soft_wrap=True, markup=False)
 
 
 @command

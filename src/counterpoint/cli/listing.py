@@ -28,9 +28,9 @@ def list_methods(
 
     every = list(rows().values())
     for name, given in (("kind", kind), ("family", family)):
-        known = {getattr(row, name) for row in every}
-        if given is not None and given not in known:
-            raise CounterpointError(f"no method has {name} '{given}'; {nearest(given, known)}")
+        values = {getattr(row, name) for row in every}
+        if given is not None and given not in values:
+            raise CounterpointError(f"no method has {name} '{given}'; {nearest(given, values)}")
     shown = [
         row
         for row in every
@@ -92,22 +92,24 @@ def show(
     from counterpoint.methods.catalog import load, row
     from counterpoint.methods.groups import settings_of
 
-    found, screen = row(key), console()
+    method, screen = row(key), console()
     if as_json:
-        cls = load(key) if found.ready else None
+        cls = load(key) if method.ready else None
         texts = described(cls) if cls is not None else {}
-        emit(asdict(found) | {"ready": found.ready, "settings": [
+        emit(asdict(method) | {"ready": method.ready, "settings": [
             {"name": each.name, "what": texts.get(each.name, ""), "type": in_words(each.hint), "paper": each.default,
              "tuning": getattr(cls, "search", {}).get(each.name)}
             for each in (settings_of(cls).values() if cls is not None else ())
         ]})  # fmt: skip
         return
-    screen.print(f"[bold]{found.key}[/]  {found.title}")
-    screen.print(f"{found.line}")
-    screen.print(f"[dim]arXiv {found.paper} ({found.year}) · {found.family} · learns from {found.kind}[/]")
-    if found.needs:
-        screen.print(f"[dim]needs: pip install 'counterpoint\\[{found.needs}]'[/]")
-    if not found.ready:
+    screen.print(f"[bold]{method.key}[/]  {method.title}")
+    screen.print(f"{method.line}")
+    screen.print(
+        f"[dim]arXiv {method.paper} ({method.year}) · {method.family} · learns from {method.kind}[/]"
+    )
+    if method.needs:
+        screen.print(f"[dim]needs: pip install 'counterpoint\\[{method.needs}]'[/]")
+    if not method.ready:
         screen.print("\nplanned: it cannot be run yet")
         return
     cls = load(key)

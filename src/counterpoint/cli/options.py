@@ -132,13 +132,13 @@ def pairs(given: Iterable[str] | None, what: str) -> dict[str, str]:
     >>> pairs(["size=28", "name=a=b"], "--data-option")
     {'size': '28', 'name': 'a=b'}
     """
-    found = {}
+    result = {}
     for text in given or ():
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise CounterpointError(f"{what} {text}: write it as NAME=VALUE")
-        found[name.replace("-", "_")] = value
-    return found
+        result[name.replace("-", "_")] = value
+    return result
 
 
 def flags(tokens: Sequence[str]) -> dict[str, str]:
@@ -147,7 +147,7 @@ def flags(tokens: Sequence[str]) -> dict[str, str]:
     >>> flags(["--temperature", "0.2", "--weighted", "--no-sharp", "--shift", "-1"])
     {'temperature': '0.2', 'weighted': 'true', 'sharp': 'false', 'shift': '-1'}
     """
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     rest = list(tokens)
     while rest:
         token = rest.pop(0)
@@ -161,11 +161,11 @@ def flags(tokens: Sequence[str]) -> dict[str, str]:
                 name, value = name[3:], "false"
             else:
                 value = "true"
-        found[name.replace("-", "_")] = value
-    return found
+        result[name.replace("-", "_")] = value
+    return result
 
 
-def typed(cls: type, given: Mapping[str, str], known_options: Iterable[str] = ()) -> dict[str, Any]:
+def typed(cls: type, given: Mapping[str, str], option_names: Iterable[str] = ()) -> dict[str, Any]:
     """Read settings given as text by the types of a method's fields; what text cannot say is left to the method.
 
     Raises:
@@ -173,7 +173,7 @@ def typed(cls: type, given: Mapping[str, str], known_options: Iterable[str] = ()
     """
     from counterpoint.methods import groups
 
-    options = tuple(name.replace("-", "_") for name in known_options)
+    options = tuple(name.replace("-", "_") for name in option_names)
     hints = groups.settings_of(cls)
     return {
         name: _read(text, hints[name].hint)
@@ -218,31 +218,31 @@ def read_config(path: Path | None) -> dict[str, Any]:
     text = path.read_text(encoding="utf-8")
     try:
         if path.suffix == ".toml":
-            found: Any = tomllib.loads(text)
+            content: Any = tomllib.loads(text)
         elif path.suffix in (".yaml", ".yml"):
             import yaml
 
-            found = yaml.safe_load(text) or {}
+            content = yaml.safe_load(text) or {}
         else:
             raise CounterpointError(f"{path}: settings are read from .toml, .yaml or .yml")
     except CounterpointError:
         raise
     except Exception as error:  # each parser has errors of its own
         raise CounterpointError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(found, dict):
-        raise CounterpointError(f"{path} holds a {type(found).__name__}; expected names with values")
-    for name in found:
+    if not isinstance(content, dict):
+        raise CounterpointError(f"{path} holds a {type(content).__name__}; expected names with values")
+    for name in content:
         if name not in FILE_KEYS:
             hint = nearest(str(name), FILE_KEYS)
             raise CounterpointError(
                 f"{path}: unknown name '{name}'; {hint} (a method's settings stand in the table 'settings')"
             )
     for name in ("settings", "data_options"):
-        if not isinstance(found.get(name, {}), dict):
+        if not isinstance(content.get(name, {}), dict):
             raise CounterpointError(
-                f"{path}: '{name}' is a {type(found[name]).__name__}; expected a table of names with values"
+                f"{path}: '{name}' is a {type(content[name]).__name__}; expected a table of names with values"
             )
-    return found
+    return content
 
 
 def required(value: Any, option: str, example: str) -> Any:

@@ -90,7 +90,7 @@ def described(cls: type) -> dict[str, str]:
     from counterpoint.methods.groups import groups_of
 
     names = {field.name for field in fields(cls)} if is_dataclass(cls) else None
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     groups = groups_of(cls) if is_dataclass(cls) else {}
     block = (cls.__doc__ or "").partition("Attributes:")[2].split("\n\n")[0]
     # "a, b: text" at the start of a line, or after a sentence within one.
@@ -99,13 +99,13 @@ def described(cls: type) -> dict[str, str]:
         text = " ".join(block[start.end() : end].split())
         for name in start.group(1).split(", "):
             if names is None or (name in names and name not in groups):
-                found[name] = text if text.endswith(".") else text + "."
+                texts[name] = text if text.endswith(".") else text + "."
     for name in names or ():
         if name not in groups and name in COMMON:
-            found.setdefault(name, COMMON[name])
+            texts.setdefault(name, COMMON[name])
     for group, inner in groups.items():
-        found |= {f"{group}.{name}": text for name, text in described(inner).items()}
-    return found
+        texts |= {f"{group}.{name}": text for name, text in described(inner).items()}
+    return texts
 
 
 def in_words(hint: Any) -> str:

@@ -94,8 +94,8 @@ def _reply(ask: Callable[[], str], screen: Console) -> str:
 def _query(data: TrajectoryData, held_out: float, seed: int, number: int) -> tuple[Trajectories, list[int]]:
     """The query of a number: a function of the seed, so that a session can be left and taken up."""
     draws = torch.Generator().manual_seed(seed * 1_000_003 + number)
-    place = float(torch.rand(1, generator=draws))
-    split = "train" if place >= held_out else ("test" if place < held_out / 2 else "validation")
+    draw = float(torch.rand(1, generator=draws))
+    split = "train" if draw >= held_out else ("test" if draw < held_out / 2 else "validation")
     part = data.splits()[split]
     if len(part) < 3:
         part = data.train

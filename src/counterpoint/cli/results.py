@@ -57,12 +57,12 @@ def recommend_items(
 
     example = "counterpoint recommend-items --model OUT/model --user 42 --k 10"
     folder, who = options.required(model, "--model", example), options.required(user, "--user", example)
-    found = top(folder, who, k)
+    ranked = top(folder, who, k)
     if as_json:
-        emit([{"item": item, "score": score} for item, score in found])
+        emit([{"item": item, "score": score} for item, score in ranked])
         return
     screen = console()
-    for rank, (item, score) in enumerate(found, start=1):
+    for rank, (item, score) in enumerate(ranked, start=1):
         screen.print(f"{rank:3d}  {item}  [dim]{score:.4f}[/]")
 
 

@@ -95,8 +95,10 @@ def ablate(
     from counterpoint.methods.catalog import load
 
     cls = load(key)
-    known = [parameter.name for parameter in context.command.params if parameter.name]
-    chosen = options.typed(cls, {**options.flags(context.args), **options.pairs(settings, "--set")}, known)
+    own_options = [parameter.name for parameter in context.command.params if parameter.name]
+    chosen = options.typed(
+        cls, {**options.flags(context.args), **options.pairs(settings, "--set")}, own_options
+    )
     example = f"counterpoint ablate {key} --data DATA --out OUT --steps 300"
     options.required(data, "--data", example)
     folder = options.required(out, "--out", example)
@@ -157,8 +159,8 @@ def reproduce(
         return
     if key is None:
         for name in api.cases():
-            found = api.case(name)
-            typer.echo(f"{name}: {', '.join(found.arms)} on {found.data}, {found.seeds} seeds")
+            paper_case = api.case(name)
+            typer.echo(f"{name}: {', '.join(paper_case.arms)} on {paper_case.data}, {paper_case.seeds} seeds")
         return
     folder = out or Path("reproductions") / key
     with progress() as shown:
@@ -207,7 +209,7 @@ def arm_settings(named: dict[str, str], given: dict[str, str]) -> dict[str, dict
     from counterpoint.methods.groups import groups_of, settings_of
 
     classes = {arm: load(key) for arm, key in named.items()}
-    found: dict[str, dict[str, Any]] = {arm: {} for arm in named}
+    result: dict[str, dict[str, Any]] = {arm: {} for arm in named}
     for name, text in given.items():
         arm, dot, setting = name.partition(".")
         groups = {group for cls in classes.values() for group in groups_of(cls)}
@@ -215,12 +217,12 @@ def arm_settings(named: dict[str, str], given: dict[str, str]) -> dict[str, dict
         if dot and (arm in named or arm not in groups):
             if arm not in named:
                 raise CounterpointError(f"--set {name}: '{arm}' is no arm; {nearest(arm, named)}")
-            found[arm] |= options.typed(classes[arm], {setting: text})
+            result[arm] |= options.typed(classes[arm], {setting: text})
             continue
         owners = [a for a, cls in classes.items() if name in {*settings_of(cls), *groups_of(cls)}]
         if not owners:
             every = {setting for cls in classes.values() for setting in settings_of(cls)}
             raise CounterpointError(f"none of these methods has a setting '{name}'; {nearest(name, every)}")
         for owner in owners:
-            found[owner] |= options.typed(classes[owner], {name: text})
-    return found
+            result[owner] |= options.typed(classes[owner], {name: text})
+    return result

@@ -50,9 +50,9 @@ def run(
         from counterpoint.errors import CounterpointError
 
         raise CounterpointError(f"{config} is for '{file['method']}', not for '{key}'")
-    known = [parameter.name for parameter in context.command.params if parameter.name]
+    own_options = [parameter.name for parameter in context.command.params if parameter.name]
     texts = {**options.flags(context.args), **options.pairs(settings, "--set")}
-    chosen = {**file.get("settings", {}), **options.typed(cls, texts, known)}
+    chosen = {**file.get("settings", {}), **options.typed(cls, texts, own_options)}
     method = api.build(key, chosen)
     if show_settings:
         _show_settings(method)
@@ -91,15 +91,15 @@ def resume(
     from counterpoint.study.store import Result
 
     with progress() as shown:
-        found = api.resume(out, jobs=jobs, progress=shown)
+        result = api.resume(out, jobs=jobs, progress=shown)
     if not speaks():
         return
     if as_json:
-        emit(result_json(found) if isinstance(found, Result) else found)
-    elif isinstance(found, Result):
-        result_table(console(), found)
+        emit(result_json(result) if isinstance(result, Result) else result)
+    elif isinstance(result, Result):
+        result_table(console(), result)
     else:
-        study_table(console(), found, out)
+        study_table(console(), result, out)
 
 
 def _show_settings(method: Any) -> None:

@@ -53,13 +53,13 @@ def split_groups(
             side |= dict.fromkeys(free[:wanted], name)
             free = free[wanted:]
         side |= dict.fromkeys(free, "train")
-    found = [side[group] for group in groups]
+    sides = [side[group] for group in groups]
     for label in members:
-        there = {name for name, own in zip(found, labels, strict=True) if own == label}
+        there = {name for name, own in zip(sides, labels, strict=True) if own == label}
         missing = {"train", *shares} - there
         if missing:
             raise CounterpointError(
                 f"no split by {what} was found with class '{label}' in {' and '.join(sorted(missing))}; its groups are shared "
                 "with other classes: try another seed, or name the splits yourself"
             )
-    return found
+    return sides

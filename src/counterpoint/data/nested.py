@@ -36,6 +36,6 @@ def cut(rows: Sequence[int], counts: Mapping[str, int], reserved: Collection[int
         parts = [part for part, count in counts.items() for _ in range(count)]
         return dict(zip(rows, parts, strict=False))
     tested = [row for row in rows if row not in reserved][: counts.get("test", 0)]
-    found = dict.fromkeys(tested, "test")
-    rest = [row for row in rows if row not in found]
-    return found | dict.fromkeys(rest[: counts.get("validation", 0)], "validation")
+    sides = dict.fromkeys(tested, "test")
+    rest = [row for row in rows if row not in sides]
+    return sides | dict.fromkeys(rest[: counts.get("validation", 0)], "validation")

@@ -95,25 +95,25 @@ def walk(folder: Path, *, deep: bool = True, limit: int | None = None) -> Walk:
     Raises:
         CounterpointError: a folder that cannot be opened, or one of a run or a study.
     """
-    found = Walk(folder)
+    collected = Walk(folder)
     if _is_run(folder, {entry.name for entry in _entries(folder)}):
         raise CounterpointError(
             f"{folder} is the folder of a run of counterpoint, not of data; give the data that it was trained on, or the folder "
             "of its model as --model"
         )
-    for number, file in enumerate(_files(found, deep)):
+    for number, file in enumerate(_files(collected, deep)):
         if limit is not None and number >= limit:
-            found.whole = False
+            collected.whole = False
             break
-        found.files.append(file)
-    found.files.sort()
-    return found
+        collected.files.append(file)
+    collected.files.sort()
+    return collected
 
 
-def _files(found: Walk, deep: bool) -> Iterator[Path]:
+def _files(collected: Walk, deep: bool) -> Iterator[Path]:
     """The data files, folder by folder; what is no data goes to ``found.left_out``."""
     entered: set[str] = set()
-    waiting = [(found.folder, False)]
+    waiting = [(collected.folder, False)]
     while waiting:
         folder, linked = waiting.pop()
         real = os.path.realpath(folder)
@@ -143,7 +143,7 @@ def _files(found: Walk, deep: bool) -> Iterator[Path]:
             if reason is None:
                 yield path
             else:
-                found.left_out.setdefault(reason, []).append(path)
+                collected.left_out.setdefault(reason, []).append(path)
         waiting += reversed(below)
 
 

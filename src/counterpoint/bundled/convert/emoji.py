@@ -48,19 +48,19 @@ def caption(label: str, tags: list[str]) -> str:
     >>> caption("giraffe", ["animal", "giraffe", "spots"])
     'giraffe (animal, spots)'
     """
-    said = set(re.findall(r"\w+", label.lower()))
-    more = [tag for tag in tags if not set(re.findall(r"\w+", tag.lower())) <= said]
+    words = set(re.findall(r"\w+", label.lower()))
+    more = [tag for tag in tags if not set(re.findall(r"\w+", tag.lower())) <= words]
     return f"{label} ({', '.join(more)})" if more else label
 
 
 def _members(archive: Path, *stems: str) -> list[Any]:
-    found = []
+    members = []
     with tarfile.open(archive) as package:
         for stem in stems:
             member = package.extractfile(f"package/{stem}.json")
             assert member is not None
-            found.append(json.load(member))
-    return found
+            members.append(json.load(member))
+    return members
 
 
 def _svg(pictures: dict[str, Any], name: str) -> str:
@@ -84,6 +84,6 @@ def _draw(svg: str) -> bytes:
     drawn = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=SIDE, height=SIDE))
     layer = Image.open(io.BytesIO(drawn)).convert("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    kept = io.BytesIO()
-    flat.save(kept, format="PNG")
-    return kept.getvalue()
+    buffer = io.BytesIO()
+    flat.save(buffer, format="PNG")
+    return buffer.getvalue()

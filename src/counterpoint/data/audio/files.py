@@ -88,9 +88,9 @@ def listing(path: Path) -> list[Listed]:
         if path.suffix.lower() not in TABLES:
             raise CounterpointError(f"{path.name} is no table of sound files; expected {EXPECTED}")
         return _of_table(path, None)
-    found = walk(path).named("metadata", TABLES)
-    if found:
-        return [one for file in found for one in _of_table(file, SPLITS.get(file.parent.name.lower()))]
+    metadata = walk(path).named("metadata", TABLES)
+    if metadata:
+        return [one for file in metadata for one in _of_table(file, SPLITS.get(file.parent.name.lower()))]
     return _of_folder(path)
 
 
@@ -102,12 +102,12 @@ def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "s
         part: "start" keeps a longer clip's first seconds; "quiet" its quietest stretch of that length (to see what
             labels can be told from the recording alone, without speech).
     """
-    found = ReadClips()
+    clips = ReadClips()
     longest = max(1, round(seconds * sample_rate))
     for one in listed:
         name = str(one.path)
         if not one.path.stat().st_size:
-            found.unreadable.append(f"{name} (an empty file)")
+            clips.unreadable.append(f"{name} (an empty file)")
             continue
         try:
             # Of a long recording only what is kept is decoded, and a little more for the filter's sake.
@@ -116,36 +116,36 @@ def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "s
             raise
         except Exception as error:  # whatever a decoder says of a damaged file becomes a lesson that names it
             reason = " ".join(str(error).split()).removeprefix(f"Error opening '{name}': ")
-            found.unreadable.append(f"{name} ({reason[:120] or type(error).__name__})")
+            clips.unreadable.append(f"{name} ({reason[:120] or type(error).__name__})")
             continue
         if not len(wave):
-            found.unreadable.append(f"{name} (no samples)")
+            clips.unreadable.append(f"{name} (no samples)")
             continue
         if not np.isfinite(wave).all():
-            found.unreadable.append(f"{name} (samples that are not finite)")
+            clips.unreadable.append(f"{name} (samples that are not finite)")
             continue
         if not RATES[0] <= rate <= RATES[1]:
-            found.unreadable.append(f"{name} (a rate of {rate:,} Hz)")
+            clips.unreadable.append(f"{name} (a rate of {rate:,} Hz)")
             continue
         if missing := _cut_off(one.path):
-            found.unreadable.append(f"{name} (cut off: {missing:,} bytes of sound are missing)")
+            clips.unreadable.append(f"{name} (cut off: {missing:,} bytes of sound are missing)")
             continue
         peak = float(np.abs(wave).max())
         if floats and peak > 1:  # floats know no full scale: they would be clipped
             wave = wave / peak
-            found.loud.append(name)
-        found.rates[rate] += 1
+            clips.loud.append(name)
+        clips.rates[rate] += 1
         wave = resample(wave, rate, sample_rate)
         if len(wave) > longest:
-            found.cut += 1
+            clips.cut += 1
             wave = wave[:longest] if part == "start" else quietest(wave, longest)
         if not wave.any():
-            found.silent.append(name)
-        found.waves.append(np.clip(np.round(wave * 32767), -32768, 32767).astype(np.int16))
-        found.rows.append(one.row)
-        found.files.append(name)
-        found.splits.append(one.split)
-    return found
+            clips.silent.append(name)
+        clips.waves.append(np.clip(np.round(wave * 32767), -32768, 32767).astype(np.int16))
+        clips.rows.append(one.row)
+        clips.files.append(name)
+        clips.splits.append(one.split)
+    return clips
 
 
 def resample(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:

@@ -86,32 +86,32 @@ def load_audio(
     notes: list[str] = []
     names = _columns(listed, label, group, text, spec, notes)
     listed = _wanted(listed, names["label"], classes, spec)
-    found = audio_files.read(listed, sample_rate, seconds, part)
-    _require_usable(found, spec, unreadable, sample_rate, seconds, part, notes)
-    labels = [row[names["label"]] for row in found.rows]
+    clips = audio_files.read(listed, sample_rate, seconds, part)
+    _require_usable(clips, spec, unreadable, sample_rate, seconds, part, notes)
+    labels = [row[names["label"]] for row in clips.rows]
     order = _classes(labels, spec)
-    lengths = torch.tensor([len(wave) for wave in found.waves])
+    lengths = torch.tensor([len(wave) for wave in clips.waves])
     everything = Clips(
-        samples=torch.from_numpy(np.concatenate(found.waves)),
+        samples=torch.from_numpy(np.concatenate(clips.waves)),
         starts=torch.cumsum(lengths, 0) - lengths,
         lengths=lengths,
         labels=torch.tensor([order.index(name) for name in labels]),
-        groups=tuple(row.get(names["group"], "") for row in found.rows),
-        texts=tuple(row.get(names["text"], "") for row in found.rows),
-        files=tuple(found.files),
+        groups=tuple(row.get(names["group"], "") for row in clips.rows),
+        texts=tuple(row.get(names["text"], "") for row in clips.rows),
+        files=tuple(clips.files),
     )
     if names["group"] and not all(everything.groups):
-        empty = found.files[everything.groups.index("")]
+        empty = clips.files[everything.groups.index("")]
         raise CounterpointError(
             f"{spec}: {empty} has no {names['group']}; give every clip one, or split without group="
         )
-    sides = _sides(everything, found, labels, names["group"], held_out, (validation, test), seed, spec, notes)
+    sides = _sides(everything, clips, labels, names["group"], held_out, (validation, test), seed, spec, notes)
     parts = {name: np.flatnonzero(sides == name) for name in ("train", "validation", "test")}
     parts["train"] = _limited(everything.labels.numpy(), parts["train"], per_class, limit, seed)
-    kept = {name: everything.subset(rows) for name, rows in parts.items()}
+    subsets = {name: everything.subset(rows) for name, rows in parts.items()}
     title = spec if spec in BUNDLED else Path(spec).name
     return Audio(
-        **kept,
+        **subsets,
         classes=order,
         sample_rate=sample_rate,
         seconds=seconds,
@@ -130,13 +130,13 @@ def _bundled(name: str) -> Path:
 def _columns(
     listed: list[Listed], label: str | None, group: str | None, text: str | None, spec: str, notes: list[str]
 ) -> dict[str, str]:
-    known = list(dict.fromkeys(name for one in listed for name in one.row))
+    columns = list(dict.fromkeys(name for one in listed for name in one.row))
     for given in (label, group, text):
-        if given and given not in known:
-            raise CounterpointError(f"{spec} has no column '{given}'; {nearest(given, known)}")
+        if given and given not in columns:
+            raise CounterpointError(f"{spec} has no column '{given}'; {nearest(given, columns)}")
 
     def pick(given: str | None, usual: Sequence[str]) -> str:
-        return next((name for name in ([given] if given is not None else usual) if name in known), "")
+        return next((name for name in ([given] if given is not None else usual) if name in columns), "")
 
     names = {
         "label": pick(label, LABEL_COLUMNS),
@@ -145,14 +145,14 @@ def _columns(
     }
     if not names["label"]:
         raise CounterpointError(
-            f"{spec} has columns {', '.join(known[:12])} and none is called {', '.join(LABEL_COLUMNS)}; name the labels': label={known[-1]}"
+            f"{spec} has columns {', '.join(columns[:12])} and none is called {', '.join(LABEL_COLUMNS)}; name the labels': label={columns[-1]}"
         )
     bare = [str(one.path) for one in listed if not one.row.get(names["label"])]
     if bare:
         raise CounterpointError(
             f"{spec}: {len(bare)} clips have no {names['label']}, the first {bare[0]}; label or remove them"
         )
-    unused = [name for name in SPEAKER_COLUMNS if name in known and name != names["label"]]
+    unused = [name for name in SPEAKER_COLUMNS if name in columns and name != names["label"]]
     if not names["group"] and unused:
         notes.append(
             f"column '{unused[0]}' is not used: group={unused[0]} would keep each {unused[0]} on one side of the split"
@@ -164,53 +164,53 @@ def _wanted(listed: list[Listed], label: str, classes: str, spec: str) -> list[L
     if not classes:
         return listed
     wanted = [name.strip() for name in classes.split(",") if name.strip()]
-    known = {one.row[label] for one in listed}
+    present = {one.row[label] for one in listed}
     for name in wanted:
-        if name not in known:
-            raise CounterpointError(f"{spec} has no class '{name}'; {nearest(name, known)}")
+        if name not in present:
+            raise CounterpointError(f"{spec} has no class '{name}'; {nearest(name, present)}")
     return [one for one in listed if one.row[label] in wanted]
 
 
 def _require_usable(
-    found: ReadClips, spec: str, unreadable: str, rate: int, seconds: float, part: Part, notes: list[str]
+    clips: ReadClips, spec: str, unreadable: str, rate: int, seconds: float, part: Part, notes: list[str]
 ) -> None:
-    if found.unreadable:
-        message = f"{len(found.unreadable)} files cannot be used: {'; '.join(found.unreadable)}"
+    if clips.unreadable:
+        message = f"{len(clips.unreadable)} files cannot be used: {'; '.join(clips.unreadable)}"
         if unreadable != "skip":
             raise CounterpointError(
                 f"{spec}: {message}; mend or remove them, or leave them out with unreadable=skip"
             )
         notes.append(message + "; left out")
-    if len(found.waves) < 6:
+    if len(clips.waves) < 6:
         raise CounterpointError(
-            f"{spec}: {len(found.waves)} usable clips; expected at least 6 (hundreds to learn anything)"
+            f"{spec}: {len(clips.waves)} usable clips; expected at least 6 (hundreds to learn anything)"
         )
-    if set(found.rates) != {rate}:
-        rates = ", ".join(f"{hertz} Hz ({count} files)" for hertz, count in sorted(found.rates.items()))
+    if set(clips.rates) != {rate}:
+        rates = ", ".join(f"{hertz} Hz ({count} files)" for hertz, count in sorted(clips.rates.items()))
         notes.append(f"recorded at {rates}; brought to {rate} Hz")
-    if found.cut:
+    if clips.cut:
         what = "the start" if part == "start" else "the quietest stretch"
-        notes.append(f"{found.cut} clips were longer than {seconds:g} seconds; {what} was kept")
-    if found.loud:
+        notes.append(f"{clips.cut} clips were longer than {seconds:g} seconds; {what} was kept")
+    if clips.loud:
         notes.append(
-            f"{len(found.loud)} clips hold floats beyond 1, such as {found.loud[0]}; divided by their peak"
+            f"{len(clips.loud)} clips hold floats beyond 1, such as {clips.loud[0]}; divided by their peak"
         )
-    if found.silent:
-        notes.append(f"warning: {len(found.silent)} clips hold only silence, such as {found.silent[0]}")
+    if clips.silent:
+        notes.append(f"warning: {len(clips.silent)} clips hold only silence, such as {clips.silent[0]}")
 
 
 def _classes(labels: list[str], spec: str) -> tuple[str, ...]:
-    found = set(labels)
-    if len(found) == 1:
+    present = set(labels)
+    if len(present) == 1:
         raise CounterpointError(
             f"{spec}: every clip is of the class '{labels[0]}'; expected at least two classes"
         )
-    return class_order(found)
+    return class_order(present)
 
 
 def _sides(
     clips: Clips,
-    found: ReadClips,
+    usable: ReadClips,
     labels: list[str],
     group: str,
     held_out: str,
@@ -219,18 +219,18 @@ def _sides(
     spec: str,
     notes: list[str],
 ) -> np.ndarray:
-    named = np.array([split or "train" for split in found.splits], dtype=object)
+    named = np.array([split or "train" for split in usable.splits], dtype=object)
     if held_out:
         column, _, values = held_out.partition("=")
         wanted = {value.strip() for value in values.split(",")}
-        known = {row.get(column.strip(), "") for row in found.rows}
+        present = {row.get(column.strip(), "") for row in usable.rows}
         for value in wanted:
-            if value not in known or not value:
+            if value not in present or not value:
                 raise CounterpointError(
                     f"held_out='{held_out}': no clip has '{value}' in column '{column}'; expected held_out=column=value,value; "
-                    f"{nearest(value, known)}"
+                    f"{nearest(value, present)}"
                 )
-        named[[row.get(column.strip()) in wanted for row in found.rows]] = "test"
+        named[[row.get(column.strip()) in wanted for row in usable.rows]] = "test"
     missing = {
         name: share
         for name, share in zip(("validation", "test"), shares, strict=True)
@@ -262,8 +262,8 @@ def _limited(
             raise CounterpointError(f"{name}={number}; expected a positive number of clips")
     order = np.random.default_rng(seed).permutation(rows)
     rank, seen = np.empty(len(order), dtype=int), Counter[int]()
-    for place, row in enumerate(order):
-        rank[place] = seen[int(labels[row])]
+    for position, row in enumerate(order):
+        rank[position] = seen[int(labels[row])]
         seen[int(labels[row])] += 1
     if per_class is not None:
         order, rank = order[rank < per_class], rank[rank < per_class]

@@ -50,9 +50,13 @@ class Checked:
         try:
             return getattr(self.env, method)(*given, **options)
         except Exception as error:  # whatever an environment of a person's own does
-            said = " ".join(str(error).split())[:300]
-            hint = f"; expected {method} to return {parts}" if "unpack" in said or "expects" in said else ""
-            raise self._error(f"{method} fails with {type(error).__name__}: {said}{hint}") from error
+            message = " ".join(str(error).split())[:300]
+            hint = (
+                f"; expected {method} to return {parts}"
+                if "unpack" in message or "expects" in message
+                else ""
+            )
+            raise self._error(f"{method} fails with {type(error).__name__}: {message}{hint}") from error
 
     def _check(self, observation: Any) -> None:
         shape = getattr(self.env.observation_space, "shape", None)
@@ -72,8 +76,8 @@ class Checked:
             )
 
     def _error(self, what: str) -> CounterpointError:
-        place = f"step {self.steps}" if self.steps else "reset"
-        return CounterpointError(f"environment '{self.name}', {place}: {what}")
+        moment = f"step {self.steps}" if self.steps else "reset"
+        return CounterpointError(f"environment '{self.name}', {moment}: {what}")
 
 
 def _parts(result: Any) -> str:

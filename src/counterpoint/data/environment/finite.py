@@ -83,10 +83,10 @@ class FiniteWorld:
             if self.opponents == 1
             else f"{self.actions} and {self.opponents} actions of two players"
         )
-        known = "rewards known" if self.reward is not None else "rewards estimated from play"
+        rewards = "rewards known" if self.reward is not None else "rewards estimated from play"
         exact = "measured exactly" if self.tables is not None else "measured on played episodes"
         return [
-            f"{self.name}: {self.states} states, {players}, {self.horizon} steps an episode; {known}; {exact}",
+            f"{self.name}: {self.states} states, {players}, {self.horizon} steps an episode; {rewards}; {exact}",
             *self.notes,
         ]
 
@@ -132,8 +132,8 @@ def draw(chances: Tensor, generator: torch.Generator) -> Tensor:
     [2, 0]
     """
     edges = chances.double().cumsum(-1)
-    place = torch.rand(len(chances), 1, generator=generator, dtype=torch.float64) * edges[:, -1:]
-    return (edges <= place).sum(-1).clamp(max=chances.shape[-1] - 1)
+    threshold = torch.rand(len(chances), 1, generator=generator, dtype=torch.float64) * edges[:, -1:]
+    return (edges <= threshold).sum(-1).clamp(max=chances.shape[-1] - 1)
 
 
 def load_lock(horizon: int = 5, actions: int = 4, emissions: int = 3, seed: int = 0) -> FiniteWorld:

@@ -163,9 +163,9 @@ def _opened(spec: str, make: Callable[[], Any]) -> Any:
             "that registers Name-v0 and lies in the current folder or is installed"
         ) from None
     except Exception as error:  # whatever an environment of a person's own says
-        said = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
         raise CounterpointError(
-            f"environment '{spec}' could not be made: {type(error).__name__}: {said}"
+            f"environment '{spec}' could not be made: {type(error).__name__}: {message}"
         ) from None
 
 
@@ -241,10 +241,10 @@ def _states(env: Any, space: Any, bins: int | None) -> tuple[int, Callable[[Any]
     edges = _edges(env, bins)
 
     def cell(seen: Any) -> int:
-        place = 0
+        index = 0
         for value, cuts in zip(np.ravel(seen), edges):
-            place = place * bins + int(np.searchsorted(cuts, value))
-        return place
+            index = index * bins + int(np.searchsorted(cuts, value))
+        return index
 
     return (
         bins**width,
@@ -269,15 +269,15 @@ def _edges(env: Any, bins: int, steps: int = 2000) -> list[np.ndarray]:
 def _tables(env: Any, count: int, actions: int, horizon: int) -> Tables | None:
     """Exact tables of the environments that publish theirs (``P`` and ``initial_state_distrib``), else None."""
     inner = env.unwrapped
-    known, start = getattr(inner, "P", None), getattr(inner, "initial_state_distrib", None)
-    if known is None or start is None or count * actions * count > 20_000_000:
+    transitions, start = getattr(inner, "P", None), getattr(inner, "initial_state_distrib", None)
+    if transitions is None or start is None or count * actions * count > 20_000_000:
         return None
     transition = torch.zeros(count + 1, actions, count + 1, dtype=torch.float64)
     reward = torch.zeros(count + 1, actions, dtype=torch.float64)
     transition[count, :, count] = 1.0
     for state in range(count):
         for action in range(actions):
-            for chance, after, gain, ended in known[state][action]:
+            for chance, after, gain, ended in transitions[state][action]:
                 transition[state, action, count if ended else int(after)] += chance
                 reward[state, action] += chance * gain
     begin = torch.cat(

@@ -45,8 +45,8 @@ class TableSteps:
         """Nothing is open."""
 
     def _draw(self, edges: np.ndarray) -> int:
-        place = np.searchsorted(edges, self.draws[self.number] * edges[-1], side="right")
-        return min(int(place), self.states - 1)
+        state = np.searchsorted(edges, self.draws[self.number] * edges[-1], side="right")
+        return min(int(state), self.states - 1)
 
 
 def load_lock_world(

@@ -32,16 +32,16 @@ def beside(folder: Path, given: str | None) -> Path | None:
                 f"captions={given}: no such file; expected a .csv, .tsv, .jsonl or .parquet file with the columns file and caption"
             )
         return Path(given)
-    found = [folder / name for name in FILES if folder.is_dir() and (folder / name).is_file()]
-    if len(found) > 1:
+    files = [folder / name for name in FILES if folder.is_dir() and (folder / name).is_file()]
+    if len(files) > 1:
         raise CounterpointError(
-            f"{folder}: {' and '.join(file.name for file in found)}; keep one, or name it: captions={found[0]}"
+            f"{folder}: {' and '.join(file.name for file in files)}; keep one, or name it: captions={files[0]}"
         )
-    return found[0] if found else None
+    return files[0] if files else None
 
 
 def read_captions(
-    place: Path,
+    path: Path,
     names: Sequence[str],
     skipped: Iterable[str] = (),
     file: str | None = None,
@@ -58,40 +58,40 @@ def read_captions(
     Raises:
         CounterpointError: other columns, a caption without its image, an image without a caption, an empty caption.
     """
-    rows = read_file(place)
+    rows = read_file(path)
     columns = sorted({column for row in rows for column in row})
-    at, said = (
-        _column(columns, given, usual, place.name)
+    at, text_column = (
+        _column(columns, given, usual, path.name)
         for given, usual in ((file, FILE_COLUMNS), (caption, CAPTION_COLUMNS))
     )
-    known = _positions(names)
+    positions = _positions(names)
     left = _positions(list(skipped))
-    found: dict[int, list[str]] = {}
-    for number, row in enumerate(rows, 2 if place.suffix.lower() in (".csv", ".tsv") else 1):
+    captions: dict[int, list[str]] = {}
+    for number, row in enumerate(rows, 2 if path.suffix.lower() in (".csv", ".tsv") else 1):
         name = str(PurePosixPath(str(row.get(at) or "").replace("\\", "/")))
-        rank = known.get(name, known.get(PurePosixPath(name).name))
+        rank = positions.get(name, positions.get(PurePosixPath(name).name))
         if rank is None:
             if name in left or PurePosixPath(name).name in left:
                 continue
             hint = nearest(name, names)
             hint = hint if hint.startswith("did") else f"they are called like '{names[0]}'"
             raise CounterpointError(
-                f"{place.name}, row {number}: there is no image '{name}'; {hint}. Remove that row, or give the path below the folder"
+                f"{path.name}, row {number}: there is no image '{name}'; {hint}. Remove that row, or give the path below the folder"
             )
         if rank < 0:
             raise CounterpointError(
-                f"{place.name}, row {number}: several images are called '{name}'; give the path below the folder, such as "
+                f"{path.name}, row {number}: several images are called '{name}'; give the path below the folder, such as "
                 f"'{next(n for n in names if n.endswith(PurePosixPath(name).name))}'"
             )
-        text = row.get(said)
-        found.setdefault(rank, []).extend(checked(text, f"{place.name}, row {number} ({name})"))
-    bare = [name for rank, name in enumerate(names) if rank not in found]
+        text = row.get(text_column)
+        captions.setdefault(rank, []).extend(checked(text, f"{path.name}, row {number} ({name})"))
+    bare = [name for rank, name in enumerate(names) if rank not in captions]
     if bare:
         raise CounterpointError(
-            f"{place.name}: {len(bare)} of {len(names)} images have no caption: {', '.join(bare[:3])}; add rows for them, move them "
+            f"{path.name}: {len(bare)} of {len(names)} images have no caption: {', '.join(bare[:3])}; add rows for them, move them "
             f"away, or leave captions out: captions={LEAVE_OUT}"
         )
-    return [tuple(found[rank]) for rank in range(len(names))]
+    return [tuple(captions[rank]) for rank in range(len(names))]
 
 
 def checked(text: Any, where: str) -> Captions:
@@ -121,19 +121,19 @@ def _column(columns: list[str], given: str | None, usual: tuple[str, ...], name:
     option, wanted = (
         ("caption", CAPTION_COLUMNS) if usual is CAPTION_COLUMNS else ("image", ("file", "file_name"))
     )
-    found = [column for column in ((given,) if given else usual) if column in columns]
-    if not found:
+    matching = [column for column in ((given,) if given else usual) if column in columns]
+    if not matching:
         raise CounterpointError(
             f"{name}: columns {columns}, none of them {given or ' or '.join(wanted)}; expected one row per caption with the columns "
             f"file and caption, or name the column: {option}=COLUMN"
         )
-    return found[0]
+    return matching[0]
 
 
 def _positions(names: Sequence[str]) -> dict[str, int]:
     """Where a path or a bare name leads; -1 for a name that several images have."""
-    found: dict[str, int] = {}
+    positions: dict[str, int] = {}
     for rank, name in enumerate(names):
         bare = PurePosixPath(name).name
-        found[bare] = -1 if bare in found else rank
-    return found | {name: rank for rank, name in enumerate(names)}
+        positions[bare] = -1 if bare in positions else rank
+    return positions | {name: rank for rank, name in enumerate(names)}

@@ -98,27 +98,25 @@ def read(
     """
     if not path.exists():
         raise CounterpointError(f"{path} does not exist; expected {EXPECTED}")
-    said = ((caption,) if caption else CAPTION_COLUMNS) if captioned else ()
+    caption_columns = ((caption,) if caption else CAPTION_COLUMNS) if captioned else ()
     if path.is_file():
         if path.suffix.lower() in (".npy", ".npz"):
             return _arrays(path, image, label)
         if path.suffix.lower() in TABLE_SUFFIXES:
-            return _rows(path, image, label, said)
+            return _rows(path, image, label, caption_columns)
         raise CounterpointError(f"{path.name}: not a format of labelled images; expected {EXPECTED}")
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
-        return _datasets(path, image, label, said)
+        return _datasets(path, image, label, caption_columns)
     if list(path.glob("*-images-idx3-ubyte*")):
         return _idx(path)
-    arrays = [
-        found for found in (path / "images.npz", path / "images.npy", path / "data.npz") if found.exists()
-    ]
+    arrays = [file for file in (path / "images.npz", path / "images.npy", path / "data.npz") if file.exists()]
     if arrays:
         return _arrays(arrays[0], image, label)
     metadata = walk(path).named("metadata", TABLE_SUFFIXES)
     if metadata:
         table = Table()
-        for found in metadata:
-            part = _rows(found, image, label, said, split=SPLIT_NAMES.get(found.parent.name.lower()))
+        for file in metadata:
+            part = _rows(file, image, label, caption_columns, split=SPLIT_NAMES.get(file.parent.name.lower()))
             for name in ("pixels", "labels", "splits", "names", "captions", "notes", "unreadable", "skipped"):
                 getattr(table, name).extend(getattr(part, name))
             table.animated += part.animated
@@ -178,15 +176,15 @@ def _arrays(path: Path, image: str | None, label: str | None) -> Table:
         labels = np.load(beside, allow_pickle=False) if beside.exists() else None
         parts: list[tuple[str | None, np.ndarray, np.ndarray | None]] = [(None, loaded, labels)]
     else:
-        parts = [(split, *found) for split, *found in _named(arrays, image, label, path.name)]  # type: ignore[misc]
+        parts = [(split, *picture) for split, *picture in _named(arrays, image, label, path.name)]  # type: ignore[misc]
     for split, pixels, labels in parts:
         pixels = stack(pixels, path.name)
         if labels is not None and len(labels) != len(pixels):
             raise CounterpointError(
                 f"{path.name}: {len(pixels)} images but {len(labels)} labels; expected one label per image"
             )
-        for row, found in enumerate(pixels):
-            table.add(found, None if labels is None else labels[row], split)
+        for row, picture in enumerate(pixels):
+            table.add(picture, None if labels is None else labels[row], split)
     return table
 
 
@@ -194,7 +192,7 @@ def _named(
     arrays: dict[str, np.ndarray], image: str | None, label: str | None, name: str
 ) -> Iterator[tuple[str | None, np.ndarray, np.ndarray | None]]:
     images, labels = (image, "images", "x", "data", "pixels"), (label, "labels", "y", "target")
-    found = False
+    recognised = False
     for split, ending in [
         (None, ""),
         *((SPLIT_NAMES[s], s) for s in ("train", "validation", "valid", "val", "test")),
@@ -208,9 +206,9 @@ def _named(
 
         pixels = pick(images)
         if pixels is not None:
-            found = True
+            recognised = True
             yield split, pixels, pick(labels)
-    if not found:
+    if not recognised:
         raise CounterpointError(
             f"{name}: arrays {sorted(arrays)}; expected 'images' and 'labels' (or x_train, y_train, x_test, y_test): np.savez(path, images=x, labels=y)"
         )
@@ -230,13 +228,17 @@ def _idx(path: Path) -> Table:
         if beside.exists():
             with opener(beside, "rb") as stream:
                 labels = np.frombuffer(stream.read(), np.uint8, offset=8)
-        for row, found in enumerate(pixels):
-            table.add(found, None if labels is None else labels[row], split)
+        for row, picture in enumerate(pixels):
+            table.add(picture, None if labels is None else labels[row], split)
     return table
 
 
 def _rows(
-    path: Path, image: str | None, label: str | None, said: tuple[str, ...], split: str | None = None
+    path: Path,
+    image: str | None,
+    label: str | None,
+    caption_columns: tuple[str, ...],
+    split: str | None = None,
 ) -> Table:
     rows = read_file(path)
     columns = sorted({column for row in rows for column in row})
@@ -246,11 +248,11 @@ def _rows(
         table.notes.append(
             f"{path.name}: no label column among {columns}; the images are used without labels"
         )
-    told = next((column for column in said if column in columns), None)
+    caption_column = next((column for column in caption_columns if column in columns), None)
     for number, row in enumerate(rows, 2 if path.suffix.lower() in (".csv", ".tsv") else 1):
         named = split or SPLIT_NAMES.get(str(row.get("split", "")).lower())
         content = row[at]
-        captions = checked(row.get(told), f"{path.name}, row {number}") if told else None
+        captions = checked(row.get(caption_column), f"{path.name}, row {number}") if caption_column else None
         if isinstance(content, dict):  # parquet as `datasets` writes it: {"bytes": ..., "path": ...}
             source: Any = (
                 io.BytesIO(content["bytes"]) if content.get("bytes") else path.parent / str(content["path"])
@@ -264,7 +266,7 @@ def _rows(
 
 def _columns(columns: list[str], image: str | None, label: str | None, name: str) -> tuple[str, str | None]:
     """Find the image column, and the label column if there is one; a column that was named must be there."""
-    found = []
+    chosen = []
     for given, usual, option in ((image, PATH_COLUMNS, "image"), (label, LABEL_COLUMNS, "label")):
         wanted = (given,) if given else usual
         column = next((column for column in wanted if column in columns), None)
@@ -272,11 +274,11 @@ def _columns(columns: list[str], image: str | None, label: str | None, name: str
             raise CounterpointError(
                 f"{name}: columns {columns}, none of them {' or '.join(wanted)}; name the {option} column: {option}=COLUMN"
             )
-        found.append(column)
-    return str(found[0]), found[1]
+        chosen.append(column)
+    return str(chosen[0]), chosen[1]
 
 
-def _datasets(path: Path, image: str | None, label: str | None, said: tuple[str, ...]) -> Table:
+def _datasets(path: Path, image: str | None, label: str | None, caption_columns: tuple[str, ...]) -> Table:
     try:
         from datasets import DatasetDict, load_from_disk
     except ImportError:
@@ -287,17 +289,19 @@ def _datasets(path: Path, image: str | None, label: str | None, said: tuple[str,
     for name, rows in parts.items():
         at, tag = _columns(rows.column_names, image, label, path.name)
         names = getattr(rows.features[tag], "names", None) if tag else None
-        told = next((column for column in said if column in rows.column_names), None)
+        caption_column = next((column for column in caption_columns if column in rows.column_names), None)
         for number, row in enumerate(rows):
-            captions = checked(row[told], f"{path.name}, {name}[{number}]") if told else None
+            captions = (
+                checked(row[caption_column], f"{path.name}, {name}[{number}]") if caption_column else None
+            )
             value = row[tag] if tag else None
             value = names[value] if names and isinstance(value, int) and value >= 0 else value
-            found = row[at]
-            if hasattr(found, "save"):  # a PIL image
+            cell = row[at]
+            if hasattr(cell, "save"):  # a PIL image
                 buffer = io.BytesIO()
-                found.save(buffer, format="PNG")
+                cell.save(buffer, format="PNG")
                 _open(table, buffer, value, SPLIT_NAMES.get(name), "", captions)
             else:
-                pixels = stack(np.asarray(found)[None], path.name)[0]
+                pixels = stack(np.asarray(cell)[None], path.name)[0]
                 table.add(pixels, value, SPLIT_NAMES.get(name), "", captions)
     return table

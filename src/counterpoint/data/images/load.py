@@ -88,13 +88,19 @@ def load_images(
     """
     spec = str(spec)
     path = _bundled(spec) if spec in BUNDLED and not Path(spec).exists() else Path(spec)
-    told = beside(path, captions)
+    captions_file = beside(path, captions)
     if captions is not None and partners is not None and captions != LEAVE_OUT:
         raise CounterpointError(
             f"captions={captions} and partners={partners}; give captions, or vectors made of them"
         )
     wanted = captions != LEAVE_OUT and partners is None
-    table = read(path, image if told is None else None, label, caption, captioned=wanted and told is None)
+    table = read(
+        path,
+        image if captions_file is None else None,
+        label,
+        caption,
+        captioned=wanted and captions_file is None,
+    )
     notes = list(table.notes)
     if table.unreadable:
         message = f"{len(table.unreadable)} files are not readable images: {', '.join(table.unreadable)}"
@@ -116,21 +122,24 @@ def load_images(
             f"{spec}: partners belong to images row by row, so that none may be skipped; mend those files"
         )
     vectors = None if partners is None else read_partners(partners, len(pixels), spec)
-    said = _captions(table, told if wanted else None, image, caption, spec)
-    everything = ImageSet(pixels, torch.from_numpy(labels), vectors, said)
-    together = [[code, *same(said[row] if said else ())] for row, code in enumerate(hashes(pixels))]
+    image_captions = _captions(table, captions_file if wanted else None, image, caption, spec)
+    everything = ImageSet(pixels, torch.from_numpy(labels), vectors, image_captions)
+    together = [
+        [code, *same(image_captions[row] if image_captions else ())]
+        for row, code in enumerate(hashes(pixels))
+    ]
     parts = split_rows(
         labels, together, table.splits, validation, test, seed, spec, notes, split_seeds(untested)
     )
     if long_tail is not None:
         parts["train"] = long_tail_rows(labels, parts["train"], long_tail, seed, notes)
     limits = {"train": limit, "validation": evaluation_limit, "test": evaluation_limit}
-    kept = {
+    subsets = {
         name: everything.subset(stratified(labels, rows, limits[name], seed)) for name, rows in parts.items()
     }
     name = spec if spec in BUNDLED else Path(spec).name
     return Images(
-        **kept,
+        **subsets,
         classes=classes,
         notes=tuple(notes),
         labels_per_class=labels_per_class,
@@ -140,26 +149,26 @@ def load_images(
 
 
 def _captions(
-    table: Table, told: Path | None, image: str | None, caption: str | None, spec: str
+    table: Table, captions_file: Path | None, image: str | None, caption: str | None, spec: str
 ) -> tuple[Captions, ...] | None:
     """What is said of every image: by a file of captions, by a column of the images' own table, or nothing."""
-    if told is not None:
+    if captions_file is not None:
         if not any(table.names):
             raise CounterpointError(
-                f"{spec}: {told.name} names image files and these images are arrays; give vectors row by row: partners=captions.npy"
+                f"{spec}: {captions_file.name} names image files and these images are arrays; give vectors row by row: partners=captions.npy"
             )
-        return tuple(read_captions(told, table.names, table.skipped, image, caption))
-    found = [captions for captions in table.captions if captions is not None]
-    if caption is not None and not found:
+        return tuple(read_captions(captions_file, table.names, table.skipped, image, caption))
+    given = [captions for captions in table.captions if captions is not None]
+    if caption is not None and not given:
         raise CounterpointError(
             f"{spec}: no column '{caption}' of captions beside the images; expected one, or a file captions.csv"
         )
-    if found and len(found) < len(table.captions):
+    if given and len(given) < len(table.captions):
         raise CounterpointError(
-            f"{spec}: {len(table.captions) - len(found)} images have no column of captions and the others have; mend that, or leave "
+            f"{spec}: {len(table.captions) - len(given)} images have no column of captions and the others have; mend that, or leave "
             "captions out: captions=none"
         )
-    return tuple(found) or None
+    return tuple(given) or None
 
 
 def _bundled(name: str) -> Path:
@@ -186,14 +195,14 @@ def same_size(table: Table, size: int | None, spec: str, notes: list[str]) -> np
 
 
 def _encode(labels: list[str | None], spec: str) -> tuple[tuple[str, ...], np.ndarray]:
-    found = {label for label in labels if label is not None}
-    if len(found) == 1:
+    present = {label for label in labels if label is not None}
+    if len(present) == 1:
         raise CounterpointError(
-            f"{spec}: every labelled image is of the class '{found.pop()}'; expected at least two classes "
+            f"{spec}: every labelled image is of the class '{present.pop()}'; expected at least two classes "
             "(class folders side by side), or no labels at all: point at the flat folder of images itself"
         )
-    classes = class_order(found)
-    place = {label: number for number, label in enumerate(classes)}
+    classes = class_order(present)
+    index_of = {label: number for number, label in enumerate(classes)}
     return classes, np.array(
-        [UNLABELLED if label is None else place[label] for label in labels], dtype=np.int64
+        [UNLABELLED if label is None else index_of[label] for label in labels], dtype=np.int64
     )

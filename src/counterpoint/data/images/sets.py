@@ -51,8 +51,8 @@ class ImageSet:
     def subset(self, index: Tensor | np.ndarray) -> ImageSet:
         """Return the rows of ``index`` as a split of their own."""
         index = torch.as_tensor(index, dtype=torch.long)
-        said = None if self.captions is None else tuple(self.captions[row] for row in index.tolist())
-        return ImageSet(**vars(self[index]), captions=said)
+        captions = None if self.captions is None else tuple(self.captions[row] for row in index.tolist())
+        return ImageSet(**vars(self[index]), captions=captions)
 
     def labelled(self) -> ImageSet:
         """Return only the rows that have a label."""
@@ -139,9 +139,9 @@ class Images:
                 f"every image has a caption, such as '{self.train.captions[0][0]}'; {self.text_encoder} makes vectors of them when a "
                 "method pairs images with captions"
             )
-            told = {text for captions in self.train.captions for text in same(captions)}
+            train_texts = {text for captions in self.train.captions for text in same(captions)}
             both = [
-                sum(not told.isdisjoint(same(captions)) for captions in part.captions or ())
+                sum(not train_texts.isdisjoint(same(captions)) for captions in part.captions or ())
                 for part in (self.validation, self.test)
             ]
             if any(both):
@@ -161,4 +161,4 @@ class Images:
 def overlap(first: ImageSet, second: ImageSet) -> int:
     """Count the rows of ``second`` that occur pixel for pixel in ``first``."""
     seen = set(hashes(first.pixels))
-    return sum(found in seen for found in hashes(second.pixels))
+    return sum(digest in seen for digest in hashes(second.pixels))

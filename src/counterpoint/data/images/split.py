@@ -107,11 +107,11 @@ def stratified(labels: np.ndarray, rows: np.ndarray, limit: int | None, seed: in
         raise CounterpointError(f"limit={limit}; expected a positive number of images")
     order = np.random.default_rng(seed).permutation(rows)
     # Rank every image within its class; taking the lowest relative ranks keeps the classes' proportions.
-    place = np.empty(len(order))
+    position = np.empty(len(order))
     for label in np.unique(labels[order]):
         mine = np.flatnonzero(labels[order] == label)
-        place[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
-    return np.sort(order[np.argsort(place, kind="stable")[:limit]])
+        position[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
+    return np.sort(order[np.argsort(position, kind="stable")[:limit]])
 
 
 def long_tail_rows(
@@ -126,12 +126,12 @@ def long_tail_rows(
     if len(classes) < 2:
         raise CounterpointError("long_tail needs labelled classes; leave it out for images without labels")
     generator = np.random.default_rng([seed, len(classes)])
-    kept = [rows[labels[rows] < 0]]
+    chosen = [rows[labels[rows] < 0]]
     wanted = []
     for rank, label in enumerate(generator.permutation(classes)):
         wanted.append(max(1, round(int(sizes.min()) * ratio**rank)))
-        kept.append(generator.permutation(rows[labels[rows] == label])[: wanted[-1]])
+        chosen.append(generator.permutation(rows[labels[rows] == label])[: wanted[-1]])
     notes.append(
         f"long tail: training classes of {wanted[0]} down to {wanted[-1]} images, order drawn with seed {seed}"
     )
-    return np.sort(np.concatenate(kept))
+    return np.sort(np.concatenate(chosen))

@@ -91,8 +91,8 @@ def read_table(
 def _typed(path: Path, encoding: str | None) -> tuple[pa.Table, str]:
     if path.suffix.lower() in (".parquet", ".pq"):
         return tables.read_parquet(path)[0], "Parquet"
-    found = tables.read_table(path, encoding=encoding)
-    return pa.table({name: found.column(name) for name in found.names}), "JSON"
+    table = tables.read_table(path, encoding=encoding)
+    return pa.table({name: table.column(name) for name in table.names}), "JSON"
 
 
 def _lists(path: Path, text: Text) -> Table:
@@ -140,7 +140,7 @@ def _delimited(
 ) -> tuple[pa.Table, bool, str]:
     """Split text into columns; says whether the first line names them."""
     try:
-        found = read_delimited(
+        parsed = read_delimited(
             text, (separator_of(delimiter),) if delimiter else CANDIDATES, one_column=False
         )
     except RaggedRow as error:
@@ -148,13 +148,13 @@ def _delimited(
             f"{path}: rows of different lengths: line {error.line} has {error.actual} fields, the first has {error.expected} "
             f"({error.content!r}); expected the same columns on every line (for `user item item item ...` lines pass layout='lists')"
         ) from None
-    first = [(column[0].as_py() or "").strip() for column in found.cells.columns]
+    first = [(column[0].as_py() or "").strip() for column in parsed.cells.columns]
     if len(first) < 2:
         raise CounterpointError(
             f"{path}: the first line is {first[0][:60]!r}, with no tab, comma, ';', '|', '::' or space in it; "
             "expected lines of `user item [rating] [time]`, such as `196 242 3 881250949`"
         )
-    second = [column[1].as_py() or "" for column in found.cells.columns] if found.cells.num_rows > 1 else []
+    second = [column[1].as_py() or "" for column in parsed.cells.columns] if parsed.cells.num_rows > 1 else []
     header = bool(given) or any(_role(name) for name in first)
     if not header and any(not _is_number(a) and _is_number(b) for a, b in zip(first[2:], second[2:])):
         raise CounterpointError(
@@ -162,14 +162,14 @@ def _delimited(
             f"say which is which, for example user={first[0]!r}, item={first[1]!r}"
         )
     names = first if header else [f"column {i + 1}" for i in range(len(first))]
-    table = found.cells.slice(int(header))
+    table = parsed.cells.slice(int(header))
     if header and not names[0] and table.num_rows and is_row_numbers(table.column(0)):
         table, names = table.select(list(range(1, len(names)))), names[1:]  # the index that pandas writes
     if len(set(names)) < len(names):
         raise CounterpointError(
             f"{path}: the first line names a column twice ({', '.join(names)}); rename one"
         )
-    how = f"{SEPARATORS.get(found.separator, repr(found.separator))} separated, {'with' if header else 'no'} header"
+    how = f"{SEPARATORS.get(parsed.separator, repr(parsed.separator))} separated, {'with' if header else 'no'} header"
     return table.rename_columns(names), header, how
 
 
@@ -196,9 +196,9 @@ def _roles(path: Path, table: pa.Table, header: bool, given: dict[str, str]) -> 
             roles["time"] = roles.pop("rating")
         return roles
     for column in names:
-        found = _role(column)
-        if found is not None and found not in roles and column not in roles.values():
-            roles[found] = column
+        column_role = _role(column)
+        if column_role is not None and column_role not in roles and column not in roles.values():
+            roles[column_role] = column
     for role in ("user", "item"):
         if role not in roles:
             other = next((column for column in names if column not in roles.values()), names[-1])
@@ -252,7 +252,7 @@ def _ids(path: Path, table: pa.Table, column: str, role: str) -> pa.ChunkedArray
 
 def _values(path: Path, table: pa.Table, column: str, role: str) -> np.ndarray:
     given = table.column(column)
-    found, missing, wrong = (cells.numbers if role == "rating" else cells.times)(given)
+    values, missing, wrong = (cells.numbers if role == "rating" else cells.times)(given)
     if wrong.any():
         row = int(wrong.argmax())
         if role == "rating":
@@ -264,10 +264,10 @@ def _values(path: Path, table: pa.Table, column: str, role: str) -> np.ndarray:
             f"{path}: the time column '{column}' is neither a number nor an ISO date in data row {row + 1} "
             f"({given[row].as_py()!r}); expected 881250949 or 1997-12-04T15:55:49+01:00"
         )
-    bad = missing | ~np.isfinite(found)
+    bad = missing | ~np.isfinite(values)
     if bad.any():
         raise CounterpointError(
             f"{path}: {int(bad.sum()):,} rows have an empty, NaN or infinite {role} (the first is data row {int(bad.argmax()) + 1}); "
             f"drop those rows, or leave the {role} column out of the file"
         )
-    return found
+    return values

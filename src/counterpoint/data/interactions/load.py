@@ -186,7 +186,7 @@ def _files(spec: Path) -> dict[str, Path]:
     whole = [file for file in files if file.stem.lower() in {"interactions", "ratings"}]
     if len(whole) == 1:
         return {"all": whole[0]}
-    found: dict[str, Path] = {}
+    chosen: dict[str, Path] = {}
     for part, names in PARTS.items():
         matches = [file for file in files if file.stem.lower() in names]
         if len(matches) > 1:
@@ -194,36 +194,36 @@ def _files(spec: Path) -> dict[str, Path]:
                 f"{spec}: {', '.join(file.name for file in matches)} all name the {part} split; keep one"
             )
         if matches:
-            found[part] = matches[0]
+            chosen[part] = matches[0]
     for part in ("train", "test"):
-        if part not in found:
+        if part not in chosen:
             there = ", ".join([file.name for file in files][:8]) or "nothing"
             raise CounterpointError(
                 f"{spec}: no {part}.* in this folder (found {there}); expected train.* and test.*, or one interactions.* to be split"
             )
-    return found
+    return chosen
 
 
 def _numbered(rows: CodedPairs, part: np.ndarray, notes: list[str]) -> Interactions:
     """Number users and items by the training pairs."""
     train = part == 0
     users, items = np.unique(rows.users[train]), np.unique(rows.items[train])
-    for found, role in ((users, "user"), (items, "item")):
-        if len(found) < 2:
+    for numbered, role in ((users, "user"), (items, "item")):
+        if len(numbered) < 2:
             raise CounterpointError(
-                f"only {len(found)} {role} in {int(train.sum())} training pairs; a recommender learns from many users sharing many "
+                f"only {len(numbered)} {role} in {int(train.sum())} training pairs; a recommender learns from many users sharing many "
                 f"items: expected at least 2 (is the {role} column the right one?)"
             )
     code = [np.full(len(ids), -1) for ids in (rows.user_ids, rows.item_ids)]
     code[0][users], code[1][items] = np.arange(len(users)), np.arange(len(items))
     u, i = code[0][rows.users], code[1][rows.items]
-    known = (u >= 0) & (i >= 0)
-    if (~known).any():
+    seen = (u >= 0) & (i >= 0)
+    if (~seen).any():
         notes.append(
-            f"cold: {(~known).sum():,} evaluation pairs of users or items without a training pair; taken out of the evaluation"
+            f"cold: {(~seen).sum():,} evaluation pairs of users or items without a training pair; taken out of the evaluation"
         )
     parts = [
-        Pairs(torch.from_numpy(u[known & (part == p)]), torch.from_numpy(i[known & (part == p)]))
+        Pairs(torch.from_numpy(u[seen & (part == p)]), torch.from_numpy(i[seen & (part == p)]))
         for p in range(3)
     ]
     pairs = len(parts[0])
@@ -236,7 +236,7 @@ def _numbered(rows: CodedPairs, part: np.ndarray, notes: list[str]) -> Interacti
             f"{full} users have met every one of the {len(items)} items: nothing is left to rank below; drop them, or use a threshold"
         )
     ids = [
-        pc.take(ids, pa.array(kept)).to_pylist()
-        for ids, kept in ((rows.user_ids, users), (rows.item_ids, items))
+        pc.take(ids, pa.array(index)).to_pylist()
+        for ids, index in ((rows.user_ids, users), (rows.item_ids, items))
     ]
     return Interactions(ids[0], ids[1], parts[0], parts[1], parts[2], notes)

@@ -64,15 +64,15 @@ def positives(tables: dict[str, Table], threshold: float | None, notes: list[str
                 f"ratings from {low:g} to {high:g}, no threshold given: every row counts as a positive (threshold={high - 1:g} would be stricter)"
             )
         return rows
-    kept = rating >= threshold
+    positive = rating >= threshold
     notes.append(
-        f"ratings from {low:g} to {high:g}: the {kept.sum():,} rows of at least {threshold:g} are positives, {(~kept).sum():,} are not"
+        f"ratings from {low:g} to {high:g}: the {positive.sum():,} rows of at least {threshold:g} are positives, {(~positive).sum():,} are not"
     )
-    if not kept.any():
+    if not positive.any():
         raise CounterpointError(
             f"threshold={threshold:g}: no rating is that high (they run from {low:g} to {high:g}); use a lower one"
         )
-    return rows.keep(kept)
+    return rows.keep(positive)
 
 
 def _coded(parts: list[pa.ChunkedArray]) -> pa.DictionaryArray:
@@ -105,11 +105,11 @@ def dense_core(rows: CodedPairs, core: int, notes: list[str]) -> CodedPairs:
     """Drop users and items with fewer pairs than ``core``, again and again until none is left."""
     before = len(rows.users)
     while True:
-        kept = (np.bincount(rows.users)[rows.users] >= core) & (np.bincount(rows.items)[rows.items] >= core)
-        if kept.all():
+        dense = (np.bincount(rows.users)[rows.users] >= core) & (np.bincount(rows.items)[rows.items] >= core)
+        if dense.all():
             break
-        rows = rows.keep(kept)
-        if not kept.any():
+        rows = rows.keep(dense)
+        if not dense.any():
             raise CounterpointError(
                 f"core={core}: no user and item with that many pairs remain; use a smaller one"
             )

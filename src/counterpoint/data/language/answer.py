@@ -38,9 +38,9 @@ def number(text: str) -> Decimal | None:
     >>> number("none") is None
     True
     """
-    found = NUMBER.findall(text)
+    numbers = NUMBER.findall(text)
     try:
-        return Decimal(found[-1].replace(",", "").rstrip(".")) if found else None
+        return Decimal(numbers[-1].replace(",", "").rstrip(".")) if numbers else None
     except InvalidOperation:
         return None
 

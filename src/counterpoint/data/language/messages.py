@@ -59,7 +59,7 @@ def messages(value: Any, where: str) -> list[Message]:
         raise CounterpointError(
             f"{where}: expected a list of messages {{'role': ..., 'content': ...}}, got {_short(value)}"
         )
-    found = []
+    turns = []
     for message in value:
         if (
             not isinstance(message, dict)
@@ -73,8 +73,8 @@ def messages(value: Any, where: str) -> list[Message]:
             raise CounterpointError(
                 f"{where}: a message calls a tool; expected text alone: leave such rows out, or write the call as text"
             )
-        found.append({"role": message["role"], "content": content(message["content"], where)})
-    return found
+        turns.append({"role": message["role"], "content": content(message["content"], where)})
+    return turns
 
 
 def completion(value: Any, where: str, what: str) -> str:
@@ -87,13 +87,13 @@ def completion(value: Any, where: str, what: str) -> str:
         return plain(value, where, what)
     if not value:
         return ""
-    found = messages(value, where)
-    if len(found) > 1 or found[0]["role"] != "assistant":
-        roles = ", ".join(message["role"] for message in found)
+    turns = messages(value, where)
+    if len(turns) > 1 or turns[0]["role"] != "assistant":
+        roles = ", ".join(message["role"] for message in turns)
         raise CounterpointError(
             f"{where}: {what} holds messages of {roles}; expected one of the assistant: earlier turns belong to the prompt"
         )
-    return found[0]["content"]
+    return turns[0]["content"]
 
 
 def _is_text_part(part: Any) -> bool:

@@ -88,12 +88,12 @@ def _prompt(prompt: Any, where: str) -> Prompt:
 
 
 def _answer(value: Any, where: str) -> str:
-    found = completion(value, where, "the answer")
-    if not found.strip():
+    answer = completion(value, where, "the answer")
+    if not answer.strip():
         raise CounterpointError(
             f"{where}: the answer is {value!r}; expected text, or messages that end with the assistant's"
         )
-    return found
+    return answer
 
 
 def _messages_apart(better: list[Any], worse: list[Any], where: str) -> tuple[list[Message], str, str]:

@@ -62,7 +62,7 @@ class PreferenceData:
             better = sorted(len(row.chosen) for row in rows if row.chosen)
             worse = sorted(len(row.rejected) for row in rows if row.rejected)
             talk = sum(not isinstance(row.prompt, str) for row in rows)
-            middle = lambda found: found[len(found) // 2] if found else 0  # noqa: E731
+            middle = lambda lengths: lengths[len(lengths) // 2] if lengths else 0  # noqa: E731
             lines.append(
                 f"{name}: {len(rows)} rows ({talk} conversations), median characters: chosen {middle(better)}, rejected {middle(worse)}"
             )
@@ -125,10 +125,10 @@ def load(
 def _from_problems(spec: str) -> dict[str, list[Preference]]:
     from counterpoint.data.language import problems
 
-    found = problems.load(spec)
+    loaded = problems.load(spec)
     parts: dict[str, list[Preference]] = {}
     for name in ("train", "validation", "test"):
-        rows = [row for row in getattr(found, name) if row.reference]
+        rows = [row for row in getattr(loaded, name) if row.reference]
         parts[name] = []
         for at, row in enumerate(rows):
             others = (rows[(at + step) % len(rows)].reference for step in range(1, len(rows)))
@@ -146,11 +146,13 @@ def _finish(
     name: str, parts: dict[str, list[Preference]], notes: list[str], max_characters: int | None
 ) -> PreferenceData:
     for split, rows in parts.items():
-        kept = [row for row in rows if row.chosen != row.rejected]
-        if len(kept) < len(rows):
-            notes.append(f"{split}: left out {len(rows) - len(kept)} rows whose two answers are the same")
+        different = [row for row in rows if row.chosen != row.rejected]
+        if len(different) < len(rows):
+            notes.append(
+                f"{split}: left out {len(rows) - len(different)} rows whose two answers are the same"
+            )
         size = lambda row: len(row.key()) + max(len(row.chosen), len(row.rejected))  # noqa: E731
-        parts[split] = prompted.short_ones(kept, size, max_characters, split, notes)
+        parts[split] = prompted.short_ones(different, size, max_characters, split, notes)
     if not parts["train"]:
         raise CounterpointError(
             f"{name}: no training row with two different answers is left; check the columns, or raise max_characters"

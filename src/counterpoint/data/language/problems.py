@@ -139,38 +139,38 @@ ALIASES = {
 
 
 def _problem(row: dict[str, Any], columns: dict[str, str | None], path: Path, number: int) -> Problem:
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for part, given in columns.items():
         if given is not None and given not in row:
             raise CounterpointError(
                 f"{path}, row {number}: no column '{given}' for {part}; {nearest(given, row)}"
             )
         name = given or next((name for name in ALIASES[part] if row.get(name) not in (None, "")), None)
-        found[part] = row[name] if name else ""
+        fields[part] = row[name] if name else ""
     where = f"{path}, row {number}"
-    if not found["prompt"] and isinstance(row.get("messages"), list) and row["messages"]:
+    if not fields["prompt"] and isinstance(row.get("messages"), list) and row["messages"]:
         conversation = messages(row["messages"], where)
         if conversation[-1]["role"] == "assistant" and len(conversation) > 1:
-            found["prompt"], found["solution"] = conversation[:-1], conversation[-1]["content"]
+            fields["prompt"], fields["solution"] = conversation[:-1], conversation[-1]["content"]
         else:
-            found["prompt"] = conversation
-    if not found["prompt"]:
+            fields["prompt"] = conversation
+    if not fields["prompt"]:
         raise CounterpointError(
             f"{where}: no prompt among the columns {', '.join(map(str, row))}; expected 'prompt' (with "
             "'completion' and 'answer'), 'question' and 'answer', or 'messages'; or name it, e.g. prompt=text"
         )
-    if row.get("instruction") and row.get("input") and found["prompt"] == row["instruction"]:
-        found["prompt"] = f"{row['instruction']}\n{row['input']}"
-    given = found["prompt"]
+    if row.get("instruction") and row.get("input") and fields["prompt"] == row["instruction"]:
+        fields["prompt"] = f"{row['instruction']}\n{row['input']}"
+    given = fields["prompt"]
     if not isinstance(given, str | list):
         raise CounterpointError(
             f"{where}: a prompt must be text or a list of {{'role': ..., 'content': ...}}, got {type(given).__name__}"
         )
     prompt = given if isinstance(given, str) else messages(given, where)
-    solution = completion(found["solution"], where, "the completion")
+    solution = completion(fields["solution"], where, "the completion")
     answer, hint = (
-        completion(found["answer"], where, "the answer"),
-        completion(found["hint"], where, "the hint"),
+        completion(fields["answer"], where, "the answer"),
+        completion(fields["hint"], where, "the hint"),
     )
     if "####" in answer and not solution:  # worked solution and answer in one column
         solution, answer = answer, final_answer(answer)

@@ -77,10 +77,10 @@ def read(
     """
     parts: dict[str, list[T]] = {}
     notes: list[str] = []
-    for name, found in tables.read_splits(path, delimiter, encoding).items():
-        rows = (row for table in found for row in table.rows())
+    for name, split_tables in tables.read_splits(path, delimiter, encoding).items():
+        rows = (row for table in split_tables for row in table.rows())
         parts[name] = [parse(row, at) for at, row in enumerate(rows, 1)]
-        notes += [note for table in found for note in (*table.notes, *table.gap_notes())]
+        notes += [note for table in split_tables for note in (*table.notes, *table.gap_notes())]
     if "all" in parts:
         notes.append(
             f"one file: {validation:.0%} went to validation and {test:.0%} to test, by a hash of the prompt"
@@ -128,8 +128,10 @@ def _split(rows: list[T], validation: float, test: float, path: Path) -> dict[st
         )
     parts: dict[str, list[T]] = {"train": [], "validation": [], "test": []}
     for row in rows:
-        place = int(hashlib.sha256(row.key().encode()).hexdigest()[:12], 16) / 16**12
-        parts["test" if place < test else "validation" if place < test + validation else "train"].append(row)
+        position = int(hashlib.sha256(row.key().encode()).hexdigest()[:12], 16) / 16**12
+        parts[
+            "test" if position < test else "validation" if position < test + validation else "train"
+        ].append(row)
     if not parts["train"]:
         raise CounterpointError(
             f"{path} has {len(rows)} rows, too few to split; give separate train and test files"

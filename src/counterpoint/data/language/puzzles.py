@@ -34,8 +34,8 @@ def sum_problem(one: int, other: int) -> Problem:
     ('48+375', '8+5=13,4+7+1=12,0+3+1=4;423')
     """
     steps, carry = [], 0
-    for place in range(max(len(str(one)), len(str(other)))):
-        left, right = one // 10**place % 10, other // 10**place % 10
+    for digit in range(max(len(str(one)), len(str(other)))):
+        left, right = one // 10**digit % 10, other // 10**digit % 10
         total = left + right + carry
         steps.append(f"{left}+{right}{'+1' if carry else ''}={total}")
         carry = total // 10
@@ -113,23 +113,23 @@ def load(spec: str) -> dict[str, list[Problem]]:
     options = OPTIONS | given
     draw = random.Random(f"{name}/{options['seed']}/{options['digits']}")
     wanted = {"test": options["test"], "validation": options["validation"], "train": options["size"]}
-    found: dict[str, Problem] = {}
+    distinct: dict[str, Problem] = {}
     for _ in range(50 * int(sum(wanted.values()))):
-        if len(found) == sum(wanted.values()):
+        if len(distinct) == sum(wanted.values()):
             break
         made = MAKERS[name](int(options["digits"]), draw)
-        found.setdefault(str(made.prompt), made)
+        distinct.setdefault(str(made.prompt), made)
     else:
         raise CounterpointError(
-            f"{spec}: there are only {len(found)} distinct problems; lower size or raise digits"
+            f"{spec}: there are only {len(distinct)} distinct problems; lower size or raise digits"
         )
-    rows, parts, at = list(found.values()), {}, 0
+    rows, parts, at = list(distinct.values()), {}, 0
     for split, count in wanted.items():
         parts[split] = rows[at : at + int(count)]
         at += int(count)
     train = parts["train"]
     wrong = draw.sample(range(len(train)), int(options["corrupt"] * len(train)))
-    sources = [train[(place + 1) % len(train)].solution for place in wrong]
-    for place, solution in zip(wrong, sources):
-        train[place] = replace(train[place], solution=solution)
+    sources = [train[(position + 1) % len(train)].solution for position in wrong]
+    for position, solution in zip(wrong, sources):
+        train[position] = replace(train[position], solution=solution)
     return parts

@@ -81,11 +81,11 @@ def _dataset(task: str, options: str, size: int, seed: int) -> Any:
         raise MissingExtra("reasoning-gym", "language") from None
     if task not in DATASETS:
         raise CounterpointError(f"reasoning-gym has no task '{task}'; {nearest(task, DATASETS)}")
-    known = DATASETS[task][1].__dataclass_fields__
+    own_options = DATASETS[task][1].__dataclass_fields__
     given = json.loads(options)
     for name in given:
-        if name not in known:
-            own = [*SIZES, *(key for key in known if key not in ("size", "seed"))]
+        if name not in own_options:
+            own = [*SIZES, *(key for key in own_options if key not in ("size", "seed"))]
             raise CounterpointError(f"reasoning-gym:{task} has no option '{name}'; {nearest(name, own)}")
     try:
         return reasoning_gym.create_dataset(task, size=size, seed=seed, **given)

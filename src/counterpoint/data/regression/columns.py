@@ -135,12 +135,12 @@ def encode(
         if name in as_names or cells.leading_zeros(column) or _is_category(column, gap, wrong, name, spec):
             if name not in as_names and cells.leading_zeros(column):
                 notes.append(f"column '{name}': numbers that begin with zeros are read as names")
-            found, own = _categories(column, name, spec, notes, None)
+            part, own = _categories(column, name, spec, notes, None)
         else:
             notes.extend([note] if note else [])
-            found, own = _number(values, gap, name, spec, missing, train, notes, None)
+            part, own = _number(values, gap, name, spec, missing, train, notes, None)
             filled += (name,) * bool(gap.any())
-        made += found
+        made += part
         encoding.append(own)
     if not made:
         raise CounterpointError(
@@ -155,13 +155,13 @@ def encode_as(tables: Sequence[Table], encoding: Sequence[Column], spec: str) ->
     Raises:
         CounterpointError: a column is missing, or a number's column holds text.
     """
-    known = list(dict.fromkeys(name for table in tables for name in table.names))
+    present = list(dict.fromkeys(name for table in tables for name in table.names))
     made: list[np.ndarray] = []
     notes: list[str] = []
     for column in encoding:
-        if column.name not in known:
+        if column.name not in present:
             raise CounterpointError(
-                f"{spec} has no column '{column.name}', from which the model learnt; its columns are {', '.join(known[:12])}"
+                f"{spec} has no column '{column.name}', from which the model learnt; its columns are {', '.join(present[:12])}"
             )
         if column.values is not None:
             made += _categories(joined(tables, column.name), column.name, spec, notes, column)[0]
@@ -253,7 +253,7 @@ def _number(
 
 
 def _categories(
-    column: pa.ChunkedArray, name: str, spec: str, notes: list[str], known: Column | None
+    column: pa.ChunkedArray, name: str, spec: str, notes: list[str], stored: Column | None
 ) -> tuple[list[np.ndarray], Column]:
     if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
         raise CounterpointError(
@@ -264,8 +264,8 @@ def _categories(
     codes, distinct = cells.coded(text)
     own = [str(value) for value in distinct]
     present = sorted({own[code] for code in np.unique(codes[~gap]).tolist()})
-    values = list(known.values or ()) if known else present
-    if known is None and len(values) > MOST_VALUES:
+    values = list(stored.values or ()) if stored else present
+    if stored is None and len(values) > MOST_VALUES:
         raise CounterpointError(
             f"{spec}: column '{name}' holds {len(values)} different texts; leave it out with leave_out={name}, or turn it into numbers"
         )
@@ -276,5 +276,5 @@ def _categories(
         notes.append(
             f"column '{name}': the model has not seen {cells.named(unseen)}; there, none of its columns is 1"
         )
-    number = {value: place for place, value in enumerate(own)}
+    number = {value: index for index, value in enumerate(own)}
     return [(codes == number.get(value, -2)) & ~gap for value in values], Column(name, tuple(values))

@@ -150,31 +150,31 @@ def load_regression(
     lengths = [sum(map(len, part)) for part in parts.values()]
     split = np.repeat(["train" if name == "all" else name for name in parts], lengths)
     notes = [note for table in every for note in table.notes]
-    known = list(dict.fromkeys(name for table in every for name in table.names))
-    column = _target(known, target, spec)
+    columns = list(dict.fromkeys(name for table in every for name in table.names))
+    column = _target(columns, target, spec)
     targets = _targets(every, column, spec)
-    left_out, as_names = _named(leave_out, known, spec), _named(names, known, spec)
+    left_out, as_names = _named(leave_out, columns, spec), _named(names, columns, spec)
     if columns_of is not None:
-        found = encode_as(every, _stored(columns_of), spec)
+        encoded = encode_as(every, _stored(columns_of), spec)
     else:
-        used = [name for name in known if name not in left_out | {column}]
-        found = encode(
+        used = [name for name in columns if name not in left_out | {column}]
+        encoded = encode(
             every, _inputs(every, used, as_names, notes), spec, missing, split == "train", as_names
         )
-    notes += found.notes
+    notes += encoded.notes
     return build(
-        found.inputs,
+        encoded.inputs,
         targets,
         split,
-        found.names,
+        encoded.names,
         Path(spec).name,
         notes,
         limit,
         validation,
         test,
         seed,
-        found.encoding,
-        found.filled,
+        encoded.encoding,
+        encoded.filled,
     )
 
 
@@ -245,30 +245,30 @@ def _pictures(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     from counterpoint.data.images.load import same_size
 
-    found = image_files.read(Path(spec), None, target)
-    if found.unreadable:
+    images = image_files.read(Path(spec), None, target)
+    if images.unreadable:
         raise CounterpointError(
-            f"{spec}: {len(found.unreadable)} files are not readable images: {', '.join(found.unreadable[:3])}; mend or remove them"
+            f"{spec}: {len(images.unreadable)} files are not readable images: {', '.join(images.unreadable[:3])}; mend or remove them"
         )
-    notes = list(found.notes)
-    pixels = same_size(found, size, spec, notes).transpose(0, 3, 1, 2)
+    notes = list(images.notes)
+    pixels = same_size(images, size, spec, notes).transpose(0, 3, 1, 2)
     targets = np.array(
-        [_number(label, f"{spec}, image {n}: its label") for n, label in enumerate(found.labels, 1)]
+        [_number(label, f"{spec}, image {n}: its label") for n, label in enumerate(images.labels, 1)]
     )
-    return pixels, targets, np.array([name or "train" for name in found.splits]), notes
+    return pixels, targets, np.array([name or "train" for name in images.splits]), notes
 
 
-def _target(known: list[str], wanted: str | None, spec: str) -> str:
+def _target(columns: list[str], wanted: str | None, spec: str) -> str:
     if wanted is not None:
-        if wanted not in known:
-            raise CounterpointError(f"{spec} has no column '{wanted}'; {nearest(wanted, known)}")
+        if wanted not in columns:
+            raise CounterpointError(f"{spec} has no column '{wanted}'; {nearest(wanted, columns)}")
         return wanted
-    found = [name for name in TARGETS if name in known]
-    if not found:
+    candidates = [name for name in TARGETS if name in columns]
+    if not candidates:
         raise CounterpointError(
-            f"{spec} has columns {', '.join(known[:12])} and none is called {', '.join(TARGETS)}; name the targets': target={known[-1]}"
+            f"{spec} has columns {', '.join(columns[:12])} and none is called {', '.join(TARGETS)}; name the targets': target={columns[-1]}"
         )
-    return found[0]
+    return candidates[0]
 
 
 def _targets(every: list[tables.Table], column: str, spec: str) -> np.ndarray:
@@ -293,18 +293,18 @@ def _targets(every: list[tables.Table], column: str, spec: str) -> np.ndarray:
     return values
 
 
-def _named(given: str, known: list[str], spec: str) -> set[str]:
+def _named(given: str, columns: list[str], spec: str) -> set[str]:
     wanted = {name.strip() for name in given.split(",") if name.strip()}
-    unknown = wanted - set(known)
+    unknown = wanted - set(columns)
     if unknown:
-        raise CounterpointError(f"{spec} has no column '{min(unknown)}'; {nearest(min(unknown), known)}")
+        raise CounterpointError(f"{spec} has no column '{min(unknown)}'; {nearest(min(unknown), columns)}")
     return wanted
 
 
 def _inputs(every: list[tables.Table], used: list[str], as_names: set[str], notes: list[str]) -> list[str]:
     """Columns that are inputs: an index is none; a column that counts the rows may be one, and is named."""
     index = {name for table in every for name in table.index}
-    found = []
+    inputs = []
     for name in used:
         counts = name not in as_names and all(
             name in table.names and len(table) > 2 and is_count(table.column(name)) for table in every
@@ -316,8 +316,8 @@ def _inputs(every: list[tables.Table], used: list[str], as_names: set[str], note
             notes.append(
                 f"column '{name}' counts the rows; if that is all it does, leave it out with leave_out={name}"
             )
-        found.append(name)
-    return found
+        inputs.append(name)
+    return inputs
 
 
 def _stored(folder: str) -> tuple[Column, ...]:

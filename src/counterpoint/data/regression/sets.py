@@ -39,19 +39,19 @@ def _films(least: int = 10) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], li
     ratings = parquet.read_table(folder / "interactions.parquet").to_pydict()
     films = parquet.read_table(folder / "items.parquet").to_pydict()
     year = {film: int(y) for film, y in zip(films["item"], films["year"], strict=True) if str(y).isdigit()}
-    items, place, count = np.unique(ratings["item"], return_inverse=True, return_counts=True)
+    items, row, count = np.unique(ratings["item"], return_inverse=True, return_counts=True)
     users, column = np.unique(ratings["user"], return_inverse=True)
     table = np.zeros((len(items), len(users)), np.float32)
-    table[place, column] = ratings["rating"]
-    kept = np.array([n for n, item in enumerate(items) if count[n] >= least and item in year])
+    table[row, column] = ratings["rating"]
+    frequent = np.array([n for n, item in enumerate(items) if count[n] >= least and item in year])
     genres_of = dict(zip(films["item"], films["genres"], strict=True))
     genres = sorted({genre for of in genres_of.values() for genre in of})
-    flags = np.array([[genre in genres_of[items[n]] for genre in genres] for n in kept], np.float32)
+    flags = np.array([[genre in genres_of[items[n]] for genre in genres] for n in frequent], np.float32)
     names = (*(f"user {user}" for user in users), *genres)
-    targets = np.array([year[items[n]] for n in kept], np.float32)
-    left = len(items) - len(kept)
+    targets = np.array([year[items[n]] for n in frequent], np.float32)
+    left = len(items) - len(frequent)
     return (
-        np.concatenate([table[kept], flags], 1),
+        np.concatenate([table[frequent], flags], 1),
         targets,
         names,
         [f"{left} films with fewer than {least} ratings left out"],
@@ -88,5 +88,5 @@ def _garments(
 def _diabetes() -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
     from sklearn.datasets import load_diabetes
 
-    found = load_diabetes()
-    return found.data.astype(np.float32), found.target, tuple(found.feature_names), []
+    dataset = load_diabetes()
+    return dataset.data.astype(np.float32), dataset.target, tuple(dataset.feature_names), []

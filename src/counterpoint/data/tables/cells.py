@@ -132,9 +132,9 @@ def _of_text(column: pa.ChunkedArray, missing: np.ndarray) -> tuple[np.ndarray, 
     except pa.ArrowInvalid:
         pass
     codes, distinct = coded(bare)
-    known = [_number(cell) for cell in distinct]
-    values = np.array([math.nan if one is None else one for one in (*known, None)])[codes]
-    odd = np.array([one is None for one in (*known, 0.0)])[codes]
+    numbers = [_number(cell) for cell in distinct]
+    values = np.array([math.nan if one is None else one for one in (*numbers, None)])[codes]
+    odd = np.array([one is None for one in (*numbers, 0.0)])[codes]
     return values, missing, odd & ~missing
 
 
@@ -144,9 +144,9 @@ def coded(column: pa.ChunkedArray) -> tuple[np.ndarray, list[Any]]:
     >>> coded(pa.chunked_array([["b", None, "a", "b"]]))
     (array([ 0, -1,  1,  0]), ['b', 'a'])
     """
-    found = column.dictionary_encode().unify_dictionaries().combine_chunks()
-    codes = pc.fill_null(found.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes, found.dictionary.to_pylist()
+    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes, encoded.dictionary.to_pylist()
 
 
 def _number(cell: str) -> float | None:
@@ -246,19 +246,19 @@ def times(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         except pa.ArrowInvalid:
             continue
     # Mixed ways of writing: one at a time. A number among dates is wrong, whatever it may count.
-    found = [
+    moments = [
         None if gap else _time(cell) for gap, cell in zip(missing.tolist(), bare.to_pylist(), strict=True)
     ]
-    values = np.array([math.nan if one is None else one for one in found])
+    values = np.array([math.nan if one is None else one for one in moments])
     return values, missing, np.isnan(values) & ~missing
 
 
 def _time(cell: str) -> float | None:
     try:
-        found = datetime.datetime.fromisoformat(cell)
+        moment = datetime.datetime.fromisoformat(cell)
     except ValueError:
         return None
-    return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
 
 
 def class_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -267,10 +267,10 @@ def class_order(names: Iterable[str]) -> tuple[str, ...]:
     >>> class_order({"10", "9", "09"}), class_order({"b", "10", "9"})
     (('09', '9', '10'), ('10', '9', 'b'))
     """
-    found = sorted(set(names))
-    if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in found):
-        found.sort(key=int)
-    return tuple(found)
+    ordered = sorted(set(names))
+    if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in ordered):
+        ordered.sort(key=int)
+    return tuple(ordered)
 
 
 def named(values: Sequence[Any], count: int = 3) -> str:

@@ -68,14 +68,14 @@ def separator_of(given: str) -> str:
     >>> separator_of("tab"), separator_of(";")
     ('\t', ';')
     """
-    found = NAMES.get(given.lower(), given)
-    if found not in SEPARATORS and (
-        len(found) != 1 or not found.isascii() or found.isalnum() or found in '"\r\n'
+    separator = NAMES.get(given.lower(), given)
+    if separator not in SEPARATORS and (
+        len(separator) != 1 or not separator.isascii() or separator.isalnum() or separator in '"\r\n'
     ):
         raise CounterpointError(
             f"delimiter={given!r}; expected comma, tab, semicolon, pipe, space, '::' or another single character"
         )
-    return found
+    return separator
 
 
 def read_delimited(
@@ -252,10 +252,10 @@ def _check_quotes(text: Text, mark: str) -> None:
 
 def _bytes(marks: str) -> np.ndarray:
     """[256] which bytes may stand beside a quote: the marks, and a quote that doubles it."""
-    found = np.zeros(256, bool)
-    found[[ord(mark) for mark in marks if ord(mark) < 256]] = True
-    found[QUOTE] = True
-    return found
+    is_mark = np.zeros(256, bool)
+    is_mark[[ord(mark) for mark in marks if ord(mark) < 256]] = True
+    is_mark[QUOTE] = True
+    return is_mark
 
 
 def _neighbours(text: Text) -> Iterator[tuple[bytes, int, int]]:

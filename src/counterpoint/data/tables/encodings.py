@@ -80,7 +80,7 @@ def read_text(path: Path, encoding: str | None = None, fallback: str | None = No
             f"{path}: cannot be read ({error.strerror}); expected a readable file"
         ) from None
     mark, marked = next(((mark, name) for mark, name in MARKS if head.startswith(mark)), (b"", None))
-    wanted = _known(encoding) if encoding else marked or _wide(head) or "utf-8"
+    wanted = _codec(encoding) if encoding else marked or _wide(head) or "utf-8"
     if wanted in ("utf-16", "utf-32") and marked and marked.startswith(wanted):
         wanted = marked
     skip = len(mark) if marked and wanted == marked else 0
@@ -122,7 +122,7 @@ def first_lines(path: Path, count: int = 5, size: int = 2**16) -> list[str]:
     return (lines if whole or len(lines) == 1 else lines[:-1])[:count]
 
 
-def _known(encoding: str) -> str:
+def _codec(encoding: str) -> str:
     try:
         name = codecs.lookup(encoding).name
         "".encode(name)

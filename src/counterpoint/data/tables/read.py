@@ -102,34 +102,34 @@ def read_splits(
         for name, table in stored.read_saved(path).items():
             saved.setdefault(split_of(name) or name or "all", []).append(Table(path, table))
         return saved
-    found: dict[str, list[Table]] = {}
+    splits: dict[str, list[Table]] = {}
     for file in walk(path).of(SUFFIXES):
         stem = re.split(r"[.\-_( ]", file.name.strip())[0]
-        found.setdefault(split_of(stem) or "all", []).append(read_table(file, delimiter, encoding))
-    if not found:
+        splits.setdefault(split_of(stem) or "all", []).append(read_table(file, delimiter, encoding))
+    if not splits:
         raise CounterpointError(f"{path} holds no {', '.join(SUFFIXES)} file")
-    if "all" in found and len(found) > 1:
+    if "all" in splits and len(splits) > 1:
         raise CounterpointError(
             f"{path} holds files that name a split and files that do not; keep only files named "
             "train, validation and test (e.g. train.jsonl)"
         )
-    return found
+    return splits
 
 
 def _delimited(text: Text, suffix: str, delimiter: str | None, notes: Sequence[str]) -> Table:
     usual = CANDIDATES[suffix]
-    found = read_delimited(text, (separator_of(delimiter),) if delimiter else usual)
+    parsed = read_delimited(text, (separator_of(delimiter),) if delimiter else usual)
     notes = list(notes)
-    if found.separator != usual[0]:
+    if parsed.separator != usual[0]:
         notes.append(
-            f"{text.path.name}: cells are separated by {SEPARATORS.get(found.separator, repr(found.separator))}"
+            f"{text.path.name}: cells are separated by {SEPARATORS.get(parsed.separator, repr(parsed.separator))}"
         )
-    if suffix == ".tsv" and not found.quoted and any(b'"' in block for block in text.blocks()):
+    if suffix == ".tsv" and not parsed.quoted and any(b'"' in block for block in text.blocks()):
         notes.append(
             f"{text.path.name}: double quotes are read as they stand, since they enclose no cells throughout"
         )
-    table = with_header(found.cells, text.path, notes)
-    return Table(text.path, table, tuple(notes), delimited=True, separator=found.separator)
+    table = with_header(parsed.cells, text.path, notes)
+    return Table(text.path, table, tuple(notes), delimited=True, separator=parsed.separator)
 
 
 def with_header(cells_: pa.Table, path: Path, notes: list[str]) -> pa.Table:
@@ -141,18 +141,18 @@ def with_header(cells_: pa.Table, path: Path, notes: list[str]) -> pa.Table:
     names = [(column[0].as_py() or "").strip() for column in cells_.columns]
     data = cells_.slice(1)
     columns: dict[str, pa.ChunkedArray] = {}
-    for place, name in enumerate(names):
-        column = data.column(place)
+    for index, name in enumerate(names):
+        column = data.column(index)
         if not name or re.fullmatch(r"Unnamed: \d+", name):
-            shown = f"'{name}'" if name else f"{place + 1}, which has no name,"
+            shown = f"'{name}'" if name else f"{index + 1}, which has no name,"
             if cells.gaps(column).all():
                 notes.append(f"{path.name}: column {shown} is empty: left out")
                 continue
             if is_row_numbers(column):
                 notes.append(f"{path.name}: column {shown} only numbers the rows: left out")
                 continue
-            name = name or f"column {place + 1}"
-            notes.append(f"{path.name}: column {place + 1} has no name: called '{name}'")
+            name = name or f"column {index + 1}"
+            notes.append(f"{path.name}: column {index + 1} has no name: called '{name}'")
         if name in columns:
             raise CounterpointError(f"{path}: the first line names the column '{name}' twice; rename one")
         columns[name] = column

@@ -145,25 +145,25 @@ def _take(column: pa.ChunkedArray, names: list[str]) -> pa.ChunkedArray:
 
 def _feature_names(features: Any) -> dict[str, list[str]]:
     """Class names by column, of the `datasets` library's features."""
-    found = {}
+    result = {}
     for name, feature in features.items():
         inner = getattr(feature, "feature", None)
         names = getattr(feature, "names", None) or getattr(inner, "names", None)
         if isinstance(names, list):
-            found[name] = [str(one) for one in names]
-    return found
+            result[name] = [str(one) for one in names]
+    return result
 
 
 def _class_names(metadata: bytes | None) -> dict[str, list[str]]:
     """The same out of a Parquet file that the `datasets` library wrote."""
-    found = {}
+    result = {}
     features = _content(metadata).get("info", {})
     features = features.get("features", {}) if isinstance(features, dict) else {}
     for name, feature in features.items() if isinstance(features, dict) else ():
         for part in (feature, feature.get("feature")) if isinstance(feature, dict) else ():
             if isinstance(part, dict) and isinstance(part.get("names"), list):
-                found[name] = [str(one) for one in part["names"]]
-    return found
+                result[name] = [str(one) for one in part["names"]]
+    return result
 
 
 def _pandas_index(metadata: bytes | None) -> list[str]:
@@ -173,10 +173,10 @@ def _pandas_index(metadata: bytes | None) -> list[str]:
 
 def _content(metadata: bytes | None) -> dict[str, Any]:
     try:
-        found = json.loads(metadata or b"{}")
+        content = json.loads(metadata or b"{}")
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _line(error: BaseException) -> str:

@@ -57,10 +57,10 @@ class Table:
             return
         for batch in self.data.to_batches(max_chunksize=BATCH):
             try:
-                found = (_without_gaps(batch) if self.delimited else batch).to_pylist()
+                records = (_without_gaps(batch) if self.delimited else batch).to_pylist()
             except (pa.ArrowException, ValueError, OverflowError) as error:
                 raise CounterpointError(f"{self.path}: a cell cannot be read ({str(error)[:120]})") from None
-            yield from found
+            yield from records
 
     def values(self, name: str) -> list[Any]:
         """A column as Python values, None where there is none.

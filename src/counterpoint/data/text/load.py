@@ -177,9 +177,9 @@ def load_texts(
         CounterpointError: with what was found, what was expected and the call that works.
     """
     path = Path(spec)
-    found = text_rows.read(path, text, label, separator, empty, delimiter, encoding)
+    loaded = text_rows.read(path, text, label, separator, empty, delimiter, encoding)
     return build(
-        found.rows, found.several, path.name, found.notes,
+        loaded.rows, loaded.several, path.name, loaded.notes,
         labelled=labelled, mislabelled=mislabelled, words=words, limit=limit,
         validation=validation, test=test, seed=seed, untested=untested,
     )  # fmt: skip
@@ -217,12 +217,12 @@ def build(
         rows = replace(rows, texts=[" ".join(text.split()[:words]) for text in rows.texts])
     classes = _classes(rows, name)
     several = several or any(len(labels) > 1 for labels in rows.labels)
-    place = {label: number for number, label in enumerate(classes)}
-    first = np.array([place[labels[0]] if labels else -1 for labels in rows.labels])
+    index_of = {label: number for number, label in enumerate(classes)}
+    first = np.array([index_of[labels[0]] if labels else -1 for labels in rows.labels])
     targets = torch.zeros(len(rows), len(classes), dtype=torch.bool)
     counts = np.array([len(labels) for labels in rows.labels])
     every = np.fromiter(
-        (place[label] for labels in rows.labels for label in labels), np.int64, int(counts.sum())
+        (index_of[label] for labels in rows.labels for label in labels), np.int64, int(counts.sum())
     )
     targets[torch.from_numpy(np.repeat(np.arange(len(rows)), counts)), torch.from_numpy(every)] = True
     parts = split_rows(
@@ -268,18 +268,18 @@ def readable(name: str) -> str:
 
 
 def _classes(rows: text_rows.Columns, name: str) -> tuple[str, ...]:
-    found = {label for labels in set(rows.labels) for label in labels}
-    if len(found) == 1:
+    present = {label for labels in set(rows.labels) for label in labels}
+    if len(present) == 1:
         raise CounterpointError(
-            f"{name}: every labelled text is of the class '{found.pop()}'; expected at least two classes, or label=none for texts "
+            f"{name}: every labelled text is of the class '{present.pop()}'; expected at least two classes, or label=none for texts "
             "without labels"
         )
-    if len(found) > len(rows) // 2:
+    if len(present) > len(rows) // 2:
         raise CounterpointError(
-            f"{name}: {len(found)} different labels for {len(rows)} texts; is the label's column right? Name it with label=COLUMN, "
+            f"{name}: {len(present)} different labels for {len(rows)} texts; is the label's column right? Name it with label=COLUMN, "
             "or say separator=';' when a cell holds several labels"
         )
-    return class_order(found)
+    return class_order(present)
 
 
 def _hide(data: Texts, labelled: float, seed: int) -> Texts:

@@ -182,19 +182,21 @@ def _texts(table: tables.Table, column: str, notes: list[str], where: Callable[[
     """The stripped texts of a column, empty where there is none."""
     if column not in table.names:
         return [""] * len(table)
-    found = table.values(column)
-    odd = next((n for n, value in enumerate(found) if value is not None and not isinstance(value, str)), None)
+    values = table.values(column)
+    odd = next(
+        (n for n, value in enumerate(values) if value is not None and not isinstance(value, str)), None
+    )
     if odd is not None:
         raise CounterpointError(
-            f"{where(odd)}: the text in column '{column}' is {found[odd]!r} ({type(found[odd]).__name__}); expected text in "
+            f"{where(odd)}: the text in column '{column}' is {values[odd]!r} ({type(values[odd]).__name__}); expected text in "
             "quotation marks: is this the right column? Name it with text=COLUMN"
         )
     missing = table.gaps(column) if table.delimited else None
     if missing is not None and missing.any():
         note = table.gap_note(column, missing, "they are read as empty texts")
         notes.extend([note] if note else [])
-        return ["" if gap else value.strip() for gap, value in zip(missing.tolist(), found, strict=True)]
-    return [(value or "").strip() for value in found]
+        return ["" if gap else value.strip() for gap, value in zip(missing.tolist(), values, strict=True)]
+    return [(value or "").strip() for value in values]
 
 
 def _label_cells(
@@ -208,8 +210,8 @@ def _label_cells(
     if column is None or column not in table.names:
         return [()] * len(table), False
     if isinstance(table.data, list) or pa.types.is_nested(table.data.column(column).type):
-        found = [_labels(value, separator, n, where) for n, value in enumerate(table.values(column))]
-        return [labels for labels, _ in found], any(listed for _, listed in found)
+        parsed = [_labels(value, separator, n, where) for n, value in enumerate(table.values(column))]
+        return [labels for labels, _ in parsed], any(listed for _, listed in parsed)
     cells_ = table.data.column(column)
     if table.delimited:
         cells_, dotted = cells.whole(cells_)
@@ -233,9 +235,9 @@ def _column(
         if wanted not in columns:
             raise CounterpointError(f"{path} has no column '{wanted}'; {nearest(wanted, columns)}")
         return wanted
-    found = [name for name in usual if name in columns]
-    if found or what == "label":
-        return found[0] if found else None
+    matching = [name for name in usual if name in columns]
+    if matching or what == "label":
+        return matching[0] if matching else None
     raise CounterpointError(
         f"{path} has columns {', '.join(columns[:12])} and none is called {', '.join(usual)}; name the {what}s': "
         f"{what}={columns[0] if columns else 'COLUMN'}"

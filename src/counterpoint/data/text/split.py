@@ -86,19 +86,19 @@ def _first_copies(texts: Sequence[str]) -> np.ndarray:
     order = np.lexsort((keys["b"], keys["a"]))  # stable: of copies, the first comes first
     ordered = keys[order]
     new = np.concatenate([[True], ordered[1:] != ordered[:-1]])
-    found = np.empty(len(keys), np.int64)
-    found[order] = order[new][np.cumsum(new) - 1]
-    return found
+    first = np.empty(len(keys), np.int64)
+    first[order] = order[new][np.cumsum(new) - 1]
+    return first
 
 
 def proportional(labels: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
     """``rows`` in an order of which every beginning has the classes in their proportions; unlabelled rows come last."""
     order = np.random.default_rng(seed).permutation(rows)
-    place = np.empty(len(order))
+    position = np.empty(len(order))
     for label in np.unique(labels[order]):
         mine = np.flatnonzero(labels[order] == label)
-        place[mine] = (np.arange(len(mine)) + 0.5) / len(mine) if label >= 0 else 2.0
-    return order[np.argsort(place, kind="stable")]
+        position[mine] = (np.arange(len(mine)) + 0.5) / len(mine) if label >= 0 else 2.0
+    return order[np.argsort(position, kind="stable")]
 
 
 def text_key(text: str) -> bytes:

@@ -55,9 +55,9 @@ def load_trajectory_files(
     paths = _files(Path(spec), answers, preferences)
     rows = read_file(paths["trajectories"])
     ids, states, features, named = _trajectories(paths["trajectories"], rows, waypoints)
-    place = {name: number for number, name in enumerate(ids)}
-    triples = _references(paths.get("answers"), ANSWER_COLUMNS, place)
-    pairs = _references(paths.get("preferences"), PREFERENCE_COLUMNS, place)
+    index_of = {name: number for number, name in enumerate(ids)}
+    triples = _references(paths.get("answers"), ANSWER_COLUMNS, index_of)
+    pairs = _references(paths.get("preferences"), PREFERENCE_COLUMNS, index_of)
     names = tuple(name.strip() for name in columns.split(",")) if columns else ()
     if names and len(names) != states.shape[-1]:
         raise CounterpointError(
@@ -81,27 +81,27 @@ def load_trajectory_files(
 
 def _files(spec: Path, answers: str | None, preferences: str | None) -> dict[str, Path]:
     given = {"answers": answers, "preferences": preferences}
-    found = {role: Path(path) for role, path in given.items() if path}
+    files = {role: Path(path) for role, path in given.items() if path}
     if spec.is_dir():
         for role in ("trajectories", "answers", "preferences"):
             here = walk(spec, deep=False).named(role, SUFFIXES)
             if len(here) > 1:
                 raise CounterpointError(f"{spec} holds {here[0].name} and {here[1].name}; keep one of them")
             if here:
-                found.setdefault(role, here[0])
+                files.setdefault(role, here[0])
     else:
-        found["trajectories"] = spec
-    if "trajectories" not in found:
+        files["trajectories"] = spec
+    if "trajectories" not in files:
         raise CounterpointError(
             f"{spec} holds no trajectories.parquet, .jsonl or .json; expected one with columns id and states"
         )
-    for path in found.values():
+    for path in files.values():
         if not path.is_file():
             raise CounterpointError(
                 f"there is no file {path}; give a file of trajectories (columns id and states), a folder that holds "
                 "trajectories.jsonl and answers.jsonl, or a bundled name: gridrobot, robot-arm, strokes"
             )
-    return found
+    return files
 
 
 def _column(path: Path, rows: list[Row], name: str) -> list[Any]:
@@ -161,16 +161,16 @@ def _trajectories(
 
 def _matrix(path: Path, number: int, value: Any) -> Tensor:
     try:
-        found = torch.tensor(value, dtype=torch.float64)
+        matrix = torch.tensor(value, dtype=torch.float64)
     except (TypeError, ValueError):
-        found = torch.empty(0)
-    if found.dim() != 2 or not found.numel():
+        matrix = torch.empty(0)
+    if matrix.dim() != 2 or not matrix.numel():
         raise CounterpointError(
             f"{path}, row {number}: expected a list of states, each a list of as many numbers: [[0.0, 1.0], [0.5, 1.0]]"
         )
-    if not bool(torch.isfinite(found).all()):
+    if not bool(torch.isfinite(matrix).all()):
         raise CounterpointError(f"{path}, row {number}: a number is not finite; remove the row or mend it")
-    return found.float()
+    return matrix.float()
 
 
 def _resample(states: Tensor, count: int) -> Tensor:
@@ -182,20 +182,20 @@ def _resample(states: Tensor, count: int) -> Tensor:
     return states[low] + (at - low)[:, None] * (states[high] - states[low])
 
 
-def _references(path: Path | None, columns: tuple[str, ...], place: dict[str, int]) -> Tensor:
+def _references(path: Path | None, columns: tuple[str, ...], index_of: dict[str, int]) -> Tensor:
     if path is None:
         return torch.empty(0, len(columns), dtype=torch.long)
     rows = read_file(path)
     values = [[str(value) for value in _column(path, rows, name)] for name in columns]
     for number, names in enumerate(zip(*values), 1):
-        unknown = next((name for name in names if name not in place), None)
+        unknown = next((name for name in names if name not in index_of), None)
         if unknown is not None:
             raise CounterpointError(
-                f"{path}, row {number}: '{unknown}' is the id of no trajectory; {nearest(unknown, list(place)[:200])}"
+                f"{path}, row {number}: '{unknown}' is the id of no trajectory; {nearest(unknown, list(index_of)[:200])}"
             )
         if len(set(names)) < len(names):
             raise CounterpointError(f"{path}, row {number}: names '{names[0]}' and others, one of them twice")
-    return torch.tensor([[place[name] for name in names] for names in zip(*values)])
+    return torch.tensor([[index_of[name] for name in names] for names in zip(*values)])
 
 
 def _divide(
@@ -212,11 +212,11 @@ def _divide(
     home = torch.empty(len(ids), dtype=torch.long)
     for number, name in enumerate(SPLITS):
         home[parts[name]] = number
-    asked = [reference for reference in (triples, pairs) if len(reference)]
-    mixed = sum(int((home[reference] != home[reference][:, :1]).any(1).sum()) for reference in asked)
+    answered = [reference for reference in (triples, pairs) if len(reference)]
+    mixed = sum(int((home[reference] != home[reference][:, :1]).any(1).sum()) for reference in answered)
     if mixed and split_by == "trajectory":
         raise CounterpointError(
-            f"{mixed} of {sum(map(len, asked))} answers compare trajectories of different splits; pass split_by=answer, or "
+            f"{mixed} of {sum(map(len, answered))} answers compare trajectories of different splits; pass split_by=answer, or "
             "name the splits in a column 'split' so that each answer stays within one"
         )
     flat = states.flatten(1)
@@ -244,4 +244,4 @@ def _divide(
         splits[name] = Trajectories(
             flat[rows], [ids[int(row)] for row in rows], scaled[rows] if scaled is not None else None, *mine
         )
-    return splits, "held out by trajectory" if asked else ""
+    return splits, "held out by trajectory" if answered else ""

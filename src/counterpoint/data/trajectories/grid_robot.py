@@ -26,11 +26,11 @@ def walks() -> Tensor:
     (torch.Size([70, 9, 2]), [4.0, 4.0])
     """
     moves = 2 * (SIDE - 1)
-    found = torch.zeros(70, moves + 1, 2)
+    positions = torch.zeros(70, moves + 1, 2)
     for row, right in enumerate(combinations(range(moves), SIDE - 1)):
         steps = torch.tensor([[1.0, 0.0] if move in right else [0.0, 1.0] for move in range(moves)])
-        found[row, 1:] = steps.cumsum(0)
-    return found
+        positions[row, 1:] = steps.cumsum(0)
+    return positions
 
 
 def load_grid_robot(
@@ -45,7 +45,9 @@ def load_grid_robot(
     """
     paths = walks().repeat_interleave(len(ANGLES), 0)
     angles = torch.tensor(ANGLES).repeat(70)
-    near = torch.stack([(paths - torch.tensor(place)).norm(dim=-1).mean(1) for place in OBJECTS.values()], 1)
+    near = torch.stack(
+        [(paths - torch.tensor(target)).norm(dim=-1).mean(1) for target in OBJECTS.values()], 1
+    )
     features = torch.cat([near, angles.abs()[:, None]], 1)
     noise = torch.randn(len(paths), nuisance, generator=torch.Generator().manual_seed(seed + 1))
     inputs = torch.cat([paths.flatten(1), angles[:, None] / 90.0, noise], 1)

@@ -55,8 +55,8 @@ def arm_features(rotations: Tensor, positions: Tensor) -> Tensor:
     """[..., 5] features of states, from the links' rotations and positions."""
     hand, axis = positions[..., -1, :], rotations[..., -1, :, 0]
 
-    def near(place: tuple[float, float, float], squeeze: float = 1.0) -> Tensor:
-        gap = (hand[..., :2] - hand.new_tensor(place[:2])) * hand.new_tensor([1.0, squeeze])
+    def near(target: tuple[float, float, float], squeeze: float = 1.0) -> Tensor:
+        gap = (hand[..., :2] - hand.new_tensor(target[:2])) * hand.new_tensor([1.0, squeeze])
         return (REACH - gap.norm(dim=-1)).clamp(min=0)
 
     return torch.stack([hand[..., 2], 1 - axis[..., 2], near(LAPTOP), near(PERSON), near(PERSON, 1 / 3)], -1)

@@ -85,10 +85,10 @@ class TrajectoryData:
         if self.shape:
             named = f" ({', '.join(self.columns)})" if self.columns else ""
             lines.append(f"{self.shape[0]} states of {self.shape[1]} numbers{named}")
-        known = self.train.features is not None
+        has_features = self.train.features is not None
         lines.append(
             f"features for a simulated person: {', '.join(self.feature_names)}"
-            if known
+            if has_features
             else "no features: only a person's own answers can be learnt from"
         )
         for name in ("answers", "preferences"):
