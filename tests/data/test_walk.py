@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from counterpoint.data.audio.files import listing
+from counterpoint.data.audio.load import load_audio
 from counterpoint.data.images.load import load_images
 from counterpoint.data.tables import read_splits
 from counterpoint.data.text.load import load_texts
@@ -29,7 +30,7 @@ def touch(folder: Path, *names: str) -> None:
 
 def names(folder: Path, **options: bool) -> list[str]:
     """The data files, relative to the folder."""
-    return [str(file.relative_to(folder)) for file in walk(folder, **options).files]
+    return [str(file.name) for file in walk(folder, **options).files]
 
 
 def photos(folder: Path, *classes: str, count: int = 12) -> None:
@@ -54,7 +55,7 @@ def photos(folder: Path, *classes: str, count: int = 12) -> None:
 def test_what_other_programs_leave_behind_is_no_data(tmp_path: Path, name: str) -> None:
     touch(tmp_path, "cat/a.txt", "dog/b.txt", name)
     found = walk(tmp_path)
-    assert [str(file.relative_to(tmp_path)) for file in found.files] == ["cat/a.txt", "dog/b.txt"]
+    assert [str(file.name) for file in found.files] == ["cat/a.txt", "dog/b.txt"]
     assert sum(map(len, found.left_out.values())) == 1
     assert len(found.describe()) == 1
 
@@ -126,11 +127,65 @@ def test_a_link_to_a_folder_beside_it_counts_twice_and_many_of_them_end(tmp_path
     assert 12 <= len(names(tangle)) <= 12 * 12 * 12
 
 
-def test_a_link_that_became_text_is_said(tmp_path: Path) -> None:
-    touch(tmp_path, "set/cat/a.txt", "away/fox/b.txt")
+def test_links_that_became_text_are_followed_and_said(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    touch(root, "cat/a.txt", "dog/d.txt")
+    touch(tmp_path, "away/fox/b.txt", "away/c.TXT")
+    (root / "fox").write_text("../away/fox\n")
+    (root / "cat" / "c.txt").write_text("../../away/c.TXT")
+    (root / "hound").write_text("dog")
+    (root / "loop").write_text("..")
+    found = walk(root)
+    assert [str(file.name) for file in found.files] == [
+        "cat/a.txt",
+        "cat/c.txt",
+        "dog/d.txt",
+        "fox/b.txt",
+        "hound/d.txt",
+    ]
+    assert [file.path.read_text() for file in found.files] == [
+        "cat/a.txt",
+        "away/c.TXT",
+        "dog/d.txt",
+        "away/fox/b.txt",
+        "dog/d.txt",
+    ]
+    assert found.describe() == [
+        "no data, left out: 1 links back to what is read already (loop)",
+        "followed: 3 links that were saved as text (fox, hound, cat/c.txt)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "content", ["gone/fox", "cat/a.txt", ".", "/", "", "self", "../set\nmore", "\x00", "a" * 5000]
+)
+def test_a_small_file_that_is_no_link_stays_what_it_is(tmp_path: Path, content: str) -> None:
+    touch(tmp_path, "set/cat/a.txt")
+    (tmp_path / "set" / "self").write_text(content)
+    (tmp_path / "set" / "cat" / "b.txt").write_text("a")
+    assert names(tmp_path / "set") == ["cat/a.txt", "cat/b.txt", "self"]
+
+
+def test_every_kind_reads_through_links_and_upper_case_endings(tmp_path: Path) -> None:
+    photos(tmp_path / "away", "fox", "gull")
+    photos(tmp_path / "set", "cat")
     (tmp_path / "set" / "fox").write_text("../away/fox")
-    assert names(tmp_path / "set") == ["cat/a.txt"]
-    assert "saved as text" in walk(tmp_path / "set").describe()[0]
+    (tmp_path / "set" / "gull").symlink_to(tmp_path / "away" / "gull")
+    for file in list((tmp_path / "set" / "cat").glob("*.png"))[:6]:
+        file.rename(file.with_suffix(".PNG"))
+    found = load_images(tmp_path / "set")
+    assert found.classes == ("cat", "fox", "gull")
+    assert len(found.train) + len(found.validation) + len(found.test) == 36
+    rows = "".join(f"{name}/{k}.png,{name}\n" for name in ("fox", "gull") for k in range(12))
+    (tmp_path / "set" / "photos.CSV").write_text("file,label\n" + rows)
+    assert load_images(tmp_path / "set" / "photos.CSV").classes == ("fox", "gull")
+
+
+def test_a_sound_whose_link_leads_nowhere_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/a.wav")
+    (tmp_path / "cat" / "b.wav").symlink_to(tmp_path / "gone.wav")
+    with pytest.raises(CounterpointError, match=r"b\.wav \(a link that leads to no file\)"):
+        load_audio(tmp_path)
 
 
 def test_a_named_pipe_is_no_data_and_does_not_block(tmp_path: Path) -> None:

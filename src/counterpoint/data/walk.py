@@ -2,7 +2,8 @@
 
 What other programs leave behind is never data: hidden files and folders, the side files of operating systems and
 archivers, folders of our own runs and studies, and folders of models. Links to files and folders are followed as often as
-they lead somewhere new. The names inside the folder decide, so that a link named ``cat.png`` is an image wherever it points,
+they lead somewhere new, also links that were saved as text: archives and Git on some systems leave a small file that holds the
+way to what was linked. The names inside the folder decide, so that a link named ``cat.png`` is an image wherever it points,
 and a folder given by the user is read wherever it lies.
 """
 
@@ -10,16 +11,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 from counterpoint.errors import CounterpointError
 
 SYSTEM = frozenset(
     {
         "__macosx", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "$recycle.bin",
-        "system volume information", "lost+found", "@eadir", "#recycle", "#snapshot", "__pycache__",
+        "system volume information", "lost+collected", "@eadir", "#recycle", "#snapshot", "__pycache__",
     }
 )  # fmt: skip
 """What operating systems, archivers and file servers put between a user's files, in lower case."""
@@ -36,8 +37,27 @@ SIDE = "of the operating system or an archiver"
 RUNS = "of runs"
 MODELS = "of models"
 LOOPS = "links back to what is read already"
-WRITTEN = "links that were saved as text, whose folders are not read"
 SPECIAL = "neither files nor folders"
+LONGEST_LINK = 1024
+"""Bytes of a file that may be a link saved as text."""
+
+
+@dataclass(frozen=True, order=True)
+class File:
+    """A data file.
+
+    Attributes:
+        name: below the folder that was walked, by the names of links; it says class and split.
+        path: where it is opened.
+    """
+
+    name: PurePosixPath
+    path: Path = field(compare=False)
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the name, in lower case."""
+        return self.name.suffix.lower()
 
 
 @dataclass
@@ -46,36 +66,46 @@ class Walk:
 
     Attributes:
         folder: where the walk began.
-        files: paths below ``folder``. A link that leads nowhere is among them: it names data that is missing.
-        left_out: reason -> paths.
+        files: the data files. A link that leads nowhere is among them: it names data that is missing.
+        left_out: reason -> names below ``folder``.
+        written: links that were saved as text and are followed, by name.
         whole: whether the walk came to its end, or stopped at a limit.
     """
 
     folder: Path
-    files: list[Path] = field(default_factory=list)
-    left_out: dict[str, list[Path]] = field(default_factory=dict)
+    files: list[File] = field(default_factory=list)
+    left_out: dict[str, list[PurePosixPath]] = field(default_factory=dict)
+    written: list[PurePosixPath] = field(default_factory=list)
     whole: bool = True
 
-    def of(self, suffixes: Iterable[str]) -> list[Path]:
+    def of(self, suffixes: Iterable[str]) -> list[File]:
         """The files with one of these endings, in whatever case."""
         wanted = tuple(suffixes)
-        return [file for file in self.files if file.name.lower().endswith(wanted)]
+        return [file for file in self.files if file.name.name.lower().endswith(wanted)]
 
-    def named(self, stem: str, suffixes: Iterable[str]) -> list[Path]:
+    def named(self, stem: str, suffixes: Iterable[str]) -> list[File]:
         """The files of this name, without regard to case, with one of these endings."""
-        return [file for file in self.of(suffixes) if file.name.split(".")[0].lower() == stem]
+        return [file for file in self.of(suffixes) if file.name.name.split(".")[0].lower() == stem]
 
     def describe(self) -> list[str]:
-        """Say what was left out, one reason a line, with a few names each."""
-        lines = []
-        for reason, paths in self.left_out.items():
-            names = [shown(path.relative_to(self.folder)) for path in paths]
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            lines.append(f"no data, left out: {len(names)} {reason} ({', '.join(names[:3])}{more})")
+        """Say what was left out, one reason a line, and which links were saved as text, with a few names each."""
+        lines = [
+            f"no data, left out: {len(names)} {reason} ({_few(names)})"
+            for reason, names in self.left_out.items()
+        ]
+        if self.written:
+            lines.append(
+                f"followed: {len(self.written)} links that were saved as text ({_few(self.written)})"
+            )
         return lines
 
 
-def shown(path: Path) -> str:
+def _few(names: Sequence[PurePath]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(shown, names[:3])) + more
+
+
+def shown(path: PurePath) -> str:
     """A path as text that every terminal and file can hold, also where its bytes are no UTF-8.
 
     >>> shown(Path(os.fsdecode(b"caf\\xe9.png")))
@@ -110,22 +140,24 @@ def walk(folder: Path, *, deep: bool = True, limit: int | None = None) -> Walk:
     return collected
 
 
-def _files(collected: Walk, deep: bool) -> Iterator[Path]:
-    """The data files, folder by folder; what is no data goes to ``found.left_out``."""
+def _files(collected: Walk, deep: bool) -> Iterator[File]:
+    """The data files, folder by folder; what is no data goes to ``collected.left_out``."""
     entered: set[str] = set()
-    waiting = [(collected.folder, False)]
+    waiting = [(collected.folder, PurePosixPath(), False)]
     while waiting:
-        folder, linked = waiting.pop()
+        folder, above, linked = waiting.pop()
         real = os.path.realpath(folder)
         entered.add(real)
         below = []
         for entry in _entries(folder):
-            path = folder / entry.name
+            path, name = folder / entry.name, above / entry.name
             reason = HIDDEN if entry.name.startswith(".") else SIDE if entry.name.lower() in SYSTEM else None
+            written = _written_link(path) if reason is None else None
+            path = written or path
             if reason is None and os.path.isdir(path):
                 if not deep:
                     continue
-                target, link = os.path.realpath(path), entry.is_symlink()
+                target, link = os.path.realpath(path), entry.is_symlink() or written is not None
                 # Inside a linked folder a link is followed to new folders only, or a handful of folders that
                 # link to each other would be walked in every order.
                 if link and (_contains(target, real) or (linked and target in entered)):
@@ -134,28 +166,45 @@ def _files(collected: Walk, deep: bool) -> Iterator[Path]:
                     names = {inner.name for inner in _entries(path)}
                     reason = RUNS if _is_run(path, names) else MODELS if _is_model(names) else None
                     if reason is None:
-                        below.append((path, linked or link))
-                        continue
+                        below.append((path, name, linked or link))
             elif reason is None and os.path.exists(path) and not os.path.isfile(path):
                 reason = SPECIAL
-            elif reason is None and _is_written_link(path):
-                reason = WRITTEN
-            if reason is None:
-                yield path
-            else:
-                collected.left_out.setdefault(reason, []).append(path)
+            elif reason is None:
+                yield File(name, path)
+            if reason is not None:
+                collected.left_out.setdefault(reason, []).append(name)
+            elif written is not None:
+                collected.written.append(name)
         waiting += reversed(below)
 
 
-def _is_written_link(path: Path) -> bool:
-    """Whether a small text file holds the way to a folder: so links leave some archives, and Git where links are off."""
+def follow(folder: Path, name: str) -> Path:
+    """Where a file that a table names is opened: on its way may lie links that were saved as text."""
+    path = folder / name
+    if path.exists():
+        return _written_link(path) or path
+    for part in Path(name).parts:
+        folder = folder / part
+        folder = _written_link(folder) or folder
+    return folder
+
+
+def _written_link(path: Path) -> Path | None:
+    """Where a link that was saved as text leads, if a file is one: it holds the way to a folder, or to a file of its own ending.
+
+    So links leave some archives, and Git where links are off.
+    """
     try:
-        if path.suffix or not 0 < path.stat().st_size < 1024:
-            return False
-        target = path.read_text(encoding="utf-8").strip()
-        return "/" in target and "\n" not in target and (path.parent / target).is_dir()
+        if path.is_symlink() or not path.is_file() or not 0 < path.stat().st_size <= LONGEST_LINK:
+            return None
+        target = path.read_text(encoding="utf-8")
+        if "\n" in target.rstrip("\r\n") or target.strip() in ("", ".", "/"):
+            return None
+        leads = path.parent / target.strip()
+        same = leads.suffix.lower() == path.suffix.lower() != "" and not os.path.samefile(leads, path)
+        return leads if (leads.is_dir() and not path.suffix) or (same and leads.is_file()) else None
     except (OSError, ValueError):
-        return False
+        return None
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

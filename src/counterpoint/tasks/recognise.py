@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from counterpoint.data.walk import walk
+from counterpoint.data.walk import File, walk
 from counterpoint.errors import CounterpointError
 from counterpoint.tasks.task import bundled, kinds, task
 
@@ -50,28 +50,28 @@ def _bundled(spec: str) -> str:
 
 def _folder(path: Path) -> str | None:
     names = walk(path, limit=2000).files
-    endings = {file.suffix.lower() for file in names}
+    endings = {file.suffix for file in names}
     for media, kind in ((PICTURES, "images"), (SOUNDS, "audio")):
-        if endings & media and not _stray([file for file in names if file.suffix.lower() in media], names):
+        if endings & media and not _stray([file for file in names if file.suffix in media], names):
             return kind
-    if any(file.suffix.lower() == ".txt" and file.parent != path for file in names) and endings <= {
+    if any(file.suffix == ".txt" and len(file.name.parts) > 1 for file in names) and endings <= {
         ".txt",
         ".md",
         "",
     }:
         return "text"
-    if any(file.stem == "trajectories" for file in names):
+    if any(file.name.stem == "trajectories" for file in names):
         return "trajectories"
     for file in sorted(names):
-        found = _file(file)
+        found = _file(file.path)
         if found is not None:
             return found
     return None
 
 
-def _stray(media: list[Path], names: list[Path]) -> bool:
+def _stray(media: list[File], names: list[File]) -> bool:
     """Whether a few pictures or sounds only lie beside tables: those are of another kind, and their first rows name no such file."""
-    tables = [file for file in names if file.suffix.lower() in TABLES]
+    tables = [file.path for file in names if file.suffix in TABLES]
     if len(media) > FEW or not tables:
         return False
     kinds_of_tables = {_file(file) for file in tables[:FEW]} - {None}
@@ -80,7 +80,7 @@ def _stray(media: list[Path], names: list[Path]) -> bool:
     rows = "\n".join(
         line for file in tables[:FEW] if file.suffix.lower() != ".parquet" for line in _lines(file)
     )
-    return not any(file.name in rows for file in media)
+    return not any(file.name.name in rows for file in media)
 
 
 def _file(path: Path) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from counterpoint.data import tables
-from counterpoint.data.walk import walk
+from counterpoint.data.walk import follow, walk
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
 
 BLOCK = 2**18
@@ -90,7 +90,11 @@ def listing(path: Path) -> list[Listed]:
         return _of_table(path, None)
     metadata = walk(path).named("metadata", TABLES)
     if metadata:
-        return [one for file in metadata for one in _of_table(file, SPLITS.get(file.parent.name.lower()))]
+        return [
+            one
+            for file in metadata
+            for one in _of_table(file.path, SPLITS.get(file.name.parent.name.lower()))
+        ]
     return _of_folder(path)
 
 
@@ -106,6 +110,9 @@ def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "s
     longest = max(1, round(seconds * sample_rate))
     for one in listed:
         name = str(one.path)
+        if not one.path.is_file():
+            clips.unreadable.append(f"{name} (a link that leads to no file)")
+            continue
         if not one.path.stat().st_size:
             clips.unreadable.append(f"{name} (an empty file)")
             continue
@@ -212,15 +219,15 @@ def _of_folder(path: Path) -> list[Listed]:
     files = walk(path).of(SUFFIXES)
     if not files:
         raise CounterpointError(f"{path}: no sound files in this folder; expected {EXPECTED}")
-    parts = [file.relative_to(path).parts for file in files]
+    parts = [file.name.parts for file in files]
     split_at_top = all(len(part) > 1 and part[0].lower() in SPLITS for part in parts)
     listed = []
     for file, part in zip(files, parts, strict=True):
         below = part[1:] if split_at_top else part
         if len(below) < 2:
-            raise CounterpointError(f"{file} lies in no class folder; expected {EXPECTED}")
-        row = {"label": below[0], "folder": "/".join(below[1:-1]), "prefix": _prefix(file.stem)}
-        listed.append(Listed(file, row, SPLITS[part[0].lower()] if split_at_top else None))
+            raise CounterpointError(f"{path / file.name} lies in no class folder; expected {EXPECTED}")
+        row = {"label": below[0], "folder": "/".join(below[1:-1]), "prefix": _prefix(file.name.stem)}
+        listed.append(Listed(file.path, row, SPLITS[part[0].lower()] if split_at_top else None))
     return listed
 
 
@@ -241,7 +248,7 @@ def _of_table(path: Path, split: str | None) -> list[Listed]:
     listed = []
     for number, row in enumerate(rows, 1):
         given = _text(row.get(column))
-        file = path.parent / given
+        file = follow(path.parent, given)
         if not given or not file.is_file():
             raise CounterpointError(
                 f"{path}, row {number}: there is no file '{given}' (paths are relative to the table's folder); mend or remove the row"

@@ -19,7 +19,7 @@ import numpy as np
 from counterpoint.data.images.captions import CAPTION_COLUMNS, Captions, checked
 from counterpoint.data.images.pixels import decode_frame, stack
 from counterpoint.data.tables import read_file
-from counterpoint.data.walk import walk
+from counterpoint.data.walk import follow, walk
 from counterpoint.errors import CounterpointError, MissingExtra
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -116,7 +116,9 @@ def read(
     if metadata:
         table = Table()
         for file in metadata:
-            part = _rows(file, image, label, caption_columns, split=SPLIT_NAMES.get(file.parent.name.lower()))
+            part = _rows(
+                file.path, image, label, caption_columns, split=SPLIT_NAMES.get(file.name.parent.name.lower())
+            )
             for name in ("pixels", "labels", "splits", "names", "captions", "notes", "unreadable", "skipped"):
                 getattr(table, name).extend(getattr(part, name))
             table.animated += part.animated
@@ -129,12 +131,12 @@ def _folder(path: Path) -> Table:
     table = Table()
     if not files:
         raise CounterpointError(f"{path}: no images in this folder; expected {EXPECTED}")
-    parts = [file.relative_to(path).parts for file in files]
+    parts = [file.name.parts for file in files]
     split_at_top = all(len(part) > 1 and part[0].lower() in SPLIT_NAMES for part in parts)
     for file, part in zip(files, parts, strict=True):
         split = SPLIT_NAMES[part[0].lower()] if split_at_top else None
         below = part[1:] if split_at_top else part
-        _open(table, file, below[0] if len(below) > 1 else None, split, "/".join(part))
+        _open(table, file.path, below[0] if len(below) > 1 else None, split, "/".join(part))
     nested = sum(len(part) > 2 + split_at_top for part in parts)
     if nested:
         table.notes.append(
@@ -255,11 +257,13 @@ def _rows(
         captions = checked(row.get(caption_column), f"{path.name}, row {number}") if caption_column else None
         if isinstance(content, dict):  # parquet as `datasets` writes it: {"bytes": ..., "path": ...}
             source: Any = (
-                io.BytesIO(content["bytes"]) if content.get("bytes") else path.parent / str(content["path"])
+                io.BytesIO(content["bytes"])
+                if content.get("bytes")
+                else follow(path.parent, str(content["path"]))
             )
             name = str(content.get("path"))
         else:
-            source, name = path.parent / str(content), str(content)
+            source, name = follow(path.parent, str(content)), str(content)
         _open(table, source, row.get(tag) if tag else None, named, name, captions)
     return table
 

@@ -183,21 +183,21 @@ def _files(spec: Path) -> dict[str, Path]:
     if spec.is_file():
         return {"all": spec}
     files = walk(spec, deep=False).files
-    whole = [file for file in files if file.stem.lower() in {"interactions", "ratings"}]
+    whole = [file for file in files if file.name.stem.lower() in {"interactions", "ratings"}]
     if len(whole) == 1:
-        return {"all": whole[0]}
+        return {"all": whole[0].path}
     chosen: dict[str, Path] = {}
     for part, names in PARTS.items():
-        matches = [file for file in files if file.stem.lower() in names]
+        matches = [file for file in files if file.name.stem.lower() in names]
         if len(matches) > 1:
             raise CounterpointError(
-                f"{spec}: {', '.join(file.name for file in matches)} all name the {part} split; keep one"
+                f"{spec}: {', '.join(str(file.name) for file in matches)} all name the {part} split; keep one"
             )
         if matches:
-            chosen[part] = matches[0]
+            chosen[part] = matches[0].path
     for part in ("train", "test"):
         if part not in chosen:
-            there = ", ".join([file.name for file in files][:8]) or "nothing"
+            there = ", ".join([str(file.name) for file in files][:8]) or "nothing"
             raise CounterpointError(
                 f"{spec}: no {part}.* in this folder (found {there}); expected train.* and test.*, or one interactions.* to be split"
             )

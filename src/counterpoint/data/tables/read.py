@@ -104,8 +104,8 @@ def read_splits(
         return saved
     splits: dict[str, list[Table]] = {}
     for file in walk(path).of(SUFFIXES):
-        stem = re.split(r"[.\-_( ]", file.name.strip())[0]
-        splits.setdefault(split_of(stem) or "all", []).append(read_table(file, delimiter, encoding))
+        stem = re.split(r"[.\-_( ]", file.name.name.strip())[0]
+        splits.setdefault(split_of(stem) or "all", []).append(read_table(file.path, delimiter, encoding))
     if not splits:
         raise CounterpointError(f"{path} holds no {', '.join(SUFFIXES)} file")
     if "all" in splits and len(splits) > 1:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from counterpoint.data import tables
 from counterpoint.data.tables import cells
 from counterpoint.data.tables.encodings import read_text
-from counterpoint.data.walk import walk
+from counterpoint.data.walk import shown, walk
 from counterpoint.errors import CounterpointError, nearest
 
 TEXT_COLUMNS = ("text", "sentence", "content", "document", "body")
@@ -109,19 +109,19 @@ def _folder(path: Path, encoding: str | None) -> tuple[Columns, bool, list[str],
     rows: list[Row] = []
     notes: list[str] = []
     for file in walk(path).of([".txt"]):
-        parts = file.relative_to(path).parts[:-1]
+        parts = file.name.parts[:-1]
         split = tables.split_of(parts[0]) if parts else None
         inner = parts[1:] if split else parts
         if len(inner) > 1:
             raise CounterpointError(
-                f"{file} lies {len(parts)} folders deep; expected LABEL/*.txt, or SPLIT/LABEL/*.txt with train, validation, test"
+                f"{path / file.name} lies {len(parts)} folders deep; expected LABEL/*.txt, or SPLIT/LABEL/*.txt with train, validation, test"
             )
-        content = read_text(file, encoding)
+        content = read_text(file.path, encoding)
         if content.note and len(notes) < 3:
-            notes.append(f"{file.relative_to(path)}: {content.note}")
+            notes.append(f"{shown(file.name)}: {content.note}")
         # Line ends as Python's own text files have them.
         clean = b"".join(content.blocks()).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n").strip()
-        rows.append(Row(clean, inner, split, str(file.relative_to(path))))
+        rows.append(Row(clean, inner, split, shown(file.name)))
     return Columns.of(rows), False, notes, lambda number: rows[number].where
 
 

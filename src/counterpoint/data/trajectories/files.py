@@ -88,7 +88,7 @@ def _files(spec: Path, answers: str | None, preferences: str | None) -> dict[str
             if len(here) > 1:
                 raise CounterpointError(f"{spec} holds {here[0].name} and {here[1].name}; keep one of them")
             if here:
-                files.setdefault(role, here[0])
+                files.setdefault(role, here[0].path)
     else:
         files["trajectories"] = spec
     if "trajectories" not in files:
