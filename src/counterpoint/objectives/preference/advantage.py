@@ -113,3 +113,39 @@ def penalised(
     """Return [B], reward minus beta times the sampled sequence KL (k1) to the reference: where RLOO puts its KL."""
     drift_B = torch.where(mask_BT.bool(), old_BT - reference_BT, 0.0).sum(-1)
     return (rewards_B - beta * drift_B).detach()
+
+
+Kind = Literal["group", "batch", "none", "leave_one_out", "normalise_then_sum", "batch_mean"]
+"""The ways from rewards to advantages that look at one batch only."""
+
+
+def advantages(
+    rewards_BK: Tensor, group: int, kind: Kind = "group", weights_K: Tensor | None = None
+) -> Tensor:
+    """Return [B], the advantages of K rewards by the name of the rule.
+
+    Args:
+        rewards_BK: what each of K reward functions gave, NaN where it had no opinion.
+        group: G, responses per prompt.
+        kind: ``group``, ``batch`` and ``none`` are ``group_relative`` with that scale; ``batch_mean`` subtracts the mean of
+            the whole batch (REINFORCE with a baseline); the others are functions of this module.
+        weights_K: of the weighted sum; 1 each when None.
+
+    Raises:
+        CounterpointError: another rule, or rewards that do not divide into groups.
+
+    >>> advantages(torch.tensor([[1.0], [0.0], [1.0], [1.0]]), 2, "batch_mean").tolist()
+    [0.25, -0.75, 0.25, 0.25]
+    """
+    if kind == "normalise_then_sum":
+        return normalise_then_sum(rewards_BK, group, weights_K)
+    rewards_B = combine(rewards_BK, weights_K)
+    if kind == "leave_one_out":
+        return leave_one_out(rewards_B, group)
+    if kind == "batch_mean":
+        return _moments(rewards_B.detach()[None])[0][0]
+    if kind in ("group", "batch", "none"):
+        return group_relative(rewards_B, group, kind)
+    raise CounterpointError(
+        f"advantage={kind!r}; expected 'group', 'batch', 'none', 'leave_one_out', 'normalise_then_sum' or 'batch_mean'"
+    )

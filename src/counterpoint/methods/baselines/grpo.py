@@ -1,0 +1,210 @@
+"""GRPO and its relatives: push up the likelihood of a prompt's better completions, down that of its worse ones.
+
+L = - E sum_t min(rho_t A, clip(rho_t, 1-e, 1+e) A) + beta KL(policy || reference), A = (r - mean_group) / std_group
+(GRPO, arXiv 2402.03300, eq. 3). ``variant`` picks among published choices of advantage, ratio, clip and average.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, cast
+
+from torch import Tensor
+
+from counterpoint.data.language.problems import ProblemData
+from counterpoint.errors import CounterpointError
+from counterpoint.generation.sampler import Sampler
+from counterpoint.generation.samplers import Source
+from counterpoint.judges.choose import judge
+from counterpoint.judges.weighted import weighted
+from counterpoint.methods.base import Method, Search
+from counterpoint.models.language.language import Language, adapt
+from counterpoint.objectives.preference.advantage import Kind, combine, penalised
+from counterpoint.phases.policy_gradient import (
+    Clip,
+    Entropy,
+    Penalty,
+    Update,
+    group_advantages,
+    policy_log_probs,
+)
+from counterpoint.phases.reward_baseline import RewardBaseline
+from counterpoint.phases.rollouts import Rollouts, group_statistics, judge_group, sample_group
+from counterpoint.teachers.frozen import Frozen
+from counterpoint.training import Optimizer, Run
+
+Variant = Literal[
+    "grpo", "dr_grpo", "dapo", "bnpo", "gspo", "luspo", "cispo", "sapo", "vespo", "rloo", "reinforce"
+]
+Advantage = Literal[
+    "group",
+    "batch",
+    "none",
+    "leave_one_out",
+    "normalise_then_sum",
+    "batch_mean",
+    "moving_mean",
+    "running_mean",
+]
+Target = Literal["loss", "reward"]
+OWN: dict[str, tuple[Advantage, float, Target]] = {
+    "grpo": ("group", 0.04, "loss"),
+    "dr_grpo": ("none", 0.0, "loss"),
+    "rloo": ("leave_one_out", 0.05, "reward"),
+    "reinforce": ("moving_mean", 0.0, "reward"),
+}
+"""Each variant's own advantage, weight of the KL and its target; those that are not here have GRPO's advantage and no KL."""
+
+
+@dataclass(kw_only=True)
+class GRPO(Method[Language, ProblemData]):
+    """Group-relative policy optimisation.
+
+    Attributes:
+        variant: a published choice of ratio, clip and average: "grpo", "dr_grpo", "dapo", "bnpo", "gspo", "luspo", "cispo",
+            "sapo", "vespo", "rloo", "reinforce".
+        judge: where rewards come from, as of ``self-rewarding``; several are joined by " + ", with weights:
+            "verifier + 0.5*mine.py:brevity".
+        answers: completions G sampled per prompt.
+        advantage: the variant's own when None: "group" divides by the group's deviation, "batch" by the batch's, "none" by
+            nothing; "leave_one_out" subtracts the mean of the others, "batch_mean", "moving_mean" and "running_mean" that of
+            the batch, of the last batches, of all; "normalise_then_sum" standardises every judge's rewards by themselves.
+        iterations: passes over each batch of completions. minibatches: steps that each pass is made of.
+        skip_cut: completions that reached ``max_new_tokens`` are not learnt from.
+        max_new_tokens: longest completion; dr_grpo divides by it.
+        batch_size: prompts per step, each with ``answers`` completions.
+        sampler: the policy itself; a server is refused, for its completions are not the policy's of this step.
+    """
+
+    key: ClassVar[str] = "grpo"
+    search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3), "penalty.weight": [0.0, 0.01, 0.04]}
+
+    variant: Variant = "grpo"
+    judge: str = "verifier"
+    answers: int = 64
+    advantage: Advantage | None = None
+    clip: Clip = field(default_factory=Clip)
+    penalty: Penalty = field(default_factory=Penalty)
+    entropy: Entropy = field(default_factory=Entropy)
+    iterations: int = 1
+    minibatches: int = 1
+    skip_cut: bool = False
+    temperature: float = 1.0
+    max_new_tokens: int = 1024
+    lora_rank: int = 0
+    learning_rate: float = 1e-6
+    batch_size: int = 16
+    epochs: float = 1.0
+    sampler: Source = field(default_factory=Source)
+
+    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
+        """Sample groups, judge them, push; one batch of prompts a step."""
+        kind, weight, target = self._own()
+        self._check()
+        # Without dropout: what is sampled is what is trained.
+        model = adapt(model, self.lora_rank, run.seed).eval()
+        reference = run.place(Frozen(model)).model if weight else None
+        policy = run.state(model=model)
+        judges = weighted(
+            self.judge,
+            lambda name: judge(name, scorer=data.train.scorer, model=policy, reference=reference),
+            self.key,
+        )
+        why = "it learns from what the policy itself says at this step"
+        how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
+        sampler = self.sampler.build(self.key, policy, how, on_policy=why)
+        memory = {"moving_mean": 0.9, "running_mean": None}
+        baseline = run.state(baseline=RewardBaseline(memory[kind])) if kind in memory else None
+        update = self._update(weight if target == "loss" else 0.0)
+        run.optimize(
+            policy, Optimizer(learning_rate=self.learning_rate, schedule="constant", max_grad_norm=1.0)
+        )
+        for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
+            draws = batch.random.uniform(self.answers * self.max_new_tokens)
+            rollouts = sample_group(sampler, batch.items, self.answers, draws)
+            rewards, _ = judge_group(run, [each.judge for each in judges], rollouts)
+            stats = group_statistics(rollouts, rewards, [each.name for each in judges])
+            weights = [each.weight for each in judges]
+            if reference is not None and target == "reward":
+                rewards, weights = (
+                    self._penalised(run, policy, reference, rollouts, rewards, weights, weight),
+                    [1.0],
+                )
+            if baseline is None:
+                advantage = group_advantages(run, rewards, self.answers, cast(Kind, kind), weights)
+            else:
+                total = combine(run.gather_constant(rewards), rewards.new_tensor(weights))
+                start = run.row_offset * self.answers
+                advantage = baseline.advantages(total)[start : start + len(rewards)]
+            update.learn(
+                run,
+                policy,
+                rollouts,
+                advantage,
+                reference=reference,
+                skip_N=~rollouts.completions.ended if self.skip_cut else None,
+                stats=stats,
+            )
+        return policy
+
+    def _own(self) -> tuple[Advantage, float, Target]:
+        """Advantage, weight of the KL and its target: those that were given, else the variant's."""
+        kind, weight, target = OWN.get(self.variant, ("group", 0.0, "loss"))
+        given = self.penalty
+        return (
+            kind if self.advantage is None else self.advantage,
+            weight if given.weight is None else given.weight,
+            target if given.target is None else given.target,
+        )
+
+    def _update(self, kl: float) -> Update:
+        return Update(
+            variant=self.variant,
+            temperature=self.temperature,
+            max_length=self.max_new_tokens,
+            clip=self.clip,
+            kl=kl,
+            kl_kind=self.penalty.kind,
+            kl_corrected=self.penalty.corrected,
+            entropy=self.entropy,
+            iterations=self.iterations,
+            minibatches=self.minibatches,
+        )
+
+    def _penalised(
+        self,
+        run: Run,
+        policy: Language,
+        reference: Language,
+        rollouts: Rollouts,
+        rewards: Tensor,
+        weights: list[float],
+        weight: float,
+    ) -> Tensor:
+        """[N, 1] rewards minus the weighted sampled KL to the reference, which is where RLOO has it."""
+        prompts, completions = policy.prompts(rollouts.prompts), rollouts.completions
+        logp, fixed = (
+            policy_log_probs(each, prompts, completions, self.temperature, at_once=run.micro_batch_size)
+            for each in (policy, reference)
+        )
+        total = combine(rewards, rewards.new_tensor(weights))
+        return penalised(total, logp.to(total), fixed.to(total), completions.mask, weight)[:, None]
+
+    def _check(self) -> None:
+        self.demand(above_zero=["temperature", "entropy.share"])
+        for name in ("answers", "iterations", "minibatches"):
+            if getattr(self, name) < 1:
+                raise CounterpointError(f"{self.key}: {name}={getattr(self, name)}; expected at least 1")
+        if self.entropy.share > 1:
+            raise CounterpointError(
+                f"{self.key}: entropy.share={self.entropy.share}; expected a share, at most 1"
+            )
+        if self.answers < 2 and self._own()[0] in ("group", "none", "leave_one_out", "normalise_then_sum"):
+            raise CounterpointError(
+                f"{self.key}: answers=1, and a completion is compared with the others to its prompt; "
+                "set --answers 8, or --advantage moving_mean"
+            )
+        if self.minibatches > self.batch_size:
+            raise CounterpointError(
+                f"{self.key}: minibatches={self.minibatches} of batch_size={self.batch_size} prompts; some would be empty"
+            )

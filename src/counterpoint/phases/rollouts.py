@@ -1,0 +1,107 @@
+"""Groups of completions to the same prompts, and what judges say of them.
+
+Shapes: P prompts of this rank, G completions to each, N = P G rows (those of a prompt are neighbours), T completion
+positions, K judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from counterpoint.data.language.answer import Answer
+from counterpoint.data.language.problem import Problem
+from counterpoint.generation.sampler import Sampled
+from counterpoint.generation.samplers import Samples
+from counterpoint.judges.judge import Judge, Verdicts
+from counterpoint.models.language.language import Prompt
+from counterpoint.training import Run
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Groups of completions.
+
+    Attributes:
+        problems: [P].
+        prompts: [N] as they were answered, each G times.
+        completions: [N, T] with the sampler's log-probabilities.
+        count: G.
+        texts: [N] the completions decoded.
+    """
+
+    problems: Sequence[Problem]
+    prompts: list[Prompt]
+    completions: Sampled
+    count: int
+    texts: list[str]
+
+    def answers(self) -> list[list[Answer]]:
+        """[P][G] as judges take them."""
+        rows = zip(self.completions.rows(), self.texts, self.completions.ended.tolist(), strict=True)
+        flat = [Answer(ids=ids, text=text, ended=ended) for ids, text, ended in rows]
+        return [flat[at : at + self.count] for at in range(0, len(flat), self.count)]
+
+
+def sample_group(
+    sampler: Samples,
+    problems: Sequence[Problem],
+    count: int,
+    draws: Tensor,
+    prompts: Sequence[Prompt] | None = None,
+) -> Rollouts:
+    """Answer every prompt ``count`` times with the policy of this step.
+
+    Args:
+        sampler: the policy's.
+        problems: P of them.
+        count: G.
+        draws: [P, G T] uniform numbers, as ``batch.random.uniform(G * max_new_tokens)`` gives them on any number of
+            processes.
+        prompts: [P] in place of the problems' own, for a policy that is shown more than the problem.
+    """
+    asked = [problem.prompt for problem in problems] if prompts is None else list(prompts)
+    sampled = sampler(asked, count, draws.reshape(len(asked) * count, -1))
+    return Rollouts(
+        problems, [each for each in asked for _ in range(count)], sampled, count, sampler.model.texts(sampled)
+    )
+
+
+def judge_group(run: Run, judges: Sequence[Judge], rollouts: Rollouts) -> tuple[Tensor, list[Verdicts]]:
+    """Return (rewards [N, K], each judge's verdicts), NaN where a judge has no opinion.
+
+    What a judge that says ``costly`` gave (a server's model, a person) is a durable stage of the step: a run that was killed
+    reads it and does not ask again.
+    """
+    answers, every = rollouts.answers(), []
+    for number, judge in enumerate(judges):
+        if getattr(judge, "costly", False):
+
+            def rows(_: Sequence[int], judge: Judge = judge) -> list[Any]:
+                return [[list(each) for each in judge(rollouts.problems, answers).rows()]]
+
+            # One shard a process, and each process owns its own.
+            parts = run.stage(f"verdicts-{number}", rows, over=range(run.world), size=1)
+            verdicts = Verdicts.of([r for r, _ in parts[run.rank]], [t for _, t in parts[run.rank]])
+        else:
+            verdicts = judge(rollouts.problems, answers)
+        every.append(verdicts)
+    rewards = [each.rewards.reshape(-1) for each in every]
+    return torch.stack(rewards, -1).to(run.device), every
+
+
+def group_statistics(rollouts: Rollouts, rewards_NK: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    """What every step logs about its completions, [N] each: rewards by judge, length, cut ones, groups of equal rewards."""
+    total = rewards_NK.nan_to_num().sum(-1).reshape(-1, rollouts.count)
+    equal = (total == total[:, :1]).all(-1).repeat_interleave(rollouts.count)
+    figures = {f"reward/{name}": rewards_NK[:, k] for k, name in enumerate(names)}
+    figures |= {
+        "length": rollouts.completions.lengths,
+        "cut": ~rollouts.completions.ended,
+        "equal_groups": equal,
+    }
+    return {name: value.to(rewards_NK.device).float() for name, value in figures.items()}
