@@ -13,6 +13,7 @@ from counterpoint.data.language.problems import Problems
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.judges.verifier import Verifier
+from counterpoint.models import passes
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.likelihood import sequence_log_probs
 
@@ -45,8 +46,8 @@ def greedy_accuracy(
     verifier = Verifier(problems.scorer)
     order = sorted(range(len(problems)), key=lambda place: len(problems[place].key()))
     total, ended, tokens = 0.0, 0, 0
-    for start in range(0, len(order), at_once):
-        rows = [problems[place] for place in order[start : start + at_once]]
+    for part in passes.over(order, at_once):
+        rows = [problems[place] for place in part]
         replies = sampler(model, model.prompts([row.prompt for row in rows]))
         total += sum(verifier.score(text, row) for text, row in zip(model.texts(replies), rows))
         ended += int(replies.ended.sum())

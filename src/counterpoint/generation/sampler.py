@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.cache_names import select_rows
+from counterpoint.models import passes, tokens
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.prompt_groups import groups
 from counterpoint.models.tokens import Tokens
@@ -79,7 +81,7 @@ class Sampler:
     def __call__(
         self, model: Language, prompts: Tokens, draws: Tensor | torch.Generator | None = None
     ) -> Sampled:
-        """Complete the prompts; dropout is off while it does.
+        """Complete the prompts, as many at once as ``models.passes`` allows; dropout is off while it does.
 
         Args:
             model: the language model, wherever it is.
@@ -91,12 +93,23 @@ class Sampler:
             Completions on the model's device; T is the longest one's length.
         """
         rows, device = len(prompts), model.device
-        draws_BT = self._draws(draws, rows).to(device)
+        draws_BT = self._draws(draws, rows)
         if model.limit is not None and prompts.width + self.max_new_tokens > model.limit:
             raise CounterpointError(
                 f"prompts of {prompts.width} tokens and {self.max_new_tokens} new ones pass the model's "
                 f"{model.limit} positions; lower max_new_tokens to {max(model.limit - prompts.width, 0)}"
             )
+        draws_BT = draws_BT.to(device)
+        if rows <= passes.at_once(rows):
+            return self._complete(model, prompts, draws_BT)
+        parts = [slice(part[0], part[-1] + 1) for part in passes.over(range(rows), rows, told=False)]
+        done = [self._complete(model, tokens.trim(prompts[part]), draws_BT[part]) for part in parts]
+        joined = tokens.stack(done, side="right", fill=model.pad_id)
+        log_probs_BT = torch.cat([pad(each.log_probs, (0, joined.width - each.width)) for each in done])
+        return Sampled(joined.ids, joined.mask, log_probs_BT, torch.cat([each.ended for each in done]))
+
+    def _complete(self, model: Language, prompts: Tokens, draws_BT: Tensor) -> Sampled:
+        rows, device = len(prompts), model.device
         stops = torch.tensor(model.stops, device=device)
         ids_BT = torch.full((rows, self.max_new_tokens), model.pad_id, device=device)
         mask_BT = torch.zeros_like(ids_BT)

@@ -106,14 +106,25 @@ def positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
-def stack(parts: Sequence[Tokens], *, side: str) -> Tokens:
+def trim(batch: Tokens) -> Tokens:
+    """Cut off the columns at either end that are padding in every row; one column stays where all are.
+
+    >>> trim(Tokens(torch.tensor([[0, 7, 8, 0], [0, 0, 9, 0]]), torch.tensor([[0, 1, 1, 0], [0, 0, 1, 0]]))).ids.tolist()
+    [[7, 8], [0, 9]]
+    """
+    filled = batch.mask.any(0).nonzero().flatten()
+    first, last = (0, 0) if not len(filled) else (int(filled[0]), int(filled[-1]))
+    return Tokens(batch.ids[:, first : last + 1], batch.mask[:, first : last + 1])
+
+
+def stack(parts: Sequence[Tokens], *, side: str, fill: int = 0) -> Tokens:
     """Set batches of tokens on top of one another, padded to one width on the given side."""
     width = max(part.width for part in parts)
 
-    def widen(x: Tensor) -> Tensor:
+    def widen(x: Tensor, value: int = 0) -> Tensor:
         missing = width - x.shape[1]
-        return torch.nn.functional.pad(x, (missing, 0) if side == "left" else (0, missing))
+        return torch.nn.functional.pad(x, (missing, 0) if side == "left" else (0, missing), value=value)
 
     return Tokens(
-        torch.cat([widen(part.ids) for part in parts]), torch.cat([widen(part.mask) for part in parts])
+        torch.cat([widen(part.ids, fill) for part in parts]), torch.cat([widen(part.mask) for part in parts])
     )

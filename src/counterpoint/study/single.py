@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models import passes
 from counterpoint.study import card
 from counterpoint.study.cost import Memory, Meter, environment
 from counterpoint.study.files import disk, read_object, shaped, write_json, write_text
@@ -282,11 +283,12 @@ def _measure(
     for split in recipe.splits:
         seed_everything(derive(recipe.seed, "evaluate", split))
         model.eval()
-        figures = dict(task.evaluate(model, data, split, seed=recipe.seed))
-        if report is not None:
-            figures |= of_training(task, report, data, split)
-        if recipe.measure is not None:
-            figures |= loaded(recipe.measure, "measure")(model, data, split, recipe.seed, report)
+        with passes.limits(recipe.micro_batch_size):
+            figures = dict(task.evaluate(model, data, split, seed=recipe.seed))
+            if report is not None:
+                figures |= of_training(task, report, data, split)
+            if recipe.measure is not None:
+                figures |= loaded(recipe.measure, "measure")(model, data, split, recipe.seed, report)
         if ranked_by(task, figures) is None:
             raise CounterpointError(
                 f"{split} could not be measured by {task.primary}: there is {', '.join(figures) or 'nothing'}; "

@@ -5,6 +5,7 @@ Shapes: n rows of this rank, N rows of the global batch.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, fields, is_dataclass
@@ -96,6 +97,22 @@ class BatchPlan:
         if self.order is not None:
             return self.order(epoch, draws)
         return torch.randperm(self.length, generator=draws) if self.shuffle else torch.arange(self.length)
+
+    def drawn(self, finished: Callable[[int, Tensor], bool]) -> list[int]:
+        """Source positions that a loop draws, sorted.
+
+        Args:
+            finished: told (batches before, [N] rows of the next one), whether the loop ends before that batch.
+        """
+        rows: set[int] = set()
+        for position in itertools.count():
+            if position % self.steps_per_epoch == 0:
+                order = self.epoch_order(position // self.steps_per_epoch)
+            batch = self.rows(position, order)
+            if len(rows) == self.length or finished(position, batch):
+                return sorted(rows)
+            rows.update(batch.tolist())
+        raise AssertionError("itertools.count ended")
 
     def rows(self, position: int, order: Tensor) -> Tensor:
         """[N] source positions of the global batch number ``position`` given its epoch's order."""

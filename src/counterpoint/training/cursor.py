@@ -67,15 +67,23 @@ class Cursor:
         if key in self.done:
             return None
         if self.loop is None or self.loop.key != key:
-            total = None
-            if not budget.given:
-                if epochs is None:
-                    raise CounterpointError(
-                        f"loop '{key}' has no end: give the run a budget (steps=..., seconds=...) or epochs"
-                    )
-                total = max(round(steps_per_epoch * epochs), 1)
-            self.loop = Loop(key, 0, total, dict(self.spent), budget.share(self.spent, self.rounds_left))
+            self.loop = self.begin(key, steps_per_epoch, epochs, budget)
         return self.loop
+
+    def begin(self, key: str, steps_per_epoch: int, epochs: float | None, budget: Budget) -> Loop:
+        """A loop at its start, with what may be spent in it.
+
+        Raises:
+            CounterpointError: neither a budget nor a number of epochs ends it.
+        """
+        total = None
+        if not budget.given:
+            if epochs is None:
+                raise CounterpointError(
+                    f"loop '{key}' has no end: give the run a budget (steps=..., seconds=...) or epochs"
+                )
+            total = max(round(steps_per_epoch * epochs), 1)
+        return Loop(key, 0, total, dict(self.spent), budget.share(self.spent, self.rounds_left))
 
     def advance(self, loop: Loop, size: int) -> None:
         """Count a step of so many examples."""

@@ -20,8 +20,13 @@ class Names:
 
     def key(self, name: str) -> str:
         """The key of this use of a name."""
+        key = self.ahead(name)
+        self._used[name] = self._used.get(name, 0) + 1
+        return key
+
+    def ahead(self, name: str) -> str:
+        """The key that the next use of a name will have."""
         number = self._used.get(name, 0)
-        self._used[name] = number + 1
         return f"{self.scope}{name}" + (f"#{number}" if number else "")
 
     def enter(self, scope: str) -> dict[str, int]:

@@ -19,6 +19,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models import passes
 from counterpoint.objectives.reduction import Loss
 from counterpoint.training import distributed, launch
 from counterpoint.training.audit import Audit
@@ -59,7 +60,8 @@ class Run:
         out: the run's folder; checkpoints, stages and events live in it.
         seed: every random number of the run derives from it.
         budget: when given, it replaces the methods' own number of epochs, shared evenly among remaining rounds.
-        micro_batch_size: rows whose activations are held at once; the loss is the whole batch's, whatever it is.
+        micro_batch_size: rows whose activations are held at once, in training and in passes without gradient (sampling,
+            judging, references); the loss is the whole batch's, whatever it is.
         precision: "no" (fp32), "bf16" or "fp16" autocast.
         checkpoint_seconds, checkpoint_steps: save when either has passed since the last save.
         keep: whole checkpoints kept on disk.
@@ -203,6 +205,42 @@ class Run:
         seed_everything(derive(self.seed, key, "end"))
         self.rng = generator(derive(self.seed, key, "end"))
 
+    def rows_ahead(
+        self,
+        source: Sequence[Any],
+        size: int,
+        *,
+        epochs: float | None = None,
+        drop_last: bool = False,
+        order: Order | None = None,
+        tokens: Callable[[int], int] | None = None,
+        name: str = "train",
+    ) -> list[int]:
+        """Rows that the next ``batches`` of these arguments will draw, sorted: those that a pass beforehand is worth.
+
+        Seconds end no loop here: where only they are limited, every row may be drawn. Call it in a durable stage, whose
+        result a resumed run reads.
+
+        Args:
+            tokens: what a row will count as in ``step(tokens=...)``; without it a limit on tokens is no limit here, either.
+        """
+        key = self._names.ahead(name)
+        plan = BatchPlan(len(source), size, self.seed, key, True, drop_last, order)
+        loop = self.cursor.begin(key, plan.steps_per_epoch, epochs, self.budget)
+        spent = dict(self.cursor.spent)
+
+        def finished(position: int, rows: Tensor) -> bool:
+            loop.position = position
+            if loop.finished(spent):
+                return True
+            spent["steps"] += 1
+            spent["examples"] += len(rows)
+            if tokens is not None and "tokens" in loop.limits:
+                spent["tokens"] += sum(map(tokens, rows.tolist()))
+            return False
+
+        return plan.drawn(finished)
+
     def _walk(self, loop: Loop, plan: BatchPlan, source: Any, collate: Any) -> Iterator[Batch]:
         epoch, order = -1, torch.empty(0)
         while not loop.finished(self.cursor.spent):
@@ -220,7 +258,8 @@ class Run:
             if self.device.type != "cpu":
                 items = send(items, self.device)
             try:
-                yield Batch(items, rows[mine], len(rows), mine.start, draws, position, epoch)
+                with passes.limits(self.micro_batch_size):
+                    yield Batch(items, rows[mine], len(rows), mine.start, draws, position, epoch)
             except GeneratorExit:  # the method left the loop on its own
                 self._advance(loop, len(rows))
                 self.cursor.finish(loop)
@@ -278,7 +317,8 @@ class Run:
         """
         self._open()
         key = self._key(name)
-        result = self.stages.run(key, fn, over, size, settled=key in self.cursor.done)
+        with passes.limits(self.micro_batch_size, self._between_passes):
+            result = self.stages.run(key, fn, over, size, settled=key in self.cursor.done)
         if self._walking is None and key not in self.cursor.done:
             self.cursor.done.append(key)
         return result
@@ -291,7 +331,8 @@ class Run:
             seed_everything(derive(self.seed, key))
             self._in_once = True
             try:
-                fn()
+                with passes.limits(self.micro_batch_size):
+                    fn()
             finally:
                 self._in_once = False
             self.cursor.done.append(key)
@@ -428,6 +469,10 @@ class Run:
         if stop:
             self.close()
             raise Interrupted(self.out, self._signals.number)
+
+    def _between_passes(self, done: int, rows: int) -> None:
+        if self.world == 1:  # elsewhere the others would wait for this process in the stage
+            self._pause_between()
 
     def _pause_between(self) -> None:
         if self._walking is None:  # in the middle of a step there is nothing consistent to save

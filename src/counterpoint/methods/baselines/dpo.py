@@ -2,7 +2,8 @@
 
 With u = log pi(y|x) - log ref(y|x), the model is its own reward model: -log sigmoid(beta (u_chosen - u_rejected)), and
 twenty relatives that change the link, the outer function, or the normalisation. The reference is the model as it was
-given; its log-probabilities are computed once, in a durable stage, and no second model stays in memory.
+given; its log-probabilities of the rows that the budget will use are computed once, in a durable stage, and no second model
+stays in memory.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from counterpoint.objectives.preference.preference import (
 )
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import desensitised_sum, sequence_sum
+from counterpoint.phases.reference import reference_sums
 from counterpoint.training import Optimizer, Run
 
 WITH_LIKELIHOOD = {"rpo": ("sigmoid", 1.0), "orpo": ("odds_ratio", 1.0)}
@@ -84,9 +86,16 @@ class DPO(Method[Language, PreferenceData]):
         sft_weight = sft_weight if self.sft_weight is None else self.sft_weight
         reference = None
         if name not in REFERENCE_FREE:
-            asked = list(range(len(rows)))
-            sums = run.stage("reference", lambda shard: self._sums(policy, rows, shard), over=asked, size=64)
-            reference = torch.tensor(sums)  # [N, 2 or 4]: chosen, rejected, and under kto the two mismatched
+            # [N, 2 or 4]: chosen, rejected, and under kto the two mismatched
+            reference = reference_sums(
+                run,
+                policy,
+                lambda shard: self._rows(policy, rows, shard),
+                run.stage("rows", lambda: self._ahead(policy, rows, run)),
+                len(rows),
+                self._reduce,
+                f"length_weight={self.length_weight}" if self.length_weight != 1.0 else "",
+            )
         run.optimize(
             policy,
             Optimizer(learning_rate=self.learning_rate, schedule="linear", warmup=0.1, max_grad_norm=1.0),
@@ -147,11 +156,17 @@ class DPO(Method[Language, PreferenceData]):
         public = torch.minimum(chosen, rejected).repeat(2)
         return desensitised_sum(token_logp, answers.mask, public, self.length_weight)
 
-    @torch.no_grad()
-    def _sums(self, policy: Language, rows: Any, shard: Sequence[int]) -> list[list[float]]:
-        prompts, answers = self._rows(policy, rows, shard)
-        sums = self._reduce(completion_log_probs(policy, prompts, answers), answers)
-        return sums.double().reshape(-1, len(shard)).T.tolist()
+    def _ahead(self, policy: Language, rows: Any, run: Run) -> list[int]:
+        def tokens(index: int) -> int:
+            return int(self._rows(policy, rows, [index])[1].mask.sum())
+
+        return run.rows_ahead(
+            range(len(rows)),
+            self.batch_size,
+            epochs=self.epochs,
+            drop_last=self.loss == "kto",
+            tokens=tokens,
+        )
 
     def _kto(
         self, sums: Tensor, lengths: Tensor, fixed: Tensor, rows: list[Preference], run: Run

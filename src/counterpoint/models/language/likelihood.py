@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.kernels.vocabulary import log_probs
+from counterpoint.models import passes
 from counterpoint.models.language.language import Language, Prompt
 from counterpoint.models.language.prompt_groups import answer_states, groups
 from counterpoint.models.tokens import Tokens, pad
@@ -61,7 +62,8 @@ def sequence_log_probs(
     """Return (sums [N] in float64, lengths [N]) of completions, without gradient or dropout.
 
     Completions are texts or token ids. Rows of similar length go through the model together, or, where sharing their
-    prompts pays, rows with one prompt; the order of the results is the order given.
+    prompts pays, rows with one prompt; the order of the results is the order given. ``at_once`` rows go through it at a
+    time, fewer where ``models.passes`` says so.
 
     >>> from counterpoint.models.language.characters import tiny
     >>> sums, lengths = sequence_log_probs(tiny(seed=0), ["1+1=", "20+2="], ["2", "22"])
@@ -71,11 +73,11 @@ def sequence_log_probs(
     training = model.training
     model.eval()
     try:
+        at_once = passes.at_once(at_once)
         order = _order(model, prompts, completions, at_once)
         sums = torch.zeros(len(prompts), dtype=torch.float64)
         lengths = torch.zeros(len(prompts), dtype=torch.long)
-        for start in range(0, len(order), at_once):
-            rows = order[start : start + at_once]
+        for rows in map(list, passes.over(order, at_once)):
             answers = as_completions(model, [completions[i] for i in rows])  # type: ignore[arg-type]
             token_logp = completion_log_probs(model, model.prompts([prompts[i] for i in rows]), answers)
             sums[rows] = token_logp.double().sum(-1).cpu()
