@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from counterpoint.errors import CounterpointError
+from counterpoint.tasks import descriptions
 from counterpoint.tasks.recognise import kind_of
+from counterpoint.tasks.task import task
 
 INTERACTIONS = "user\titem\trating\nAnaïs\tb\t4\nc\td\t5\n"
 REGRESSION = "age,weight,target\n1,2,3\n4,5,6\n"
@@ -65,3 +71,117 @@ def test_pictures_that_a_table_names_or_that_are_many_are_data(tmp_path: Path, t
     for number in range(1 if "a.png" in table else 20):
         (tmp_path / ("a.png" if not number else f"{number}.png")).write_bytes(b"x")
     assert kind_of(str(tmp_path)) == "images"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("a.csv", "user_id,film,score\nu1,x,5\n", None),
+        ("a.csv", "customer_id,asin,stars\nu1,x,5\n", "interactions"),
+        ("a.csv", "rooms,area,price\n3,70,250\n2,50,180\n", None),
+        ("a.csv", "x1,x2\n3,70\n2,50\n", None),
+        ("a.txt", "the cat\nsat down\n", None),
+        ("a.txt", "3 apples\n12 pears\n", None),
+        ("a.txt", "It was the best of times\nit was the worst of times\n", None),
+        ("a.txt", "u1 i5\nu2 i7\n", "interactions"),
+        ("a.txt", "1 20 30 40\n2 5\n", "interactions"),
+        ("a.csv", "196,242,3,881250949\n186,302,3,891717742\n", "interactions"),
+        ("a.csv", "u1,i1,4.5,1997-12-04T15:55:49\nu2,i1,4,1997-12-05\n", "interactions"),
+        ("a.csv", "text,label\nsee www.shop.com.au,spam\nread song.wav,ham\n", "text"),
+        ("a.csv", "file,label\nclips/one.AU,yes\nclips/two.au,no\n", "audio"),
+        ("a.csv", 'prompt,answer\n"a\nb, c",4\n', "problems"),
+        ("a.csv", "image,label\na.jpg,cat\nb.jpg,dog\n", "images"),
+        ("a.csv", "Text;Label\na;b\nc;d\n", "text"),
+        ("a.tsv", "body\tcategory\na\tb\nc\td\n", "text"),
+        ("a.json", '{"id": "a", "states": [[1]]}\n{"id": "b", "states": [[2]]}\n', "trajectories"),
+    ],
+)
+def test_columns_decide_and_ordinary_words_are_no_ids(
+    tmp_path: Path, name: str, content: str, kind: str | None
+) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    if kind is not None:
+        assert kind_of(str(path)) == kind
+        return
+    with pytest.raises(CounterpointError, match="say it with --kind"):
+        kind_of(str(path))
+
+
+def test_what_is_not_recognised_comes_with_the_options_that_read_it(tmp_path: Path) -> None:
+    (tmp_path / "houses.csv").write_text("rooms,area,price\n3,70,250\n2,50,180\n")
+    with pytest.raises(
+        CounterpointError, match="rooms, area, price.*--kind regression --data-option target=price"
+    ):
+        kind_of(str(tmp_path / "houses.csv"))
+    (tmp_path / "films.csv").write_text("user,film\nu1,x\n")
+    with pytest.raises(CounterpointError, match="--kind interactions --data-option item=film"):
+        kind_of(str(tmp_path / "films.csv"))
+
+
+@pytest.mark.parametrize("many", [".png", ".wav"])
+def test_the_medium_with_more_files_is_the_data(tmp_path: Path, many: str) -> None:
+    for number in range(12):
+        (tmp_path / f"{number}{many}").write_bytes(b"x")
+    (tmp_path / ("cover.png" if many == ".wav" else "beep.wav")).write_bytes(b"x")
+    assert kind_of(str(tmp_path)) == {".png": "images", ".wav": "audio"}[many]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff" * 99, b'{"a": ', b"[", b"[1, 2]", b'"words"\n' * 3])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.csv", "a.parquet", "a.npz", "a.arrow", "a.txt"])
+def test_a_damaged_file_is_of_no_kind(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CounterpointError, match="--kind"):
+        kind_of(str(tmp_path / name))
+
+
+def test_a_folder_of_the_datasets_library(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_dict({"prompt": ["a"], "chosen": ["b"], "rejected": ["c"]}).save_to_disk(
+        tmp_path / "d"
+    )
+    assert kind_of(str(tmp_path / "d")) == "preferences"
+
+
+def test_names_and_files_are_recognised_without_torch(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(REGRESSION)
+    program = (
+        "import sys\n"
+        "from counterpoint.tasks.recognise import kind_of\n"
+        "from counterpoint.tasks.task import all_described\n"
+        "print(kind_of('digits'), 'pyarrow' in sys.modules)\n"
+        f"print(kind_of({str(tmp_path / 'a.csv')!r}), sum(len(one.bundled) for one in all_described()) > 20)\n"
+        "print('torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["images", "False", "regression", "True", "False"]
+
+
+def test_data_list_loads_no_torch() -> None:
+    program = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from counterpoint.cli.main import app\n"
+        "done = CliRunner().invoke(app, ['data', 'list', '--json'])\n"
+        "print(done.exit_code, 'fashion-mnist' in done.output, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "True", "False"]
+
+
+def test_every_kind_is_described_once() -> None:
+    folder = Path(descriptions.__file__).parent
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "description"}
+    assert sorted(descriptions.ORDER) == sorted(files)
+    for kind in descriptions.ORDER:
+        assert descriptions.described(kind).kind == kind
+        assert task(kind).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "module"),
+    [(kind, f"counterpoint.data.{kind}.{file}") for kind, file in
+     {"images": "load", "audio": "load", "interactions": "load", "text": "sets", "regression": "sets"}.items()],
+)  # fmt: skip
+def test_what_is_described_is_what_the_loader_takes(kind: str, module: str) -> None:
+    assert set(descriptions.described(kind).bundled) == set(importlib.import_module(module).BUNDLED)

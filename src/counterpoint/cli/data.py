@@ -22,7 +22,7 @@ def list_data(as_json: options.AsJson = False) -> None:
     from rich.table import Table
 
     from counterpoint.bundled import list_bundled
-    from counterpoint.tasks.task import bundled, kinds, task
+    from counterpoint.tasks.task import bundled, kinds
 
     table = Table(box=None, pad_edge=False)
     for column in ("name", "what it is", "size", "licence", "here"):
@@ -32,7 +32,7 @@ def list_data(as_json: options.AsJson = False) -> None:
         made = [
             {"name": name, "kind": kind, "title": line}
             for kind in kinds()
-            for name, line in bundled(task(kind)).items()
+            for name, line in bundled(kind).items()
         ]
         emit({"bundled": [asdict(row) for row in rows], "made": made})
         return
@@ -50,7 +50,7 @@ def list_data(as_json: options.AsJson = False) -> None:
         table.add_column(column, header_style="dim")
     names = {row.name for row in rows}
     for kind in kinds():
-        for name, line in bundled(task(kind)).items():
+        for name, line in bundled(kind).items():
             if name not in names:
                 table.add_row(name, kind, line)
     screen.print("[bold]Made or computed on the spot[/]")

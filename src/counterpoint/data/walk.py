@@ -20,7 +20,7 @@ from counterpoint.errors import CounterpointError
 SYSTEM = frozenset(
     {
         "__macosx", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "$recycle.bin",
-        "system volume information", "lost+collected", "@eadir", "#recycle", "#snapshot", "__pycache__",
+        "system volume information", "lost+found", "@eadir", "#recycle", "#snapshot", "__pycache__",
     }
 )  # fmt: skip
 """What operating systems, archivers and file servers put between a user's files, in lower case."""

@@ -143,7 +143,7 @@ class Plan:
             found = {name: recipe[name] for name in names}
             if by_content:
                 found = sources.content(found)
-                if sources.data_path(entry.recipe.data, bundled(entry.recipe.build_task())):
+                if sources.data_path(entry.recipe.data, bundled(entry.recipe.kind)):
                     found["data"] = "path"  # every run of the study compares its content
             arms[entry.name] = found | {"tune": plain(_ranges(entry.tune))}
         tuning: dict[str, Any] = {"tune_by": self.tune_by} if self.tune_by is not None else {}

@@ -97,7 +97,7 @@ class Recipe(Recorded):
         """The same recipe for a process in another working directory than the one it was written in."""
         if self.cwd is None or self.cwd == os.getcwd():
             return self
-        names = bundled(self.build_task())
+        names = bundled(self.kind)
         return dataclasses.replace(
             self,
             data=sources.located_data(self.data, self.cwd, names),

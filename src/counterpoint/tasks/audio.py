@@ -21,6 +21,9 @@ from counterpoint.training.report import Report
 VOICES = {"sample_rate": 8000, "group": "prompt"}
 """How the bundled voices are read unless one says otherwise: at their own rate, and no prompt on two sides."""
 
+LABELS = {"voices": "voice", "voices-it": "speaker", "voices-en": "family"}
+"""Which column of the bundled voices is the label unless one says otherwise."""
+
 FAMILIES = "vm,digits,letters,conf,phonetic,spy,dir,queue,dictate,demo"
 """Families with prompts enough for three splits; the others of "voices-en" have one or two."""
 
@@ -32,17 +35,11 @@ class AudioTask:
     primary = "macro_f1"
     default_model = "conv-speech"
     lower_is_better = ("cross_entropy", "wer", "average_wer", "forgetting")
-    bundled = {  # noqa: RUF012
-        "voices": "telephone prompts in eight voices, seven varieties, five languages",
-        "voices-it": "telephone prompts in two Italian voices",
-        "voices-en": "telephone prompts in one English voice, by family of prompts",
-    }
-    labels = {"voices": "voice", "voices-it": "speaker", "voices-en": "family"}  # noqa: RUF012
 
     def load_data(self, spec: str, **options: Any) -> Audio:
         """Load a bundled name or a path; options as values or as text."""
-        if spec in self.bundled and not Path(spec).exists():
-            label = options.get("label", self.labels[spec])
+        if spec in LABELS and not Path(spec).exists():
+            label = options.get("label", LABELS[spec])
             kept = {"classes": FAMILIES} if (spec, label) == ("voices-en", "family") else {}
             options = {**VOICES, "label": label, **kept, **options}
         return checked_load(load_audio, spec, options, "audio")

@@ -43,11 +43,6 @@ class EnvironmentTask:
     primary = "return"
     default_model = "auto"
     lower_is_better = ("regret", "model_error", "exploitability")
-    bundled = {  # noqa: RUF012
-        "lock": "a combination lock of 5 steps: one right action in four at every step, reward only at the end",
-        "game": "a random low-rank game of two players, zero-sum",
-        "gym:FrozenLake-v1": "a walk over a frozen lake, or any other gymnasium id after 'gym:' (extra 'rl')",
-    }
 
     def load_data(self, spec: str, **options: Any) -> World:
         """Build a bundled world, or open a gymnasium environment by its id; the options are the loader's."""

@@ -36,13 +36,6 @@ class ImageTask:
     otherwise = ("image_recall@1", "view_recall@1")
     default_model = "conv-small"
     lower_is_better = ("alignment", "uniformity")
-    bundled = {  # noqa: RUF012
-        "digits": "1,797 scanned digits of 8x8 pixels, 10 classes",
-        "mnist5k": "5,000 handwritten digits of 28x28 pixels, 10 classes",
-        "mnist10k": "10,000 handwritten digits of 28x28 pixels, 10 classes",
-        "fashion-mnist": "70,000 gray photographs of garments, 28x28 pixels, 10 classes",
-        "emoji": "1,881 emoji of 32x32 pixels with their names and tags as captions, 9 groups",
-    }
 
     def load_data(self, spec: str, **options: Any) -> Images:
         """Load and split images; options are those of ``load_images``, as values or as text."""

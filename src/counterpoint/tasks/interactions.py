@@ -23,10 +23,6 @@ class InteractionsTask:
     primary = "ndcg@20"
     default_model = "embeddings-64"
     lower_is_better = ("uniformity", "popularity@20")
-    bundled = {  # noqa: RUF012
-        "movielens-100k": "100,000 film ratings of 943 users; ratings of at least 4 are positives",
-        "movielens-1m": "1,000,209 film ratings of 6,040 users; ratings of at least 4 are positives",
-    }
 
     def load_data(self, spec: str, **options: Any) -> Interactions:
         """Load a bundled name, a file or a folder of splits; options are those of ``load_interactions``, as values

@@ -20,10 +20,6 @@ class PreferenceTask:
     kind = "preferences"
     primary = "accuracy"
     default_model = "smollm2-135m-instruct"
-    bundled = {  # noqa: RUF012
-        "paired:reasoning-gym:basic_arithmetic?size=1000": "sums: the right answer against another sum's",
-        "paired:worked-sums": "sums worked out digit by digit, against another sum's working",
-    }
 
     def load_data(self, spec: str, **options: Any) -> PreferenceData:
         """Load and split preferences; options are those of ``data.preferences.load``, as values or as text."""

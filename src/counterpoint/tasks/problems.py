@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from counterpoint.data.language import problems, puzzles
+from counterpoint.data.language import problems
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.language import greedy_accuracy, perplexity
@@ -22,10 +22,6 @@ class ProblemTask:
     primary = "accuracy"
     default_model = "smollm2-135m-instruct"
     lower_is_better = ("perplexity", "reply_tokens")
-    bundled = {  # noqa: RUF012
-        "reasoning-gym:basic_arithmetic?size=500": "any of the 106 procedural tasks of reasoning-gym, with its scorer",
-        **puzzles.NAMES,
-    }
 
     def load_data(self, spec: str, **options: Any) -> ProblemData:
         """Load and split problems; options are those of ``data.problems.load``, as values or as text.

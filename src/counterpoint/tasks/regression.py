@@ -25,7 +25,6 @@ class RegressionTask:
     primary = "r2"
     default_model = "default"
     lower_is_better = ("mae", "rmse", "rare_mae", "probe_mae", "probe_rare_mae")
-    bundled = regression_sets.BUNDLED
 
     def load_data(self, spec: str, **options: Any) -> Regression:
         """Load a bundled name or a path; options as values or as text."""

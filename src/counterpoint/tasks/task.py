@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from counterpoint.errors import CounterpointError, nearest
+from counterpoint.tasks import descriptions
+from counterpoint.tasks.descriptions.description import Description
 from counterpoint.tasks.facts import Facts, rows_of
 
 if TYPE_CHECKING:
@@ -47,9 +49,8 @@ class Task(Protocol):
         primary: the metric a comparison ranks by where the data allow it; higher is better.
         default_model: the model used when none is given.
 
-    A task may also offer ``bundled`` (name -> one line of description, for ``counterpoint data list``) and
-    ``lower_is_better`` (names of metrics for which less is better) and ``otherwise`` (metrics to rank by, in this order, for
-    data that ``primary`` cannot be measured on). Where ``evaluate`` measures different models differently under one name, a
+    How the kind is recognised and what it brings along is its description's (``tasks.descriptions``). A task may also offer
+    ``lower_is_better`` (names of metrics for which less is better) and ``otherwise`` (metrics to rank by, in this order, for data that ``primary`` cannot be measured on). Where ``evaluate`` measures different models differently under one name, a
     task offers ``measured_by(model, data)``, too: metric -> by what, such as "probe"; metrics that are the model's own are left
     out. And ``of_training(report, data, split)``: figures made of what a training reported of itself
     (``training.report.Report``), which go beside those of ``evaluate``.
@@ -80,25 +81,41 @@ class Task(Protocol):
         ...
 
 
-_NO_KINDS = ("__init__", "task", "recognise", "options", "facts", "descriptions", "sample")
 _modules: dict[str, str] = {}
+_descriptions: dict[str, Description] = {}
 
 
-def register(kind: str, module: str) -> None:
+def register(kind: str, module: str, description: Description | None = None) -> None:
     """Say which module holds the ``TASK`` of a kind that is not in ``tasks``.
 
     Args:
         kind: the kind's name.
         module: dotted module name; imported when the kind is first asked for.
+        description: how the kind is recognised and what it brings along; None: by the names in its task's ``bundled`` alone.
     """
     _modules[kind] = module
+    _descriptions.pop(kind, None)
+    if description is not None:
+        _descriptions[kind] = description
 
 
 def kinds() -> list[str]:
     """Names of all kinds that can be run, sorted."""
-    folder = Path(__file__).parent
-    own = {path.stem.replace("_", "-") for path in folder.glob("*.py") if path.stem not in _NO_KINDS}
-    return sorted(own | set(_modules))
+    return sorted({*descriptions.ORDER, *_modules})
+
+
+def described(kind: str) -> Description:
+    """How a kind is recognised and what it brings along. Loads no torch for the kinds of this package."""
+    if kind not in _modules:
+        return descriptions.described(kind)
+    if kind not in _descriptions:
+        _descriptions[kind] = Description(kind=kind, bundled=getattr(task(kind), "bundled", {}))
+    return _descriptions[kind]
+
+
+def all_described() -> list[Description]:
+    """The descriptions of all kinds, in the order in which they are tried: those that were registered come first."""
+    return [described(kind) for kind in dict.fromkeys((*_modules, *descriptions.ORDER))]
 
 
 def module_of(kind: str) -> str:
@@ -160,9 +177,9 @@ def _guarded(load: Callable[[], Any], spec: str, what: str) -> Any:
         ) from error
 
 
-def bundled(found: Task) -> Mapping[str, str]:
-    """Names of the data sets a task brings along, each with a line that says what it is; empty if it names none."""
-    return getattr(found, "bundled", {})
+def bundled(kind: str) -> Mapping[str, str]:
+    """Names of the data sets a kind brings along, each with a line that says what it is; empty where it brings none."""
+    return described(kind).bundled if kind in kinds() else {}
 
 
 def ranked_by(found: Task, figures: Iterable[str]) -> str | None:

@@ -34,7 +34,6 @@ class TextTask:
     kind = "text"
     primary = "macro_ap"
     default_model = "words"
-    bundled = text_sets.BUNDLED
 
     def load_data(self, spec: str, **options: Any) -> Texts:
         """Load a bundled name or a path; options as values or as text."""

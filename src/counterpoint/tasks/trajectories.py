@@ -50,11 +50,6 @@ class TrajectoryTask:
     primary = "similarity_accuracy"
     default_model = "encoder-6"
     lower_is_better = ("feature_error",)
-    bundled = {  # noqa: RUF012
-        "gridrobot": "490 walks over a 5x5 grid past three objects, 12 of 31 raw numbers are noise",
-        "robot-arm": "600 paths of a seven-joint arm near a laptop and a person, 97 raw numbers a state",
-        "strokes": "1,797 scanned digits judged by how the stroke looks (ink, slant, breadth)",
-    }
 
     def load_data(self, spec: str, **options: Any) -> TrajectoryData:
         """Build a bundled set, or read files; the options are the loader's, as values or as text."""

@@ -16,13 +16,13 @@ from typing import Any, Literal
 import numpy as np
 
 from counterpoint.data import tables
+from counterpoint.data.endings import SOUNDS
 from counterpoint.data.walk import follow, walk
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
 
 BLOCK = 2**18
 RATES = (1000, 768_000)
 """Samples per second that sound is recorded at; anything else is a damaged header, which no filter could bring to a rate."""
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".gsm", ".opus")
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 SPLITS = {**tables.SPLITS, "training": "train", "testing": "test"}
 FILE_COLUMNS = ("file", "file_name", "path", "audio", "filename", "wav")
@@ -216,7 +216,7 @@ def _cut_off(path: Path) -> int:
 
 
 def _of_folder(path: Path) -> list[Listed]:
-    files = walk(path).of(SUFFIXES)
+    files = walk(path).of(SOUNDS)
     if not files:
         raise CounterpointError(f"{path}: no sound files in this folder; expected {EXPECTED}")
     parts = [file.name.parts for file in files]

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from counterpoint.data.endings import PICTURES
 from counterpoint.data.images.captions import CAPTION_COLUMNS, Captions, checked
 from counterpoint.data.images.pixels import decode_frame, stack
 from counterpoint.data.tables import read_file
 from counterpoint.data.walk import follow, walk
 from counterpoint.errors import CounterpointError, MissingExtra
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -127,7 +127,7 @@ def read(
 
 
 def _folder(path: Path) -> Table:
-    files = walk(path).of(IMAGE_SUFFIXES)
+    files = walk(path).of(PICTURES)
     table = Table()
     if not files:
         raise CounterpointError(f"{path}: no images in this folder; expected {EXPECTED}")

@@ -123,8 +123,9 @@ def _clean(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.split(":")[0].strip().strip('"').lower())
 
 
-def _role(name: str) -> str | None:
-    return next((role for role in ROLES if _clean(name) in NAMES[role]), None)
+def role_of(name: str) -> str | None:
+    """What a column of this name holds: one of ``ROLES``, None where the name says nothing of these."""
+    return next((one for one in ROLES if _clean(name) in NAMES[one]), None)
 
 
 def _is_number(value: str) -> bool:
@@ -155,7 +156,7 @@ def _delimited(
             "expected lines of `user item [rating] [time]`, such as `196 242 3 881250949`"
         )
     second = [column[1].as_py() or "" for column in parsed.cells.columns] if parsed.cells.num_rows > 1 else []
-    header = bool(given) or any(_role(name) for name in first)
+    header = bool(given) or any(role_of(name) for name in first)
     if not header and any(not _is_number(a) and _is_number(b) for a, b in zip(first[2:], second[2:])):
         raise CounterpointError(
             f"{path}: the first line looks like column names ({', '.join(first)}), none of which is known; "
@@ -196,7 +197,7 @@ def _roles(path: Path, table: pa.Table, header: bool, given: dict[str, str]) -> 
             roles["time"] = roles.pop("rating")
         return roles
     for column in names:
-        column_role = _role(column)
+        column_role = role_of(column)
         if column_role is not None and column_role not in roles and column not in roles.values():
             roles[column_role] = column
     for role in ("user", "item"):

@@ -101,7 +101,7 @@ def load(
     text = str(spec)
     if text.startswith("reasoning-gym:"):
         return _finish(text, reasoning.load(text), "reasoning-gym", [], max_characters)
-    if text.split("?")[0] in puzzles.NAMES:
+    if text.split("?")[0] in puzzles.SCORER:
         return _finish(
             text,
             puzzles.load(text),

@@ -11,11 +11,6 @@ from collections.abc import Callable
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 
-NAMES = {
-    "worked-sums": "sums of two numbers, each solved digit by digit; options size, digits, corrupt, seed",
-    "backward-sums": "sums of two numbers, the digits of the result from the last to the first; same options",
-    "worked-sorting": "letters to put in order, each solved by picking the smallest; options size, digits, corrupt, seed",
-}
 SCORER = {"worked-sums": "number", "backward-sums": "exact", "worked-sorting": "last"}
 OPTIONS: dict[str, float] = {
     "size": 2000,

@@ -1,0 +1,47 @@
+"""The form of a description: how a kind of data is recognised, and which data it brings along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from counterpoint.tasks.sample import FileSample, FolderSample
+
+
+def _no(look: FileSample | FolderSample | str) -> bool:
+    return False
+
+
+def _nothing(look: FileSample) -> str:
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """A kind of data, as far as it can be told before loading any.
+
+    Attributes:
+        kind: the catalog's name of the kind.
+        bundled: name of a data set that comes along -> one line that says what it is, for ``counterpoint data list``. A name
+            with a colon stands for all that begin with what is before the colon.
+        file: whether a file is of this kind.
+        folder: whether a folder is, by what only a folder has; a folder is also of the kind of the first file in it that is of one.
+        name: whether a name that is no path and not bundled is of this kind.
+        maybe: options with which a file that was not recognised could be read as this kind; empty where it could not.
+    """
+
+    kind: str
+    bundled: Mapping[str, str] = field(default_factory=dict)
+    file: Callable[[FileSample], bool] = _no
+    folder: Callable[[FolderSample], bool] = _no
+    name: Callable[[str], bool] = _no
+    maybe: Callable[[FileSample], str] = _nothing
+
+    def recognises_name(self, name: str) -> bool:
+        """Whether a name that is no path stands for data of this kind.
+
+        >>> Description(kind="problems", bundled={"gym:sums": "sums"}).recognises_name("gym:products?size=3")
+        True
+        """
+        families = tuple(known.split(":")[0] + ":" for known in self.bundled if ":" in known)
+        return name in self.bundled or (bool(families) and name.startswith(families)) or self.name(name)
