@@ -83,10 +83,9 @@ class Served:
         repeated = [prompt for prompt in prompts for _ in range(n)]
         seeds = None if draws is None else [int(2**31 * float(row[0])) for row in draws]
         replies = self.server(repeated, seeds=seeds)
-        whole = self.model.completions([reply.text for reply in replies]).rows()
-        rows = [
-            ids if reply.ended else (ids[:-1] or ids) for ids, reply in zip(whole, replies)
-        ]  # cut at the longest length: no end token
+        _, whole = self.model.rows(repeated, [reply.text for reply in replies])
+        stops = set(self.model.stops)
+        rows = [_as_sampled(ids, reply.ended, stops) for ids, reply in zip(whole.rows(), replies)]
         padded = tokens.pad(rows, side="right", fill=self.model.pad_id).to(self.model.device)
         log_probs = torch.full(padded.ids.shape, math.nan, device=padded.ids.device)
         for at, (reply, ids) in enumerate(zip(replies, rows)):
@@ -96,6 +95,12 @@ class Served:
         log_probs = log_probs.masked_fill(padded.mask == 0, 0.0)
         ended = torch.tensor([reply.ended for reply in replies], device=log_probs.device)
         return Sampled(padded.ids, padded.mask, log_probs, ended)
+
+
+def _as_sampled(ids: list[int], ended: bool, stops: set[int]) -> list[int]:
+    """A reply as the model would have sampled it: up to the first end token, which is missing where the reply was cut off."""
+    last = next((at for at, number in enumerate(ids) if number in stops), len(ids))
+    return ids[: last + 1] if ended or not last else ids[:last]
 
 
 @dataclass

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from counterpoint.conversation import Text, turns
 from counterpoint.errors import CounterpointError
 from counterpoint.models.language.language import Prompt
 
@@ -91,14 +92,23 @@ class Server:
             ]
 
     def _body(self, prompt: Prompt, seed: int | None) -> dict[str, Any]:
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        if isinstance(prompt, Text):
+            raise CounterpointError(
+                "the rows are text that is read as it stands (format=text), and a server puts its own chat template around what "
+                "it is sent; sample from the model at hand, or leave format=auto"
+            )
+        talk = turns(prompt)
         body: dict[str, Any] = {
             "model": self.model,
-            "messages": messages,
+            "messages": list(talk),
             "max_tokens": self.max_new_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p,
         }
+        if talk.tools:
+            body["tools"] = talk.tools
+        if talk.options:
+            body["chat_template_kwargs"] = talk.options
         if self.log_probs:
             body["logprobs"] = True
         if self.stop:

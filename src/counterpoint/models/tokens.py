@@ -50,13 +50,45 @@ class Tokens:
         """[B], how many real tokens each row has."""
         return self.mask.sum(1)
 
+    @property
+    def authored(self) -> Tensor:
+        """[B, L] bool, the tokens that the assistant wrote: what a loss is about. All of them where nothing else is known."""
+        return self.mask.bool()
+
     def to(self, device: torch.device | str) -> Tokens:
-        """Move both tensors to a device."""
+        """Move every tensor to a device."""
         return Tokens(self.ids.to(device), self.mask.to(device))
 
     def rows(self) -> list[list[int]]:
         """The rows as lists of ids without padding."""
         return [ids[mask.bool()].tolist() for ids, mask in zip(self.ids, self.mask)]
+
+
+@dataclass(frozen=True)
+class Replies(Tokens):
+    """Completions of several turns: other people's words stand among the assistant's.
+
+    Attributes:
+        author: [B, L] bool, True on the assistant's tokens; False on others' and on padding.
+
+    >>> found = Replies(torch.tensor([[5, 6]]), torch.tensor([[1, 1]]), torch.tensor([[True, False]]))
+    >>> found.lengths.tolist(), found[:1].authored.sum(1).tolist()
+    ([2], [1])
+    """
+
+    author: Tensor
+
+    @property
+    def authored(self) -> Tensor:
+        """[B, L] bool, the tokens that the assistant wrote."""
+        return self.author
+
+    def __getitem__(self, rows: Tensor | slice) -> Replies:
+        return Replies(self.ids[rows], self.mask[rows], self.author[rows])
+
+    def to(self, device: torch.device | str) -> Replies:
+        """Move every tensor to a device."""
+        return Replies(self.ids.to(device), self.mask.to(device), self.author.to(device))
 
 
 def pad(rows: Sequence[Sequence[int]], *, side: str, fill: int = 0, width: int | None = None) -> Tokens:

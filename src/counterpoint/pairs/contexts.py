@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from counterpoint.data.language.problem import Problem, Prompt
+from counterpoint.conversation import Prompt
+from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError
 from counterpoint.pairs.demonstrations import as_example, others, with_demonstration
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from counterpoint.data.language.problem import Problem, Prompt
+from counterpoint.conversation import Prompt, reworded
+from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError
 
 if TYPE_CHECKING:
@@ -60,9 +61,7 @@ def with_demonstration(problem: Problem, demonstration: str, template: str = SHO
     '4#2+2'
     """
     text = template.replace("{prompt}", problem.question).replace("{demonstration}", demonstration)
-    if isinstance(problem.prompt, str):
-        return text
-    return [*problem.prompt[:-1], {**problem.prompt[-1], "content": text}]
+    return reworded(problem.prompt, text)
 
 
 def as_example(problem: Problem, template: str = EXAMPLE) -> str:

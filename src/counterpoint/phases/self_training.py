@@ -18,7 +18,7 @@ from counterpoint.judges.likelihood import answer_log_probs
 from counterpoint.judges.person import Person
 from counterpoint.judges.verifier import Verifier
 from counterpoint.models.language.language import Language
-from counterpoint.models.language.likelihood import as_completions, completion_log_probs
+from counterpoint.models.language.likelihood import completion_log_probs, sampled
 from counterpoint.objectives.preference.likelihood import nll
 from counterpoint.objectives.preference.preference import Pair
 from counterpoint.objectives.tokens import sequence_sum
@@ -121,11 +121,13 @@ def learn_seed(
         ),
     )
     for batch in run.batches(seed, size, epochs=epochs, name="seed"):
-        prompts = policy.prompts([row.prompt for row in batch.items])
-        solutions = policy.completions([row.reference for row in batch.items])
+        prompts, solutions = policy.rows(
+            [row.prompt for row in batch.items], [row.completion for row in batch.items]
+        )
         token_logp = completion_log_probs(policy, prompts, solutions, forward=run.forward)
         run.step(
-            nll(sequence_sum(token_logp, solutions.mask), solutions.lengths), tokens=int(solutions.mask.sum())
+            nll(sequence_sum(token_logp, solutions.authored), solutions.authored.sum(1)),
+            tokens=int(solutions.authored.sum()),
         )
 
 
@@ -170,7 +172,7 @@ def label_precision(pairs: Sequence[Made], problems: Sequence[Problem], scored: 
 def pair_of(policy: Language, items: Sequence[Made], problems: Sequence[Problem], run: Run) -> Pair:
     """Log-probabilities of a batch of pairs under the policy; the reference's are those the answers were judged with."""
     prompts = policy.prompts([problems[item["prompt"]].prompt for item in items] * 2)
-    answers = as_completions(
+    answers = sampled(
         policy, [item["chosen"]["ids"] for item in items] + [item["rejected"]["ids"] for item in items]
     )
     sums = sequence_sum(completion_log_probs(policy, prompts, answers, forward=run.forward), answers.mask)

@@ -68,7 +68,7 @@ class Answering:
     def log_probs(self, prompts: Prompts, completions: Tokens) -> Tensor:
         """[B, T] log-probabilities at temperature 1 of the completions' tokens; 0 on padding."""
         answer = self.answer(prompts, completions)
-        return log_probs(answer, completions.ids, mask=completions.mask.bool())
+        return log_probs(answer, completions.ids, mask=completions.authored)
 
 
 def completion_scores(

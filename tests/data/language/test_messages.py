@@ -43,11 +43,15 @@ def test_parts_of_text_are_joined(tmp_path):
         ({"prompt": [turn("user", {"a": 1})], "completion": "x"}, "content is {'a': 1}"),
         ({"prompt": ["#"], "completion": "x"}, "expected messages"),
         ({"prompt": {"q": "#"}, "completion": "x"}, "a prompt must be text"),
-        ({"prompt": "#", "completion": [turn("assistant", "a"), turn("user", "b")]}, "of assistant, user"),
         ({"prompt": "#", "completion": [turn("user", "b")]}, "messages of user"),
         ({"prompt": "#", "answer": {"value": 3}}, "the answer is {'value': 3}; expected text"),
         ({"prompt": "#", "answer": ["3"]}, "expected messages"),
-        ({"messages": [turn("user", "#"), turn("assistant", "", tool_calls=[{"id": 1}])]}, "calls a tool"),
+        ({"messages": [turn("user", "#"), turn("assistant", None)]}, "content is null"),
+        ({"prompt": "#", "completion": "x", "images": ["a.png"]}, "column 'images' holds pictures"),
+        (
+            {"prompt": [turn("user", "#")], "completion": "x", "tools": "no JSON"},
+            "tools is 'no JSON'; expected a list",
+        ),
     ],
 )
 def test_what_is_no_text_is_refused_by_row(tmp_path, row, says):
@@ -61,7 +65,6 @@ def test_what_is_no_text_is_refused_by_row(tmp_path, row, says):
         ([turn("assistant", None)], "content is null"),
         ([turn("assistant", "  ")], "expected text"),
         ([turn("user", "a")], "must end with a message of the assistant"),
-        ([turn("assistant", "a", tool_calls=[1])], "calls a tool"),
     ],
 )
 def test_answers_of_preferences(tmp_path, better, says):

@@ -103,6 +103,13 @@ def test_longer_conversations_are_kept_whole(tmp_path: Path) -> None:
     }
     rows = [said | {"prompt": [user(f"a{i}")]} for i in range(20)]
     found = load(write(tmp_path / "x.jsonl", rows)).train[0]
+    assert len(found.prompt) == 1
+    assert [m["content"] for m in found.chosen] == ["b", "c", "d"]
+    rows = [
+        {"chosen": [*row["prompt"], *row["chosen"]], "rejected": [*row["prompt"], *row["rejected"]]}
+        for row in rows
+    ]
+    found = load(write(tmp_path / "y.jsonl", rows)).train[0]
     assert [m["content"] for m in found.prompt][1:] == ["b", "c"]
     assert (found.chosen, found.rejected) == ("d", "e")
 
@@ -151,7 +158,11 @@ def test_long_chosen_answers_are_pointed_out(tmp_path: Path) -> None:
         ([{"prompt": "a", "chosen": "b", "rejected": "b"}] * 30, {}, "two different answers"),
         ([{"chosen": "x", "rejected": "y"}], {}, "no 'prompt'"),
         ([{"prompt": "a", "chosen": "b", "rejected": [bot("c")]}], {}, "both the same way"),
-        ([{"chosen": [user("a"), bot("b")], "rejected": [user("z"), bot("c")]}], {}, "differ before"),
+        (
+            [{"chosen": [user("a"), bot("b")], "rejected": [user("z"), bot("c")]}],
+            {},
+            "differ first in a message of the user",
+        ),
         ([{"chosen": [user("a")], "rejected": [user("b")]}], {}, "end with a message of the assistant"),
         ([{"prompt": [{"text": "a"}], "chosen": "b", "rejected": "c"}], {}, "expected messages"),
         ([{"prompt": 3, "chosen": "b", "rejected": "c"}], {}, "the prompt is 3"),

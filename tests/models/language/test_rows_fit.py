@@ -32,8 +32,7 @@ def test_a_turn_that_the_template_refuses() -> None:
     "row",
     [
         '{"prompt": [{"role": "user", "content": null}], "completion": "a"}',
-        '{"prompt": "q", "completion": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]}',
-        '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": null, "tool_calls": [1]}]}',
+        '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": null}]}',
         '{"prompt": [{"role": "user", "content": [{"type": "image"}]}], "completion": "a"}',
     ],
 )

@@ -1,12 +1,24 @@
-"""Contents of rows as text: messages, messages of parts, numbers. What is no text is refused, and its row is named."""
+"""Cells of rows as text and messages: parts, numbers, calls of tools. What a text model cannot read is refused by row."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
+from counterpoint.conversation import Completion, Conversation, Message
 from counterpoint.errors import CounterpointError
 
-Message = dict[str, str]
+SPEAKERS = {
+    "human": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+}
+"""Roles of ShareGPT's rows (``from``, ``value``), by the names that chat templates know."""
+IMAGES = ("image", "images")
+"""Columns of pictures, which a text model does not see."""
 
 
 def plain(value: Any, where: str, what: str) -> str:
@@ -50,50 +62,107 @@ def content(value: Any, where: str) -> str:
 
 
 def messages(value: Any, where: str) -> list[Message]:
-    """A conversation: messages of a role and text each.
+    """A conversation: messages of a role and text each, with every other field that they have.
+
+    ShareGPT's ``from`` and ``value`` are read as ``role`` and ``content``. A message that calls tools may have no content.
 
     Raises:
-        CounterpointError: something else, a call of a tool, a content that is no text.
+        CounterpointError: something else, a content that is no text.
     """
     if not isinstance(value, list) or not value:
         raise CounterpointError(
             f"{where}: expected a list of messages {{'role': ..., 'content': ...}}, got {_short(value)}"
         )
-    turns = []
-    for message in value:
-        if (
-            not isinstance(message, dict)
-            or not isinstance(message.get("role"), str)
-            or "content" not in message
-        ):
-            raise CounterpointError(
-                f"{where}: expected messages {{'role': ..., 'content': ...}}, got {_short(message)}"
-            )
-        if message.get("tool_calls"):
-            raise CounterpointError(
-                f"{where}: a message calls a tool; expected text alone: leave such rows out, or write the call as text"
-            )
-        turns.append({"role": message["role"], "content": content(message["content"], where)})
-    return turns
+    return [_message(message, where) for message in value]
 
 
-def completion(value: Any, where: str, what: str) -> str:
-    """What is to be written after a prompt: text, or one message of the assistant; "" where there is none.
+def conversation(value: Any, row: Mapping[str, Any], where: str) -> Conversation:
+    """Messages with the row's columns ``tools`` and ``chat_template_kwargs``, which may be JSON in text.
 
     Raises:
-        CounterpointError: several messages, or one of somebody else.
+        CounterpointError: as ``messages``; tools that are no list, arguments that are no object.
+    """
+    tools = _structure(row.get("tools"), list, where, "tools")
+    options = _structure(row.get("chat_template_kwargs"), dict, where, "chat_template_kwargs")
+    return Conversation(messages(value, where), tools or (), options or {})
+
+
+def completion(value: Any, where: str, what: str) -> Completion:
+    """What is to be written after a prompt: text ("" where there is none), or messages with the assistant's among them.
+
+    One message of the assistant that holds nothing but text is that text.
+
+    Raises:
+        CounterpointError: messages without one of the assistant, or with nothing in them.
     """
     if not isinstance(value, list):
         return plain(value, where, what)
     if not value:
         return ""
     turns = messages(value, where)
-    if len(turns) > 1 or turns[0]["role"] != "assistant":
+    if not any(message["role"] == "assistant" for message in turns):
         roles = ", ".join(message["role"] for message in turns)
         raise CounterpointError(
-            f"{where}: {what} holds messages of {roles}; expected one of the assistant: earlier turns belong to the prompt"
+            f"{where}: {what} holds messages of {roles}; expected some of the assistant's"
         )
-    return turns[0]["content"]
+    return simplest(turns)
+
+
+def simplest(turns: list[Message]) -> Completion:
+    """The text of a single message of the assistant; the messages where there is more to keep.
+
+    >>> simplest([{"role": "assistant", "content": "4"}])
+    '4'
+    """
+    single = len(turns) == 1 and set(turns[0]) == {"role", "content"} and turns[0]["role"] == "assistant"
+    return turns[0]["content"] if single else turns
+
+
+def refuse_images(row: Mapping[str, Any], where: str) -> None:
+    """Raise where a row has pictures: a model of text would be trained as though they were not there."""
+    for name in IMAGES:
+        if row.get(name) not in (None, "", []):
+            raise CounterpointError(
+                f"{where}: column '{name}' holds pictures, and this kind of data is text: a text model would not see them; "
+                "leave the column out if the text stands by itself"
+            )
+
+
+def _message(message: Any, where: str) -> Message:
+    if isinstance(message, dict) and "from" in message and "role" not in message:
+        speaker = str(message["from"])
+        renamed = {"role": SPEAKERS.get(speaker, speaker), "content": message.get("value")}
+        message = renamed | {k: v for k, v in message.items() if k not in ("from", "value")}
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        raise CounterpointError(
+            f"{where}: expected messages {{'role': ..., 'content': ...}}, got {_short(message)}"
+        )
+    # A Parquet file gives every message all keys, with None where a message lacks one.
+    rest = {name: value for name, value in message.items() if value is not None and name != "content"}
+    if not rest.get("tool_calls"):
+        rest.pop("tool_calls", None)
+        if "content" not in message:
+            raise CounterpointError(
+                f"{where}: expected messages {{'role': ..., 'content': ...}}, got {_short(message)}"
+            )
+    given = message.get("content")
+    if given is None and "tool_calls" in rest:
+        return {"role": rest.pop("role"), "content": None, **rest}
+    return {"role": rest.pop("role"), "content": content(given, where), **rest}
+
+
+def _structure(value: Any, kind: type, where: str, what: str) -> Any:
+    if value in (None, "", [], {}):
+        return None
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            value = str(value)
+    if not isinstance(value, kind):
+        wanted = "a list" if kind is list else "an object"
+        raise CounterpointError(f"{where}: {what} is {_short(value)}; expected {wanted}, or its JSON")
+    return value
 
 
 def _is_text_part(part: Any) -> bool:

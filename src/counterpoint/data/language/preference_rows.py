@@ -1,4 +1,4 @@
-"""One row of a preference file, in any of TRL's forms, turned into a comparison or a judged answer; or a lesson."""
+"""One row of a preference file, in any of TRL's forms, turned into a comparison or a judged answer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from counterpoint.data.language.messages import Message, completion, messages
-from counterpoint.data.language.prompted import Prompt, prompt_key
+from counterpoint.conversation import Completion, Message, Prompt, text_of
+from counterpoint.data.language.messages import completion, conversation, messages, plain, refuse_images
+from counterpoint.data.language.prompted import prompt_key
 from counterpoint.errors import CounterpointError, nearest
 
 
@@ -17,13 +18,13 @@ class Preference:
 
     Attributes:
         prompt: text of one user turn, or a list of messages.
-        chosen: the better answer; empty in an unpaired row whose answer is bad.
+        chosen: the better answer, text or messages; empty in an unpaired row whose answer is bad.
         rejected: the worse answer; empty in an unpaired row whose answer is good.
     """
 
     prompt: Prompt
-    chosen: str = ""
-    rejected: str = ""
+    chosen: Completion = ""
+    rejected: Completion = ""
 
     @property
     def paired(self) -> bool:
@@ -46,6 +47,7 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
     for part, given in columns.items():
         if given is not None and given not in row:
             raise CounterpointError(f"{where}: no column '{given}' for {part}; {nearest(given, row)}")
+    refuse_images(row, where)
     prompt, better, worse = (row.get(columns[part] or part) for part in ("prompt", "chosen", "rejected"))
     if better is None and worse is None and "completion" in row:
         return _unpaired(row, prompt, where)
@@ -60,11 +62,12 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
             f"{where}: one answer is text and the other a list of messages; write both the same way"
         )
     if isinstance(better, list):
-        shared, better, worse = _messages_apart(better, worse, where)
-        prompt = _whole_prompt(prompt, shared)
+        prompt, better, worse = _messages_apart(prompt, better, worse, where)
     elif prompt in (None, ""):
-        prompt, better, worse = _texts_apart(_answer(better, where), _answer(worse, where), where)
-    return Preference(_prompt(prompt, where), _answer(better, where), _answer(worse, where))
+        prompt, better, worse = _texts_apart(
+            plain(better, where, "the answer"), plain(worse, where, "the answer"), where
+        )
+    return Preference(_prompt(prompt, row, where), _answer(better, where), _answer(worse, where))
 
 
 def _unpaired(row: dict[str, Any], prompt: Any, where: str) -> Preference:
@@ -74,51 +77,63 @@ def _unpaired(row: dict[str, Any], prompt: Any, where: str) -> Preference:
         raise CounterpointError(
             f"{where}: label={label!r}; expected true or false (1 or 0) beside 'completion'"
         )
-    return replace(Preference(_prompt(prompt, where)), **{"chosen" if truth else "rejected": answer})
+    return replace(Preference(_prompt(prompt, row, where)), **{"chosen" if truth else "rejected": answer})
 
 
-def _prompt(prompt: Any, where: str) -> Prompt:
+def _prompt(prompt: Any, row: dict[str, Any], where: str) -> Prompt:
     if isinstance(prompt, str) and prompt.strip():
         return prompt
     if isinstance(prompt, list) and prompt:
-        return messages(prompt, where)
+        return conversation(prompt, row, where)
     raise CounterpointError(
         f"{where}: the prompt is {prompt!r}; expected text or a list of {{'role': ..., 'content': ...}}"
     )
 
 
-def _answer(value: Any, where: str) -> str:
+def _answer(value: Any, where: str) -> Completion:
     answer = completion(value, where, "the answer")
-    if not answer.strip():
+    if not text_of(answer).strip():
         raise CounterpointError(
             f"{where}: the answer is {value!r}; expected text, or messages that end with the assistant's"
         )
     return answer
 
 
-def _messages_apart(better: list[Any], worse: list[Any], where: str) -> tuple[list[Message], str, str]:
+def _messages_apart(
+    prompt: Any, better: list[Any], worse: list[Any], where: str
+) -> tuple[Any, list[Message], list[Message]]:
+    """Prompt and answers; what both answers begin with belongs to the prompt where they repeat it or it is not given."""
     one, other = messages(better, where), messages(worse, where)
     if one[-1]["role"] != "assistant" or other[-1]["role"] != "assistant":
         raise CounterpointError(f"{where}: chosen and rejected must end with a message of the assistant")
-    if one[:-1] != other[:-1]:
+    shared = _shared(one, other, where)
+    if isinstance(prompt, list) and prompt:
+        given = messages(prompt, where)
+        repeated = one[: len(given)] == given == other[: len(given)]
+        shared = len(given) if repeated else 0
+        return given, one[shared:], other[shared:]
+    before = one[:shared]
+    if isinstance(prompt, str) and prompt and not any(_says(message, prompt) for message in before):
+        before = [{"role": "user", "content": prompt}, *before]
+    return before, one[shared:], other[shared:]
+
+
+def _shared(one: list[Message], other: list[Message], where: str) -> int:
+    """How many messages both answers begin with, before the first turn of the assistant that differs."""
+    least = min(len(one), len(other))
+    shared = next((at for at in range(least) if one[at] != other[at]), least)
+    if shared < least and not one[shared]["role"] == other[shared]["role"] == "assistant":
         raise CounterpointError(
-            f"{where}: chosen and rejected differ before their last message; a preference compares two answers to one "
-            "conversation, so cut both after the first answer that differs"
+            f"{where}: chosen and rejected differ first in a message of the {one[shared]['role']}; a preference compares two "
+            "answers to one conversation, so cut both after the first answer that differs"
         )
-    return one[:-1], _answer(one[-1:], where), _answer(other[-1:], where)
+    while shared == least or one[shared]["role"] != "assistant":  # one answer goes on where the other ends
+        shared -= 1
+    return shared
 
 
-def _whole_prompt(prompt: Any, shared: list[Message]) -> Any:
-    """Join what the prompt says and what both answers begin with; many files write the prompt in both places."""
-    if not shared or prompt in (None, "", []):
-        return shared or prompt
-    if isinstance(prompt, str):
-        return (
-            shared
-            if any(m["content"].strip() == prompt.strip() for m in shared)
-            else [{"role": "user", "content": prompt}, *shared]
-        )
-    return shared if shared[: len(prompt)] == prompt else [*prompt, *shared]
+def _says(message: Message, text: str) -> bool:
+    return (message["content"] or "").strip() == text.strip()
 
 
 def _texts_apart(better: str, worse: str, where: str) -> tuple[str, str, str]:

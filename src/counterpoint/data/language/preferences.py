@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from counterpoint.conversation import stored, text_of
 from counterpoint.data.language import prompted
 from counterpoint.data.language.preference_rows import Preference, parse
 from counterpoint.errors import CounterpointError
@@ -59,14 +60,14 @@ class PreferenceData:
             rows = getattr(self, name).rows
             if not rows:
                 continue
-            better = sorted(len(row.chosen) for row in rows if row.chosen)
-            worse = sorted(len(row.rejected) for row in rows if row.rejected)
+            better = sorted(len(text_of(row.chosen)) for row in rows if row.chosen)
+            worse = sorted(len(text_of(row.rejected)) for row in rows if row.rejected)
             talk = sum(not isinstance(row.prompt, str) for row in rows)
             middle = lambda lengths: lengths[len(lengths) // 2] if lengths else 0  # noqa: E731
             lines.append(
                 f"{name}: {len(rows)} rows ({talk} conversations), median characters: chosen {middle(better)}, rejected {middle(worse)}"
             )
-            longer = sum(len(row.chosen) > len(row.rejected) for row in rows if row.paired)
+            longer = sum(len(text_of(row.chosen)) > len(text_of(row.rejected)) for row in rows if row.paired)
             if rows and longer > 0.8 * len(rows):
                 lines.append(
                     f"{name}: the chosen answer is the longer one in {longer / len(rows):.0%} of rows, so length alone "
@@ -80,7 +81,7 @@ class PreferenceData:
         for name in ("train", "validation", "test"):
             for row in getattr(self, name):
                 digest.update(
-                    json.dumps([name, row.prompt, row.chosen, row.rejected], sort_keys=True).encode()
+                    json.dumps([name, stored(row.prompt), row.chosen, row.rejected], sort_keys=True).encode()
                 )
         return digest.hexdigest()
 
@@ -151,14 +152,19 @@ def _finish(
             notes.append(
                 f"{split}: left out {len(rows) - len(different)} rows whose two answers are the same"
             )
-        size = lambda row: len(row.key()) + max(len(row.chosen), len(row.rejected))  # noqa: E731
+        size = lambda row: len(row.key()) + max(len(text_of(row.chosen)), len(text_of(row.rejected)))  # noqa: E731
         parts[split] = prompted.short_ones(different, size, max_characters, split, notes)
     if not parts["train"]:
         raise CounterpointError(
             f"{name}: no training row with two different answers is left; check the columns, or raise max_characters"
         )
-    both_ways = {(row.key(), row.rejected, row.chosen) for row in parts["train"] if row.paired}
-    against = sum((row.key(), row.chosen, row.rejected) in both_ways for row in parts["train"]) // 2
+    both_ways = {
+        (row.key(), text_of(row.rejected), text_of(row.chosen)) for row in parts["train"] if row.paired
+    }
+    against = (
+        sum((row.key(), text_of(row.chosen), text_of(row.rejected)) in both_ways for row in parts["train"])
+        // 2
+    )
     if against:
         notes.append(
             f"train: {against} pairs occur in both directions, so their labels contradict one another (see cdpo, robust)"

@@ -10,9 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from counterpoint.conversation import (
+    Conversation,
+    Prompt,
+    stored,
+    text_of,
+)
 from counterpoint.data.language import prompted, puzzles, reasoning
 from counterpoint.data.language.answer import SCORERS, final_answer, number
-from counterpoint.data.language.messages import completion, messages
+from counterpoint.data.language.messages import completion, conversation, refuse_images, simplest
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 
@@ -64,7 +70,10 @@ class ProblemData:
         digest = hashlib.sha256(self.train.scorer.encode())
         for name in ("train", "validation", "test"):
             for row in getattr(self, name):
-                content = [name, row.prompt, row.solution, row.answer, row.hint]
+                content = [name, stored(row.prompt), row.solution, row.answer, row.hint]
+                content += (
+                    [list(row.messages), row.opening] if row.messages or row.opening is not None else []
+                )
                 digest.update(json.dumps(content, sort_keys=True).encode())
         return digest.hexdigest()
 
@@ -129,11 +138,13 @@ def load(
     )
 
 
+WHOLE = ("messages", "conversations", "conversation")
+"""Columns that hold a whole conversation, the assistant's turns among it."""
 ALIASES = {
     "prompt": ("prompt", "question", "instruction", "problem", "query", "input"),
     "solution": ("completion", "solution", "rationale", "response", "output", "reasoning", "chosen"),
     "answer": ("answer", "final_answer", "ground_truth", "target", "label"),
-    "hint": ("hint", "privileged_context", "privileged", "context"),
+    "hint": ("hint", "privileged_context", "privileged"),
 }
 """Column names that are understood without being told, in order of preference."""
 
@@ -148,12 +159,10 @@ def _problem(row: dict[str, Any], columns: dict[str, str | None], path: Path, nu
         name = given or next((name for name in ALIASES[part] if row.get(name) not in (None, "")), None)
         fields[part] = row[name] if name else ""
     where = f"{path}, row {number}"
-    if not fields["prompt"] and isinstance(row.get("messages"), list) and row["messages"]:
-        conversation = messages(row["messages"], where)
-        if conversation[-1]["role"] == "assistant" and len(conversation) > 1:
-            fields["prompt"], fields["solution"] = conversation[:-1], conversation[-1]["content"]
-        else:
-            fields["prompt"] = conversation
+    refuse_images(row, where)
+    talk = next((row[name] for name in WHOLE if isinstance(row.get(name), list) and row[name]), None)
+    if not fields["prompt"] and talk is not None:
+        return replace(_whole(conversation(talk, row, where)), **_texts(fields, where))
     if not fields["prompt"]:
         raise CounterpointError(
             f"{where}: no prompt among the columns {', '.join(map(str, row))}; expected 'prompt' (with "
@@ -166,15 +175,32 @@ def _problem(row: dict[str, Any], columns: dict[str, str | None], path: Path, nu
         raise CounterpointError(
             f"{where}: a prompt must be text or a list of {{'role': ..., 'content': ...}}, got {type(given).__name__}"
         )
-    prompt = given if isinstance(given, str) else messages(given, where)
-    solution = completion(fields["solution"], where, "the completion")
-    answer, hint = (
-        completion(fields["answer"], where, "the answer"),
-        completion(fields["hint"], where, "the hint"),
+    prompt: Prompt = given if isinstance(given, str) else conversation(given, row, where)
+    reply = completion(fields["solution"], where, "the completion")
+    texts = _texts(fields, where)
+    if "####" in texts["answer"] and not reply:  # worked solution and answer in one column
+        reply, texts["answer"] = texts["answer"], final_answer(texts["answer"])
+    turns = () if isinstance(reply, str) else tuple(reply)
+    return Problem(prompt=prompt, solution=text_of(reply), messages=turns, **texts)
+
+
+def _texts(fields: dict[str, Any], where: str) -> dict[str, Any]:
+    """The columns that are text, whatever form they have."""
+    return {part: text_of(completion(fields[part], where, f"the {part}")) for part in ("answer", "hint")}
+
+
+def _whole(talk: Conversation) -> Problem:
+    """A problem from a whole conversation: its last turn of the assistant is the solution, if it ends with one."""
+    first = next((at for at, message in enumerate(talk) if message["role"] == "assistant"), None)
+    if talk[-1]["role"] != "assistant" or len(talk) < 2 or first is None:
+        return Problem(talk)
+    last = simplest(talk[-1:])
+    return Problem(
+        Conversation(talk[:-1], talk.tools, talk.options),
+        solution=text_of(last),
+        messages=() if isinstance(last, str) else tuple(last),
+        opening=first if 0 < first < len(talk) - 1 else None,
     )
-    if "####" in answer and not solution:  # worked solution and answer in one column
-        solution, answer = answer, final_answer(answer)
-    return Problem(prompt=prompt, solution=solution, answer=answer, hint=hint)
 
 
 def _as(row: Problem) -> Problem:

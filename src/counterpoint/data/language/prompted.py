@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, overload
 
+from counterpoint.conversation import Prompt, stored
 from counterpoint.data import tables
-from counterpoint.data.language.messages import Message
 from counterpoint.errors import CounterpointError
-
-Prompt = str | list[Message]
 
 
 def prompt_key(prompt: Prompt) -> str:
@@ -21,7 +19,7 @@ def prompt_key(prompt: Prompt) -> str:
     >>> prompt_key("two  words\\n")
     'two words'
     """
-    text = prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True)
+    text = prompt if isinstance(prompt, str) else json.dumps(stored(prompt), sort_keys=True)
     return " ".join(text.split())
 
 

@@ -107,7 +107,7 @@ class DPO(Method[Language, PreferenceData]):
             fixed = None if reference is None else reference[batch.index].to(run.device)
             prompts, answers = self._rows(policy, rows, batch.items)
             token_logp = completion_log_probs(policy, prompts, answers, forward=run.forward)
-            sums_R, lengths_R = self._reduce(token_logp, answers), answers.lengths
+            sums_R, lengths_R = self._reduce(token_logp, answers), answers.authored.sum(1)
             if name == "kto" and fixed is not None:
                 terms = self._kto(sums_R, lengths_R, fixed, rows[batch.index], run)
             else:
@@ -122,9 +122,9 @@ class DPO(Method[Language, PreferenceData]):
                 terms = {"preference": Loss(values, stats=reward_statistics(pair, self.beta))}
             if sft_weight:
                 half = len(batch.items)
-                whole = sequence_sum(token_logp, answers.mask)[:half]
+                whole = sequence_sum(token_logp, answers.authored)[:half]
                 terms["sft"] = nll(whole, lengths_R[:half], self.sft_mean, weight=sft_weight)  # type: ignore[arg-type]
-            run.step(terms, tokens=int(answers.mask.sum()))
+            run.step(terms, tokens=int(answers.authored.sum()))
         return policy
 
     def _check(self, data: PreferenceData) -> None:
@@ -147,18 +147,19 @@ class DPO(Method[Language, PreferenceData]):
             # The answer of the row before, in the order of the data: which rows share a batch cannot change the reference.
             before: list[Preference] = [rows[(int(i) - 1) % len(rows)] for i in index]
             said += [r.chosen for r in before] + [r.rejected for r in before]
-        return policy.prompts(asked * (4 if self.loss == "kto" else 2)), policy.completions(said)
+            return policy.rows(asked * 4, said)
+        return policy.rows(asked * 2, said, answers=2)
 
     def _reduce(self, token_logp: Tensor, answers: Tokens) -> Tensor:
         if self.length_weight == 1.0:
-            return sequence_sum(token_logp, answers.mask)
-        chosen, rejected = answers.lengths.chunk(2)
+            return sequence_sum(token_logp, answers.authored)
+        chosen, rejected = answers.authored.sum(1).chunk(2)
         public = torch.minimum(chosen, rejected).repeat(2)
-        return desensitised_sum(token_logp, answers.mask, public, self.length_weight)
+        return desensitised_sum(token_logp, answers.authored, public, self.length_weight)
 
     def _ahead(self, policy: Language, rows: Any, run: Run) -> list[int]:
         def tokens(index: int) -> int:
-            return int(self._rows(policy, rows, [index])[1].mask.sum())
+            return int(self._rows(policy, rows, [index])[1].authored.sum())
 
         return run.rows_ahead(
             range(len(rows)),

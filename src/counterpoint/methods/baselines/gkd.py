@@ -86,9 +86,10 @@ class GKD(Method[Language, ProblemData]):
             questions = [problem.prompt for problem in batch.items]
             if float(torch.rand((), generator=run.rng)) < self.on_policy:
                 completions: Tokens = sampler(questions, 1, batch.random.uniform(self.max_new_tokens))
+                prompts = model.prompts(questions)
             else:
-                completions = model.completions([problem.reference for problem in batch.items])
-            both, mask = join(model.prompts(questions), completions), completions.mask.bool()
+                prompts, completions = model.rows(questions, [problem.completion for problem in batch.items])
+            both, mask = join(prompts, completions), completions.authored
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
             answer = teacher.answer(batch.items, completions, batch.index)
             per_token = divergence(
@@ -117,7 +118,7 @@ class GKD(Method[Language, ProblemData]):
         def shards() -> Iterator[tuple[list[Problem], Tokens, Tensor]]:
             for start in range(0, len(problems), 64):
                 rows = problems[start : start + 64]
-                references = model.completions([row.reference for row in rows])
+                _, references = model.rows([row.prompt for row in rows], [row.completion for row in rows])
                 yield rows, references, torch.arange(start, start + len(rows))
 
         def make() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from counterpoint.data.language.problem import Turns
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.kernels.vocabulary import log_probs
 from counterpoint.methods.base import Method, Search
@@ -21,6 +22,7 @@ class SFT(Method[Language, ProblemData]):
 
     Attributes:
         reduction: "token_mean" weighs every token alike, "sequence_mean" every completion.
+        turns: of whole conversations (`messages` rows), "all" turns of the assistant are learnt, or the "last" one.
         lora_rank: rank of the adapters that are trained; 0 trains every weight.
     """
 
@@ -28,6 +30,7 @@ class SFT(Method[Language, ProblemData]):
     search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3)}
 
     reduction: Literal["token_mean", "sequence_mean"] = "token_mean"
+    turns: Turns = "all"
     lora_rank: int = 64
     learning_rate: float = 2e-5
     batch_size: int = 16
@@ -42,9 +45,11 @@ class SFT(Method[Language, ProblemData]):
             Optimizer(learning_rate=self.learning_rate, schedule="cosine", warmup=0.1, max_grad_norm=1.0),
         )
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
-            prompts = model.prompts([problem.prompt for problem in batch.items])
-            completions = model.completions([problem.reference for problem in batch.items])
-            both, mask = join(prompts, completions), completions.mask.bool()
+            examples = [problem.example(self.turns) for problem in batch.items]
+            prompts, completions = model.rows(
+                [prompt for prompt, _ in examples], [said for _, said in examples]
+            )
+            both, mask = join(prompts, completions), completions.authored
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
             logp = log_probs(model.scores(hidden), completions.ids, mask=mask)
             run.step(nll(logp.sum(1), mask.sum(1), self.reduction), tokens=int(mask.sum()))

@@ -14,22 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import TemplateError
 from torch import Tensor, nn
 
+from counterpoint.conversation import Completion, Message, Prompt
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.cache_names import cache_argument, returned_cache
 from counterpoint.kernels.scores import Head, dense
 from counterpoint.models import model_folders, tokens
-from counterpoint.models.language import prompt_groups
+from counterpoint.models.language import prompt_groups, rendering, templates
 from counterpoint.models.language.adapters import LoRA, attach, check_head
 from counterpoint.models.language.own_forward import Pass, settle
-from counterpoint.models.tokens import Tokens
+from counterpoint.models.language.row_batches import batch
+from counterpoint.models.tokens import Replies, Tokens
 
-__all__ = ["Language", "LoRA", "Message", "Prompt", "adapt", "load", "same_vocabulary"]
-
-Message = dict[str, str]
-Prompt = str | list[Message]
+__all__ = ["Completion", "Language", "LoRA", "Message", "Prompt", "adapt", "load", "same_vocabulary"]
 
 
 @dataclass
@@ -50,6 +48,7 @@ class Language(nn.Module):
         causal: a transformers causal model, or a PEFT model around one.
         tokenizer: its tokenizer.
         runs: how it must be run, where that is settled already; None tries it on a few tokens.
+        max_length: rows of more tokens are cut at their end; None cuts none.
 
     Raises:
         CounterpointError: not a causal model, one whose own scores cannot be had, or one whose head has an adapter.
@@ -63,10 +62,18 @@ class Language(nn.Module):
     torch.Size([2, 7, 32])
     """
 
-    def __init__(self, causal: nn.Module, tokenizer: Any, *, runs: Pass | None = None) -> None:
+    def __init__(
+        self,
+        causal: nn.Module,
+        tokenizer: Any,
+        *,
+        runs: Pass | None = None,
+        max_length: int | None = None,
+    ) -> None:
         super().__init__()
         self.causal: Any = causal
         self.tokenizer = tokenizer
+        self.max_length = max_length
         check_head(self.base)
         self.runs = Pass() if runs is None else runs
         if runs is None:
@@ -104,11 +111,12 @@ class Language(nn.Module):
 
     @property
     def stops(self) -> tuple[int, ...]:
-        """Ids that end a completion."""
+        """Ids that end a completion: the model's, the tokenizer's, and the one that ends a turn in the chat template."""
         given = getattr(getattr(self.base, "generation_config", None), "eos_token_id", None)
         given = [] if given is None else [given] if isinstance(given, int) else list(given)
-        if self.tokenizer.eos_token_id is not None:
-            given.append(self.tokenizer.eos_token_id)
+        for end in (self.tokenizer.eos_token_id, templates.stop_id(self.tokenizer)):
+            if end is not None:
+                given.append(end)
         if not given:
             raise CounterpointError(
                 "the tokenizer has no end-of-sequence token, so no completion could end; "
@@ -234,20 +242,45 @@ class Language(nn.Module):
         """Tokenise prompts, left-padded: through the chat template when there is one, ready for the model's turn.
 
         Args:
-            texts: plain strings (one user turn each) or lists of ``{"role": ..., "content": ...}``.
+            texts: plain strings (one user turn each, unless they carry the template already), ``Text`` that is read as it
+                stands, or conversations.
             width: pad to this many positions.
 
         Raises:
             CounterpointError: a prompt longer than the model's positions; nothing is ever cut in silence.
         """
-        rows = self._encode(
-            [self._prompt_text(text) for text in texts], special=not self.tokenizer.chat_template
-        )
+        rows = rendering.prompt_ids(self.tokenizer, texts)
         self._check(rows)
         return tokens.pad(rows, side="left", fill=self.pad_id, width=width).to(self.device)
 
+    def rows(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], *, answers: int = 1
+    ) -> tuple[Tokens, Replies]:
+        """Tokenise prompts with what follows them: the ids of the whole text or conversation, and who wrote them.
+
+        Args:
+            prompts: text or conversations.
+            completions: for each prompt the assistant's text, or messages; the loss is about the assistant's (``authored``).
+            answers: the rows are this many answers to each prompt, all first ones, then all second ones; the answers to a
+                prompt begin at one token, so that they differ in nothing but themselves.
+
+        Returns:
+            Left-padded prompts and right-padded completions, cut where a row passes ``max_length``.
+
+        Raises:
+            CounterpointError: a row longer than the model's positions; messages that the chat template refuses, or for which
+                there is none.
+        """
+        found = rendering.render(self.tokenizer, list(zip(prompts, completions, strict=True)))
+        self._check([row.ids[: self.max_length] for row in found])
+        before, after = batch(found, answers=answers, cut=self.max_length, fill=self.pad_id)
+        return before.to(self.device), after.to(self.device)
+
     def completions(self, texts: Sequence[str], *, width: int | None = None) -> Tokens:
-        """Tokenise completions, right-padded, each with the end-of-sequence token, which belongs to the completion."""
+        """Tokenise texts as the model itself writes them, right-padded, each with the token that ends a turn.
+
+        For what stands by itself; what belongs to prompts goes through ``rows``, where their border is the whole text's.
+        """
         rows = [[*row, self.end_id] for row in self._encode(list(texts), special=False)]
         self._check(rows)
         return tokens.pad(rows, side="right", fill=self.pad_id, width=width).to(self.device)
@@ -264,26 +297,11 @@ class Language(nn.Module):
 
     @property
     def end_id(self) -> int:
-        """The id that a reference completion ends with."""
-        end = self.tokenizer.eos_token_id
-        return self.stops[0] if end is None else end
-
-    def _prompt_text(self, prompt: Prompt) -> str:
-        if self.tokenizer.chat_template:
-            messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-            try:
-                return self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=True
-                )
-            except (TemplateError, TypeError) as error:
-                roles = ", ".join(str(message.get("role")) for message in messages)
-                raise CounterpointError(
-                    f"the model's chat template refuses turns of {roles}: {' '.join(str(error).split())[:200]}; "
-                    "write the row as the template expects, or change tokenizer.chat_template"
-                ) from None
-        if isinstance(prompt, str):
-            return prompt
-        return "\n".join(message["content"] for message in prompt)
+        """The id that a completion ends with: the turn's end in the chat template, or the end of the sequence."""
+        for end in (templates.stop_id(self.tokenizer), self.tokenizer.eos_token_id):
+            if end is not None:
+                return int(end)
+        return self.stops[0]
 
     def _encode(self, texts: list[str], *, special: bool) -> list[list[int]]:
         return self.tokenizer(texts, add_special_tokens=special)["input_ids"] if texts else []
@@ -306,13 +324,16 @@ class Language(nn.Module):
         """Return this model with fresh adapters (a no-op at the start: B is 0); only they are trainable."""
         if self.adapted:
             raise CounterpointError("this model has adapters already; merge them first: model.merged()")
-        return Language(attach(self.causal, lora, seed), self.tokenizer, runs=self.runs)
+        return Language(
+            attach(self.causal, lora, seed), self.tokenizer, runs=self.runs, max_length=self.max_length
+        )
 
     def merged(self) -> Language:
         """Return a copy with the adapters added into the weights; the model itself when there are none."""
         if not self.adapted:
             return self
-        return Language(copy.deepcopy(self.causal).merge_and_unload(), self.tokenizer, runs=self.runs)
+        merged = copy.deepcopy(self.causal).merge_and_unload()
+        return Language(merged, self.tokenizer, runs=self.runs, max_length=self.max_length)
 
     def save(self, folder: Path | str, *, adapter: bool = False) -> Path:
         """Write an ordinary folder: safetensors, config, tokenizer. It appears whole or not at all.

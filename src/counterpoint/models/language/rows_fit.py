@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from counterpoint.conversation import Completion, Prompt
 from counterpoint.errors import CounterpointError
-from counterpoint.models.language.language import Language, Prompt
+from counterpoint.models.language.language import Language
+from counterpoint.models.language.rendering import Rendered, prompt_ids, render
 
 TOGETHER = 256
-"""Rows that are tokenised at once; one by one only where these do not fit."""
+"""Rows that are tokenised at once; one by one only where some of these cannot be."""
+Row = tuple[Prompt, Sequence[Completion]]
+"""A prompt with its answers, if there are any."""
 
 
-def check_rows(model: Language, split: str, rows: Iterable[tuple[Prompt, Sequence[str]]]) -> None:
-    """Tokenise every prompt with its longest answer.
+def check_rows(model: Language, split: str, rows: Iterable[Row]) -> None:
+    """Tokenise every prompt with its answers.
 
     Args:
         model: the language model that will read them. split: name of the rows, for the message.
@@ -21,33 +25,45 @@ def check_rows(model: Language, split: str, rows: Iterable[tuple[Prompt, Sequenc
     Raises:
         CounterpointError: the first row (counted from 1) that the template refuses or that passes the model's positions.
     """
+    for number, (prompt, whole) in enumerate(lengths(model, split, rows), 1):
+        if model.limit is not None and whole > model.limit:
+            raise CounterpointError(
+                f"{split}, row {number}: a prompt of {prompt} tokens and an answer of {whole - prompt} pass the model's "
+                f"{model.limit} positions; shorten the row or leave it out, e.g. with the data option max_length={model.limit}"
+            )
+
+
+def lengths(model: Language, split: str, rows: Iterable[Row]) -> Iterator[tuple[int, int]]:
+    """Of each row the tokens of the prompt, and of the prompt with its longest answer.
+
+    Raises:
+        CounterpointError: the first row (counted from 1) that the template refuses.
+    """
     every = list(rows)
     for start in range(0, len(every), TOGETHER):
         part = every[start : start + TOGETHER]
         try:
-            prompt, answer = _widths(model, part)
-            fits = model.limit is None or prompt + answer <= model.limit
+            yield from _lengths(model, part)
         except CounterpointError:
-            fits = False
-        for number, row in enumerate(() if fits else part, start + 1):
-            _check(model, f"{split}, row {number}", row)
+            for number, row in enumerate(part, start + 1):
+                try:
+                    _lengths(model, [row])
+                except CounterpointError as error:
+                    raise CounterpointError(f"{split}, row {number}: {error}") from None
+            raise
 
 
-def _check(model: Language, where: str, row: tuple[Prompt, Sequence[str]]) -> None:
-    try:
-        prompt, answer = _widths(model, [row])
-    except CounterpointError as error:
-        raise CounterpointError(f"{where}: {error}") from None
-    if model.limit is not None and prompt + answer > model.limit:
-        raise CounterpointError(
-            f"{where}: a prompt of {prompt} tokens and an answer of {answer} pass the model's "
-            f"{model.limit} positions; shorten the row or leave it out, e.g. with the data option max_characters"
-        )
-
-
-def _widths(model: Language, rows: Sequence[tuple[Prompt, Sequence[str]]]) -> tuple[int, int]:
-    """Tokens of the longest prompt and of the longest answer."""
-    answers = [text for _, texts in rows for text in texts if text]
-    return model.prompts([prompt for prompt, _ in rows]).width, model.completions(
-        answers
-    ).width if answers else 0
+def _lengths(model: Language, rows: Sequence[Row]) -> list[tuple[int, int]]:
+    flat = [(prompt, answer) for prompt, answers in rows for answer in answers if answer]
+    rendered = iter(render(model.tokenizer, flat))
+    bare = iter(prompt_ids(model.tokenizer, [prompt for prompt, answers in rows if not any(answers)]))
+    found = []
+    for _, answers in rows:
+        if any(answers):
+            own: list[Rendered] = [next(rendered) for answer in answers if answer]
+            longest = max(own, key=lambda row: len(row.ids))
+            found.append((longest.start, len(longest.ids)))
+        else:
+            alone = len(next(bare))
+            found.append((alone, alone))
+    return found

@@ -79,7 +79,7 @@ def adder(
     taught = draw.sample(free, examples)
     solutions = [_spoil(row.solution, draw) if draw.random() < wrong else row.solution for row in taught]
     model = tiny(seed=seed, layers=2, width=width, heads=4, length=64, alphabet=ALPHABET)
-    prompts, completions = model.prompts([row.prompt for row in taught]), model.completions(solutions)
+    prompts, completions = model.rows([row.prompt for row in taught], solutions)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
     order = torch.Generator().manual_seed(seed)
     for step in range(steps):

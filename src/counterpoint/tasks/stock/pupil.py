@@ -138,11 +138,10 @@ def teach(lessons: Lessons, folder: Path) -> Language:
             )
             run.optimize(model, rule)
             for batch in run.batches(lessons, lessons.size, epochs=1, shuffle=False):
-                asked = model.prompts([prompt for prompt, _ in batch.items])
-                said = model.completions([solution for _, solution in batch.items])
-                both, mask = join(asked, said), said.mask.bool()
-                hidden = run.forward(model, both.ids, both.mask, last=said.width)
-                logp = log_probs(model.scores(hidden), said.ids, mask=mask)
+                prompts, completions = model.rows(*zip(*batch.items))
+                both, mask = join(prompts, completions), completions.authored
+                hidden = run.forward(model, both.ids, both.mask, last=completions.width)
+                logp = log_probs(model.scores(hidden), completions.ids, mask=mask)
                 run.step(nll(logp.sum(1), mask.sum(1)))
             return model
     finally:
