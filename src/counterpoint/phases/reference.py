@@ -68,7 +68,7 @@ def reference_sums(
         prompts, answers = rows(shard)
         described = json.dumps([weights(), how, code(), *_rounding(run, model, len(shard))])
         digest = hashlib.sha256(described.encode())
-        for each in (prompts.ids, prompts.mask, answers.ids, answers.mask):
+        for each in (prompts.ids, prompts.mask, answers.ids, answers.mask, answers.authored):
             digest.update(f"{tuple(each.shape)};".encode() + each.cpu().numpy().tobytes())
         folder = root() / "references" / digest.hexdigest()[:2] / digest.hexdigest()
         if not folder.is_dir() or damage(folder) is not None:
