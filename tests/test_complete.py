@@ -115,11 +115,9 @@ def test_a_method_without_anything_is_noticed(folder: Path) -> None:
     }  # fmt: skip
 
 
-def test_every_vector_file_belongs_to_a_method_or_a_part() -> None:
-    """Files of parts that several methods share are named by the tests of those parts alone."""
+def test_every_vector_file_belongs_to_a_method() -> None:
     named = tuple(name for row in rows().values() for name in row.vectors)
-    parts = ("policy_core", "grpo_trl")
-    left = [f.stem for f in FILES.glob("*.npz") if not f.stem.startswith((*named, *parts))]
+    left = [f.stem for f in FILES.glob("*.npz") if not f.stem.startswith(named)]
     assert not left, left
 
 

@@ -30,6 +30,15 @@ RUNS: dict[str, dict[str, Any]] = {
     "sft": {"data": SUMS, "model": "characters", "settings": SMALL, "steps": 16},
     "sdft": {"data": SUMS, "model": "characters", "settings": SAMPLED, "steps": 8},
     "gkd": {"data": SUMS, "model": "characters", "settings": SAMPLED, "steps": 8},
+    "grpo": {
+        "data": SUMS,
+        "model": "characters",
+        "settings": {
+            **SAMPLED, "variant": "reinforce", "penalty.weight": 0.04, "judge": "majority", "answers": 4, "iterations": 2,
+            "minibatches": 2,
+        },
+        "steps": 8,
+    },
     "self-rewarding": {
         "data": "backward-sums?digits=1&size=56&validation=8&test=8",
         "model": "characters",
@@ -82,7 +91,17 @@ def trained(key: str, folder: Path) -> Command:
 
 
 # Every run is of its own kind; the rest of them is killed in the slow test.
-FAST = ("multiview", "sdft", "self-rewarding", "sgl", "trajectory-vae", "regression", "count-ucb", "tfidf")
+FAST = (
+    "multiview",
+    "sdft",
+    "grpo",
+    "self-rewarding",
+    "sgl",
+    "trajectory-vae",
+    "regression",
+    "count-ucb",
+    "tfidf",
+)
 
 
 @pytest.mark.parametrize("key", FAST)

@@ -1,4 +1,4 @@
-"""The pages of UniSD, SDFT, GKD and SFT: snippets and commands run as printed (on small data, a small model, one short pass)."""
+"""The pages of UniSD, SDFT, GKD, SFT and GRPO: snippets and commands run as printed (on small data, a small model, one short pass)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from counterpoint.models.language.characters import tiny
 from pages_harness import check_settings, run_commands, run_snippet
 
-KEYS = ["unisd", "sdft", "gkd", "sft"]
+KEYS = ["unisd", "sdft", "gkd", "sft", "grpo"]
 SMALLER = {"new_tokens=32": "new_tokens=4", "tokens 128": "tokens 4", "smollm2-135m-instruct": "small"}
 NOT_SPELLED_OUT = dict.fromkeys(("template", "agreement.example"), "in `counterpoint.pairs.demonstrations`")
 

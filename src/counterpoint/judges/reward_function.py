@@ -7,11 +7,12 @@ completions are texts, or lists of messages where the data's prompts are convers
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.util
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ class RewardFunction:
         for name in dict.fromkeys(name for p, _ in flat for name in p.meta if name not in columns):
             columns[name] = [p.meta.get(name) for p, _ in flat]
         given = self.function(**_accepted(self.function, columns))
+        if inspect.isawaitable(given):  # TRL takes coroutines, too
+            given = asyncio.run(_result(given))
         try:
             values = [math.nan if value is None else float(value) for value in given]
         except (TypeError, ValueError):
@@ -68,6 +71,10 @@ class RewardFunction:
         rest = iter(values)
         rewards = [[next(rest) for _ in row] for row in answers]
         return Verdicts.of(rewards, [[f"{self.name}: {value:g}" for value in row] for row in rewards])
+
+
+async def _result(given: Awaitable[Any]) -> Any:
+    return await given
 
 
 def _accepted(function: Callable[..., Any], columns: dict[str, Any]) -> dict[str, Any]:
