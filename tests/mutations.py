@@ -105,7 +105,7 @@ CHANGES = [
     Change("data/group_split.py", "round(share * len(own))) - already", "round(share * len(own)))", GROUPS),
     Change("data/group_split.py", "max(1, round(share * len(own)))", "1", GROUPS),
     Change("data/group_split.py", "np.random.default_rng(seed)", "np.random.default_rng(0)", GROUPS),
-    Change("pairs/exemplars.py", "self.kept[:, quota:] = -1", "pass", MEMORY),
+    Change("pairs/exemplars.py", "self.stored[:, quota:] = -1", "pass", MEMORY),
     # Objectives and kernels.
     Change("objectives/preference/preference.py", "self.chosen - self.reference_chosen.detach()",
            "self.chosen - self.reference_chosen", PREFERENCE),

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src"
 FULLEST = 26
 """Modules in one folder, its ``__init__`` not counted; beyond it a reader scrolls."""
+
+UNCLEAR = {
+    "said", "asked", "heard", "told", "found", "place", "kept", "known", "lesson", "lessons", "voice", "voices", "spoken",
+}  # fmt: skip
+"""Words that name nothing of the field: an identifier says what a value is (completion, prompt, index, path, result)."""
+ALLOWED = {
+    "FileNotFoundError": "Python's own",
+    "ModuleNotFoundError": "Python's own",
+    "PackageNotFoundError": "Python's own",
+    "kept_mb": "a field of bundled/catalog.toml: the size of what is kept of a download",
+    "voice": "a column of the bundled recordings: whose voice is heard",
+    "voices": "the name of a bundled data set, which its converter bears",
+    "voices_it": "as voices",
+    "voices_en": "as voices",
+    "_voices": "as voices",
+    "VOICES": "as voices",
+}
+"""Identifiers with such a word that stay, and why."""
 
 
 def names() -> dict[str, Path]:
@@ -87,6 +107,49 @@ def graph(everywhere: bool) -> dict[str, set[str]]:
         own = set() if path.name == "__init__.py" else imported(statements, set(modules))
         edges[name] = own - {name}
     return edges
+
+
+def identifiers(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every name that the source gives to something or uses, with its line."""
+    for node in ast.walk(tree):
+        line = getattr(node, "lineno", 0)
+        match node:
+            case ast.Name():
+                yield node.id, line
+            case ast.Attribute():
+                yield node.attr, line
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name, line
+            case ast.arg() | ast.keyword():
+                yield node.arg or "", line
+            case ast.alias():
+                yield node.asname or node.name, line
+
+
+def unclear(name: str) -> bool:
+    words = re.split(r"_+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    return not UNCLEAR.isdisjoint(words)
+
+
+def test_an_unclear_name_is_seen() -> None:
+    tree = ast.parse("def told(kept_rows, *, place): FoundIt.known = said(heard=1)")
+    assert {name for name, _ in identifiers(tree) if unclear(name)} == {
+        "told", "kept_rows", "place", "FoundIt", "known", "said", "heard",
+    }  # fmt: skip
+    assert not unclear("foundation")
+    assert not unclear("placed")
+
+
+def test_names_are_the_fields_words() -> None:
+    every = {
+        (name, f"{path.relative_to(SOURCE)}:{line}")
+        for path in names().values()
+        for name, line in identifiers(ast.parse(path.read_text(encoding="utf-8")))
+        if unclear(name)
+    }
+    wrong = sorted(f"{where} {name}" for name, where in every if name not in ALLOWED)
+    assert not wrong, f"say what the value is (completion, prompt, index, path, result): {wrong}"
+    assert {name for name, _ in every} >= set(ALLOWED), "a name that is allowed and no longer there"
 
 
 def test_a_circle_is_seen() -> None:

@@ -283,8 +283,10 @@ def test_wrong_labels_are_found_out_of_fold_and_only_there(tmp_path) -> None:
 
         class Noting(Vega):
             def _mended(self, run, rows, opinions, seen=seen):
-                place = opinions.column("place").argsort()
-                seen.append((opinions.column("said")[place] * rows.targets).sum(1) < self.calibration.low)
+                order = opinions.column("row").argsort()
+                seen.append(
+                    (opinions.column("probabilities")[order] * rows.targets).sum(1) < self.calibration.low
+                )
                 return super()._mended(run, rows, opinions)
 
         with Run(tmp_path / str(folds), seed=1, budget=Budget(steps=60 * (folds + 1)), progress=False) as run:

@@ -121,5 +121,5 @@ def test_between_is_told_of_outer_passes_only() -> None:
     told: list[tuple[int, int]] = []
     with passes.limits(2, lambda done, rows: told.append((done, rows))):
         for part in passes.over(range(5), usual=64):
-            list(passes.over(part, usual=1, told=False))
+            list(passes.over(part, usual=1, announce=False))
     assert told == [(2, 5), (4, 5), (5, 5)]

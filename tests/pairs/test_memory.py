@@ -33,12 +33,12 @@ def test_every_seen_class_has_the_same_quota_and_keeps_its_best():
     for start in (0, 2, 4):
         memory.update({c: torch.arange(100 * c, 100 * c + 50) for c in (start, start + 1)})
         quota = 20 // (start + 2)
-        counts = (memory.kept >= 0).sum(1)
+        counts = (memory.stored >= 0).sum(1)
         assert counts[: start + 2].tolist() == [quota] * (start + 2)
         assert counts[start + 2 :].sum() == 0
         assert len(memory) == len(memory.rows()) <= 20
         for label in range(start + 2):
-            assert memory.kept[label, :quota].tolist() == list(range(100 * label, 100 * label + quota))
+            assert memory.stored[label, :quota].tolist() == list(range(100 * label, 100 * label + quota))
 
 
 def test_a_class_with_few_rows_keeps_what_it_has():
@@ -122,7 +122,7 @@ def test_random_choices_are_each_classes_own():
     labels = torch.arange(2).repeat_interleave(40)
     memory = ReplayMemory(80, 2)
     memory.choose([0, 1], labels, "random", seed=3, features=lambda place: place)
-    one, other = memory.kept[0, :40], memory.kept[1, :40] - 40
+    one, other = memory.stored[0, :40], memory.stored[1, :40] - 40
     assert one.tolist() == torch.randperm(40, generator=torch.Generator().manual_seed(3)).tolist()
     assert other.tolist() == torch.randperm(40, generator=torch.Generator().manual_seed(4)).tolist()
 

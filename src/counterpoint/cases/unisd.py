@@ -40,7 +40,7 @@ def without_rate(arm: Arm) -> dict[str, Any]:
     return {name: value for name, value in arm.settings.items() if name != "learning_rate"}
 
 
-def kept(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[str, float]:
+def retention(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[str, float]:
     """Perplexity and greedy accuracy on sorting: what must not be forgotten."""
     from counterpoint.data.language.problems import load
     from counterpoint.evaluation.language import greedy_accuracy, perplexity
@@ -85,7 +85,7 @@ CASE = Case(
         "clip-noisy": noisy(CLIP),
     },
     metrics=("accuracy", "kept_perplexity", "kept_accuracy", "perplexity"),
-    measure=kept,
+    measure=retention,
     claims=(
         Claim.better("on-policy self-distillation raises accuracy without a demonstration", "sdft", "raw"),
         Claim.better("all mechanisms together beat plain self-distillation", "unisd-star", "sdft"),

@@ -23,10 +23,10 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int = 10) -> float:
     """
     if not len(labels):
         raise CounterpointError("no labelled text, so that confidence cannot be compared with anything")
-    confidence, said = torch.softmax(logits.double(), 1).max(1)
-    right = (said == labels).double()
-    place = (confidence * bins).long().clamp(max=bins - 1)
-    gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, place, confidence - right)
+    confidence, predicted = torch.softmax(logits.double(), 1).max(1)
+    right = (predicted == labels).double()
+    bin_index = (confidence * bins).long().clamp(max=bins - 1)
+    gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, bin_index, confidence - right)
     return float(gap.abs().sum() / len(labels))
 
 

@@ -44,8 +44,8 @@ def class_logits(model: Classified, pixels: Tensor, aggregated: bool = False, si
 def class_accuracy(model: Classified, pixels: Tensor, labels: Tensor) -> dict[str, float]:
     """``accuracy`` of one pass and ``aggregated_accuracy`` of all copies, over images with a label."""
     pixels, labels = pixels[labels >= 0], labels[labels >= 0]
-    found = {"accuracy": False, "aggregated_accuracy": True}
+    variants = {"accuracy": False, "aggregated_accuracy": True}
     return {
         name: float((class_logits(model, pixels, aggregated).argmax(1) == labels).float().mean())
-        for name, aggregated in found.items()
+        for name, aggregated in variants.items()
     }

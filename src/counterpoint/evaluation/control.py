@@ -28,8 +28,8 @@ def best_value(data: FiniteWorld) -> float:
     """The largest expected return (for two players the value of the game) by the exact tables."""
     tables = _tables(data)
     if data.opponents == 1:
-        found = plan(tables.transition, tables.reward, 0.0, data.states, float("inf"))
-        return float(tables.start @ found.v[0])
+        optimal = plan(tables.transition, tables.reward, 0.0, data.states, float("inf"))
+        return float(tables.start @ optimal.v[0])
     shape = (data.states, data.actions, data.opponents)
     game = plan_game(tables.transition, tables.reward, 0.0, shape, float("inf"))
     return float(tables.start @ game.v_upper[0])

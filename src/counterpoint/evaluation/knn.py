@@ -29,10 +29,10 @@ def knn_predict(
     classes = int(labels.max()) + 1
     predicted = []
     for part in queries.split(piece):
-        cosine, place = (part @ bank.T).topk(min(k, len(bank)), dim=1)
+        cosine, neighbour = (part @ bank.T).topk(min(k, len(bank)), dim=1)
         # Subtracting the best cosine keeps exp in range and changes no vote.
         weight = ((cosine - cosine[:, :1]) / temperature).exp()
-        predicted.append((one_hot(labels[place], classes) * weight[..., None]).sum(1).argmax(1))
+        predicted.append((one_hot(labels[neighbour], classes) * weight[..., None]).sum(1).argmax(1))
     return torch.cat(predicted)
 
 

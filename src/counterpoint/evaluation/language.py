@@ -44,10 +44,10 @@ def greedy_accuracy(
         )
     sampler = Sampler(max_new_tokens=max_new_tokens or reply_budget(model, problems), temperature=0)
     verifier = Verifier(problems.scorer)
-    order = sorted(range(len(problems)), key=lambda place: len(problems[place].key()))
+    order = sorted(range(len(problems)), key=lambda number: len(problems[number].key()))
     total, ended, tokens = 0.0, 0, 0
     for part in passes.over(order, at_once):
-        rows = [problems[place] for place in part]
+        rows = [problems[number] for number in part]
         replies = sampler(model, model.prompts([row.prompt for row in rows]))
         total += sum(verifier.score(text, row) for text, row in zip(model.texts(replies), rows))
         ended += int(replies.ended.sum())

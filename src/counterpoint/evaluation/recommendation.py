@@ -37,9 +37,9 @@ class Ranking:
 
 def _mask(users: Tensor, items: Tensor, rows: Tensor, num_users: int) -> tuple[Tensor, Tensor]:
     """Positions (row among ``rows``, item) of the pairs whose user is in ``rows``."""
-    place = torch.full((num_users,), -1, dtype=torch.int64, device=users.device)
-    place[rows] = torch.arange(len(rows), device=users.device)
-    where = place[users]
+    position = torch.full((num_users,), -1, dtype=torch.int64, device=users.device)
+    position[rows] = torch.arange(len(rows), device=users.device)
+    where = position[users]
     inside = where >= 0
     return where[inside], items[inside]
 
@@ -99,24 +99,24 @@ def ranking_metrics(
     discount = 1 / torch.arange(2, items_RK.shape[1] + 2, dtype=torch.float64, device=hits_RK.device).log2()
     ideal = torch.cat([discount.new_zeros(1), discount.cumsum(0)])[ranking.relevant.clamp(max=len(discount))]
     first = hits_RK.argmax(1).double() + 1
-    found = hits_RK.sum(1)
+    hits = hits_RK.sum(1)
     valid_RK = items_RK >= 0
     tail = tail_items(popularity)
     tail_RK = tail[items_RK.clamp(min=0)] & valid_RK
     tail_held = torch.bincount(held_out[0][tail[held_out[1]]], minlength=int(ranking.users.max()) + 1)[
         ranking.users
     ]
-    tail_found = (hits_RK * tail_RK).sum(1)[tail_held > 0] / tail_held[tail_held > 0]
+    tail_hits = (hits_RK * tail_RK).sum(1)[tail_held > 0] / tail_held[tail_held > 0]
     percentile = popularity.double().argsort().argsort().double() / max(len(popularity) - 1, 1)
     shown = items_RK[valid_RK]
     figures = {
-        "recall": (found / relevant).mean(),
+        "recall": (hits / relevant).mean(),
         "ndcg": ((hits_RK * discount).sum(1) / ideal).mean(),
-        "mrr": torch.where(found > 0, 1 / first, 0.0).mean(),
-        "precision": found.mean() / k,
-        "hit_ratio": found.sum() / relevant.sum(),
-        "user_hit": (found > 0).double().mean(),
-        "tail_recall": tail_found.mean() if len(tail_found) else torch.zeros(()),
+        "mrr": torch.where(hits > 0, 1 / first, 0.0).mean(),
+        "precision": hits.mean() / k,
+        "hit_ratio": hits.sum() / relevant.sum(),
+        "user_hit": (hits > 0).double().mean(),
+        "tail_recall": tail_hits.mean() if len(tail_hits) else torch.zeros(()),
         "tail_share": tail_RK.sum().double() / valid_RK.sum(),
         "coverage": torch.tensor(shown.unique().numel() / len(popularity), dtype=torch.float64),
         "popularity": percentile[shown].mean(),
@@ -143,14 +143,14 @@ def index_of_ids(model_ids: list[str], data_ids: list[str], role: str) -> Tensor
     """
     if model_ids == data_ids:
         return None
-    known = {name: row for row, name in enumerate(model_ids)}
-    unknown = [name for name in data_ids if name not in known]
+    index_of = {name: row for row, name in enumerate(model_ids)}
+    unknown = [name for name in data_ids if name not in index_of]
     if unknown:
         raise CounterpointError(
             f"{len(unknown):,} of the data's {len(data_ids):,} {role}s are unknown to the model (the first is {unknown[0]!r}); "
             "evaluate on the data it was trained on, or train again starting from it: model.fitted_to(data)"
         )
-    return torch.tensor([known[name] for name in data_ids])
+    return torch.tensor([index_of[name] for name in data_ids])
 
 
 @torch.no_grad()
@@ -175,8 +175,8 @@ def evaluate_recommender(
     device = users_UD.device
     wanted, seen = ((pairs.users.to(device), pairs.items.to(device)) for pairs in (held_out, before))
     learnt = model.pairs[0].long() * model.num_items + model.pairs[1].long()
-    asked = [at if row is None else row[at] for at, row in zip(wanted, rows)]
-    leaked = int(torch.isin(asked[0] * model.num_items + asked[1], learnt).sum())
+    queried = [at if row is None else row[at] for at, row in zip(wanted, rows)]
+    leaked = int(torch.isin(queried[0] * model.num_items + queried[1], learnt).sum())
     if leaked:
         raise CounterpointError(
             f"the model was trained on {leaked:,} of the {len(held_out):,} {split} pairs, so its figures would mean nothing; "

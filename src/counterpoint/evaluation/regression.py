@@ -55,10 +55,10 @@ def ridge_probe(model: nn.Module, data: Regression) -> Ridge:
     for strength in STRENGTHS:
         penalty = strength * float((singular**2).mean()) or 1.0
         weight = right.T @ (singular / (singular**2 + penalty) * (left.T @ (y - mean)))
-        found = Ridge(weight, float(mean - middle @ weight), penalty)
-        error = float(((found(held) - wanted) ** 2).mean())
+        ridge = Ridge(weight, float(mean - middle @ weight), penalty)
+        error = float(((ridge(held) - wanted) ** 2).mean())
         if best is None or error <= best[0]:
-            best = error, found
+            best = error, ridge
     assert best is not None
     return best[1]
 
@@ -66,11 +66,11 @@ def ridge_probe(model: nn.Module, data: Regression) -> Ridge:
 def with_head(model: nn.Module, data: Regression) -> Predictor:
     """Give an encoder the ridge regression on its features as a head."""
     encoder = model.encoder if isinstance(model, Predictor) else model
-    found = ridge_probe(encoder, data)
+    ridge = ridge_probe(encoder, data)
     predictor = Predictor(encoder, unit=(data.offset, data.scale)).to(next(encoder.parameters()).device)
     with torch.no_grad():
-        predictor.head.weight.copy_(torch.from_numpy(found.weight)[None])
-        predictor.head.bias.fill_(found.bias)
+        predictor.head.weight.copy_(torch.from_numpy(ridge.weight)[None])
+        predictor.head.bias.fill_(ridge.bias)
     return predictor
 
 
@@ -85,11 +85,11 @@ def measure(model: nn.Module, data: Regression, part: RegressionSplit, rows: int
     Args:
         rows: how many rows, at most, the order of distances is taken over.
     """
-    found = features(model, part.inputs).double().numpy()
+    vectors = features(model, part.inputs).double().numpy()
     y = part.targets.double().numpy()
-    probed = ridge_probe(model, data)(found)
-    said = predict(model, part.inputs).double().numpy() if isinstance(model, Predictor) else probed
-    error = np.abs(said - y)
+    probed = ridge_probe(model, data)(vectors)
+    predicted = predict(model, part.inputs).double().numpy() if isinstance(model, Predictor) else probed
+    error = np.abs(predicted - y)
     rare = _rare(data.train.targets.double().numpy(), y)
     spread = float(((y - y.mean()) ** 2).sum()) or 1.0
     return {
@@ -97,8 +97,8 @@ def measure(model: nn.Module, data: Regression, part: RegressionSplit, rows: int
         "mae": float(error.mean()) * data.scale,
         "rmse": float(np.sqrt((error**2).mean())) * data.scale,
         "rare_mae": float(error[rare].mean()) * data.scale,
-        "rank_correlation": _spearman(said, y),
-        "order": _order(found[:rows], y[:rows]),
+        "rank_correlation": _spearman(predicted, y),
+        "order": _order(vectors[:rows], y[:rows]),
         "probe_mae": float(np.abs(probed - y).mean()) * data.scale,
         "probe_rare_mae": float(np.abs(probed - y)[rare].mean()) * data.scale,
     }

@@ -114,7 +114,7 @@ def network_scores(
             x = x.relu() if number < len(layers) - 1 else x
         return (x @ head).squeeze(-1)
 
-    found = []
+    candidates = []
     with torch.enable_grad():
         both = inputs_NM[torch.cat([chosen_RP, rejected_RP], 1)]
         for step in range(1, stops[-1] + 1):
@@ -124,8 +124,8 @@ def network_scores(
             loss.backward()
             optimizer.step()
             if step in stops:
-                found.append(score(inputs_NM.expand(people, -1, -1)).detach())
-    return found
+                candidates.append(score(inputs_NM.expand(people, -1, -1)).detach())
+    return candidates
 
 
 def ordered_share(scores_RN: Tensor, truth_RN: Tensor) -> float:

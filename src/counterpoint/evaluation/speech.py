@@ -26,7 +26,7 @@ def vectors(model: nn.Module, clips: Clips, size: int = 64) -> tuple[Tensor, Ten
     device = first.device if first is not None else torch.device("cpu")
     training = model.training
     model.eval()
-    found: list[Tensor] = []
+    collected: list[Tensor] = []
     scored: list[Tensor] = []
     try:
         # Clips of like length together waste least on padding, which changes nothing.
@@ -38,11 +38,11 @@ def vectors(model: nn.Module, clips: Clips, size: int = 64) -> tuple[Tensor, Ten
                 scored.append(scores.float().cpu())
             else:
                 rows = model(batch.waves, batch.lengths)
-            found.append(rows.float().cpu())
+            collected.append(rows.float().cpu())
     finally:
         model.train(training)
     back = torch.argsort(order)
-    return torch.cat(found)[back], torch.cat(scored)[back] if scored else None
+    return torch.cat(collected)[back], torch.cat(scored)[back] if scored else None
 
 
 def measure(model: nn.Module, data: Audio, part: Clips) -> dict[str, float]:
@@ -57,16 +57,16 @@ def measure(model: nn.Module, data: Audio, part: Clips) -> dict[str, float]:
     truth, num = part.labels.numpy(), len(data.classes)
     result: dict[str, float] = {}
     if scores is not None:
-        said = scores.argmax(1).numpy()
+        predicted = scores.argmax(1).numpy()
     else:
         tuning, _ = vectors(model, data.validation)
-        said = linear_probe(
+        predicted = linear_probe(
             (bank.numpy(), data.train.labels.numpy()),
             (tuning.numpy(), data.validation.labels.numpy()),
             (rows.numpy(), truth),
         ).predicted
-    result["macro_f1"] = macro_f1(truth, said, num)
-    result["accuracy"] = float((said == truth).mean())
+    result["macro_f1"] = macro_f1(truth, predicted, num)
+    result["accuracy"] = float((predicted == truth).mean())
     result["nearest_accuracy"] = float(
         (knn_predict(bank, data.train.labels, rows, k=1).numpy() == truth).mean()
     )
@@ -76,7 +76,7 @@ def measure(model: nn.Module, data: Audio, part: Clips) -> dict[str, float]:
     return result
 
 
-def macro_f1(truth: np.ndarray, said: np.ndarray, num_classes: int) -> float:
+def macro_f1(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
     """Mean F1 over the classes 0..C-1; a class that is neither there nor said counts 0.
 
     >>> round(macro_f1(np.array([0, 0, 1]), np.array([0, 1, 1]), 2), 4)
@@ -84,7 +84,9 @@ def macro_f1(truth: np.ndarray, said: np.ndarray, num_classes: int) -> float:
     """
     from sklearn.metrics import f1_score
 
-    return float(f1_score(truth, said, labels=list(range(num_classes)), average="macro", zero_division=0.0))
+    return float(
+        f1_score(truth, predicted, labels=list(range(num_classes)), average="macro", zero_division=0.0)
+    )
 
 
 def silhouette(rows: Tensor, truth: np.ndarray) -> float:
@@ -108,12 +110,12 @@ def tables(model: nn.Module, data: Audio, part: Clips) -> dict[str, Any]:
     unit = normalize(rows.double(), dim=1)
     middles = torch.stack([unit[part.labels == label].mean(0) for label in range(num)])
     middles = normalize(middles, dim=1)
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "classes": list(data.classes),
         "distances": (1 - middles @ middles.T).tolist(),
     }
     if scores is not None:
         confusion = torch.zeros(num, num, dtype=torch.long)
         confusion.index_put_((part.labels, scores.argmax(1)), torch.tensor(1), accumulate=True)
-        found["confusion"] = confusion.tolist()
-    return found
+        result["confusion"] = confusion.tolist()
+    return result

@@ -30,13 +30,13 @@ def outputs(model: nn.Module, texts: Sequence[str], size: int = 256, out: str = 
     model.eval()
     try:
         order = sorted(range(len(texts)), key=lambda n: len(texts[n]))
-        found: list[Tensor] = []
+        collected: list[Tensor] = []
         for start in range(0, len(order), size):
             tokens = model.tokenize([texts[n] for n in order[start : start + size]]).to(device)  # type: ignore[operator]
-            found.append(model(tokens.ids, tokens.mask, out=out).float().cpu())
+            collected.append(model(tokens.ids, tokens.mask, out=out).float().cpu())
         back = torch.empty(len(order), dtype=torch.long)
         back[torch.tensor(order, dtype=torch.long)] = torch.arange(len(order))
-        return torch.cat(found)[back]
+        return torch.cat(collected)[back]
     finally:
         model.train(training)
 
@@ -86,14 +86,14 @@ def figures(scores: Tensor, targets: Tensor, multi_label: bool, tail: Tensor) ->
     precision = average_precision(scores, targets)
     there = ~np.isnan(precision)
     rare = there & tail.numpy()
-    said, truth = decided(scores, multi_label), targets.bool()
-    hit = (said == truth).all(1) if multi_label else (said & truth).any(1)
+    predicted, truth = decided(scores, multi_label), targets.bool()
+    hit = (predicted == truth).all(1) if multi_label else (predicted & truth).any(1)
     return {
         "macro_ap": float(precision[there].mean()),
         "tail_ap": float(precision[rare].mean()) if rare.any() else float(precision[there].min()),
         "accuracy": float(hit.float().mean()),
         "macro_f1": float(
-            f1_score(truth[:, there].numpy(), said[:, there].numpy(), average="macro", zero_division=0)
+            f1_score(truth[:, there].numpy(), predicted[:, there].numpy(), average="macro", zero_division=0)
         ),
     }
 
@@ -115,8 +115,8 @@ def measure(model: nn.Module, data: Texts, split: str) -> dict[str, float]:
     part = data.splits()[split].with_labels()
     tail = data.tail()
     if isinstance(model, TextClassifier):
-        found = figures(_logits(model, data, part.texts), part.targets, data.multi_label, tail)
-        return found | (_named(found) if getattr(model.head, "zero_shot", False) else {})
+        result = figures(_logits(model, data, part.texts), part.targets, data.multi_label, tail)
+        return result | (_named(result) if getattr(model.head, "zero_shot", False) else {})
     sentences = outputs(model, part.texts)
     names = outputs(model, data.label_texts)
     near = (
@@ -129,8 +129,8 @@ def measure(model: nn.Module, data: Texts, split: str) -> dict[str, float]:
     return figures(_probed(model, data, sentences), part.targets, data.multi_label, tail) | _named(zero_shot)
 
 
-def _named(found: dict[str, float]) -> dict[str, float]:
-    return {f"zero_shot_{name}": found[name] for name in ("macro_ap", "tail_ap", "accuracy")}
+def _named(figures: dict[str, float]) -> dict[str, float]:
+    return {f"zero_shot_{name}": figures[name] for name in ("macro_ap", "tail_ap", "accuracy")}
 
 
 def _logits(model: TextClassifier, data: Texts, texts: Sequence[str]) -> Tensor:
@@ -147,13 +147,13 @@ def _logits(model: TextClassifier, data: Texts, texts: Sequence[str]) -> Tensor:
 
 def _probed(model: nn.Module, data: Texts, sentences: Tensor) -> Tensor:
     """[N, C] scores of a ridge regression from sentence vectors to targets, its penalty chosen on validation."""
-    known, held = data.train.with_labels(), data.validation.with_labels()
-    rows, check = (outputs(model, part.texts).double() for part in (known, held))
+    labelled, held = data.train.with_labels(), data.validation.with_labels()
+    rows, check = (outputs(model, part.texts).double() for part in (labelled, held))
     if not torch.isfinite(rows).all():
         raise CounterpointError(
             "the sentence vectors hold NaN or infinite values; the training diverged: lower learning_rate"
         )
-    middle, y = rows.mean(0), known.targets.double()
+    middle, y = rows.mean(0), labelled.targets.double()
     left, singular, right = torch.linalg.svd(rows - middle, full_matrices=False)
     best: tuple[float, Tensor] | None = None
     for strength in STRENGTHS:

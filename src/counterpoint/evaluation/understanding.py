@@ -65,25 +65,25 @@ def understand(
             scores = model.head.intent_logits(*states).float().cpu()
             intents[index] = allowed[scores[:, allowed].argmax(1)]
             if transcribe and isinstance(model.head, IntentDecoder):
-                for place, ids in zip(
+                for number, ids in zip(
                     index.tolist(),
                     beam_search(model.head, *states, beams=beams, limit=limit),
                     strict=True,
                 ):
-                    texts[place] = model.head.lexicon.decode(ids)[1]
+                    texts[number] = model.head.lexicon.decode(ids)[1]
     finally:
         model.train(training)
     return Answers(intents, texts if transcribe else None)
 
 
-def word_errors(said: Sequence[str], true: Sequence[str]) -> tuple[int, int]:
+def word_errors(predicted: Sequence[str], true: Sequence[str]) -> tuple[int, int]:
     """Substituted, left-out and added words over all texts, and how many words there were.
 
     >>> word_errors(["please dial one"], ["dial two now"])
     (3, 3)
     """
     errors = words = 0
-    for one, other in zip(said, true, strict=True):
+    for one, other in zip(predicted, true, strict=True):
         left, right = split(one), split(other)
         words += len(right)
         row = list(range(len(right) + 1))
@@ -95,17 +95,17 @@ def word_errors(said: Sequence[str], true: Sequence[str]) -> tuple[int, int]:
     return errors, words
 
 
-def figures(truth: Tensor, said: Tensor) -> dict[str, float]:
+def figures(truth: Tensor, predicted: Tensor) -> dict[str, float]:
     """``accuracy`` over clips, and ``balanced_accuracy``, the mean over the intents that are there."""
-    right = (truth == said).double()
+    right = (truth == predicted).double()
     each = [right[truth == label].mean() for label in truth.unique()]
     return {"accuracy": float(right.mean()), "balanced_accuracy": float(torch.stack(each).mean())}
 
 
 def of_texts(texts: Sequence[str], clips: Clips) -> dict[str, float]:
     """``wer``, word errors per word, over the clips whose words are known; nothing where none are."""
-    known = [i for i, text in enumerate(clips.texts) if split(text)]
-    errors, words = word_errors([texts[i] for i in known], [clips.texts[i] for i in known])
+    transcribed = [i for i, text in enumerate(clips.texts) if split(text)]
+    errors, words = word_errors([texts[i] for i in transcribed], [clips.texts[i] for i in transcribed])
     return {"wer": errors / words} if words else {}
 
 
@@ -155,27 +155,27 @@ def stage_figures(rows: Sequence[Row], split_name: str) -> dict[str, float]:
     mine = sorted((row for row in rows if row["split"] == split_name), key=lambda row: row["stage"])
     if not mine:
         return {}
-    last, found = mine[-1], {}
+    last, result = mine[-1], {}
     for name in ("accuracy", "balanced_accuracy"):
-        found[f"average_{name}"] = float(np.mean([row[name] for row in mine]))
-        found[f"last_{name}"] = float(last[name])
+        result[f"average_{name}"] = float(np.mean([row[name] for row in mine]))
+        result[f"last_{name}"] = float(last[name])
     lost = []
     for name in (name for name in last if name.startswith("task ")):
         before = [row[name] for row in mine[:-1] if name in row]
         lost += [max(before) - last[name]] if before else []
-    found["forgetting"] = float(np.mean(lost)) if lost else 0.0
+    result["forgetting"] = float(np.mean(lost)) if lost else 0.0
     if "wer" in last:
-        found["average_wer"] = float(np.mean([row["wer"] for row in mine]))
-    return found
+        result["average_wer"] = float(np.mean([row["wer"] for row in mine]))
+    return result
 
 
 def measure(model: Understanding, data: Audio, name: str, *, limit: int = 64) -> dict[str, float]:
     """Figures of one split over all intents; those of a training's stages are ``stage_figures``."""
     part = data.splits()[name]
     answers = understand(model, part, transcribe=model.head.decodes, limit=limit)
-    truth, said = part.labels.numpy(), answers.intents.numpy()
+    truth, predicted = part.labels.numpy(), answers.intents.numpy()
     return {
-        "macro_f1": macro_f1(truth, said, len(data.classes)),
+        "macro_f1": macro_f1(truth, predicted, len(data.classes)),
         **figures(part.labels, answers.intents),
         **(of_texts(answers.texts, part) if answers.texts is not None else {}),
     }

@@ -50,16 +50,16 @@ def beam_search(
     log_p, memory = decoder.step(memory, last, states, mask)
     intents = slice(lexicon.first_intent, lexicon.first_word)
     score, best = log_p[:, intents].topk(min(beams, len(lexicon.intents)), 1)
-    kept = score.shape[1]
+    starts = score.shape[1]
     ids = (best + lexicon.first_intent)[..., None]  # [N, B, length]
-    memory = memory[:, None].expand(-1, kept, -1)
+    memory = memory[:, None].expand(-1, starts, -1)
     rows = torch.arange(num, device=pooled.device)[:, None]
     for _ in range(limit - 1):
         ended = (ids == END).any(-1)
         if ended.all():
             break
         width = ids.shape[1]
-        log_p, told = decoder.step(
+        log_p, updated = decoder.step(
             memory.flatten(0, 1),
             ids[..., -1].flatten(),
             states.repeat_interleave(width, 0),
@@ -69,10 +69,10 @@ def beam_search(
         # An ended beam has one way to go on, at no cost, so that it competes with those still speaking.
         log_p[..., PAD] = torch.where(ended, 0.0, -torch.inf)
         total = (score[..., None] + log_p).flatten(1)
-        score, place = total.topk(min(beams, total.shape[1]), 1)
-        beam, token = place // log_p.shape[-1], place % log_p.shape[-1]
+        score, flat_index = total.topk(min(beams, total.shape[1]), 1)
+        beam, token = flat_index // log_p.shape[-1], flat_index % log_p.shape[-1]
         ids = torch.cat([ids[rows, beam], token[..., None]], -1)
-        memory = told.unflatten(0, (num, width))[rows, beam]
+        memory = updated.unflatten(0, (num, width))[rows, beam]
     chosen = ids[rows[:, 0], score.argmax(1)].tolist()
     return [row[: row.index(END) + 1] if END in row else [i for i in row if i != PAD] for row in chosen]
 

@@ -57,9 +57,9 @@ def mean_reward(seen: dict[str, Tensor], data: FiniteWorld) -> Tensor:
     """[H, X] mean reward of every pair played so far, 0 where there was none."""
     pairs = data.states * data.actions * data.opponents
     steps = torch.arange(data.horizon)[:, None].expand(seen["pair"].shape)
-    place = (torch.zeros_like(steps) if data.stationary else steps) * pairs + seen["pair"]
+    cell = (torch.zeros_like(steps) if data.stationary else steps) * pairs + seen["pair"]
     count, total = (torch.zeros(data.horizon * pairs, dtype=torch.float64) for _ in range(2))
-    count.index_add_(0, place.flatten(), seen["valid"].double().flatten())
-    total.index_add_(0, place.flatten(), (seen["valid"] * seen["reward"]).double().flatten())
+    count.index_add_(0, cell.flatten(), seen["valid"].double().flatten())
+    total.index_add_(0, cell.flatten(), (seen["valid"] * seen["reward"]).double().flatten())
     mean = (total / count.clamp(min=1)).view(data.horizon, pairs)
     return mean[:1].expand(data.horizon, -1) if data.stationary else mean

@@ -102,7 +102,7 @@ class Sampler:
         draws_BT = draws_BT.to(device)
         if rows <= passes.at_once(rows):
             return self._complete(model, prompts, draws_BT)
-        parts = [slice(part[0], part[-1] + 1) for part in passes.over(range(rows), rows, told=False)]
+        parts = [slice(part[0], part[-1] + 1) for part in passes.over(range(rows), rows, announce=False)]
         done = [self._complete(model, tokens.trim(prompts[part]), draws_BT[part]) for part in parts]
         joined = tokens.stack(done, side="right", fill=model.pad_id)
         log_probs_BT = torch.cat([pad(each.log_probs, (0, joined.width - each.width)) for each in done])
@@ -189,8 +189,8 @@ def invert(log_probs_BV: Tensor, draws_B: Tensor, *, top_p: float = 1.0, top_k: 
         weights_BV = weights_BV.masked_fill(before_BV >= top_p, 0)
     total_BV = weights_BV.cumsum(-1)
     target_B1 = draws_B.double().clamp(0, 1 - 1e-12)[:, None] * total_BV[:, -1:]
-    place_B1 = torch.searchsorted(total_BV, target_B1, right=True).clamp(max=total_BV.shape[1] - 1)
-    return (place_B1 if order_BV is None else order_BV.gather(1, place_B1)).squeeze(1)
+    index_B1 = torch.searchsorted(total_BV, target_B1, right=True).clamp(max=total_BV.shape[1] - 1)
+    return (index_B1 if order_BV is None else order_BV.gather(1, index_B1)).squeeze(1)
 
 
 def row_draws(seed: int, rows: Sequence[int] | Tensor, width: int) -> Tensor:
@@ -203,9 +203,9 @@ def row_draws(seed: int, rows: Sequence[int] | Tensor, width: int) -> Tensor:
     """
     numbers = rows.tolist() if isinstance(rows, Tensor) else list(rows)
     out = torch.empty(len(numbers), width)
-    for place, number in enumerate(numbers):
+    for row, number in enumerate(numbers):
         mixed = (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 1) % (1 << 63)
-        out[place] = torch.rand(width, generator=torch.Generator().manual_seed(mixed))
+        out[row] = torch.rand(width, generator=torch.Generator().manual_seed(mixed))
     return out
 
 

@@ -65,8 +65,8 @@ def ordinal_ranks(rewards_PN: Tensor, valid_PN: Tensor | None = None, ties: Ties
 
 
 def _valid(rewards_PN: Tensor, valid_PN: Tensor | None) -> Tensor:
-    known = ~rewards_PN.isnan()
-    return known if valid_PN is None else known & valid_PN.bool()
+    judged = ~rewards_PN.isnan()
+    return judged if valid_PN is None else judged & valid_PN.bool()
 
 
 def agreement_rates(

@@ -55,9 +55,9 @@ class Person:
         )
 
     def _read(self) -> dict[tuple[str, str], dict[str, Any]]:
-        found: dict[tuple[str, str], dict[str, Any]] = {}
+        verdicts: dict[tuple[str, str], dict[str, Any]] = {}
         if not self.file.exists():
-            return found
+            return verdicts
         for at, line in enumerate(self.file.read_text(encoding="utf-8").splitlines(), 1):
             if not line.strip():
                 continue
@@ -72,8 +72,8 @@ class Person:
                     f"{self.file}, line {at}: {line[:80]}; expected a line such as "
                     '{"prompt": "2+2=", "answer": "4", "reward": 1, "key": "2+2="}'
                 )
-            found[key] = row
-        return found
+            verdicts[key] = row
+        return verdicts
 
     def _append(self, rows: list[dict[str, Any]]) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)

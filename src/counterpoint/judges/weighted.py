@@ -37,7 +37,7 @@ def weighted(spec: str, build: Callable[[str], Judge], method: str = "judge") ->
     >>> [(each.name, each.weight) for each in weighted("verifier + 0.5*mine.py:brevity", lambda name: Kind())]
     [('verifier', 1.0), ('mine.py:brevity', 0.5)]
     """
-    found: list[Weighted] = []
+    judges: list[Weighted] = []
     for part in re.split(r"\s\+\s", f" {spec} "):
         match = TERM.fullmatch(part.strip())
         if match is None:
@@ -50,7 +50,7 @@ def weighted(spec: str, build: Callable[[str], Judge], method: str = "judge") ->
             raise CounterpointError(
                 f"{method}: judge={spec!r}: a weight of {weight:g} says nothing; leave '{name}' out"
             )
-        if any(each.name == name for each in found):
+        if any(each.name == name for each in judges):
             raise CounterpointError(f"{method}: judge={spec!r} names '{name}' twice; give it one weight")
-        found.append(Weighted(name, build(name), weight))
-    return found
+        judges.append(Weighted(name, build(name), weight))
+    return judges

@@ -21,8 +21,8 @@ def cache_argument(module: nn.Module) -> str | None:
     >>> cache_argument(Plain()), cache_argument(nn.Linear(2, 2))
     ('past_key_values', None)
     """
-    known = inspect.signature(module.forward).parameters
-    return next((name for name in NAMES if name in known), None)
+    parameters = inspect.signature(module.forward).parameters
+    return next((name for name in NAMES if name in parameters), None)
 
 
 def returned_cache(output: Any) -> Any:

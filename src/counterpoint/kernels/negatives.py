@@ -53,20 +53,20 @@ def interactions(users: Tensor, items: Tensor, num_users: int, num_items: int) -
     return Interactions(keys, keys - rank, start, num_items)
 
 
-def observed(known: Interactions, users: Tensor, items: Tensor) -> Tensor:
+def observed(positives: Interactions, users: Tensor, items: Tensor) -> Tensor:
     """Say for each pair whether it is among the interactions: bool, broadcast shape of users and items.
 
     >>> observed(interactions(torch.tensor([0]), torch.tensor([2]), 1, 3), torch.tensor([0, 0]), torch.tensor([1, 2])).tolist()
     [False, True]
     """
-    wanted = users.long() * known.num_items + items.long()
-    if not len(known.keys):
+    wanted = users.long() * positives.num_items + items.long()
+    if not len(positives.keys):
         return torch.zeros_like(wanted, dtype=torch.bool)
-    place = torch.searchsorted(known.keys, wanted).clamp(max=len(known.keys) - 1)
-    return known.keys[place] == wanted
+    index = torch.searchsorted(positives.keys, wanted).clamp(max=len(positives.keys) - 1)
+    return positives.keys[index] == wanted
 
 
-def sample_negatives(known: Interactions, users: Tensor, draws: Tensor | torch.Generator) -> Tensor:
+def sample_negatives(positives: Interactions, users: Tensor, draws: Tensor | torch.Generator) -> Tensor:
     """Return for each user an item uniformly from those not observed.
 
     Args:
@@ -89,14 +89,17 @@ def sample_negatives(known: Interactions, users: Tensor, draws: Tensor | torch.G
         raise CounterpointError(
             f"draws of shape {tuple(draws.shape)} were given for users {tuple(users.shape)}; expected [B] or [B, K]"
         )
-    free = known.num_items - known.degree[users]
+    free = positives.num_items - positives.degree[users]
     if free.numel() and int(free.min()) <= 0:
         full = int(users[free <= 0][0])
         raise CounterpointError(
-            f"user {full} has interacted with all {known.num_items} items, so it has no negative; leave such users out of training"
+            f"user {full} has interacted with all {positives.num_items} items, so it has no negative; leave such users out of training"
         )
     trailing = (slice(None),) * users.dim() + (None,) * (draws.dim() - users.dim())
     free, user = free[trailing], users.long()[trailing]
     rank = torch.minimum((draws.double() * free).long(), free - 1)
-    before = torch.searchsorted(known.shifted, user * known.num_items + rank, right=True) - known.start[user]
+    before = (
+        torch.searchsorted(positives.shifted, user * positives.num_items + rank, right=True)
+        - positives.start[user]
+    )
     return rank + before

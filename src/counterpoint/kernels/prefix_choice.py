@@ -42,10 +42,10 @@ def worth_sharing(backbone: nn.Module, rows: int, prompts: int, width: int) -> b
         getattr(config, "num_attention_heads", None) or 1,
     )
     hidden = getattr(config, "hidden_size", None) or 0
-    kept = hidden * (getattr(config, "num_key_value_heads", None) or heads) // heads
+    kv_width = hidden * (getattr(config, "num_key_value_heads", None) or heads) // heads
     where = "cpu" if next(backbone.parameters()).device.type == "cpu" else "other"
     saved = (rows - prompts) * width * _weights_per_token(backbone)
-    copied = 2 * rows * width * kept * layers
+    copied = 2 * rows * width * kv_width * layers
     once, each = SECOND_CALL[where]
     return saved > copied * COPY[where] + once + layers * each
 
@@ -89,20 +89,20 @@ def _declared(backbone: Any) -> str | None:
     return None
 
 
-def _rope_types(found: Any) -> Iterator[str]:
-    if isinstance(found, Mapping):
-        yield str(found.get("rope_type", ""))
-        for inner in found.values():
+def _rope_types(settings: Any) -> Iterator[str]:
+    if isinstance(settings, Mapping):
+        yield str(settings.get("rope_type", ""))
+        for inner in settings.values():
             yield from _rope_types(inner)
 
 
 def _trial(backbone: Any) -> str | None:
-    place = next(backbone.parameters())
+    parameter = next(backbone.parameters())
     size = backbone.get_input_embeddings().weight.shape[0]
-    prompt = torch.arange(3, device=place.device)[None] % size
-    said = (torch.arange(6, device=place.device).view(2, 3) + 1) % size
-    ones = torch.ones_like(said)
-    joined = torch.cat([prompt.expand(2, -1), said], 1)
+    prompt = torch.arange(3, device=parameter.device)[None] % size
+    completion = (torch.arange(6, device=parameter.device).view(2, 3) + 1) % size
+    ones = torch.ones_like(completion)
+    joined = torch.cat([prompt.expand(2, -1), completion], 1)
     given: dict[str, Any] = {
         "input_ids": joined,
         "attention_mask": torch.ones_like(joined),
@@ -111,7 +111,7 @@ def _trial(backbone: Any) -> str | None:
     try:
         with torch.no_grad(), _evaluating(backbone):
             expected = backbone(**given).last_hidden_state[:, 2:-1].float()
-            found = shared_prompt_states(backbone, prompt, ones[:1], said, ones).float()
+            shared = shared_prompt_states(backbone, prompt, ones[:1], completion, ones).float()
     except CounterpointError:
         return "it gives back no cache of keys and values"
     # Whatever a foreign model raises over a cache it was not made for: it then gets whole sequences, as before.
@@ -125,12 +125,12 @@ def _trial(backbone: Any) -> str | None:
         ValueError,
     ) as error:
         return f"its cache failed ({type(error).__name__})"
-    return None if _close(found, expected, place.dtype) else "its states differ behind a cache"
+    return None if _close(shared, expected, parameter.dtype) else "its states differ behind a cache"
 
 
-def _close(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+def _close(actual: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
     bound = 1e-4 if dtype in (torch.float32, torch.float64) else 5e-2
-    return bool((found - expected).abs().max() <= bound * expected.abs().max())
+    return bool((actual - expected).abs().max() <= bound * expected.abs().max())
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def sharing() -> str:
     Raises:
         CounterpointError: the environment names no mode.
     """
-    return _override.get() or _known(os.environ.get("COUNTERPOINT_SHARE_PROMPTS") or "auto")
+    return _override.get() or _checked(os.environ.get("COUNTERPOINT_SHARE_PROMPTS") or "auto")
 
 
 @contextmanager
@@ -34,14 +34,14 @@ def share_prompts(mode: str) -> Iterator[None]:
     ...     sharing()
     'off'
     """
-    token = _override.set(_known(mode))
+    token = _override.set(_checked(mode))
     try:
         yield
     finally:
         _override.reset(token)
 
 
-def _known(mode: str) -> str:
+def _checked(mode: str) -> str:
     if mode not in MODES:
         raise CounterpointError(
             f"share_prompts is '{mode}'; expected one of {', '.join(MODES)} ({nearest(mode, MODES)}); "

@@ -154,11 +154,11 @@ def key_mean_similarity(
             f"{len(keys)} row keys for {len(a)} rows and {0 if column_keys is None else len(column_keys)} column keys for "
             f"{len(columns)} columns were given; expected one key each; for example key_mean_similarity(a, labels_a, b, labels_b)"
         )
-    known, slots = torch.unique(torch.cat([keys, column_keys]), return_inverse=True)
+    unique, slots = torch.unique(torch.cat([keys, column_keys]), return_inverse=True)
     row_slot, column_slot = slots[: len(a)], slots[len(a) :]
     rows, columns = wide(a), wide(columns)
-    sums = rows.new_zeros(len(known), rows.shape[1]).index_add(0, column_slot, columns)
-    counts = rows.new_zeros(len(known)).index_add(0, column_slot, rows.new_ones(len(columns)))
+    sums = rows.new_zeros(len(unique), rows.shape[1]).index_add(0, column_slot, columns)
+    counts = rows.new_zeros(len(unique)).index_add(0, column_slot, rows.new_ones(len(columns)))
     total, count = (rows * sums[row_slot]).sum(1), counts[row_slot]
     if exclude_self:
         total, count = total - (rows * columns).sum(1), count - 1
@@ -195,16 +195,16 @@ def _one_way(
         return ways.one_way(
             rows, columns, _scalar(scale, a), log_weights, StreamPlan(include, weights, budget, with_mean)
         )
-    kept = mask.nonzero().squeeze(1)
+    selected = mask.nonzero().squeeze(1)
     plan = StreamPlan(
-        [r.take(kept) for r in include], None if weights is None else weights[kept], budget, with_mean
+        [r.take(selected) for r in include], None if weights is None else weights[selected], budget, with_mean
     )
-    scale = scale[kept] if isinstance(scale, Tensor) and scale.dim() else scale
-    log_weights = log_weights[kept] if log_weights is not None and log_weights.dim() == 2 else log_weights
-    value, mean = ways.one_way(rows[kept], columns, _scalar(scale, a), log_weights, plan)
+    scale = scale[selected] if isinstance(scale, Tensor) and scale.dim() else scale
+    log_weights = log_weights[selected] if log_weights is not None and log_weights.dim() == 2 else log_weights
+    value, mean = ways.one_way(rows[selected], columns, _scalar(scale, a), log_weights, plan)
 
     def back(x: Tensor) -> Tensor:
-        return x.new_zeros(len(a)).index_copy(0, kept, x)
+        return x.new_zeros(len(a)).index_copy(0, selected, x)
 
     return back(value), None if mean is None else back(mean)
 

@@ -132,13 +132,13 @@ class _RowSweep:
         every = slice(0, width)
         for start in range(0, len(block), height):
             strip = block[start : start + height]
-            place = slice(rows.start + start, rows.start + start + len(strip))
+            strip_rows = slice(rows.start + start, rows.start + start + len(strip))
             if table is not None:
-                strip.add_(table if table.dim() == 1 else table[place])
+                strip.add_(table if table.dim() == 1 else table[strip_rows])
             if not done and top is None:
                 strip.exp_()
             if top is not None:
-                exclude(rules, strip, place, every, -math.inf)
+                exclude(rules, strip, strip_rows, every, -math.inf)
                 here = (
                     strip.amax(1, keepdim=True).clamp_(min=torch.finfo(block.dtype).min)
                     if width
@@ -147,7 +147,7 @@ class _RowSweep:
                 top[start : start + height] = here
                 strip.sub_(here).exp_()
             else:
-                exclude(rules, strip, place, every, 0.0)
+                exclude(rules, strip, strip_rows, every, 0.0)
             torch.sum(strip, 1, keepdim=True, out=total[start : start + height])
         return total, top
 
@@ -180,33 +180,33 @@ class _OneWay(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor, for_mean: Tensor) -> tuple[Any, ...]:
         a, b, scale, log_weights = ctx.saved_tensors
         wants_a, wants_b, wants_scale, wants_weights = ctx.needs_input_grad[:4]
-        found_a = found_scale = None
+        grad_a = grad_scale = None
         # What the forward formed is handed over; a second backward through the same graph forms it once more.
         if wants_a:
-            found_a, ctx.mixed = ctx.mixed, None
-            if found_a is None:
-                found_a = torch.zeros_like(a)
-                ctx.sweep.sweep(mixed=found_a)
-            found_a.mul_((upstream * scale).unsqueeze(1))
+            grad_a, ctx.mixed = ctx.mixed, None
+            if grad_a is None:
+                grad_a = torch.zeros_like(a)
+                ctx.sweep.sweep(mixed=grad_a)
+            grad_a.mul_((upstream * scale).unsqueeze(1))
         if wants_scale:
-            found_scale = upstream * ctx.mean
-            found_scale = found_scale if scale.dim() else found_scale.sum()
-        found_b = found_weights = None
+            grad_scale = upstream * ctx.mean
+            grad_scale = grad_scale if scale.dim() else grad_scale.sum()
+        grad_b = grad_weights = None
         if wants_b or wants_weights:
             owned, ctx.owned = ctx.owned, None
             if owned is None:
                 owned = _summed(ctx.needs_input_grad, b, log_weights)
                 ctx.sweep.sweep(None, None, None, ctx.factors, *owned)
-            found_b, found_weights = owned
+            grad_b, grad_weights = owned
             factor, rest, odd = explain(upstream.unsqueeze(1), ctx.factors.unsqueeze(1), shared=True)
             for buffer in owned:
                 if buffer is not None:
                     scale_owned(buffer, factor)
             if len(odd):
                 ctx.sweep.sweep(
-                    odd, factors=rest.squeeze(1), columns_gradient=found_b, weights_gradient=found_weights
+                    odd, factors=rest.squeeze(1), columns_gradient=grad_b, weights_gradient=grad_weights
                 )
-        return found_a, found_b, found_scale, found_weights, None
+        return grad_a, grad_b, grad_scale, grad_weights, None
 
 
 def _summed(

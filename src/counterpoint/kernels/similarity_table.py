@@ -46,13 +46,13 @@ class _Sums:
         self.total = like.new_zeros(count)
         self.top = like.new_full((count,), torch.finfo(like.dtype).min) if shifted else None
 
-    def add(self, tile: Tensor, place: slice, axis: int) -> None:
+    def add(self, tile: Tensor, down: slice, axis: int) -> None:
         """Add a tile (exponentials, or logits when shifted) along an axis."""
-        total = self.total[place]
+        total = self.total[down]
         if self.top is None:
             total += tile.sum(axis)
             return
-        top = self.top[place]
+        top = self.top[down]
         here = torch.maximum(top, tile.amax(axis))
         total.mul_((top - here).exp_()).add_((tile - here.unsqueeze(axis)).exp_().sum(axis))
         top.copy_(here)
@@ -81,21 +81,21 @@ class _Table:
         for r in range(0, block.shape[0], TILE_ROWS):
             for c in range(0, block.shape[1], width):
                 tile = block[r : r + TILE_ROWS, c : c + width]
-                place = slice(rows.start + r, rows.start + r + tile.shape[0])
+                down = slice(rows.start + r, rows.start + r + tile.shape[0])
                 across = slice(columns.start + c, columns.start + c + tile.shape[1])
                 if self.shifted:
-                    exclude(self.include, tile, place, across, -math.inf)
+                    exclude(self.include, tile, down, across, -math.inf)
                 else:
-                    exclude(self.include, tile, place, across, 0.0)
-                yield tile, place, across
+                    exclude(self.include, tile, down, across, 0.0)
+                yield tile, down, across
 
-    def weigh(self, tile: Tensor, place: slice, across: slice, left: _Side, right: _Side) -> None:
+    def weigh(self, tile: Tensor, down: slice, across: slice, left: _Side, right: _Side) -> None:
         """Turn a tile into ``g_i P_ij + h_j Q_ij``, in place."""
         if not self.shifted:
-            tile.mul_(left.factor[place].unsqueeze(1) + right.factor[across].unsqueeze(0))
+            tile.mul_(left.factor[down].unsqueeze(1) + right.factor[across].unsqueeze(0))
             return
         other = (tile - right.shift[across].unsqueeze(0)).exp_().mul_(right.factor[across].unsqueeze(0))
-        tile.sub_(left.shift[place].unsqueeze(1)).exp_().mul_(left.factor[place].unsqueeze(1)).add_(other)
+        tile.sub_(left.shift[down].unsqueeze(1)).exp_().mul_(left.factor[down].unsqueeze(1)).add_(other)
 
 
 class _Side:
@@ -132,8 +132,8 @@ class _Both(torch.autograd.Function):
         parts, every = _parts(len(a), _elements(a, budget_bytes) // max(len(b), 1)), slice(0, len(b))
         buffer = a.new_empty((parts[0].stop if parts else 0) * len(b))
         for part in parts:
-            for tile, place, across in table.tiles(table.block(part, every, buffer), part, every):
-                rows.add(tile, place, 1)
+            for tile, down, across in table.tiles(table.block(part, every, buffer), part, every):
+                rows.add(tile, down, 1)
                 columns.add(tile, across, 0)
         values = rows.value(), columns.value()
         ctx.save_for_backward(a, b, scale, *values)
@@ -146,16 +146,16 @@ class _Both(torch.autograd.Function):
         a, b, scale, *values = ctx.saved_tensors
         table, every = ctx.table, slice(0, len(b))
         left, right = (_Side(g, v, table.shifted) for g, v in zip((for_rows, for_columns), values))
-        found_a, found_b = torch.zeros_like(a), torch.zeros_like(b)
+        grad_a, grad_b = torch.zeros_like(a), torch.zeros_like(b)
         buffer = a.new_empty((ctx.parts[0].stop if ctx.parts else 0) * len(b))
         for part in ctx.parts:
             block = table.block(part, every, buffer)
-            for tile, place, across in table.tiles(block, part, every):
-                table.weigh(tile, place, across, left, right)
-            found_a[part] = times(block, b)
-            found_b.addmm_(block.T, a[part])
-        found_scale = (a * found_a).sum() if ctx.needs_input_grad[2] else None
-        return found_a.mul_(scale), found_b.mul_(scale), found_scale, None, None
+            for tile, down, across in table.tiles(block, part, every):
+                table.weigh(tile, down, across, left, right)
+            grad_a[part] = times(block, b)
+            grad_b.addmm_(block.T, a[part])
+        grad_scale = (a * grad_a).sum() if ctx.needs_input_grad[2] else None
+        return grad_a.mul_(scale), grad_b.mul_(scale), grad_scale, None, None
 
 
 class _Self(torch.autograd.Function):
@@ -167,8 +167,8 @@ class _Self(torch.autograd.Function):
         buffer = z.new_empty((parts[0].stop if parts else 0) ** 2)
         for i, part in enumerate(parts):
             for other in parts[i:]:
-                for tile, place, across in table.tiles(table.block(part, other, buffer), part, other):
-                    sums.add(tile, place, 1)
+                for tile, down, across in table.tiles(table.block(part, other, buffer), part, other):
+                    sums.add(tile, down, 1)
                     if other is not part:
                         sums.add(tile, across, 0)
         value = sums.value()
@@ -182,16 +182,16 @@ class _Self(torch.autograd.Function):
         z, scale, value = ctx.saved_tensors
         table, parts = ctx.table, ctx.parts
         side = _Side(upstream, value, table.shifted)
-        found = torch.zeros_like(z)
+        grad_z = torch.zeros_like(z)
         buffer = z.new_empty((parts[0].stop if parts else 0) ** 2)
         for i, part in enumerate(parts):
             for other in parts[i:]:
                 block = table.block(part, other, buffer)
-                for tile, place, across in table.tiles(block, part, other):
-                    table.weigh(tile, place, across, side, side)
-                found[part].add_(times(block, z[other]))
+                for tile, down, across in table.tiles(block, part, other):
+                    table.weigh(tile, down, across, side, side)
+                grad_z[part].add_(times(block, z[other]))
                 if other is not part:
-                    found[other].addmm_(block.T, z[part])
+                    grad_z[other].addmm_(block.T, z[part])
         # Every row stands on both sides, so the products count each logit twice.
-        found_scale = 0.5 * (z * found).sum() if ctx.needs_input_grad[1] else None
-        return found.mul_(scale), found_scale, None, None
+        grad_scale = 0.5 * (z * grad_z).sum() if ctx.needs_input_grad[1] else None
+        return grad_z.mul_(scale), grad_scale, None, None

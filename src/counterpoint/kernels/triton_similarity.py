@@ -149,16 +149,16 @@ class _Table:
         self, column_side: _Side, row_side: _Side | None = None, *, product: bool = True, mass: bool = False
     ) -> tuple[Tensor | None, Tensor | None]:
         """Return ``w y`` [N, D] and ``w 1`` [N] where wanted, with ``w = h_c Q_rc [+ g_r P_rc]``."""
-        found = self.x.new_empty(self.x.shape, dtype=self.dtype) if product else None
+        summed = self.x.new_empty(self.x.shape, dtype=self.dtype) if product else None
         masses = self.x.new_empty(len(self.x), dtype=self.dtype) if mass else None
         if len(self.x):
             rows = row_side or column_side
             self._launch(
                 weighted_products, triton.cdiv(len(self.x), self.height),
-                rows.shift, rows.factor, column_side.shift, column_side.factor, found, masses, len(self.x), len(self.y),
+                rows.shift, rows.factor, column_side.shift, column_side.factor, summed, masses, len(self.x), len(self.y),
                 OF_ROWS=row_side is not None, SCALE_OF_COLUMNS=self.scale_of_columns, PRODUCT=product, MASS=mass,
             )  # fmt: skip
-        return found, masses
+        return summed, masses
 
     def _launch(self, kernel: Any, programs: int, *arguments: Any, **constants: Any) -> None:
         table, weights = self.table, self.log_weights
@@ -225,16 +225,16 @@ class _OneWay(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor, for_mean: Tensor) -> tuple[Any, ...]:
         a, b, scale, _, values = ctx.saved_tensors  # also refuses inputs changed in place since the forward
         wants_a, wants_b, wants_scale, wants_weights = ctx.needs_input_grad[:4]
-        found_a = found_b = found_scale = mass = None
+        grad_a = grad_b = grad_scale = mass = None
         if wants_a:
-            found_a = (ctx.mixed * (upstream * scale).unsqueeze(1)).to(a.dtype)
+            grad_a = (ctx.mixed * (upstream * scale).unsqueeze(1)).to(a.dtype)
         if wants_scale:
-            found_scale = upstream * ctx.mean
-            found_scale = found_scale if scale.dim() else found_scale.sum()
+            grad_scale = upstream * ctx.mean
+            grad_scale = grad_scale if scale.dim() else grad_scale.sum()
         if wants_b or wants_weights:
             side = _Side(upstream, values)
-            found_b, mass = ctx.table.swapped.products(side, product=wants_b, mass=wants_weights)
-        return found_a, None if found_b is None else found_b.to(b.dtype), found_scale, mass, None
+            grad_b, mass = ctx.table.swapped.products(side, product=wants_b, mass=wants_weights)
+        return grad_a, None if grad_b is None else grad_b.to(b.dtype), grad_scale, mass, None
 
 
 class _Both(torch.autograd.Function):
@@ -255,15 +255,15 @@ class _Both(torch.autograd.Function):
         a, b, scale, rows, columns = ctx.saved_tensors
         wants_a, wants_b, wants_scale = ctx.needs_input_grad[:3]
         left, right = _Side(for_rows, rows), _Side(for_columns, columns)
-        found_a = found_b = found_scale = None
+        grad_a = grad_b = grad_scale = None
         if wants_a or wants_scale:
             products, _ = ctx.table.products(right, left)
-            found_scale = (a * products).sum() if wants_scale else None
-            found_a = products.mul_(scale).to(a.dtype) if wants_a else None
+            grad_scale = (a * products).sum() if wants_scale else None
+            grad_a = products.mul_(scale).to(a.dtype) if wants_a else None
         if wants_b:
             products, _ = ctx.table.swapped.products(left, right)  # the scale, now of the columns, is in it
-            found_b = products.to(b.dtype)
-        return found_a, found_b, found_scale, None, None
+            grad_b = products.to(b.dtype)
+        return grad_a, grad_b, grad_scale, None, None
 
 
 class _Self(torch.autograd.Function):
@@ -282,5 +282,5 @@ class _Self(torch.autograd.Function):
         side = _Side(upstream, value)
         products, _ = ctx.table.products(side, side)
         # Every row stands on both sides, so the products count each logit twice.
-        found_scale = 0.5 * (z * products).sum() if ctx.needs_input_grad[1] else None
-        return products.mul_(scale).to(z.dtype), found_scale, None
+        grad_scale = 0.5 * (z * products).sum() if ctx.needs_input_grad[1] else None
+        return products.mul_(scale).to(z.dtype), grad_scale, None

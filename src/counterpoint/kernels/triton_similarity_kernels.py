@@ -18,8 +18,8 @@ LOWEST = tl.constexpr(-3.0e38)
 def _tile(x, rows, inside, start, PIECE: tl.constexpr, D: tl.constexpr):
     """Load a piece of the width of some rows, zeros outside."""
     width = start + tl.arange(0, PIECE)
-    place = rows.to(tl.int64)[:, None] * D + width[None, :]
-    return tl.load(x + place, mask=inside[:, None] & (width < D)[None, :], other=0.0)
+    offsets = rows.to(tl.int64)[:, None] * D + width[None, :]
+    return tl.load(x + offsets, mask=inside[:, None] & (width < D)[None, :], other=0.0)
 
 
 @triton.jit
@@ -45,22 +45,22 @@ def _logits(
         s *= tl.load(scale + rows, mask=inside_rows, other=0.0)[:, None]
     far_rows, far_columns = rows.to(tl.int64)[:, None], columns.to(tl.int64)[None, :]
     if WEIGHTS:
-        place = far_rows * weight_row + far_columns * weight_column
-        s += tl.load(log_weights + place, mask=inside, other=0.0)
-    kept = inside
+        offsets = far_rows * weight_row + far_columns * weight_column
+        s += tl.load(log_weights + offsets, mask=inside, other=0.0)
+    allowed = inside
     if NOT_SELF:
-        kept = kept & (rows[:, None] != columns[None, :])
+        allowed = allowed & (rows[:, None] != columns[None, :])
     if TABLE:
-        place = far_rows * table_row + far_columns * table_column
-        kept = kept & (tl.load(table + place, mask=inside, other=0) != 0)
+        offsets = far_rows * table_row + far_columns * table_column
+        allowed = allowed & (tl.load(table + offsets, mask=inside, other=0) != 0)
     for k in tl.static_range(KEYS):
         left = tl.load(row_keys + k * num_rows + rows, mask=inside_rows, other=0)
         right = tl.load(column_keys + k * num_columns + columns, mask=inside_columns, other=0)
         if (EQUAL >> k) & 1:
-            kept = kept & (left[:, None] == right[None, :])
+            allowed = allowed & (left[:, None] == right[None, :])
         else:
-            kept = kept & (left[:, None] != right[None, :])
-    return tl.where(kept, s, float("-inf"))
+            allowed = allowed & (left[:, None] != right[None, :])
+    return tl.where(allowed, s, float("-inf"))
 
 
 @triton.jit
@@ -91,8 +91,8 @@ def row_sums(
         if PARTIAL:
             highest = tl.maximum(tl.max(s, 0), LOWEST)
             summed = highest + tl.log(tl.sum(tl.exp(s - highest[None, :]), 0))
-            place = tl.program_id(0).to(tl.int64) * num_columns + columns
-            tl.store(partial + place, summed, mask=columns < num_columns)
+            offsets = tl.program_id(0).to(tl.int64) * num_columns + columns
+            tl.store(partial + offsets, summed, mask=columns < num_columns)
         here = tl.maximum(top, tl.max(s, 1))
         shrink = tl.exp(top - here)
         p = tl.exp(s - here[:, None])
@@ -110,7 +110,7 @@ def row_sums(
 @triton.jit
 def weighted_products(
     x, y, scale, log_weights, row_keys, column_keys, table,
-    row_shift, row_factor, column_shift, column_factor, found, mass,
+    row_shift, row_factor, column_shift, column_factor, out, mass,
     num_rows, num_columns, weight_row, weight_column, table_row, table_column,
     WIDTH: tl.constexpr, PIECE: tl.constexpr, D: tl.constexpr,
     KEYS: tl.constexpr, EQUAL: tl.constexpr, NOT_SELF: tl.constexpr, TABLE: tl.constexpr, WEIGHTS: tl.constexpr,
@@ -130,14 +130,14 @@ def weighted_products(
     masses = tl.zeros([ROWS], SUM)
     for start in range(0, num_columns, COLUMNS):
         columns = start + tl.arange(0, COLUMNS)
-        known = columns < num_columns
+        valid = columns < num_columns
         s = _logits(
             x, y, rows, columns, num_rows, num_columns, scale, log_weights, row_keys, column_keys, table,
             weight_row, weight_column, table_row, table_column,
             KEYS, EQUAL, NOT_SELF, TABLE, WEIGHTS, SCALE_OF_COLUMNS, WIDTH, PIECE, D, LOGIT_PRECISION, SUM,
         )  # fmt: skip
-        shift = tl.load(column_shift + columns, mask=known, other=0.0)
-        factor = tl.load(column_factor + columns, mask=known, other=0.0)
+        shift = tl.load(column_shift + columns, mask=valid, other=0.0)
+        factor = tl.load(column_factor + columns, mask=valid, other=0.0)
         w = tl.exp(s - shift[None, :]) * factor[None, :]
         if OF_ROWS:
             shift = tl.load(row_shift + rows, mask=rows < num_rows, other=0.0)
@@ -146,11 +146,11 @@ def weighted_products(
         if MASS:
             masses += tl.sum(w, 1)
         if SCALE_OF_COLUMNS:
-            w *= tl.load(scale + columns, mask=known, other=0.0)[None, :]
+            w *= tl.load(scale + columns, mask=valid, other=0.0)[None, :]
         if PRODUCT:
-            theirs = _tile(y, columns, known, 0, WIDTH, D).to(SUM)
+            theirs = _tile(y, columns, valid, 0, WIDTH, D).to(SUM)
             sums = tl.dot(w, theirs, sums, input_precision=PRECISION, out_dtype=SUM)
     if PRODUCT:
-        tl.store(found + rows.to(tl.int64)[:, None] * D + width[None, :], sums, mask=inside)
+        tl.store(out + rows.to(tl.int64)[:, None] * D + width[None, :], sums, mask=inside)
     if MASS:
         tl.store(mass + rows, masses, mask=rows < num_rows)

@@ -202,8 +202,8 @@ class _LogProbs(torch.autograd.Function):
         state = _Running(len(ids), picked)
         for rows, columns in tiles:
             tile = tiles.logits(rows, columns)
-            inside, place = _inside(ids[rows], columns)
-            picked[rows] = torch.where(inside, tile.gather(1, place), picked[rows])
+            inside, local = _inside(ids[rows], columns)
+            picked[rows] = torch.where(inside, tile.gather(1, local), picked[rows])
             state.fold(tile, rows, with_entropy)
         rest = state.total.log()
         ctx.save_for_backward(hidden, weight, bias, ids, state.top, rest)
@@ -217,7 +217,7 @@ class _LogProbs(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor, for_entropy: Tensor) -> tuple[Any, ...]:
         hidden, weight, bias, ids, top, rest = ctx.saved_tensors
         tiles, inputs = _Tiles(*ctx.given), (hidden, weight, bias)
-        found = [
+        grads = [
             torch.zeros(x.shape, dtype=tiles.dtype, device=x.device) if w and x is not None else None
             for w, x in zip(ctx.needs_input_grad[:3], inputs)
         ]
@@ -226,15 +226,15 @@ class _LogProbs(torch.autograd.Function):
         mass = upstream.sum(1).mul_(-tiles.outer * tiles.inner)
         for rows, columns in tiles:
             tile = tiles.logits(rows, columns)
-            inside, place = _inside(ids[rows], columns)
-            own = upstream[rows] * tiles.slope(tile.gather(1, place))
+            inside, local = _inside(ids[rows], columns)
+            own = upstream[rows] * tiles.slope(tile.gather(1, local))
             _gradient(tile, top[rows], rest[rows], mass[rows], cap=cap)
-            tile.scatter_add_(1, place, torch.where(inside, own, 0.0))
-            if found[0] is not None:
-                found[0][rows].addmm_(tile, tiles.weight(columns))
-            if found[1] is not None:
-                found[1][columns].addmm_(tile.T, tiles.states(rows))
-            if found[2] is not None:
-                found[2][columns] += tile.sum(0)
-        results = (None if g is None else g.to(x.dtype) for g, x in zip(found, inputs))
+            tile.scatter_add_(1, local, torch.where(inside, own, 0.0))
+            if grads[0] is not None:
+                grads[0][rows].addmm_(tile, tiles.weight(columns))
+            if grads[1] is not None:
+                grads[1][columns].addmm_(tile.T, tiles.states(rows))
+            if grads[2] is not None:
+                grads[2][columns] += tile.sum(0)
+        results = (None if g is None else g.to(x.dtype) for g, x in zip(grads, inputs))
         return (*results, None, None, None, None, None)

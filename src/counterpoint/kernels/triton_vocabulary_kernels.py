@@ -66,8 +66,8 @@ def softmax_gradient(
     row, lane = z + i * stride, tl.arange(0, BLOCK)
     highest, remainder, f = tl.load(top + i), tl.load(rest + i), tl.load(factor + i)
     for start in range(0, width, BLOCK):
-        known = start + lane < width
-        v = tl.load(row + start + lane, mask=known, other=float("-inf"))
+        valid = start + lane < width
+        v = tl.load(row + start + lane, mask=valid, other=float("-inf"))
         log_s = (v - highest) - remainder
         g = tl.exp(log_s) * f
         if ENTROPY:
@@ -75,7 +75,7 @@ def softmax_gradient(
         if SOFTCAP:
             part = v / tl.load(cap)
             g = g * (1 - part * part)
-        tl.store(row + start + lane, g, mask=known)
+        tl.store(row + start + lane, g, mask=valid)
 
 
 @triton.jit
@@ -134,9 +134,9 @@ def divergence_rows(
     values = tl.zeros([BLOCK], z.dtype.element_ty)
     inner = tl.zeros([BLOCK], z.dtype.element_ty)
     for start in range(0, width, BLOCK):
-        known = start + lane < width
-        log_s = tl.load(student + start + lane, mask=known, other=float("-inf")) - top_s - rest_s
-        log_t = tl.load(other + start + lane, mask=known, other=float("-inf")) - top_t - rest_t
+        valid = start + lane < width
+        log_s = tl.load(student + start + lane, mask=valid, other=float("-inf")) - top_s - rest_s
+        log_t = tl.load(other + start + lane, mask=valid, other=float("-inf")) - top_t - rest_t
         term, e, s = _terms(log_s, log_t, NAME, X, TINY)
         values += term
         inner += e
@@ -146,8 +146,8 @@ def divergence_rows(
         if NAME == "forward":
             mass = tl.full([], -1.0, z.dtype.element_ty)
         for start in range(0, width, BLOCK):
-            known = start + lane < width
-            log_s = tl.load(student + start + lane, mask=known, other=float("-inf")) - top_s - rest_s
-            log_t = tl.load(other + start + lane, mask=known, other=float("-inf")) - top_t - rest_t
+            valid = start + lane < width
+            log_s = tl.load(student + start + lane, mask=valid, other=float("-inf")) - top_s - rest_s
+            log_t = tl.load(other + start + lane, mask=valid, other=float("-inf")) - top_t - rest_t
             term, e, s = _terms(log_s, log_t, NAME, X, TINY)
-            tl.store(student + start + lane, g * (e - s * mass), mask=known)
+            tl.store(student + start + lane, g * (e - s * mass), mask=valid)

@@ -167,10 +167,10 @@ def divergence(
     against = Selection(narrow(constant(teacher), width), mask)
     if chosen.settings.streams(chosen.plain_bytes(copies=6)):
         statistic = _in_blocks(chosen.device).divergence(against.projection(temperature), kind)
-        known = chosen.pick(
+        factor = chosen.pick(
             torch.ones(positions(student), device=chosen.device) if weights is None else weights
         )
-        return chosen.restore(chosen.stream(statistic, temperature, known.unsqueeze(-1)).squeeze(-1))
+        return chosen.restore(chosen.stream(statistic, temperature, factor.unsqueeze(-1)).squeeze(-1))
     log_s, log_t = _log_softmax(chosen.flat, temperature), _log_softmax(against.flat, temperature)
     return chosen.restore(row_divergence(log_s, log_t, kind))
 
@@ -241,11 +241,11 @@ def _picked(
             spread = (
                 torch.empty(len(table), dtype=chosen.dtype, device=chosen.device) if with_entropy else None
             )
-            known = (
+            factor = (
                 None if weights is None else chosen.pick(weights).reshape(len(table), -1).expand(table.shape)
             )
             statistic = ways.picked(table, spread)
-            picked = chosen.stream(statistic, temperature, known)
+            picked = chosen.stream(statistic, temperature, factor)
             statistic.entropy = None  # the backward must not write into what was handed out
     else:
         log_p = _log_softmax(chosen.flat, temperature)

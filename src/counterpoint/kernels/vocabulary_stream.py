@@ -90,7 +90,7 @@ class _Pass:
         self,
         values: Tensor | None,
         upstream: Tensor | None,
-        found: Gradients,
+        grads: Gradients,
         only: Tensor | None = None,
         logit_gradient: Tensor | None = None,
     ) -> None:
@@ -110,12 +110,12 @@ class _Pass:
             z = student.logits(rows, out=pool[0])
             slope = student.slope(pool[-1][: len(z)].copy_(z)) if needs_slope else None
             spare = pool[1][: len(z)] if self.statistic.extra_buffers else None
-            known = (
+            factor = (
                 None
                 if upstream is None
                 else upstream[rows] * (student.constant_slope if slope is None else 1.0)
             )
-            part = self.statistic(z, rows, spare, known)
+            part = self.statistic(z, rows, spare, factor)
             if values is not None:
                 values[rows] = part
             if upstream is None:
@@ -126,12 +126,12 @@ class _Pass:
                 logit_gradient[rows if student.index is None else student.index[rows]] = z.to(
                     logit_gradient.dtype
                 )
-            if found.hidden is not None:
-                found.hidden[rows] += student.hidden_gradient(z)
-            if found.weight is not None:
-                found.weight.addmm_(z.T, student.states(rows))
-            if found.bias is not None:
-                found.bias.add_(z.sum(0))
+            if grads.hidden is not None:
+                grads.hidden[rows] += student.hidden_gradient(z)
+            if grads.weight is not None:
+                grads.weight.addmm_(z.T, student.states(rows))
+            if grads.bias is not None:
+                grads.bias.add_(z.sum(0))
 
 
 class _HeadStream(torch.autograd.Function):

@@ -95,8 +95,8 @@ def _strips(tile: Tensor) -> Iterator[slice]:
 
 def _inside(ids: Tensor, columns: slice) -> tuple[Tensor, Tensor, Tensor]:
     """Find the entries [n, K] that lie in a tile: their rows, their places among K, their columns of the tile."""
-    row, place = ((ids >= columns.start) & (ids < columns.stop)).nonzero(as_tuple=True)
-    return row, place, ids[row, place] - columns.start
+    row, choice = ((ids >= columns.start) & (ids < columns.stop)).nonzero(as_tuple=True)
+    return row, choice, ids[row, choice] - columns.start
 
 
 class _Tiled(torch.autograd.Function):
@@ -120,8 +120,8 @@ class _Tiled(torch.autograd.Function):
             states = tiles.states(rows)
             for columns in tiles.columns():
                 tile = tiles.logits(states, columns)
-                row, place, column = _inside(ids[rows], columns)
-                picked[rows][row, place] = tile[row, column]
+                row, choice, column = _inside(ids[rows], columns)
+                picked[rows][row, choice] = tile[row, column]
                 for strip in _strips(tile):
                     _fold(
                         tile[strip],
@@ -144,7 +144,7 @@ class _Tiled(torch.autograd.Function):
         head, temperature, budget_bytes = ctx.given
         tiles = _Tiles(head, temperature, budget_bytes, buffers=1)
         wants = ctx.needs_input_grad[:3]
-        found = [
+        grads = [
             torch.zeros(x.shape, dtype=tiles.dtype, device=x.device) if w and x is not None else None
             for w, x in zip(wants, (hidden, weight, bias))
         ]
@@ -153,7 +153,7 @@ class _Tiled(torch.autograd.Function):
             states = tiles.states(rows)
             for columns in tiles.columns():
                 tile = tiles.logits(states, columns)
-                row, place, column = _inside(ids[rows], columns)
+                row, choice, column = _inside(ids[rows], columns)
                 own = tile[row, column]
                 for strip in _strips(tile):
                     part = tile[strip]
@@ -161,14 +161,16 @@ class _Tiled(torch.autograd.Function):
                     part.sub_(top[rows][strip]).sub_(rest[rows][strip]).exp_().mul_(mass[rows][strip])
                     if isinstance(slope, Tensor) or slope != 1.0:
                         part.mul_(slope)
-                tile.index_put_((row, column), upstream[rows][row, place] * tiles.slope(own), accumulate=True)
-                if found[0] is not None:
-                    found[0][rows].add_(times(tile, wide(head.weight.detach()[columns])))
-                if found[1] is not None:
-                    found[1][columns].addmm_(tile.T, states)
-                if found[2] is not None:
-                    found[2][columns] += tile.sum(0)
-        results = (None if g is None else g.to(x.dtype) for g, x in zip(found, (hidden, weight, bias)))
+                tile.index_put_(
+                    (row, column), upstream[rows][row, choice] * tiles.slope(own), accumulate=True
+                )
+                if grads[0] is not None:
+                    grads[0][rows].add_(times(tile, wide(head.weight.detach()[columns])))
+                if grads[1] is not None:
+                    grads[1][columns].addmm_(tile.T, states)
+                if grads[2] is not None:
+                    grads[2][columns] += tile.sum(0)
+        results = (None if g is None else g.to(x.dtype) for g, x in zip(grads, (hidden, weight, bias)))
         return (*results, None, None, None, None, None)
 
 

@@ -67,8 +67,8 @@ def rows() -> dict[str, Row]:
     39
     """
     tables = tomllib.loads(files("counterpoint.methods").joinpath("catalog.toml").read_text(encoding="utf-8"))
-    found = {key: _row(key, table) for key, table in tables["methods"].items()}
-    return found | {key: _row(key, table, baseline=True) for key, table in tables["baselines"].items()}
+    result = {key: _row(key, table) for key, table in tables["methods"].items()}
+    return result | {key: _row(key, table, baseline=True) for key, table in tables["baselines"].items()}
 
 
 def row(key: str) -> Row:
@@ -89,14 +89,14 @@ def load(key: str) -> type[Method[Any, Any]]:
     """Import a method's file and return its class, the one whose ``key`` is the row's."""
     from counterpoint.methods.base import Method
 
-    found = row(key)
-    if not found.ready:
+    chosen = row(key)
+    if not chosen.ready:
         raise CounterpointError(f"'{key}' is planned and not yet there; counterpoint list shows which are")
-    module = importlib.import_module(found.module)
+    module = importlib.import_module(chosen.module)
     for value in vars(module).values():
         if isinstance(value, type) and issubclass(value, Method) and getattr(value, "key", None) == key:
             return value
-    raise CounterpointError(f"{found.module} holds no Method with key '{key}'")
+    raise CounterpointError(f"{chosen.module} holds no Method with key '{key}'")
 
 
 def ready() -> dict[str, Row]:

@@ -146,8 +146,10 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
     def tune(self, net: TextClassifier, rows: Coded, drawn: Drawn, run: Run) -> None:
         """The labelled texts against the classes' names."""
         run.once("labels seen", lambda: net.head.seen.fill_(True))  # type: ignore[union-attr, operator]
-        known = Coded(*(part[rows.labelled] for part in (rows.ids, rows.mask, rows.targets, rows.labelled)))
-        for batch in run.batches(known, self.batch_size, epochs=self.epochs, name="tuning"):
+        labelled = Coded(
+            *(part[rows.labelled] for part in (rows.ids, rows.mask, rows.targets, rows.labelled))
+        )
+        for batch in run.batches(labelled, self.batch_size, epochs=self.epochs, name="tuning"):
             sentences = self.sentences(net, batch.items, run)
             terms = {"classes": self.classes_loss(net.head(sentences, net.encoder), batch)}
             if self.mix > 0 and batch.size > 1:
@@ -163,23 +165,23 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
         self, net: TextClassifier, batch: Batch, run: Run, sentences: Tensor, drawn: Drawn
     ) -> Loss:
         """Texts against words of their own and of others."""
-        found = word_labels(
+        sampled = word_labels(
             batch.items.ids, batch.items.mask, drawn.words, batch, run,
             true=self.positives, drawn=self.negatives, collisions=self.collisions,
         )  # fmt: skip
-        scores = net.head.matcher(sentences[:, None], net.vectors(found.ids))  # type: ignore[union-attr, operator]
+        scores = net.head.matcher(sentences[:, None], net.vectors(sampled.ids))  # type: ignore[union-attr, operator]
         if self.objective == "bce" or self.objective in VIEWED:
-            return label_match(scores, found.targets, found.valid)
-        g, share = found.true, drawn.log_share[found.ids]
+            return label_match(scores, sampled.targets, sampled.valid)
+        g, share = sampled.true, drawn.log_share[sampled.ids]
         losses = scored_contrast(
             self.objective,  # type: ignore[arg-type]
             scores[:, :g],
             scores[:, None, g:],
-            valid=(found.valid & (found.targets == 0))[:, None, g:],
+            valid=(sampled.valid & (sampled.targets == 0))[:, None, g:],
             log_noise=(share[:, :g], share[:, None, g:]),
             temperature=self.temperature,
         )
-        there = found.valid[:, :g].to(losses.dtype)
+        there = sampled.valid[:, :g].to(losses.dtype)
         return Loss((losses * there).sum(1), counts=there.sum(1))
 
     def classes_loss(self, scores: Tensor, batch: Batch) -> Loss:
@@ -228,10 +230,10 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
 
 def _groups(rows: Coded) -> Tensor:
     """[N] a number for each set of labels; one of its own for every text without."""
-    known = (
+    group = (
         torch.unique(rows.targets, dim=0, return_inverse=True)[1]
         if rows.targets.shape[1]
         else torch.zeros(len(rows))
     )
     alone = len(rows) + torch.arange(len(rows))
-    return torch.where(rows.labelled, known.long(), alone)
+    return torch.where(rows.labelled, group.long(), alone)

@@ -107,8 +107,8 @@ class ContrastiveUCB(Method[LowRankModel, FiniteWorld]):
             bonus = elliptical_bonus(learnt.phi, sigma, self.bonus, cap=2.0 * data.horizon)
         cap = float(data.horizon)
         if data.opponents == 1:
-            found = plan(learnt.transition, reward, bonus, data.states, cap)
-            model.first.copy_(one_hot(found.action, data.actions))
+            solution = plan(learnt.transition, reward, bonus, data.states, cap)
+            model.first.copy_(one_hot(solution.action, data.actions))
         else:
             shape = (data.states, data.actions, data.opponents)
             both = plan_game(learnt.transition, reward, bonus, shape, cap)

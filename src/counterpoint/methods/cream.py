@@ -79,11 +79,11 @@ class CREAM(Method[Language, ProblemData]):
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Learn the solved seed, then ``rounds`` times: sample, judge, measure agreement, train."""
-        seed, asked = seed_and_prompts(data.train, self.seed_examples, self.rounds)
+        seed, prompts = seed_and_prompts(data.train, self.seed_examples, self.rounds)
         # Without dropout: what is judged is what is trained.
         model = adapt(model, self.lora_rank, run.seed).eval()
         # theta_0, what likelihoods are compared with in every round.
-        initial = run.place(Frozen(model))
+        initial = run.constant(Frozen(model))
         past = run.state(past=Past(model))  # theta_{t-1}: the judge whose opinion is compared
         policy = run.state(model=model)
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
@@ -92,7 +92,7 @@ class CREAM(Method[Language, ProblemData]):
             if r == 0:
                 learn_seed(policy, seed, run, self.sft_learning_rate, self.batch_size, self.sft_epochs)
                 continue
-            problems = asked[r - 1]
+            problems = prompts[r - 1]
             drawn = sample_answers(run, sampler, problems, self.answers, r)
             (current, first, before), lengths = answers_log_probs(
                 run, (policy, initial.model, past.model), problems, drawn

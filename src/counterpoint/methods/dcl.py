@@ -94,10 +94,10 @@ class DCL(Method[nn.Module, Images]):
             if batch.step % 10 == 0:
                 run.log(npc_multiplier=coupling.update(*seen.detach().unbind(), self.temperature))
             if neighbours:
-                found = nearest_neighbours(z_VBD[0], queue.rows), nearest_neighbours(z_VBD[1], queue.rows)
+                nearest = nearest_neighbours(z_VBD[0], queue.rows), nearest_neighbours(z_VBD[1], queue.rows)
                 p_VBD = run.forward(predictor, z_VBD.flatten(0, 1)).unflatten(0, (2, -1))
                 queue.push(seen[1].detach())
-                loss = self._neighbours(found, p_VBD, gather_views(p_VBD, run), run.row_offset)
+                loss = self._neighbours(nearest, p_VBD, gather_views(p_VBD, run), run.row_offset)
             else:
                 loss = decoupled(
                     *z_VBD.unbind(),
@@ -112,10 +112,10 @@ class DCL(Method[nn.Module, Images]):
         return net
 
     def _neighbours(
-        self, found: tuple[Tensor, Tensor], p_VBD: Tensor, all_VBD: Tensor | None, offset: int
+        self, neighbours: tuple[Tensor, Tensor], p_VBD: Tensor, all_VBD: Tensor | None, offset: int
     ) -> Tensor:
         return nnclr(
-            found,
+            neighbours,
             (p_VBD[0], p_VBD[1]),
             temperature=self.temperature,
             decoupled=self.variant == "nnclr-dcl",
@@ -138,12 +138,12 @@ class Queue(nn.Module):
         super().__init__()
         start = torch.randn(size, dim, generator=torch.Generator().manual_seed(seed))
         self.register_buffer("rows", normalize(start, dim=1))
-        self.register_buffer("place", torch.zeros((), dtype=torch.long))
+        self.register_buffer("position", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
     def push(self, rows_ND: Tensor) -> None:
         """Replace the oldest rows by these."""
-        rows, place = self.get_buffer("rows"), self.get_buffer("place")
+        rows, position = self.get_buffer("rows"), self.get_buffer("position")
         new = normalize(rows_ND, dim=1)[-len(rows) :].to(rows)
-        rows[(place + torch.arange(len(new), device=rows.device)) % len(rows)] = new
-        place.add_(len(new)).remainder_(len(rows))
+        rows[(position + torch.arange(len(new), device=rows.device)) % len(rows)] = new
+        position.add_(len(new)).remainder_(len(rows))

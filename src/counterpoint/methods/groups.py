@@ -79,15 +79,15 @@ def _walk(cls: type, prefix: str) -> Iterator[Setting]:
 
 def flat(settings: Any) -> dict[str, Any]:
     """Every setting of a dataclass object by its dotted name; values that are dataclasses themselves become mappings."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if is_group(field):
-            found |= {f"{field.name}.{name}": each for name, each in flat(value).items()}
+            result |= {f"{field.name}.{name}": each for name, each in flat(value).items()}
         else:
             whole = dataclasses.is_dataclass(value) and not isinstance(value, type)
-            found[field.name] = dataclasses.asdict(value) if whole else value
-    return found
+            result[field.name] = dataclasses.asdict(value) if whole else value
+    return result
 
 
 def value_of(settings: Any, name: str) -> Any:
@@ -109,31 +109,31 @@ def named(cls: type, given: Mapping[str, Any], *, options: tuple[str, ...] = ())
     Raises:
         CounterpointError: an unknown name, with the nearest one, or with the new name of a setting that moved.
     """
-    known = settings_of(cls)
+    own = settings_of(cls)
     groups = groups_of(cls)
-    joined = {name.replace(".", "_"): name for name in known if "." in name}
+    joined = {name.replace(".", "_"): name for name in own if "." in name}
     key, moved = getattr(cls, "key", cls.__name__), getattr(cls, "moved", {})
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in given.items():
         plain = name.replace("-", "_")
         if plain in groups and not dataclasses.is_dataclass(value):
             inner = value if isinstance(value, Mapping) else {_first(groups[plain]): value}
-            found |= named(cls, {f"{plain}.{each}": v for each, v in inner.items()}, options=options)
+            result |= named(cls, {f"{plain}.{each}": v for each, v in inner.items()}, options=options)
         elif plain in groups:
-            found |= {f"{plain}.{each}": v for each, v in flat(value).items()}
-        elif plain in known or plain in joined:
-            found[plain if plain in known else joined[plain]] = value
+            result |= {f"{plain}.{each}": v for each, v in flat(value).items()}
+        elif plain in own or plain in joined:
+            result[plain if plain in own else joined[plain]] = value
         elif plain in moved:
             raise CounterpointError(
                 f"{key}: '{name}' is now '{moved[plain]}'; write --{moved[plain]} VALUE, or in a file or from Python "
                 f"'{moved[plain]}'"
             )
         else:
-            hint = nearest(plain, [*known, *groups, *options])
+            hint = nearest(plain, [*own, *groups, *options])
             raise CounterpointError(
                 f"{key} has no setting '{name}'; {hint} (counterpoint show {key} lists them)"
             )
-    return found
+    return result
 
 
 def nested(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,14 +142,14 @@ def nested(given: Mapping[str, Any]) -> dict[str, Any]:
     >>> nested({"a": 1, "b.c": 2})
     {'a': 1, 'b': {'c': 2}}
     """
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in given.items():
         group, dot, rest = name.partition(".")
         if dot:
-            found.setdefault(group, {})[rest] = value
+            result.setdefault(group, {})[rest] = value
         else:
-            found[name] = value
-    return found
+            result[name] = value
+    return result
 
 
 def _first(group: type) -> str:

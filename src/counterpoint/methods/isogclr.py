@@ -128,9 +128,9 @@ class ISogCLR(Method[nn.Module, Images]):
                 )
                 for side, mine, theirs in (("image", z, t), ("partner", t, z))
             }
-            run.step({side: found.values for side, found in seen.items()})
-            for side, found in seen.items():
-                self._move(run, memory, index, side, found, clip=5.0)
+            run.step({side: side_terms.values for side, side_terms in seen.items()})
+            for side, side_terms in seen.items():
+                self._move(run, memory, index, side, side_terms, clip=5.0)
         both = {side: memory.get_buffer(f"{side}_temperature") for side in ("image", "partner")}
         run.report(temperatures=coldest_first(data, **both))
         return net
@@ -171,10 +171,10 @@ def coldest_first(data: Images, image: Tensor, partner: Tensor | None = None) ->
     """Every training image's row, label, learned temperatures and caption, from the rarest semantics to the commonest."""
     order = torch.argsort(image.cpu(), stable=True)
     columns = {"temperature": image, **({} if partner is None else {"partner_temperature": partner})}
-    told = data.train.captions
+    captions = data.train.captions
     return {
         "row": order.tolist(),
         "label": data.train.labels[order].tolist(),
         **{name: [round(tau, 6) for tau in tau_N.cpu()[order].tolist()] for name, tau_N in columns.items()},
-        **({} if told is None else {"caption": ["; ".join(told[row]) for row in order.tolist()]}),
+        **({} if captions is None else {"caption": ["; ".join(captions[row]) for row in order.tolist()]}),
     }

@@ -124,8 +124,12 @@ class SLA(Method[nn.Module, Images]):
     def _classified(self, model: nn.Module, data: Images, num: int, seed: int) -> Classified:
         heads, name = HEADS[self.mode], self.transformations if num > 1 else ""
         if isinstance(model, Classified):
-            known = model.heads
-            if (known.classes, tuple(known.widths), known.transformations) == (data.classes, heads, name):
+            own_heads = model.heads
+            if (own_heads.classes, tuple(own_heads.widths), own_heads.transformations) == (
+                data.classes,
+                heads,
+                name,
+            ):
                 return model
         model = model.image if isinstance(model, Paired) else model
         encoder = model.encoder if isinstance(model, Projected | Classified) else model

@@ -103,9 +103,9 @@ class SpeechVarieties(Method[nn.Module, Audio]):
         clips = batch.items
         waves = roughened(clips.waves, clips.lengths, batch.random, self.noise, longest)
         vectors, scores = run.forward(whole["spoken"], waves, clips.lengths, classify=True)
-        found: dict[str, Tensor | Loss] = {}
+        terms: dict[str, Tensor | Loss] = {}
         if part != "contrast":
-            found["label"] = cross_entropy(scores, clips.labels, reduction="none")
+            terms["label"] = cross_entropy(scores, clips.labels, reduction="none")
         if part != "label":
             looked = whole["projection"](vectors)
             alone = run.world == 1
@@ -119,5 +119,5 @@ class SpeechVarieties(Method[nn.Module, Audio]):
                 candidate_labels=None if alone else run.gather_constant(clips.labels),
                 offset=batch.offset,
             )
-            found["contrast"] = replace(term, weight=self.weight if part == "joint" else 1.0)
-        return found
+            terms["contrast"] = replace(term, weight=self.weight if part == "joint" else 1.0)
+        return terms

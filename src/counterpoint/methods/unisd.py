@@ -166,7 +166,7 @@ class UniSD(Method[Language, ProblemData]):
         shown.check_template(self.template, "prompt", "demonstration")
         shown.check_template(self.agreement.example, "demonstration")
         decay, model = self._own("ema.decay"), adapt(model, self.lora_rank, run.seed)
-        frozen = run.place(Frozen(model))
+        frozen = run.constant(Frozen(model))
         model = run.state(model=model)
         sampler = Own(model, Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature))
         ema = None if decay is None else run.state(teacher=Ema(model, decay, every=self.ema.sync_steps))

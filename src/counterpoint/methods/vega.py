@@ -175,9 +175,11 @@ class Vega(Method[nn.Module, Texts]):
             run.say(
                 f"{full} of {len(train)} training texts fill {net.limit} tokens; what goes beyond is cut off"
             )
-        known = torch.nonzero(train.labelled)[:, 0]
-        folds = stratified_folds(train.targets[known], self.calibration.folds, run.seed)
-        opinions = Replay(len(known), place=known.new_zeros(()), said=torch.zeros(len(data.classes)))
+        labelled = torch.nonzero(train.labelled)[:, 0]
+        folds = stratified_folds(train.targets[labelled], self.calibration.folds, run.seed)
+        opinions = Replay(
+            len(labelled), row=labelled.new_zeros(()), probabilities=torch.zeros(len(data.classes))
+        )
         run.state(model=net, opinions=opinions)
         run.state(**{k: v for k, v in {"start": start, "detector": detector}.items() if v is not None})
         for number in run.rounds(len(phases)):
@@ -193,12 +195,12 @@ class Vega(Method[nn.Module, Texts]):
                 run.once("anew", partial(start.restore, net))
             if phase == "fold":
                 held = torch.nonzero(folds == number - phases.index("fold"))[:, 0]
-                self._judge(run, net, data, train, known, held, opinions)
+                self._judge(run, net, data, train, labelled, held, opinions)
                 continue
             self._tune(
                 run,
                 net,
-                self._mended(run, train[known], opinions),
+                self._mended(run, train[labelled], opinions),
                 self._own(run, net, data) if phase == "transduction" else None,
             )
         return net
@@ -260,17 +262,17 @@ class Vega(Method[nn.Module, Texts]):
         net: nn.Module,
         data: Texts,
         train: Coded,
-        known: Tensor,
+        labelled: Tensor,
         held: Tensor,
         opinions: Replay,
     ) -> None:
         """Note what a classifier that trained on the other folds says of one; a single fold judges what it trained on."""
-        others = torch.ones(len(known), dtype=torch.bool)
+        others = torch.ones(len(labelled), dtype=torch.bool)
         if self.calibration.folds > 1:
             others[held] = False
-        self._tune(run, net, train[known[others]])
-        said = torch.stack(self._logits(run, net, [data.train.texts[i] for i in known[held].tolist()]))
-        rows = {"place": held.to(run.device), "said": torch.softmax(said, 1).to(run.device)}
+        self._tune(run, net, train[labelled[others]])
+        logits = torch.stack(self._logits(run, net, [data.train.texts[i] for i in labelled[held].tolist()]))
+        rows = {"row": held.to(run.device), "probabilities": torch.softmax(logits, 1).to(run.device)}
         run.once("note", lambda: opinions.add(**rows))
 
     def _pretrain(self, run: Run, detector: Detector, train: Coded, phase: str) -> None:
@@ -312,10 +314,10 @@ class Vega(Method[nn.Module, Texts]):
                 )
             if own is not None and len(own):
                 more = own[batch.random.integers(len(own)).cpu()]
-                said = run.forward(net, more.ids.to(run.device), more.mask.to(run.device), out="logits")
+                scores = run.forward(net, more.ids.to(run.device), more.mask.to(run.device), out="logits")
                 labels = more.targets.argmax(1).to(run.device)
                 terms["own"] = pseudo_label_loss(
-                    said, labels, torch.ones_like(labels).bool(), self.transduction.weight
+                    scores, labels, torch.ones_like(labels).bool(), self.transduction.weight
                 )
             run.step(terms, tokens=int(mask.sum()))
 
@@ -331,18 +333,18 @@ class Vega(Method[nn.Module, Texts]):
         """Rows whose labels are calibrated, if that is wanted, by what models said that had not seen them."""
         if not self.calibration.on:
             return rows
-        said = opinions.column("said")[opinions.column("place").argsort()].cpu()
+        opinion = opinions.column("probabilities")[opinions.column("row").argsort()].cpu()
         labels = rows.targets.argmax(1)
         if self.calibration.mending == "soft":
-            return replace(rows, targets=blended(said, labels, self.calibration.mix))
-        mended = repair(said, labels, self.calibration.low, self.calibration.high)
-        kept = torch.nonzero(mended.action != DROP)[:, 0]
-        run.log(relabelled=float((mended.action == RELABEL).sum()), dropped=len(rows) - len(kept))
-        if not len(kept):
+            return replace(rows, targets=blended(opinion, labels, self.calibration.mix))
+        mended = repair(opinion, labels, self.calibration.low, self.calibration.high)
+        remaining = torch.nonzero(mended.action != DROP)[:, 0]
+        run.log(relabelled=float((mended.action == RELABEL).sum()), dropped=len(rows) - len(remaining))
+        if not len(remaining):
             raise CounterpointError(
                 f"calibration.low={self.calibration.low}: the model doubts every label and none is left to train on; lower it, train longer, or use calibration.mending=soft"
             )
-        return replace(rows, targets=one_hot(mended.labels, rows.targets.shape[1]).float())[kept]
+        return replace(rows, targets=one_hot(mended.labels, rows.targets.shape[1]).float())[remaining]
 
     def _own(self, run: Run, net: nn.Module, data: Texts) -> Coded:
         """The inputs that the classifier is sure of, with its labels for them."""

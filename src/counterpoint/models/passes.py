@@ -62,16 +62,16 @@ def at_once(usual: int) -> int:
     return usual if rows is None else min(rows, usual)
 
 
-def over(rows: Sequence[T], usual: int, *, told: bool = True) -> Iterator[Sequence[T]]:
+def over(rows: Sequence[T], usual: int, *, announce: bool = True) -> Iterator[Sequence[T]]:
     """Cut rows into passes, in their order.
 
     Args:
         rows: what is to go through a model.
         usual: rows at once where no limit is set.
-        told: whether the limit's ``between`` is called; not for passes inside of passes.
+        announce: whether the limit's ``between`` is called; not for passes inside of passes.
     """
     step = max(at_once(usual), 1)
     for start in range(0, len(rows), step):
         yield rows[start : start + step]
-        if told:
+        if announce:
             _here.get().between(min(start + step, len(rows)), len(rows))

@@ -65,8 +65,8 @@ class TableEncoder(nn.Module, PyTorchModelHubMixin):
                 f"the model learnt from other columns than this data has ({', '.join((missing + strange)[:3])}); read the data as "
                 "the model does: --data-option columns_of=FOLDER, or give the columns it learnt from"
             )
-        place = {name: number for number, name in enumerate(columns)}
-        places = [place.get(name, len(columns)) for name in self.columns]
+        index_of = {name: number for number, name in enumerate(columns)}
+        places = [index_of.get(name, len(columns)) for name in self.columns]
         self.source = None if places == list(range(len(columns))) else torch.tensor(places)
         return self
 

@@ -107,9 +107,9 @@ def pad(rows: Sequence[Sequence[int]], *, side: str, fill: int = 0, width: int |
     mask = torch.zeros((len(rows), width), dtype=torch.long)
     for number, row in enumerate(rows):
         if row:
-            place = slice(width - len(row), width) if side == "left" else slice(0, len(row))
-            ids[number, place] = torch.tensor(row, dtype=torch.long)
-            mask[number, place] = 1
+            columns = slice(width - len(row), width) if side == "left" else slice(0, len(row))
+            ids[number, columns] = torch.tensor(row, dtype=torch.long)
+            mask[number, columns] = 1
     return Tokens(ids, mask)
 
 

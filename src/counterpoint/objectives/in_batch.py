@@ -120,13 +120,13 @@ class Relation:
         order = torch.argsort(self.candidate_labels, stable=True)
         classes, members = torch.unique_consecutive(self.candidate_labels[order], return_counts=True)
         first = torch.cumsum(members, 0) - members
-        place = torch.searchsorted(classes, self.labels)
-        size = members[place]
+        class_index = torch.searchsorted(classes, self.labels)
+        size = members[class_index]
         anchor = torch.repeat_interleave(torch.arange(len(self.labels), device=size.device), size)
         within = torch.arange(len(anchor), device=size.device) - torch.repeat_interleave(
             torch.cumsum(size, 0) - size, size
         )
-        positive = order[first[place][anchor] + within]
+        positive = order[first[class_index][anchor] + within]
         keep = positive != self.own[anchor]
         return anchor[keep], positive[keep]
 

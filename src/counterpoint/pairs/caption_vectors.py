@@ -27,19 +27,19 @@ def with_partners(images: Images) -> Images:
     if images.train.partners is not None:
         return images
     parts = {name: part.captions for name, part in images.splits().items()}
-    told = [captions for part in parts.values() if part is not None for captions in part]
-    if not told:
+    described = [captions for part in parts.values() if part is not None for captions in part]
+    if not described:
         raise CounterpointError(
             f"{images.name}: this pairs every image with a text or a vector and the data has neither; put a captions.csv with the "
             "columns file and caption among the images (or --data-option captions=FILE), or give one vector per image: "
             "--data-option partners=captions.npy"
         )
-    texts = sorted({text for captions in told for text in captions}, key=lambda text: (len(text), text))
+    texts = sorted({text for captions in described for text in captions}, key=lambda text: (len(text), text))
     vectors = torch.from_numpy(cached_sentence_vectors(texts, images.text_encoder))
-    place = {text: row for row, text in enumerate(texts)}
+    row_of = {text: row for row, text in enumerate(texts)}
 
     def of(captions: Captions) -> Tensor:
-        return normalize(vectors[[place[text] for text in captions]].mean(0), dim=0)
+        return normalize(vectors[[row_of[text] for text in captions]].mean(0), dim=0)
 
     made: dict[str, Any] = {
         name: replace(part, partners=torch.stack([of(captions) for captions in parts[name] or ()]))

@@ -49,8 +49,8 @@ class ClassBatches:
                 if not waiting:
                     waiting = self._shuffled(sorted(self.members), generator)
                 chosen.append(waiting.pop())
-            for place in range(self.batch_size):
-                label = chosen[place % self.at_once]
+            for slot in range(self.batch_size):
+                label = chosen[slot % self.at_once]
                 if not queues[label]:
                     queues[label] = self._turns(self._shuffled(self.members[label], generator))
                 order.append(queues[label].pop())

@@ -37,8 +37,8 @@ class Examples:
         chosen_BK = others(index_B, uniform_BK, len(self.rows)) if self.near is None else self.near[index_B]
         return [
             [
-                with_demonstration(item, as_example(self.rows[place], self.example), self.template)
-                for item, place in zip(items, column)
+                with_demonstration(item, as_example(self.rows[index], self.example), self.template)
+                for item, index in zip(items, column)
             ]
             for column in chosen_BK.T.tolist()
         ]
@@ -77,9 +77,9 @@ class Misleading:
                 "a misleading demonstration is another problem's, and there is only one problem"
             )
         prompts = []
-        for item, place, draw in zip(items, index_B.tolist(), uniform_B1.flatten().tolist()):
-            own = self.wrong[place]
+        for item, index, draw in zip(items, index_B.tolist(), uniform_B1.flatten().tolist()):
+            own = self.wrong[index]
             away = 1 + int(draw * (len(self.rows) - 1))
-            text = own[int(draw * len(own))] if own else self.rows[(place + away) % len(self.rows)].reference
+            text = own[int(draw * len(own))] if own else self.rows[(index + away) % len(self.rows)].reference
             prompts.append(with_demonstration(item, text, self.template))
         return prompts

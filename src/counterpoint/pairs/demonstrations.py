@@ -84,10 +84,10 @@ def others(index_B: Tensor, uniform_BK: Tensor, count: int) -> Tensor:
     for own, draws in zip(index_B.tolist(), uniform_BK.double().tolist()):
         taken = [own]
         for draw in draws:
-            place = min(int(draw * (count - len(taken))), count - len(taken) - 1)
+            index = min(int(draw * (count - len(taken))), count - len(taken) - 1)
             for used in sorted(taken):  # the place-th problem that is not taken yet
-                place += place >= used
-            taken.append(place)
+                index += index >= used
+            taken.append(index)
         rows.append(taken[1:])
     return torch.tensor(rows, dtype=torch.long).reshape(len(rows), wanted)
 
@@ -107,14 +107,14 @@ def nearest(vectors: np.ndarray, count: int, block: int = 1024) -> Tensor:
     rows, available = unit.shape[0], min(count, unit.shape[0] - 1)
     if available < 1:
         raise CounterpointError("retrieval needs at least two problems")
-    found = np.empty((rows, available), dtype=np.int64)
+    neighbours = np.empty((rows, available), dtype=np.int64)
     for start in range(0, rows, block):
         similar = unit[start : start + block] @ unit.T
         similar = np.asarray(similar.todense() if hasattr(similar, "todense") else similar)
         here = np.arange(similar.shape[0])
         similar[here, start + here] = -np.inf
-        found[start : start + block] = np.argsort(-similar, axis=1, kind="stable")[:, :available]
-    return torch.from_numpy(found[:, np.arange(count) % available])
+        neighbours[start : start + block] = np.argsort(-similar, axis=1, kind="stable")[:, :available]
+    return torch.from_numpy(neighbours[:, np.arange(count) % available])
 
 
 def tfidf(texts: Sequence[str]) -> np.ndarray:

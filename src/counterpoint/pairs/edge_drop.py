@@ -18,5 +18,5 @@ def retained_edges(num_edges: int, dropped: float, generator: torch.Generator) -
         raise CounterpointError(
             f"dropped={dropped}: expected a share of the edges from 0 up to, not including, 1"
         )
-    kept = max(int(num_edges * (1 - dropped)), 1)
-    return torch.randperm(num_edges, generator=generator)[:kept].sort().values
+    count = max(int(num_edges * (1 - dropped)), 1)
+    return torch.randperm(num_edges, generator=generator)[:count].sort().values

@@ -110,14 +110,14 @@ class ReplayMemory(nn.Module):
     ([1, 3, 7, 5], 2)
     """
 
-    kept: Tensor
+    stored: Tensor
 
     def __init__(self, capacity: int, num_classes: int) -> None:
         super().__init__()
         if capacity < 0:
             raise CounterpointError(f"a memory of {capacity} rows; expected 0 (keep nothing) or more")
         self.capacity = capacity
-        self.register_buffer("kept", torch.full((num_classes, max(capacity, 1)), -1))
+        self.register_buffer("stored", torch.full((num_classes, max(capacity, 1)), -1))
 
     def quota(self, num_seen: int) -> int:
         """Rows per class once ``num_seen`` classes were seen.
@@ -132,14 +132,14 @@ class ReplayMemory(nn.Module):
             )
         return self.capacity // max(num_seen, 1)
 
-    def update(self, found: dict[int, Tensor]) -> None:
+    def update(self, ranked: dict[int, Tensor]) -> None:
         """Take in new classes, their rows best first, and shorten the old ones to the new quota."""
-        seen = set(found) | {int(label) for label in (self.kept[:, 0] >= 0).nonzero().squeeze(1)}
+        seen = set(ranked) | {int(label) for label in (self.stored[:, 0] >= 0).nonzero().squeeze(1)}
         quota = self.quota(len(seen))
-        self.kept[:, quota:] = -1
-        for label, rows in found.items():
-            self.kept[label] = -1
-            self.kept[label, : min(quota, len(rows))] = rows[:quota].to(self.kept)
+        self.stored[:, quota:] = -1
+        for label, rows in ranked.items():
+            self.stored[label] = -1
+            self.stored[label, : min(quota, len(rows))] = rows[:quota].to(self.stored)
 
     def choose(
         self,
@@ -159,20 +159,20 @@ class ReplayMemory(nn.Module):
 
         >>> memory = ReplayMemory(1, 4)
         >>> rows = torch.tensor([[1.0, 0.0], [9.0, 9.0], [1.0, 1.0], [0.0, 1.0]])
-        >>> memory.choose([3], torch.tensor([3, 1, 3, 3]), "nearest", features=lambda place: rows[place])
+        >>> memory.choose([3], torch.tensor([3, 1, 3, 3]), "nearest", features=lambda index: rows[index])
         >>> memory.rows().tolist()
         [2]
         """
-        found = {}
+        ranked = {}
         for label in wanted:
             rows = (labels == label).nonzero().squeeze(1)
-            known = None if how == "random" else features(rows)
-            found[label] = rows[choose(len(rows), how, size=len(rows), features=known, seed=seed + label)]
-        self.update(found)
+            vectors = None if how == "random" else features(rows)
+            ranked[label] = rows[choose(len(rows), how, size=len(rows), features=vectors, seed=seed + label)]
+        self.update(ranked)
 
     def rows(self) -> Tensor:
         """[M] kept positions, class by class, best first."""
-        return self.kept[self.kept >= 0]
+        return self.stored[self.stored >= 0]
 
     def __len__(self) -> int:
-        return int((self.kept >= 0).sum())
+        return int((self.stored >= 0).sum())

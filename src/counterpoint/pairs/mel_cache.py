@@ -34,13 +34,13 @@ class Bands(Clips):
 def bands_of(mel: LogMel, clips: Clips, size: int = 64) -> Bands:
     """The same clips, heard through ``mel``."""
     device = mel.get_buffer("filters").device
-    heard: list[Tensor] = []
+    frames: list[Tensor] = []
     for index in torch.arange(len(clips)).split(size):
         batch = clips[index].to(device)
         bands, mask = mel(batch.waves, batch.lengths)
-        heard += [rows[there].cpu() for rows, there in zip(bands, mask, strict=True)]
-    lengths = torch.tensor([len(rows) for rows in heard], dtype=torch.long)
-    samples = torch.cat(heard) if heard else torch.empty(0, 1)
+        frames += [rows[there].cpu() for rows, there in zip(bands, mask, strict=True)]
+    lengths = torch.tensor([len(rows) for rows in frames], dtype=torch.long)
+    samples = torch.cat(frames) if frames else torch.empty(0, 1)
     starts = torch.cumsum(lengths, 0) - lengths
     return Bands(samples, starts, lengths, clips.labels, clips.groups, clips.texts, clips.files)
 

@@ -59,9 +59,9 @@ class UniformNegatives:
     """
 
     def __init__(self, pairs_2E: Tensor, num_users: int, num_items: int) -> None:
-        self.known: Interactions = interactions(pairs_2E[0], pairs_2E[1], num_users, num_items)
+        self.positives: Interactions = interactions(pairs_2E[0], pairs_2E[1], num_users, num_items)
         self.num_users = num_users
 
     def __call__(self, users: Tensor, items: Tensor, uniform: Tensor) -> Triples:
         """Complete a batch [B] with draws from [0, 1), [B]."""
-        return triples(users, items, sample_negatives(self.known, users, uniform), self.num_users)
+        return triples(users, items, sample_negatives(self.positives, users, uniform), self.num_users)

@@ -21,8 +21,8 @@ def random_groups(size: int, count: int, group: int, generator: torch.Generator)
     taken = torch.empty(count, 0, dtype=torch.long)
     for number in range(group):
         draw = torch.randint(size - number, (count,), generator=generator)
-        for place in taken.sort(1).values.T:
-            draw = draw + (draw >= place)
+        for earlier in taken.sort(1).values.T:
+            draw = draw + (draw >= earlier)
         taken = torch.cat([taken, draw[:, None]], 1)
     return taken
 

@@ -16,7 +16,7 @@ from counterpoint.errors import CounterpointError, nearest
 
 CYCLIC = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
-KEPT = ((0, 1, 2),)
+UNCHANGED = ((0, 1, 2),)
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Transformations:
     """Quarter turns (counter-clockwise) times orders of the three colours, rotation-major."""
 
     turns: tuple[int, ...]
-    colours: tuple[tuple[int, ...], ...] = KEPT
+    colours: tuple[tuple[int, ...], ...] = UNCHANGED
 
     def __len__(self) -> int:
         return len(self.turns) * len(self.colours)
@@ -40,14 +40,14 @@ class Transformations:
             raise CounterpointError(
                 f"quarter turns need square images and these are {height}x{width}; resize with size=..."
             )
-        if channels != 3 and self.colours != KEPT:
+        if channels != 3 and self.colours != UNCHANGED:
             raise CounterpointError(
                 f"orders of colours need 3 channels and these images have {channels}; use rotation"
             )
         copies = []
         for turn, order in product(self.turns, self.colours):
             turned = torch.rot90(pixels, turn, (2, 3))
-            copies.append(turned if order == KEPT[0] else turned[:, list(order)])
+            copies.append(turned if order == UNCHANGED[0] else turned[:, list(order)])
         return torch.stack(copies, 1).flatten(0, 1)
 
 

@@ -115,8 +115,8 @@ def _draw(ids: Tensor, usable: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]
     count = usable.sum(1, keepdim=True)
     places = usable.int().argsort(dim=1, descending=True, stable=True)
     chosen = (uniform * count).long().clamp(max=ids.shape[1] - 1)
-    found = ids.gather(1, places.gather(1, chosen))
-    return found, (count > 0).expand_as(found)
+    drawn = ids.gather(1, places.gather(1, chosen))
+    return drawn, (count > 0).expand_as(drawn)
 
 
 def log_frequency(ids: Tensor, mask: Tensor, words: Tensor, smooth: float = 1.0) -> Tensor:
@@ -148,6 +148,6 @@ def uncommon(ids: Tensor, mask: Tensor, words: Tensor, share: float) -> Tensor:
         raise CounterpointError(
             f"common={share} of {present} words that may be labels; expected a share from 0 to below 1, and texts with whole words"
         )
-    kept = words.clone()
-    kept[counts.argsort(descending=True, stable=True)[: int(share * present)]] = False
-    return kept
+    rare = words.clone()
+    rare[counts.argsort(descending=True, stable=True)[: int(share * present)]] = False
+    return rare

@@ -33,10 +33,10 @@ def replaced_tokens(
     scores = detector.scores(run.forward(detector, hidden, mask, "fill"))
     filled = ids.masked_scatter(gaps, sample_tokens(scores[gaps], draws[:, 1][gaps]))
     corrupted = corrupt(ids, gaps, filled)
-    found = run.forward(detector, corrupted, mask, "find")
+    detected = run.forward(detector, corrupted, mask, "find")
     return {
         "generator": generator_loss(scores, ids, gaps),
-        "detection": detection_loss(found, ids, corrupted, mask, weight),
+        "detection": detection_loss(detected, ids, corrupted, mask, weight),
     }
 
 

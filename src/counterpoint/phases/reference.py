@@ -38,7 +38,7 @@ def reference_sums(
     run: Run,
     model: Language,
     rows: Rows,
-    asked: Sequence[int],
+    indices: Sequence[int],
     count: int,
     reduce: Callable[[Tensor, Tokens], Tensor],
     how: str = "",
@@ -47,7 +47,7 @@ def reference_sums(
 
     Args:
         run: the run; the pass is a durable stage of it. model: its model, not trained yet.
-        rows: makes tokens of row numbers. asked: row numbers that are needed. count: rows in all.
+        rows: makes tokens of row numbers. indices: row numbers that are needed. count: rows in all.
         reduce: token log-probabilities [R, T] and answers to [R].
         how: names what ``reduce`` does where that is not a plain sum.
     """
@@ -57,14 +57,14 @@ def reference_sums(
         return weights_identity(model)
 
     def made(shard: Sequence[int]) -> list[list[float]]:
-        found: list[list[float]] = []
+        columns: list[list[float]] = []
         for part in passes.over(shard, len(shard)):
             prompts, answers = rows(part)
             sums = reduce(completion_log_probs(model, prompts, answers, forward=run.forward), answers)
-            found += sums.double().reshape(-1, len(part)).T.tolist()
-        return found
+            columns += sums.double().reshape(-1, len(part)).T.tolist()
+        return columns
 
-    def kept(shard: Sequence[int]) -> list[list[float]]:
+    def resumable(shard: Sequence[int]) -> list[list[float]]:
         prompts, answers = rows(shard)
         described = json.dumps([weights(), how, code(), *_rounding(run, model, len(shard))])
         digest = hashlib.sha256(described.encode())
@@ -76,11 +76,11 @@ def reference_sums(
             write_folder(folder, lambda aside: tree.write(result, aside))
         return list(tree.read(folder))
 
-    sums = run.stage("reference", kept, over=list(asked), size=SHARD)
+    sums = run.stage("reference", resumable, over=list(indices), size=SHARD)
     width = len(sums[0]) if sums else 2
     table = torch.full((count, width), torch.nan, dtype=torch.float32)
     if sums:
-        table[torch.tensor(list(asked))] = torch.tensor(sums)
+        table[torch.tensor(list(indices))] = torch.tensor(sums)
     return table
 
 

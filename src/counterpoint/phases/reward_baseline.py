@@ -44,8 +44,8 @@ class RewardBaseline(nn.Module):
             return torch.zeros_like(rewards_B)
         if not self.count:
             self.mean.copy_(valid.mean())
-        found = (rewards_B - self.mean.to(rewards_B)).nan_to_num()
+        centred = (rewards_B - self.mean.to(rewards_B)).nan_to_num()
         keep = self.count / (self.count + len(valid)) if self.decay is None else self.decay
         self.mean.mul_(keep).add_((1 - keep) * valid.mean())
         self.count.add_(len(valid))
-        return found
+        return centred

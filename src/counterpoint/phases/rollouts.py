@@ -64,10 +64,14 @@ def sample_group(
             processes.
         prompts: [P] in place of the problems' own, for a policy that is shown more than the problem.
     """
-    asked = [problem.prompt for problem in problems] if prompts is None else list(prompts)
-    sampled = sampler(asked, count, draws.reshape(len(asked) * count, -1))
+    questions = [problem.prompt for problem in problems] if prompts is None else list(prompts)
+    sampled = sampler(questions, count, draws.reshape(len(questions) * count, -1))
     return Rollouts(
-        problems, [each for each in asked for _ in range(count)], sampled, count, sampler.model.texts(sampled)
+        problems,
+        [each for each in questions for _ in range(count)],
+        sampled,
+        count,
+        sampler.model.texts(sampled),
     )
 
 

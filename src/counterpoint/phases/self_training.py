@@ -48,7 +48,7 @@ def seed_and_prompts(
     """
     solved = [row for row in rows if row.reference]
     if seed_examples is None:
-        seed, asked = solved, [row for row in rows if not row.reference] or list(rows)
+        seed, prompts = solved, [row for row in rows if not row.reference] or list(rows)
     else:
         if seed_examples > len(solved):
             raise CounterpointError(
@@ -56,16 +56,16 @@ def seed_and_prompts(
             )
         seed = solved[:seed_examples]
         taken = {id(row) for row in seed}
-        asked = [row for row in rows if id(row) not in taken]
-    if verified and not all(row.answer for row in asked):
+        prompts = [row for row in rows if id(row) not in taken]
+    if verified and not all(row.answer for row in prompts):
         raise CounterpointError(
             "judge=verifier compares answers with the data's, and some problems have none; use judge=intrinsic"
         )
-    if len(asked) < rounds:
+    if len(prompts) < rounds:
         raise CounterpointError(
-            f"{len(asked)} prompts do not fill {rounds} rounds; give more problems, or lower rounds"
+            f"{len(prompts)} prompts do not fill {rounds} rounds; give more problems, or lower rounds"
         )
-    return seed, [asked[r::rounds] for r in range(rounds)]
+    return seed, [prompts[r::rounds] for r in range(rounds)]
 
 
 def sample_answers(
@@ -158,15 +158,15 @@ def pairs_from(
 
 def label_precision(pairs: Sequence[Made], problems: Sequence[Problem], scored: Problems) -> float:
     """Share of pairs whose chosen answer is right and whose rejected one is wrong; NaN where nobody knows."""
-    known = [pair for pair in pairs if problems[pair["prompt"]].answer]
-    if not known:
+    answered = [pair for pair in pairs if problems[pair["prompt"]].answer]
+    if not answered:
         return float("nan")
     verifier = Verifier(scored.scorer)
 
     def right(answer: Answer, pair: Made) -> bool:
         return verifier.score(answer["text"], problems[pair["prompt"]]) >= 1.0
 
-    return sum(right(p["chosen"], p) and not right(p["rejected"], p) for p in known) / len(known)
+    return sum(right(p["chosen"], p) and not right(p["rejected"], p) for p in answered) / len(answered)
 
 
 def pair_of(policy: Language, items: Sequence[Made], problems: Sequence[Problem], run: Run) -> Pair:

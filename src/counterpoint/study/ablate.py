@@ -40,16 +40,16 @@ def variations(
                 raise CounterpointError(f"{method.key} has no setting '{name}'; {nearest(name, fields)}")
         return {name: _others(plain(list(values)), fields[name]) for name, values in vary.items()}
     hints = groups.settings_of(cls)
-    found = {
+    options = {
         n: _others(_candidates(hints[n].hint, value, method.search.get(n)), value)
         for n, value in fields.items()
     }
-    found = {name: values for name, values in found.items() if values}
-    if not found:
+    options = {name: values for name, values in options.items() if values}
+    if not options:
         raise CounterpointError(
             f"{method.key} has no switch or range to vary; name one: --vary learning_rate=0.01,0.1"
         )
-    return found
+    return options
 
 
 def plan_of(
@@ -72,21 +72,21 @@ def _candidates(hint: Any, value: Any, searched: Range | None) -> list[Any]:
     if isinstance(value, bool):
         return [not value]
     options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
-    found: list[Any] = [None] if type(None) in options and value is not None else []
+    candidates: list[Any] = [None] if type(None) in options and value is not None else []
     for option in options:
         if typing.get_origin(option) is typing.Literal:
-            found += typing.get_args(option)
+            candidates += typing.get_args(option)
     if searched is not None:
-        found += list(searched)
-    return found
+        candidates += list(searched)
+    return candidates
 
 
 def _others(values: Sequence[Any], own: Any) -> list[Any]:
-    kept: list[Any] = []
+    distinct: list[Any] = []
     for value in values:
-        if value != plain(own) and value != own and value not in kept:
-            kept.append(value)
-    return kept
+        if value != plain(own) and value != own and value not in distinct:
+            distinct.append(value)
+    return distinct
 
 
 def _label(value: Any) -> str:

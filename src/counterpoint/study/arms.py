@@ -102,8 +102,8 @@ def entries(
     built = {name: build(m, (settings or {}).get(name)) for name, m in named.items()}
     kinds = {kind_of(m, rest.get("kind")) for m in built.values()}
     if len(kinds) > 1:
-        told = ", ".join(f"{name} learns from {kind_of(m)}" for name, m in built.items())
-        raise CounterpointError(f"these cannot be compared on the same data: {told}")
+        learns = ", ".join(f"{name} learns from {kind_of(m)}" for name, m in built.items())
+        raise CounterpointError(f"these cannot be compared on the same data: {learns}")
     return [
         Entry(
             name=name,

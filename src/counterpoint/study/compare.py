@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SUMMARY = "summary.json"
-KEPT = 16
+MOST_LOADED = 16
 """Data sets that stay loaded; where every seed has a split of its own, those of past seeds go."""
 
 
@@ -80,7 +80,7 @@ def compare(
                 raise CounterpointError(
                     "this study was started from Python with its own data; call counterpoint.compare(...) again"
                 )
-            if len(loaded) == KEPT:
+            if len(loaded) == MOST_LOADED:
                 del loaded[next(iter(loaded))]
             loaded[key] = (
                 data
@@ -171,8 +171,8 @@ def _tune(
         )
 
     def figure(result: Result) -> float:
-        known = result.metrics["validation"]
-        return result.figure(plan.tune_by or ranked_by(task, known) or task.primary, "validation")
+        metrics = result.metrics["validation"]
+        return result.figure(plan.tune_by or ranked_by(task, metrics) or task.primary, "validation")
 
     def evaluate(block: list[tuple[int, Settings]]) -> list[float | None]:
         folder = out / "tuning" / entry.name
@@ -184,8 +184,8 @@ def _tune(
             for number, s in block
             for k in range(plan.tuning_seeds)
         ]
-        found = run(work, forgiving=True)
-        values = [None if result is None else figure(result) for result in found]
+        results = run(work, forgiving=True)
+        values = [None if result is None else figure(result) for result in results]
         return [_mean(values[i : i + plan.tuning_seeds]) for i in range(0, len(values), plan.tuning_seeds)]
 
     trials = search(entry.tune, entry.recipe.settings, plan.trials, evaluate, at_once)
@@ -194,24 +194,24 @@ def _tune(
 
 def _mean(values: list[float | None]) -> float | None:
     """Mean of a trial's seeds; None where one of them failed."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if len(known) == len(values) else None
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if len(present) == len(values) else None
 
 
 def _data(recipe: Recipe, plan: Plan, load: Callable[[Recipe], Any]) -> dict[str, Any]:
-    found = load(seeded(recipe, 0, tuning_seeds=plan.tuning_seeds))
+    data = load(seeded(recipe, 0, tuning_seeds=plan.tuning_seeds))
     return plain(
         {
             "spec": recipe.data,
             "options": dict(recipe.data_options),
-            "fingerprint": found.fingerprint(),
-            "describe": list(found.describe()),
-            "sizes": _sizes(found),
+            "fingerprint": data.fingerprint(),
+            "describe": list(data.describe()),
+            "sizes": _sizes(data),
         }
     )
 
 
-def _sizes(found: Any) -> dict[str, int]:
+def _sizes(data: Any) -> dict[str, int]:
     """Rows of each part, where the data know how many they have."""
-    parts = {name: getattr(found, name, None) for name in ("train", "validation", "test")}
+    parts = {name: getattr(data, name, None) for name in ("train", "validation", "test")}
     return {name: len(part) for name, part in parts.items() if isinstance(part, Sized)}

@@ -63,9 +63,9 @@ def _give_back() -> None:
 
 
 def _peak() -> int:
-    found = _status("VmHWM")
-    if found is not None:
-        return found
+    peak = _status("VmHWM")
+    if peak is not None:
+        return peak
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -85,10 +85,10 @@ class Memory:
     def figures(self) -> dict[str, int]:
         """Bytes by name, as they go into a run's cost."""
         peak = _peak()
-        found = {"peak_rss_bytes": peak}
+        result = {"peak_rss_bytes": peak}
         if self.own and self.before is not None:
-            found["peak_above_start_bytes"] = max(peak - self.before, 0)
-        return found
+            result["peak_above_start_bytes"] = max(peak - self.before, 0)
+        return result
 
 
 class Meter:

@@ -54,9 +54,9 @@ def _source(out: Path, arm: str | None, seed: int) -> Path:
             raise CounterpointError(f"{out} has no arm '{name}'; {nearest(name, summary['arms'])}")
         folder = out / "runs" / name / f"seed-{seed}"
         if not (folder / "model").exists():
-            kept = [str(p.parent.relative_to(out)) for p in sorted(out.glob("runs/*/seed-*/model"))]
+            saved = [str(p.parent.relative_to(out)) for p in sorted(out.glob("runs/*/seed-*/model"))]
             raise CounterpointError(
-                f"the model of {name}, seed {seed}, was not kept (see compare --keep); kept: {json.dumps(kept)}"
+                f"the model of {name}, seed {seed}, was not kept (see compare --keep); kept: {json.dumps(saved)}"
             )
         return folder / "model"
     if is_run(out):

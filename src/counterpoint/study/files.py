@@ -79,15 +79,15 @@ def read_json(path: Path) -> Any:
 
 def read_object(path: Path, *names: str) -> dict[str, Any]:
     """Read a JSON object that has these names, or say which file is damaged."""
-    found = read_json(path)
-    missing = [name for name in names if not isinstance(found, dict) or name not in found]
-    if missing or not isinstance(found, dict):
+    content = read_json(path)
+    missing = [name for name in names if not isinstance(content, dict) or name not in content]
+    if missing or not isinstance(content, dict):
         raise CounterpointError(
             f"{path} is damaged: expected an object"
             + (f" with '{missing[0]}'" if missing else "")
             + "; put it back, or choose another --out"
         )
-    return found
+    return content
 
 
 @contextmanager
@@ -96,9 +96,9 @@ def shaped(path: Path) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
-        said = " ".join(str(error).split())[:100]
+        reason = " ".join(str(error).split())[:100]
         raise CounterpointError(
-            f"{path} is damaged: it has another shape than counterpoint writes ({said})"
+            f"{path} is damaged: it has another shape than counterpoint writes ({reason})"
         ) from None
 
 

@@ -197,8 +197,8 @@ def fronts(docs: Path) -> dict[Path, str]:
 def refresh(page: str, evidence: Path) -> str:
     """A page's text with every evidence block drawn anew; a method without evidence says so."""
 
-    def draw(found: re.Match[str]) -> str:
-        key = found.group(1)
+    def draw(match: re.Match[str]) -> str:
+        key = match.group(1)
         path = evidence / f"{key}.json"
         body = table(check_evidence(path)) if path.exists() else NOT_RUN
         return f"{OPEN.format(key=key)}\n{body}\n{CLOSE}"
@@ -224,16 +224,18 @@ def _p(value: float | None) -> str:
 
 
 def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present else None
 
 
 def _spread(values: list[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
+    present = [value for value in values if value is not None]
+    if not present:
         return ""
-    mean = sum(known) / len(known)
-    deviation = math.sqrt(sum((v - mean) ** 2 for v in known) / (len(known) - 1)) if len(known) > 1 else 0.0
+    mean = sum(present) / len(present)
+    deviation = (
+        math.sqrt(sum((v - mean) ** 2 for v in present) / (len(present) - 1)) if len(present) > 1 else 0.0
+    )
     return f"{_figure(mean)} ± {_figure(deviation)}"
 
 
@@ -246,5 +248,5 @@ if __name__ == "__main__":
     for front, pages in fronts(docs).items():
         old = front.read_text(encoding="utf-8")
         front.write_text(refresh_summary(old, docs / "evidence", pages), encoding="utf-8")
-    for found in sorted((docs / "methods").glob("*.md")):
-        found.write_text(refresh(found.read_text(encoding="utf-8"), docs / "evidence"), encoding="utf-8")
+    for page in sorted((docs / "methods").glob("*.md")):
+        page.write_text(refresh(page.read_text(encoding="utf-8"), docs / "evidence"), encoding="utf-8")

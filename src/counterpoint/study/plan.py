@@ -140,12 +140,12 @@ class Plan:
                 "precision",
                 "measure",
             )
-            found = {name: recipe[name] for name in names}
+            own = {name: recipe[name] for name in names}
             if by_content:
-                found = sources.content(found)
+                own = sources.content(own)
                 if sources.data_path(entry.recipe.data, bundled(entry.recipe.kind)):
-                    found["data"] = "path"  # every run of the study compares its content
-            arms[entry.name] = found | {"tune": plain(_ranges(entry.tune))}
+                    own["data"] = "path"  # every run of the study compares its content
+            arms[entry.name] = own | {"tune": plain(_ranges(entry.tune))}
         tuning: dict[str, Any] = {"tune_by": self.tune_by} if self.tune_by is not None else {}
         tuning |= {"tuning_seeds": self.tuning_seeds} if self.tuning_seeds != 1 else {}
         form = {"form": FORM} if by_content else {}
@@ -163,12 +163,12 @@ def claim_study(out: Path, plan: Plan) -> None:
     if (out / STUDY).exists():
         there = read_object(out / STUDY, "identity", "plan")["identity"]
         here = plan.identity(by_content="form" in there)
-        told = differences({**here, "arms": {}}, {**there, "arms": {}})
+        changes = differences({**here, "arms": {}}, {**there, "arms": {}})
         for name in set(there["arms"]) & set(here["arms"]):
-            told += differences(here["arms"][name], there["arms"][name], f"{name}.")
-        if told:
+            changes += differences(here["arms"][name], there["arms"][name], f"{name}.")
+        if changes:
             raise CounterpointError(
-                f"{out} holds another study ({'; '.join(told[:3])}); choose another --out, or go on with that one: "
+                f"{out} holds another study ({'; '.join(changes[:3])}); choose another --out, or go on with that one: "
                 f"counterpoint resume {out}"
             )
     elif out.exists() and (not out.is_dir() or any(not p.name.startswith(".") for p in out.iterdir())):

@@ -67,17 +67,17 @@ class Recipe(Recorded):
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Recipe:
         """From ``as_dict``, or from an older run.json, which named this package's modules, too."""
-        known = {f.name for f in dataclasses.fields(cls)}
+        names = {f.name for f in dataclasses.fields(cls)}
         ours = {
             "method": stored.get("key") in catalog.rows(),
             "task": stored.get("kind") in kinds(),
         }
-        kept = {
+        fields = {
             name: value
             for name, value in stored.items()
-            if name in known and not (ours.get(name) and str(value).startswith("counterpoint."))
+            if name in names and not (ours.get(name) and str(value).startswith("counterpoint."))
         }
-        return cls(**{**kept, "splits": tuple(kept.get("splits", ("test",)))})
+        return cls(**{**fields, "splits": tuple(fields.get("splits", ("test",)))})
 
     def identity(self, fingerprint: str) -> dict[str, Any]:
         """What two runs must share to be the same run; ``fingerprint`` is the data's."""
@@ -172,10 +172,10 @@ def imported(path: str) -> Any:
     3.0
     """
     module, _, name = path.partition(":")
-    found: Any = importlib.import_module(module)
+    value: Any = importlib.import_module(module)
     for part in name.split("."):
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def plain(value: Any) -> Any:

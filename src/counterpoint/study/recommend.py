@@ -102,12 +102,12 @@ def suggestions(facts: Facts, ready: Iterable[str]) -> list[Suggestion]:
     ['xsimgcl', 'lightgcn']
     """
     there = set(ready)
-    found = [
+    result = [
         Suggestion(rule.key, rule.why, rule.weight, rule.key in there, rule.model)
         for rule in RULES
         if rule.kind == facts.kind and rule.when(facts)
     ]
-    return sorted(found, key=lambda s: (not s.ready, -s.weight))
+    return sorted(result, key=lambda s: (not s.ready, -s.weight))
 
 
 def cautions(facts: Facts) -> list[str]:

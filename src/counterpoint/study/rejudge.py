@@ -65,11 +65,11 @@ def rejudge(
     new = judged(old, plan, earlier, reasons)
     if raw(new) != raw(old):  # a fault of this module, never of a file's
         raise AssertionError(f"judging {path} again changed a raw figure")
-    told = []
+    changed = []
     for before, after in zip(old["claims"], new["claims"], strict=True):
         a, b = (_verdict(claim) for claim in (before, after))
         if a != b:
-            told.append(f"{after['text']}: {a} -> {b}")
+            changed.append(f"{after['text']}: {a} -> {b}")
     rest = ("sha256", "rejudged")
     plain = {name: value for name, value in json.loads(json.dumps(new)).items() if name not in rest}
     if plain != {name: value for name, value in old.items() if name not in rest}:
@@ -77,21 +77,21 @@ def rejudge(
             "on": datetime.now(UTC).strftime("%Y-%m-%d"),
             "rule": RULE,
             "from_sha256": old["sha256"],
-            "changed": told,
+            "changed": changed,
         }
         write_evidence(path, {**new, "rejudged": [*old.get("rejudged", []), done]})
-    return told
+    return changed
 
 
 def raw(content: Mapping[str, Any]) -> str:
     """Digest of what was measured: every run's figures, cost and spending, the data, the settings and the tuning."""
     names = ("key", "settings", "budget", "data", "data_fingerprint", "tuning", "runs")
     arms = {name: {n: arm.get(n) for n in names} for name, arm in content["arms"].items()}
-    said = [{n: c[n] for n in ("text", "metric", "contrast", "above")} for c in content["claims"]]
+    claims = [{n: c[n] for n in ("text", "metric", "contrast", "above")} for c in content["claims"]]
     rest = {
         n: content.get(n) for n in ("key", "data", "seeds", "budget", "environment", "finished", "before")
     }
-    return digest({"arms": arms, "claims": said, **rest})
+    return digest({"arms": arms, "claims": claims, **rest})
 
 
 def _verdict(claim: Mapping[str, Any]) -> str:

@@ -115,10 +115,10 @@ def _require_equal(claim: Claim, entries: Mapping[str, Entry]) -> None:
     for entry in tuned:
         options = entry.recipe.data_options
         shares.setdefault(entry.recipe.data, {})[entry.name] = options.get("validation")
-    for data, found in shares.items():
-        if len(set(found.values())) > 1 and not claim.unequal:
+    for data, by_arm in shares.items():
+        if len(set(by_arm.values())) > 1 and not claim.unequal:
             raise CounterpointError(
-                f"claim '{claim.text}': its arms on {data} are tuned on different shares for validation ({found}); give all the same"
+                f"claim '{claim.text}': its arms on {data} are tuned on different shares for validation ({by_arm}); give all the same"
             )
 
 
@@ -140,10 +140,10 @@ def reproduce(
         require_equal_tuning(plan)
         claim_study(out, plan)
         write_json(out / SOURCE, source_of(source))
-    found = evidence(case, compare(plan, out, jobs=jobs, progress=progress))
+    result = evidence(case, compare(plan, out, jobs=jobs, progress=progress))
     if source is not None:
-        found["source"] = {"begun": read_json(out / SOURCE), "judged": source_of(source)}
-    return found
+        result["source"] = {"begun": read_json(out / SOURCE), "judged": source_of(source)}
+    return result
 
 
 def evidence(case: Case, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def evidence(case: Case, summary: Mapping[str, Any]) -> dict[str, Any]:
         raise CounterpointError(
             f"the case of {case.key} claims something of '{min(wanted)}'; measured: {', '.join(metrics)}"
         )
-    kept = (
+    names = (
         "kind",
         "primary",
         "metrics",
@@ -171,7 +171,7 @@ def evidence(case: Case, summary: Mapping[str, Any]) -> dict[str, Any]:
     return plain(
         {
             "key": case.key,
-            **{name: summary[name] for name in kept},
+            **{name: summary[name] for name in names},
             "baseline": case.baseline,
             "claims": claims([_claim_entry(claim, summary) for claim in case.claims], summary["arms"]),
             "arms": {name: _lean(arm) for name, arm in summary["arms"].items()},

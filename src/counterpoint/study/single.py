@@ -243,12 +243,12 @@ def _before(
     """The untrained model's figures, and by what they were measured."""
     if not recipe.before:
         return {}, {}
-    kept = out / "before.json"
-    if not kept.exists():
+    file = out / "before.json"
+    if not file.exists():
         # A case's own metrics are of a trained model: they may read what training reported.
-        write_json(kept, _measure(replace(recipe, measure=None), task, model, data, None))
-    with shaped(kept):
-        figures = {split: numbers(found) for split, found in read_object(kept).items()}
+        write_json(file, _measure(replace(recipe, measure=None), task, model, data, None))
+    with shaped(file):
+        figures = {split: numbers(given) for split, given in read_object(file).items()}
     return figures, measured_by(task, model, data)
 
 
@@ -278,7 +278,7 @@ def _measure(
     """Every split's figures, from the same random numbers whatever ran before."""
     from counterpoint.training.seeds import derive, seed_everything
 
-    found: dict[str, dict[str, float]] = {}
+    result: dict[str, dict[str, float]] = {}
     training = model.training
     for split in recipe.splits:
         seed_everything(derive(recipe.seed, "evaluate", split))
@@ -294,9 +294,9 @@ def _measure(
                 f"{split} could not be measured by {task.primary}: there is {', '.join(figures) or 'nothing'}; "
                 f"run with --no-evaluate, or give data whose {split} part has what it needs"
             )
-        found[split] = {name: float(value) for name, value in figures.items()}
+        result[split] = {name: float(value) for name, value in figures.items()}
     model.train(training)  # what is measured before the training is trained as it came
-    return found
+    return result
 
 
 def _shared_primary(task: Task, metrics: Mapping[str, Mapping[str, float]]) -> str:

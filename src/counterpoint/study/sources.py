@@ -43,8 +43,8 @@ def located(value: Any, folder: str) -> Any:
         return [located(item, folder) for item in value]
     if not isinstance(value, str) or not value or os.path.isabs(value):
         return value
-    found = _path(os.path.join(folder, value), written=value)
-    return value if found is None else str(found)
+    path = _path(os.path.join(folder, value), written=value)
+    return value if path is None else str(path)
 
 
 def located_data(spec: str, folder: str, names: Mapping[str, Any]) -> str:
@@ -56,8 +56,8 @@ def located_data(spec: str, folder: str, names: Mapping[str, Any]) -> str:
 def data_path(spec: str, names: Mapping[str, Any], written: str | None = None) -> bool:
     """Whether data are given by a path: something is there, and no bundled data set has this name."""
     text = spec if written is None else written
-    known = {name.split("?")[0].split(":")[0] for name in names}
-    return bool(text) and text.split("?")[0].split(":")[0] not in known and Path(spec).exists()
+    bundled_names = {name.split("?")[0].split(":")[0] for name in names}
+    return bool(text) and text.split("?")[0].split(":")[0] not in bundled_names and Path(spec).exists()
 
 
 def digest(path: Path) -> str:
@@ -95,8 +95,8 @@ def _path(value: Any, written: str | None = None) -> Path | None:
 
 def _base(path: Path) -> Path | None:
     try:
-        found = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
-        base = Path(found["base_model_name_or_path"])
+        config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+        base = Path(config["base_model_name_or_path"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return base if base.is_dir() and base.resolve() != path.resolve() else None
@@ -120,8 +120,8 @@ def _remembered(path: str, size: int, *times: int) -> str:
     if size >= LARGE:
         mark = hashlib.sha256(f"{path} {size} {times}".encode()).hexdigest()[:32]
         note = root() / "digests" / mark
-        if note.is_file() and len(found := note.read_text(encoding="utf-8").strip()) == 64:
-            return found
+        if note.is_file() and len(digest := note.read_text(encoding="utf-8").strip()) == 64:
+            return digest
     with Path(path).open("rb") as file:
         result = hashlib.file_digest(file, "sha256").hexdigest()
     if note is not None:

@@ -65,11 +65,11 @@ class Result:
             raise CounterpointError(f"{folder} holds no run; give the --out folder of counterpoint run")
         stored = _sealed(folder / RESULT, "metrics", "key")
         names = cls.__dataclass_fields__
-        kept = {name: value for name, value in stored.items() if name in names}
+        fields = {name: value for name, value in stored.items() if name in names}
         with shaped(folder / RESULT):
             for name in ("metrics", "before"):
-                kept[name] = {split: numbers(figures) for split, figures in kept.get(name, {}).items()}
-            return cls(**{**kept, "folder": folder})
+                fields[name] = {split: numbers(figures) for split, figures in fields.get(name, {}).items()}
+            return cls(**{**fields, "folder": folder})
 
     def write(self) -> None:
         """Write ``result.json``; from then on the run is finished."""
@@ -112,16 +112,16 @@ def claim(out: Path, recipe: Recipe, fingerprint: str) -> bool:
             identity = recipe.identity_by_path(fingerprint)
             if _same_path(str(there.get("model")), recipe.model):
                 there = {**there, "model": recipe.model}
-        told = differences(identity, there)
-        if any(line.startswith("model: ") and line.count("sha256:") == 2 for line in told):
+        changes = differences(identity, there)
+        if any(line.startswith("model: ") and line.count("sha256:") == 2 for line in changes):
             raise CounterpointError(
                 f"{out}: the starting model {recipe.model} is not the one this run began with (its files have other content); "
                 "put that one back, or choose another --out"
             )
-        if told:
-            more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+        if changes:
+            more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
             raise CounterpointError(
-                f"{out} holds another run ({'; '.join(told[:3])}{more}); choose another --out, or go on with that one: "
+                f"{out} holds another run ({'; '.join(changes[:3])}{more}); choose another --out, or go on with that one: "
                 f"counterpoint resume {out}"
             )
         return False
@@ -182,8 +182,8 @@ def remove_empty(folders: list[Path]) -> None:
 
 def discard_if_nothing_saved(out: Path) -> None:
     """Remove the folder of a run that failed before it saved anything worth keeping."""
-    kept = [*(out / "checkpoints").glob("step-*"), *(out / "stages").glob("*")]
-    if not kept and not (out / "model").exists() and (out / RUN).exists():
+    saved = [*(out / "checkpoints").glob("step-*"), *(out / "stages").glob("*")]
+    if not saved and not (out / "model").exists() and (out / RUN).exists():
         shutil.rmtree(out, ignore_errors=True)
 
 

@@ -161,5 +161,5 @@ def _range(given: Range) -> Any:
 def _before(runs: Mapping[int, Result], metrics: Sequence[str]) -> dict[str, Any]:
     """The untrained model's figures over seeds, where they were measured."""
     measured = [run.before["test"] for run in runs.values() if "test" in run.before]
-    found = {m: [figures[m] for figures in measured if m in figures] for m in metrics}
-    return {m: asdict(estimate(values)) for m, values in found.items() if values}
+    by_metric = {m: [figures[m] for figures in measured if m in figures] for m in metrics}
+    return {m: asdict(estimate(values)) for m, values in by_metric.items() if values}

@@ -150,17 +150,17 @@ def _optuna(
     inside = all(value is not None and _contains(space[name], value) for name, value in point.items())
     if first is not None and math.isfinite(first) and inside:
         study.add_trial(optuna.trial.create_trial(params=point, distributions=space, value=first))
-    known: dict[str, float | None] = {repr({name: own.get(name) for name in ranges}): first}
+    tried: dict[str, float | None] = {repr({name: own.get(name) for name in ranges}): first}
     while len(done) < trials:
         block: list[tuple[Any, Settings]] = []
         for _ in range(min(at_once, trials - len(done))):
             for _attempt in range(ATTEMPTS):
                 drawn = study.ask(fixed_distributions=space)
                 settings = {name: _decoded(ranges[name], drawn.params[name]) for name in ranges}
-                if repr(settings) not in known and all(settings != other for _, other in block):
+                if repr(settings) not in tried and all(settings != other for _, other in block):
                     block.append((drawn, settings))
                     break
-                _tell(optuna, study, drawn, known.get(repr(settings)))
+                _tell(optuna, study, drawn, tried.get(repr(settings)))
             else:
                 raise CounterpointError(
                     f"{len(done) + len(block)} configurations were drawn for {trials} trials, and then none that is new; give "
@@ -168,7 +168,7 @@ def _optuna(
                 )
         numbered = [(len(done) + i, settings) for i, (_, settings) in enumerate(block)]
         for (drawn, settings), trial in zip(block, _run(numbered, evaluate), strict=True):
-            known[repr(settings)] = trial.value
+            tried[repr(settings)] = trial.value
             _tell(optuna, study, drawn, trial.value)
             done.append(trial)
     return done

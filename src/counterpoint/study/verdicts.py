@@ -74,7 +74,7 @@ def _otherwise(one: Mapping[str, Any], other: Mapping[str, Any], metric: str) ->
 
 def differences(arms: Arms, metric: str, baseline: str) -> dict[str, Any]:
     """Every other arm's paired difference from the baseline, with its verdict: above, below, unclear or unequal terms."""
-    every, found = figures(arms, metric), {}
+    every, result = figures(arms, metric), {}
     for arm in arms:
         if arm == baseline:
             continue
@@ -82,18 +82,18 @@ def differences(arms: Arms, metric: str, baseline: str) -> dict[str, Any]:
         values = contrast(every, weights)
         reason = unequal(arms[arm], arms[baseline]) or _otherwise(arms[arm], arms[baseline], metric)
         measured = _measured(values, metric, weights, [arms[arm], arms[baseline]])
-        found[arm] = {"values": values, **asdict(measured), "verdict": measured.verdict, "unequal": reason}
-    adjusted = holm({a: d["p"] for a, d in found.items() if d["p"] is not None and d["unequal"] is None})
-    for arm, difference in found.items():
+        result[arm] = {"values": values, **asdict(measured), "verdict": measured.verdict, "unequal": reason}
+    adjusted = holm({a: d["p"] for a, d in result.items() if d["p"] is not None and d["unequal"] is None})
+    for arm, difference in result.items():
         difference["p_holm"] = adjusted.get(arm)
         if difference["unequal"] is not None:
             difference["verdict"] = UNEQUAL
         elif not _sure(difference["p_holm"]):
             difference["verdict"] = "unclear"
-    return found
+    return result
 
 
-def claims(said: Sequence[Mapping[str, Any]], arms: Arms) -> list[dict[str, Any]]:
+def claims(expected: Sequence[Mapping[str, Any]], arms: Arms) -> list[dict[str, Any]]:
     """Judge a method's claims together.
 
     Args:
@@ -103,13 +103,13 @@ def claims(said: Sequence[Mapping[str, Any]], arms: Arms) -> list[dict[str, Any]
         Each with its values seed by seed, its estimate, ``p_holm``, ``verdict`` (shown or not shown), and ``opposite``: whether
         the seeds are as sure of the contrary.
     """
-    found = []
-    for claim in said:
+    result = []
+    for claim in expected:
         weights, metric = claim["contrast"], claim["metric"]
         values = contrast(figures(arms, metric), weights)
         measured = _measured(values, metric, weights, [arms[name] for name in weights], claim["above"])
         shift = {n: getattr(measured, n) for n in ("mean", "low", "high", "boot_low", "boot_high")}
-        found.append(
+        result.append(
             {
                 "text": claim["text"],
                 "metric": metric,
@@ -122,15 +122,15 @@ def claims(said: Sequence[Mapping[str, Any]], arms: Arms) -> list[dict[str, Any]
                 "side": measured.verdict,
             }
         )
-    adjusted = holm({str(i): c["p"] for i, c in enumerate(found) if c["p"] is not None})
-    for i, claim in enumerate(found):
+    adjusted = holm({str(i): c["p"] for i, c in enumerate(result) if c["p"] is not None})
+    for i, claim in enumerate(result):
         claim["p_holm"] = adjusted.get(str(i))
         side = claim.pop("side")
         if not _sure(claim["p_holm"]):
             side = "unclear"
         claim["verdict"] = SHOWN if side == "above" else NOT_SHOWN
         claim["opposite"] = side == "below"
-    return found
+    return result
 
 
 def _measured(

@@ -57,7 +57,7 @@ def run_here(
     for job in jobs:
         try:
             given = model if job.recipe.model == GIVEN else None
-            found: Result | None = execute(
+            result: Result | None = execute(
                 job.recipe,
                 job.out,
                 data=load(job.recipe),
@@ -68,8 +68,8 @@ def run_here(
         except CounterpointError:
             if not forgiving:
                 raise
-            found = None
-        results.append(found)
+            result = None
+        results.append(result)
         done(job)
     return results
 
@@ -142,9 +142,9 @@ class _Worker:
         if not line:
             self.process.wait()
             self.log.seek(0)
-            said = self.log.read().decode("utf-8", "replace").strip()
+            output = self.log.read().decode("utf-8", "replace").strip()
             raise RuntimeError(
-                f"the run in {self.job.out} ended with status {self.process.returncode}:\n{said[-4000:]}"
+                f"the run in {self.job.out} ended with status {self.process.returncode}:\n{output[-4000:]}"
             )
         answer = json.loads(line)
         if "stopped" in answer:

@@ -18,7 +18,7 @@ from counterpoint.tasks.facts import Facts, imbalance_of, rows_of
 from counterpoint.tasks.options import checked_load
 from counterpoint.training.report import Report
 
-VOICES = {"sample_rate": 8000, "group": "prompt"}
+DEFAULTS = {"sample_rate": 8000, "group": "prompt"}
 """How the bundled voices are read unless one says otherwise: at their own rate, and no prompt on two sides."""
 
 LABELS = {"voices": "voice", "voices-it": "speaker", "voices-en": "family"}
@@ -40,8 +40,8 @@ class AudioTask:
         """Load a bundled name or a path; options as values or as text."""
         if spec in LABELS and not Path(spec).exists():
             label = options.get("label", LABELS[spec])
-            kept = {"classes": FAMILIES} if (spec, label) == ("voices-en", "family") else {}
-            options = {**VOICES, "label": label, **kept, **options}
+            classes = {"classes": FAMILIES} if (spec, label) == ("voices-en", "family") else {}
+            options = {**DEFAULTS, "label": label, **classes, **options}
         return checked_load(load_audio, spec, options, "audio")
 
     def facts(self, data: Audio) -> Facts:

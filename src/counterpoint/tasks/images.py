@@ -101,24 +101,26 @@ class ImageTask:
         if split not in ("validation", "test"):
             raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
         part = data.splits()[split]
-        found = features(model, part.pixels)
+        vectors = features(model, part.pixels)
         result: dict[str, float] = {}
         labelled = data.train.labelled()
         if len(labelled) and (part.labels >= 0).any():
             if data.labels_per_class is not None:
                 labelled = labelled.few(data.labels_per_class, seed)
-            known = part.labels >= 0
+            has_label = part.labels >= 0
             tuning = data.validation.labelled()
             bank, chosen = features(model, labelled.pixels), features(model, tuning.pixels)
             probe = linear_probe(
                 (bank.numpy(), labelled.labels.numpy()),
                 (chosen.numpy(), tuning.labels.numpy()),
-                (found[known].numpy(), part.labels[known].numpy()),
+                (vectors[has_label].numpy(), part.labels[has_label].numpy()),
             )
             result["probe_accuracy"] = probe.accuracy
             if isinstance(model, Classified):
                 result |= class_accuracy(model, part.pixels, part.labels)
-            result["knn_accuracy"] = knn_accuracy(bank, labelled.labels, found[known], part.labels[known])
+            result["knn_accuracy"] = knn_accuracy(
+                bank, labelled.labels, vectors[has_label], part.labels[has_label]
+            )
         if isinstance(model, Paired) and (part.partners is not None or part.captions is not None):
             partners = with_partners(data).splits()[split].partners
             assert partners is not None
@@ -129,8 +131,8 @@ class ImageTask:
             for k in (1, 5):
                 recalls = matching_recall(*sides, k=k, same=same)
                 result[f"image_recall@{k}"], result[f"partner_recall@{k}"] = recalls
-        result["effective_rank"] = effective_rank(found)
-        result["uniformity"] = uniformity(found[:2000])
+        result["effective_rank"] = effective_rank(vectors)
+        result["uniformity"] = uniformity(vectors[:2000])
         few = part.pixels[:500]
         views = augmentation("auto", data.shape).views(
             few, ItemRandom(seed, len(few), slice(None), torch.device("cpu"))

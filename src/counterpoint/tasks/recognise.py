@@ -17,7 +17,9 @@ def kind_of(spec: str) -> str:
     """
     path = Path(spec)
     if not path.exists():
-        kind = next((known.kind for known in all_described() if known.recognises_name(spec)), None)
+        kind = next(
+            (description.kind for description in all_described() if description.recognises_name(spec)), None
+        )
         if kind is None:
             raise CounterpointError(
                 f"'{spec}' is neither a file nor a bundled data set; counterpoint data list shows those"
@@ -30,22 +32,22 @@ def kind_of(spec: str) -> str:
 
 
 def _of_folder(folder: FolderSample) -> str | None:
-    known = next((known.kind for known in all_described() if known.folder(folder)), None)
-    return known or folder.first_kind()
+    kind = next((description.kind for description in all_described() if description.folder(folder)), None)
+    return kind or folder.first_kind()
 
 
 def _of_file(file: FileSample) -> str | None:
-    return next((known.kind for known in all_described() if known.file(file)), None)
+    return next((description.kind for description in all_described() if description.file(file)), None)
 
 
 def _unknown(spec: str, path: Path) -> str:
     """What to say of a path that no kind recognises, with the options that may read it."""
-    told = f"say it with --kind, one of {', '.join(kinds())}"
+    hint = f"say it with --kind, one of {', '.join(kinds())}"
     if path.is_dir():
-        return f"{spec}: cannot tell what kind of data this is; {told}"
+        return f"{spec}: cannot tell what kind of data this is; {hint}"
     file = FileSample(path)
     shown = ", ".join(file.names[:8]) + (", ..." if len(file.names) > 8 else "")
     columns = f" from its columns {shown}" if len(file.names) > 1 and len(shown) < 200 else ""
-    maybe = [options for known in all_described() if (options := known.maybe(file))]
+    maybe = [options for description in all_described() if (options := description.maybe(file))]
     example = f"; for example {' or '.join(maybe)}" if maybe else ""
-    return f"{spec}: cannot tell what kind of data this is{columns}; {told}{example}"
+    return f"{spec}: cannot tell what kind of data this is{columns}; {hint}{example}"

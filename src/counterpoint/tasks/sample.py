@@ -165,10 +165,10 @@ def _json_lines(path: Path) -> list[list[Any]]:
 def _json(path: Path) -> list[list[Any]]:
     text = _text(path).lstrip()
     if text.startswith("["):
-        found = json.JSONDecoder().raw_decode(text, 1 + len(text[1:]) - len(text[1:].lstrip()))[0]
+        value = json.JSONDecoder().raw_decode(text, 1 + len(text[1:]) - len(text[1:].lstrip()))[0]
     else:
-        found = json.JSONDecoder().raw_decode(text)[0]
-    return _of_objects([found])
+        value = json.JSONDecoder().raw_decode(text)[0]
+    return _of_objects([value])
 
 
 def _of_objects(objects: list[Any]) -> list[list[Any]]:

@@ -137,30 +137,30 @@ def task(kind: str) -> Task:
     """Import and return the task of a kind."""
     name = module_of(kind)
     module = importlib.import_module(name)
-    found = getattr(module, "TASK", None)
-    if found is None:
+    chosen = getattr(module, "TASK", None)
+    if chosen is None:
         raise CounterpointError(f"{name} holds no TASK; end the file with TASK = {kind.title()}()")
-    return cast(Task, found)
+    return cast(Task, chosen)
 
 
-def measured_by(found: Task, model: nn.Module, data: Any) -> dict[str, str]:
+def measured_by(chosen: Task, model: nn.Module, data: Any) -> dict[str, str]:
     """Metric -> what stands between the model and its figure ("probe", "names"); empty where nothing does."""
-    tell = getattr(found, "measured_by", None)
+    tell = getattr(chosen, "measured_by", None)
     return dict(tell(model, data)) if tell is not None else {}
 
 
-def open_data(found: Task, spec: str, options: Mapping[str, Any] | None = None) -> Any:
+def open_data(chosen: Task, spec: str, options: Mapping[str, Any] | None = None) -> Any:
     """Load data; what a parser says of a damaged file becomes a message that names the file.
 
     Raises:
         CounterpointError: the task's own message, or the parser's.
     """
-    return _guarded(lambda: found.load_data(spec, **(options or {})), spec, f"{found.kind} data")
+    return _guarded(lambda: chosen.load_data(spec, **(options or {})), spec, f"{chosen.kind} data")
 
 
-def open_model(found: Task, spec: str, data: Any, seed: int) -> nn.Module:
+def open_model(chosen: Task, spec: str, data: Any, seed: int) -> nn.Module:
     """Load a model; what a library says of a damaged folder becomes a message that names the folder."""
-    return _guarded(lambda: found.load_model(spec, data, seed), spec, f"a model for {found.kind}")
+    return _guarded(lambda: chosen.load_model(spec, data, seed), spec, f"a model for {chosen.kind}")
 
 
 def _guarded(load: Callable[[], Any], spec: str, what: str) -> Any:
@@ -171,9 +171,9 @@ def _guarded(load: Callable[[], Any], spec: str, what: str) -> Any:
     except Exception as error:
         if not Path(spec).exists():  # no file of a person's to blame: a fault of ours, shown whole
             raise
-        said = " ".join(str(error).split())[:300] or "it ends too early"
+        reason = " ".join(str(error).split())[:300] or "it ends too early"
         raise CounterpointError(
-            f"{spec} cannot be read as {what}: {type(error).__name__}: {said}; see that the file is whole, or write it again"
+            f"{spec} cannot be read as {what}: {type(error).__name__}: {reason}; see that the file is whole, or write it again"
         ) from error
 
 
@@ -182,21 +182,21 @@ def bundled(kind: str) -> Mapping[str, str]:
     return described(kind).bundled if kind in kinds() else {}
 
 
-def ranked_by(found: Task, figures: Iterable[str]) -> str | None:
+def ranked_by(chosen: Task, figures: Iterable[str]) -> str | None:
     """The metric to rank by among those that were measured; None when there is none of the task's."""
-    known = set(figures)
-    return next((name for name in (found.primary, *getattr(found, "otherwise", ())) if name in known), None)
+    names = set(figures)
+    return next((name for name in (chosen.primary, *getattr(chosen, "otherwise", ())) if name in names), None)
 
 
-def of_training(found: Task, report: Report, data: Any, split: str) -> dict[str, float]:
+def of_training(chosen: Task, report: Report, data: Any, split: str) -> dict[str, float]:
     """Figures that a task makes of what training reported of itself; none where it makes none."""
-    make = getattr(found, "of_training", None)
+    make = getattr(chosen, "of_training", None)
     return {} if make is None else dict(make(report, data, split))
 
 
-def lower_is_better(found: Task, metric: str) -> bool:
+def lower_is_better(chosen: Task, metric: str) -> bool:
     """Whether less of this metric is better; the primary metric never is of this sort."""
-    return metric in getattr(found, "lower_is_better", ())
+    return metric in getattr(chosen, "lower_is_better", ())
 
 
 def facts_of(kind: str, data: Any) -> Facts:

@@ -65,12 +65,14 @@ class TextTask:
             return text_transformer.fresh_transformer(words.vocabulary(data.train.texts), seed=seed)
         if spec == "deberta":
             return disentangled.fresh_disentangled(words.vocabulary(data.train.texts), seed=seed)
-        known = [e.name for e in registry.entries().values() if e.kind == "model" and e.form == "sentences"]
-        also = [alias for e in registry.entries().values() if e.name in known for alias in e.aliases]
-        if spec in (*known, *also):
+        bundled_names = [
+            e.name for e in registry.entries().values() if e.kind == "model" and e.form == "sentences"
+        ]
+        also = [alias for e in registry.entries().values() if e.name in bundled_names for alias in e.aliases]
+        if spec in (*bundled_names, *also):
             return text_transformer.open_transformer(spec)
         raise CounterpointError(
-            f"no model '{spec}' for texts; {nearest(spec, ['words', 'words:3', 'transformer', 'deberta', *known, *also])}, or "
+            f"no model '{spec}' for texts; {nearest(spec, ['words', 'words:3', 'transformer', 'deberta', *bundled_names, *also])}, or "
             "the folder of a transformers encoder with its tokenizer"
         )
 

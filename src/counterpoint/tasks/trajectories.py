@@ -118,12 +118,12 @@ class TrajectoryTask:
         features = {name: part.features for name, part in parts.items() if part.features is not None}
         people = tastes(PEOPLE, features["train"].shape[1], draws)
         truth = {name: people @ rows.T for name, rows in features.items()}
-        asked = random_groups(len(parts["train"]), PEOPLE * PREFERENCES, 2, draws).view(
+        queried = random_groups(len(parts["train"]), PEOPLE * PREFERENCES, 2, draws).view(
             PEOPLE, PREFERENCES, 2
         )
-        first, second = (truth["train"].gather(1, rows) for rows in asked.unbind(-1))
+        first, second = (truth["train"].gather(1, rows) for rows in queried.unbind(-1))
         won = preferred(first, second)
-        chosen, rejected = (torch.where(w, asked[..., 0], asked[..., 1]) for w in (won, ~won))
+        chosen, rejected = (torch.where(w, queried[..., 0], queried[..., 1]) for w in (won, ~won))
         # The learner sees one table of rows: the training split first, then validation and test.
         names = list(parts)
         starts = dict(zip(names, [0, len(parts["train"]), len(parts["train"]) + len(parts["validation"])]))

@@ -207,30 +207,30 @@ def _whole_digest(path: Path, question: str) -> str:
     if not path.exists():
         return ""
     try:
-        _, found = _read_shard(path)
+        _, header = _read_shard(path)
     except CounterpointError:
         return ""  # altered: made anew
-    if found["question"] != question:
+    if header["question"] != question:
         raise CounterpointError(
             f"{path} answers other prompts or completions than those of this data; use a new folder"
         )
-    return found["sha256"]
+    return header["sha256"]
 
 
 def _read_shard(path: Path, digest: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         with safe_open(path, "numpy") as file:
-            found: dict[str, str] = json.loads((file.metadata() or {})[SEAL])
+            header: dict[str, str] = json.loads((file.metadata() or {})[SEAL])
         part = load_file(path)
-        whole = found["sha256"] == _digest(part) and len(found["question"]) == 64
-        if not whole or (digest is not None and found["sha256"] != digest):
+        whole = header["sha256"] == _digest(part) and len(header["question"]) == 64
+        if not whole or (digest is not None and header["sha256"] != digest):
             raise ValueError("its content differs from what was written")
     except (KeyError, TypeError, OSError, ValueError, SafetensorError) as error:
         raise CounterpointError(
             f"{path} was altered, is torn, or has no digest ({' '.join(str(error).split())[:80]}); remove its folder and "
             "write the store again"
         ) from None
-    return part, found
+    return part, header
 
 
 def _digest(part: Mapping[str, np.ndarray]) -> str:

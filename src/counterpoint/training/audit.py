@@ -41,9 +41,9 @@ class Audit:
         frame = _fit_frame()
         if frame is None:
             return
-        known = {t.untyped_storage().data_ptr() for thing in states.values() for t in tensors_of(thing)}
-        known_objects = {id(thing) for thing in states.values()}
-        now = {path: seen for path, seen in _walk(frame.f_locals, known, known_objects)}
+        registered = {t.untyped_storage().data_ptr() for thing in states.values() for t in tensors_of(thing)}
+        registered_objects = {id(thing) for thing in states.values()}
+        now = {path: seen for path, seen in _walk(frame.f_locals, registered, registered_objects)}
         if self.before is not None:
             for path, (identity, content) in now.items():
                 if path not in self.before:
@@ -67,18 +67,18 @@ def _fit_frame() -> FrameType | None:
 
 
 def _walk(
-    variables: dict[str, Any], known: set[int], known_objects: set[int]
+    variables: dict[str, Any], registered: set[int], registered_objects: set[int]
 ) -> Iterator[tuple[str, tuple[int, str]]]:
     stack = [(name, value, 0) for name, value in variables.items()]
     seen: set[int] = set()
     while stack:
         path, value, depth = stack.pop()
-        if id(value) in known_objects or depth > DEPTH:
+        if id(value) in registered_objects or depth > DEPTH:
             continue
         if isinstance(value, torch.Tensor | np.ndarray):
             if isinstance(value, torch.Tensor) and value.layout == torch.sparse_csr:
                 value = value.values()  # the storage of a sparse tensor cannot be asked for
-            if isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() in known:
+            if isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() in registered:
                 continue
             yield path, (id(value), _content(value))
             continue

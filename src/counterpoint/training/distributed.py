@@ -91,6 +91,6 @@ def gather_tensors(
     if world()[1] == 1:
         return None
     return tuple(
-        row if row is None else gather(row.detach() if place in constant else row)
-        for place, row in enumerate(rows)
+        row if row is None else gather(row.detach() if position in constant else row)
+        for position, row in enumerate(rows)
     )

@@ -77,8 +77,8 @@ class Report:
         if self.figures or self.tables:
             folder.mkdir(parents=True, exist_ok=True)
         if self.figures:
-            known = {n: v if math.isfinite(v) else None for n, v in self.figures.items()}
-            (folder / FIGURES).write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+            finite = {n: v if math.isfinite(v) else None for n, v in self.figures.items()}
+            (folder / FIGURES).write_text(json.dumps(finite, indent=1) + "\n", encoding="utf-8")
         self.write_tables(folder)
 
     def write_tables(self, folder: Path) -> None:
@@ -92,17 +92,17 @@ class Report:
     @classmethod
     def read(cls, folder: Path) -> Report:
         """What ``write`` wrote: whole numbers, numbers and text by how the cells look."""
-        found = cls()
+        report = cls()
         if (folder / FIGURES).exists():
             figures = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
-            found.figures = {name: math.nan if value is None else value for name, value in figures.items()}
+            report.figures = {name: math.nan if value is None else value for name, value in figures.items()}
         for path in sorted(folder.glob("*.csv")):
             with path.open(encoding="utf-8", newline="") as file:
-                found.tables[path.stem] = [
+                report.tables[path.stem] = [
                     {name: _cell(text) for name, text in row.items() if text != ""}
                     for row in csv.DictReader(file)
                 ]
-        return found
+        return report
 
 
 def _cell(text: str) -> int | float | str:

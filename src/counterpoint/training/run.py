@@ -141,7 +141,7 @@ class Run:
         values = tuple(named.values())
         return values[0] if len(values) == 1 else values
 
-    def place(self, module: M) -> M:
+    def constant(self, module: M) -> M:
         """Move a module that never changes to the device: evaluation mode, no gradient, not saved."""
         return module.to(self.device).eval().requires_grad_(False)
 
@@ -410,12 +410,12 @@ class Run:
     def _open(self) -> None:
         if self._registry.opened:
             return
-        found = self.checkpoints.newest()
-        self.events.cut(0 if found is None else found["events"])
-        if found is not None:
-            self.cursor.load_state_dict(found["cursor"])
+        checkpoint = self.checkpoints.newest()
+        self.events.cut(0 if checkpoint is None else checkpoint["events"])
+        if checkpoint is not None:
+            self.cursor.load_state_dict(checkpoint["cursor"])
             self._pace.resumed(int(self.cursor.spent["steps"]))
-        self._registry.open({} if found is None else found["states"])
+        self._registry.open({} if checkpoint is None else checkpoint["states"])
         self._clock = time.monotonic()
 
     def _register(self, name: str, thing: Stateful) -> None:

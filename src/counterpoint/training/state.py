@@ -62,14 +62,14 @@ def tensors_of(thing: Any) -> list[torch.Tensor]:
     """All tensors that a registered object owns, for the audit."""
     if isinstance(thing, nn.Module):
         return [*thing.parameters(), *thing.buffers()]
-    found: list[torch.Tensor] = []
+    tensors: list[torch.Tensor] = []
     stack: list[Any] = [thing.state_dict()]
     while stack:
         value = stack.pop()
         if isinstance(value, torch.Tensor):
-            found.append(value)
+            tensors.append(value)
         elif isinstance(value, dict):
             stack.extend(value.values())
         elif isinstance(value, list | tuple):
             stack.extend(value)
-    return found
+    return tensors

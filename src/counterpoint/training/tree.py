@@ -32,8 +32,8 @@ def read(folder: Path) -> Any:
         tensors = load_file(str(folder / TENSORS))
         return _decode(json.loads((folder / STRUCTURE).read_text(encoding="utf-8")), tensors)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-        raise CounterpointError(f"{folder} cannot be read as saved state ({said}); remove it") from None
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        raise CounterpointError(f"{folder} cannot be read as saved state ({reason}); remove it") from None
 
 
 def _encode(value: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:

@@ -58,14 +58,14 @@ class CountUCB(Method[nn.Module, FiniteWorld]):
         """Count what was played and set the model's policies: optimistic ones in a round, plain ones as the result."""
         seen = replay[torch.arange(len(replay))]
         steps = torch.arange(data.horizon)[:, None].expand(seen["pair"].shape)
-        known = seen["valid"] > 0
-        place = (
-            (torch.zeros_like(steps) if data.stationary else steps)[known],
-            seen["pair"][known],
-            seen["state"][known],
+        valid = seen["valid"] > 0
+        cell = (
+            (torch.zeros_like(steps) if data.stationary else steps)[valid],
+            seen["pair"][valid],
+            seen["state"][valid],
         )
-        one = torch.ones(int(known.sum()), dtype=torch.float64)
-        model.counts.zero_().index_put_(place, one, accumulate=True)
+        one = torch.ones(int(valid.sum()), dtype=torch.float64)
+        model.counts.zero_().index_put_(cell, one, accumulate=True)
         joint = data.actions * data.opponents
         counts = model.counts.clone()
         if self.latent and data.latent is not None:

@@ -141,14 +141,17 @@ class DPO(Method[Language, PreferenceData]):
 
     def _rows(self, policy: Language, rows: Any, index: Sequence[int]) -> tuple[Tokens, Tokens]:
         """Prompts and answers as one batch: all chosen, all rejected, and under kto the same answers behind other prompts."""
-        found: list[Preference] = [rows[int(i)] for i in index]
-        asked, said = [r.prompt for r in found], [r.chosen for r in found] + [r.rejected for r in found]
+        preferences: list[Preference] = [rows[int(i)] for i in index]
+        prompts, completions = (
+            [r.prompt for r in preferences],
+            [r.chosen for r in preferences] + [r.rejected for r in preferences],
+        )
         if self.loss == "kto":
             # The answer of the row before, in the order of the data: which rows share a batch cannot change the reference.
             before: list[Preference] = [rows[(int(i) - 1) % len(rows)] for i in index]
-            said += [r.chosen for r in before] + [r.rejected for r in before]
-            return policy.rows(asked * 4, said)
-        return policy.rows(asked * 2, said, answers=2)
+            completions += [r.chosen for r in before] + [r.rejected for r in before]
+            return policy.rows(prompts * 4, completions)
+        return policy.rows(prompts * 2, completions, answers=2)
 
     def _reduce(self, token_logp: Tensor, answers: Tokens) -> Tensor:
         if self.length_weight == 1.0:
@@ -185,5 +188,5 @@ class DPO(Method[Language, PreferenceData]):
             beta=self.beta,
             undesirable_weight=self.undesirable_weight,
         )
-        kept = has.to(values.dtype)  # an unpaired row has one answer; the empty place counts for nothing
-        return {"kto": Loss(values * kept, counts=kept)}
+        present = has.to(values.dtype)  # an unpaired row has one answer; the empty place counts for nothing
+        return {"kto": Loss(values * present, counts=present)}

@@ -101,11 +101,11 @@ class GKD(Method[Language, ProblemData]):
     def _teacher(self, model: Language, run: Run) -> Teacher[Head]:
         if not self.teacher:
             shown.check_template(self.template, "prompt", "demonstration")
-            itself = Answering(run.place(Frozen(model)), at_once=run.micro_batch_size)
+            itself = Answering(run.constant(Frozen(model)), at_once=run.micro_batch_size)
             return Hinted(itself, lambda row: shown.with_demonstration(row, row.reference, self.template))
         other = load(self.teacher)
         same_vocabulary(model, other)
-        placed = Answering(run.place(Frozen(other.requires_grad_(False))), at_once=run.micro_batch_size)
+        placed = Answering(run.constant(Frozen(other.requires_grad_(False))), at_once=run.micro_batch_size)
         return Hinted(placed, lambda row: row.prompt)
 
     def _stored(self, live: Teacher[Head], model: Language, problems: Problems, run: Run) -> Stored:

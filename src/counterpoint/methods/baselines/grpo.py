@@ -103,7 +103,7 @@ class GRPO(Method[Language, ProblemData]):
         self._check()
         # Without dropout: what is sampled is what is trained.
         model = adapt(model, self.lora_rank, run.seed).eval()
-        reference = run.place(Frozen(model)).model if weight else None
+        reference = run.constant(Frozen(model)).model if weight else None
         policy = run.state(model=model)
         judges = weighted(
             self.judge,

@@ -53,8 +53,8 @@ class MultiPreference(Method[TrajectoryEncoder, TrajectoryData]):
         if own:
             source = Grouped(data.train.inputs, data.train.preferences)
         else:
-            asked = run.stage("preferences", lambda: self.preferences_of(data))
-            source = Grouped(data.train.inputs, asked["pairs"], asked["person"])
+            queries = run.stage("preferences", lambda: self.preferences_of(data))
+            source = Grouped(data.train.inputs, queries["pairs"], queries["person"])
         for batch in run.batches(source, self.batch_size, epochs=self.epochs):
             trajectories, person = batch.items
             rewards = run.forward(heads, trajectories, person)

@@ -61,7 +61,7 @@ class SDFT(Method[Language, ProblemData]):
         shown.check_template(self.template, "prompt", "demonstration")
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         size, model = run.micro_batch_size, adapt(model, self.lora_rank, run.seed)
-        frozen = run.place(Frozen(model)) if self.teacher == "frozen" else None
+        frozen = run.constant(Frozen(model)) if self.teacher == "frozen" else None
         model = run.state(model=model)
         why = "it learns from what the student itself would say at this step"
         sampler = self.sampler.build(self.key, model, how, on_policy=why)

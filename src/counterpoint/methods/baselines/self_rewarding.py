@@ -75,12 +75,12 @@ class SelfRewarding(Method[Language, ProblemData]):
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Learn the solved seed, then ``rounds`` times: sample, judge, train."""
-        seed, asked = seed_and_prompts(
+        seed, prompts = seed_and_prompts(
             data.train, self.seed_examples, self.rounds, verified=self.judge == "verifier"
         )
         # Without dropout: what is judged is what is trained.
         model = adapt(model, self.lora_rank, run.seed).eval()
-        initial = run.place(Frozen(model))
+        initial = run.constant(Frozen(model))
         policy = run.state(model=model)
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
         sampler = self.sampler.build(self.key, policy, how)
@@ -89,7 +89,7 @@ class SelfRewarding(Method[Language, ProblemData]):
             if r == 0:
                 learn_seed(policy, seed, run, self.sft_learning_rate, self.batch_size, self.sft_epochs)
                 continue
-            problems = asked[r - 1]
+            problems = prompts[r - 1]
             drawn = sample_answers(run, sampler, problems, self.answers, r)
             # The pairs need the policy's log-probabilities whoever judges; they are all that its own likelihood needs.
             (current, first), _ = answers_log_probs(run, (policy, initial.model), problems, drawn)

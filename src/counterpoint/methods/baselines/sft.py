@@ -47,7 +47,7 @@ class SFT(Method[Language, ProblemData]):
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
             examples = [problem.example(self.turns) for problem in batch.items]
             prompts, completions = model.rows(
-                [prompt for prompt, _ in examples], [said for _, said in examples]
+                [prompt for prompt, _ in examples], [completion for _, completion in examples]
             )
             both, mask = join(prompts, completions), completions.authored
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)

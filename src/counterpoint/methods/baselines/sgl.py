@@ -96,8 +96,8 @@ class SGL(Method[Recommender, Interactions]):
     def thinned(self, model: Recommender, seed: int) -> tuple[Adjacency, ...]:
         """Draw two thinned graphs; a function of the seed alone, so that a resumed epoch has the same ones."""
         draws = torch.Generator().manual_seed(seed)
-        kept = [
+        edges = [
             retained_edges(model.pairs.shape[1], self.dropped, draws).to(model.pairs.device) for _ in range(2)
         ]
         users, items = model.pairs.long()
-        return tuple(bipartite_adjacency(users[k], items[k], model.num_users, model.num_items) for k in kept)
+        return tuple(bipartite_adjacency(users[k], items[k], model.num_users, model.num_items) for k in edges)

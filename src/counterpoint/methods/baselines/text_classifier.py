@@ -51,8 +51,8 @@ class SupervisedText(Method[nn.Module, Texts]):
             raise CounterpointError(
                 f"loss=ce chooses one class, but {data.name} has texts with several labels; use loss=bce"
             )
-        known = data.train.with_labels()
-        if not len(known):
+        labelled = data.train.with_labels()
+        if not len(labelled):
             raise CounterpointError(
                 f"{data.name} has no labelled training texts; give labels, or pretrain with contrastive-primer"
             )
@@ -70,7 +70,7 @@ class SupervisedText(Method[nn.Module, Texts]):
                 max_grad_norm=1.0,
             ),
         )
-        rows = coded(net, known.texts, known.targets, known.labelled)
+        rows = coded(net, labelled.texts, labelled.targets, labelled.labelled)
         for batch in run.batches(rows, self.batch_size, epochs=self.epochs):
             logits = run.forward(net, batch.items.ids, batch.items.mask, out="logits")
             targets = batch.items.targets

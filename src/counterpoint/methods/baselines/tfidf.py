@@ -43,19 +43,21 @@ class TfidfLinear(Method[nn.Module, Texts]):
     def fit(self, model: nn.Module, data: Texts, run: Run) -> nn.Module:
         """Words are counted in all training texts, the linear model is fitted on the labelled ones."""
         check_classes(data.classes)
-        known = data.train.with_labels()
-        if not len(known):
+        labelled = data.train.with_labels()
+        if not len(labelled):
             raise CounterpointError(
                 f"{data.name} has no labelled training texts, and weighted words know nothing without; give labels"
             )
         if self.strength <= 0:
             raise CounterpointError(f"strength={self.strength}; expected a number above 0, such as 10")
         encoder = fit_tfidf(data.train.texts, self.least)
-        found = run.stage("linear model", lambda: self.solve(outputs(encoder, known.texts), known.targets))
+        solution = run.stage(
+            "linear model", lambda: self.solve(outputs(encoder, labelled.texts), labelled.targets)
+        )
         head = LinearHead(encoder.num_features, list(data.classes), data.multi_label, dropout=0.0)
         with torch.no_grad():
-            head.linear.weight.copy_(found["weight"])
-            head.linear.bias.copy_(found["bias"])
+            head.linear.weight.copy_(solution["weight"])
+            head.linear.bias.copy_(solution["bias"])
         return run.state(model=TextClassifier(encoder, head))
 
     def solve(self, rows: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -43,10 +43,10 @@ class TrajectoryVAE(Method[TrajectoryEncoder, TrajectoryData]):
         run.optimize(parts, Optimizer(name="adam", learning_rate=self.learning_rate))
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
             x = parts.encoder.scaled(batch.items)
-            mean, log_variance, found = run.forward(parts, x, batch.random.normal(model.dimension))
+            mean, log_variance, reconstructed = run.forward(parts, x, batch.random.normal(model.dimension))
             run.step(
                 {
-                    "reconstruction": squared_error(x, found),
+                    "reconstruction": squared_error(x, reconstructed),
                     "prior": Loss(gaussian_kl(mean, log_variance), weight=self.beta),
                 }
             )

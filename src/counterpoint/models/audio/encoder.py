@@ -53,8 +53,8 @@ def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
     """
     if not mask.any(1).all():
         raise CounterpointError("a clip has no frame within its length; expected at least one frame per clip")
-    kept = torch.where(mask[..., None], states, 0.0)
-    return kept.sum(1) / mask.sum(1, keepdim=True).to(states.dtype)
+    inside = torch.where(mask[..., None], states, 0.0)
+    return inside.sum(1) / mask.sum(1, keepdim=True).to(states.dtype)
 
 
 def frame_mask(counts: Tensor, frames: int) -> Tensor:
@@ -134,8 +134,8 @@ class SmallSpeech(SpeechEncoder, Saved):
         """See ``SpeechEncoder.frames``; in place of waves also the mel bands [N, T, M] of ``self.mel``, lengths in frames."""
         if not len(waves):  # a process without a row of a small last batch
             return waves.new_zeros(0, 1, self.num_features), lengths.new_zeros(0, 1, dtype=torch.bool)
-        known = waves.dim() == 3
-        states, mask = (waves, frame_mask(lengths, waves.shape[1])) if known else self.mel(waves, lengths)
+        is_mel = waves.dim() == 3
+        states, mask = (waves, frame_mask(lengths, waves.shape[1])) if is_mel else self.mel(waves, lengths)
         for layer, norm in zip(self.convolutions, self.norms, strict=True):
             # Frames after a clip's end are zero before every convolution, as its own padding beyond the batch is.
             states = functional.relu(norm(layer(states.mT).mT))

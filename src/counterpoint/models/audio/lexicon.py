@@ -59,19 +59,19 @@ class Lexicon:
             raise CounterpointError(f"limit={limit}; expected at least 2 tokens, for the intent and the end")
         ids = [self.first_intent + intent]
         for word in split(text):
-            known = self._words.get(word)
+            number = self._words.get(word)
             spelled = [SPELL, *(self._letters.get(letter, UNKNOWN) for letter in word)]
-            ids += spelled if known is None else [known]
+            ids += spelled if number is None else [number]
         return [*(ids if limit is None else ids[: limit - 1]), END]
 
     def decode(self, ids: Sequence[int]) -> tuple[int | None, str]:
         """Intent (None when the first id is none) and text of ids up to the first end."""
         intent: int | None = None
         text: list[str] = []
-        for place, number in enumerate(ids):
+        for position, number in enumerate(ids):
             if number == END:
                 break
-            if place == 0 and self.first_intent <= number < self.first_word:
+            if position == 0 and self.first_intent <= number < self.first_word:
                 intent = number - self.first_intent
             elif self.first_word <= number < self.first_letter:
                 text.append(self.words[number - self.first_word])

@@ -17,7 +17,7 @@ from torch.nn import functional
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
 from counterpoint.models.audio.encoder import SmallSpeech, SpeechEncoder, frame_mask
 
-KNOWN = ("conv-speech", "whisper-tiny-en")
+ENCODERS = ("conv-speech", "whisper-tiny-en")
 
 
 class WaveSpeech(SpeechEncoder):
@@ -53,8 +53,8 @@ class WaveSpeech(SpeechEncoder):
             ]
             states = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         else:
-            heard = frame_mask(lengths, waves.shape[1]).long()
-            states = net(waves, attention_mask=heard).last_hidden_state
+            inside = frame_mask(lengths, waves.shape[1]).long()
+            states = net(waves, attention_mask=inside).last_hidden_state
         return states, frame_mask(counts, states.shape[1])
 
     def freeze_front(self) -> None:
@@ -83,8 +83,8 @@ class WhisperSpeech(SpeechEncoder):
         self.num_features = int(config.d_model)
         if seconds is not None and round(seconds * 50) < config.max_source_positions:
             config.max_source_positions = max(1, round(seconds * 50))
-            kept = net.embed_positions.weight[: config.max_source_positions].detach().clone()  # type: ignore[union-attr, index]
-            net.embed_positions = nn.Embedding.from_pretrained(kept, freeze=True)
+            positions = net.embed_positions.weight[: config.max_source_positions].detach().clone()  # type: ignore[union-attr, index]
+            net.embed_positions = nn.Embedding.from_pretrained(positions, freeze=True)
         self.register_buffer("filters", _whisper_filters(int(config.num_mel_bins)), persistent=False)
         self.register_buffer("hann", torch.hann_window(self.window), persistent=False)
 
@@ -112,10 +112,10 @@ class WhisperSpeech(SpeechEncoder):
     def bands(self, waves: Tensor) -> Tensor:
         """[N, S] -> [N, M, S / 160], the logarithmic mel bands that Whisper was trained on."""
         with torch.autocast(waves.device.type, enabled=False):  # energies span more than half precision holds
-            found = torch.stft(
+            spectrum = torch.stft(
                 waves, self.window, self.hop, window=self.get_buffer("hann"), return_complex=True
             )[..., :-1]
-            mel = (self.get_buffer("filters").T @ found.abs().square()).clamp(min=1e-10).log10()
+            mel = (self.get_buffer("filters").T @ spectrum.abs().square()).clamp(min=1e-10).log10()
         return (torch.maximum(mel, mel.amax((1, 2), keepdim=True) - 8) + 4) / 4
 
     def freeze_front(self) -> None:
@@ -155,7 +155,7 @@ def load_speech_encoder(
     folder = Path(spec)
     if not (folder / "config.json").exists():
         raise CounterpointError(
-            f"model '{spec}': neither a known encoder ({nearest(spec, KNOWN)}) nor a folder with config.json; give one of {', '.join(KNOWN)} or a save_pretrained folder"
+            f"model '{spec}': neither a known encoder ({nearest(spec, ENCODERS)}) nor a folder with config.json; give one of {', '.join(ENCODERS)} or a save_pretrained folder"
         )
     described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if "model_type" in described:
@@ -204,9 +204,9 @@ def _of_transformers(folder: Path, described: dict[str, Any], seconds: float | N
 
 def _standardised(waves: Tensor, lengths: Tensor) -> Tensor:
     """Mean 0 and deviation 1 over each clip's own samples."""
-    heard = frame_mask(lengths, waves.shape[1])
+    inside = frame_mask(lengths, waves.shape[1])
     count = lengths[:, None].to(waves.dtype)
-    waves = torch.where(heard, waves - torch.where(heard, waves, 0.0).sum(1, keepdim=True) / count, 0.0)
+    waves = torch.where(inside, waves - torch.where(inside, waves, 0.0).sum(1, keepdim=True) / count, 0.0)
     return waves / (waves.square().sum(1, keepdim=True) / count + 1e-7).sqrt()
 
 
@@ -217,7 +217,7 @@ def _at_least(waves: Tensor, samples: int) -> Tensor:
 def _whisper_filters(num_mels: int) -> Tensor:
     from transformers.audio_utils import mel_filter_bank
 
-    found = mel_filter_bank(
+    filters = mel_filter_bank(
         num_frequency_bins=201,
         num_mel_filters=num_mels,
         min_frequency=0.0,
@@ -226,7 +226,7 @@ def _whisper_filters(num_mels: int) -> Tensor:
         norm="slaney",
         mel_scale="slaney",
     )
-    return torch.from_numpy(found).float()
+    return torch.from_numpy(filters).float()
 
 
 def _write_recipe(recipe: dict[str, Any], folder: str | Path) -> None:

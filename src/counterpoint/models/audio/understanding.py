@@ -70,8 +70,8 @@ class IntentHead(Saved):
         The intent is left out, since as a part of the text it would give the label away, and so are all marks.
         """
         words = mask.bool() & (ids >= self.lexicon.first_word)
-        kept = torch.where(words[..., None], self.table(ids), 0.0)
-        return kept.sum(1) / words.sum(1, keepdim=True).clamp(min=1)
+        vectors = torch.where(words[..., None], self.table(ids), 0.0)
+        return vectors.sum(1) / words.sum(1, keepdim=True).clamp(min=1)
 
     def intent_logits(self, pooled: Tensor, states: Tensor, mask: Tensor) -> Tensor:
         """[N, D], [N, F, D], [N, F] -> [N, C]."""
@@ -134,8 +134,8 @@ class IntentDecoder(IntentHead):
         """Hidden states [N, T, W] at the positions that predict ``ids`` [N, T], which they see up to the one before."""
         start = torch.full_like(ids[:, :1], START)
         read = self.dropout(self.table(torch.cat([start, ids[:, :-1]], 1)))
-        told, _ = self.recurrent(read, torch.tanh(self.begin(pooled))[None])
-        return self._look(told, states, mask)
+        recurrent_out, _ = self.recurrent(read, torch.tanh(self.begin(pooled))[None])
+        return self._look(recurrent_out, states, mask)
 
     def scores(self, hidden: Tensor) -> Head:
         """Scores [..., V] of hidden states [..., W]; the output layer is the table of embeddings."""
@@ -147,8 +147,8 @@ class IntentDecoder(IntentHead):
 
     def step(self, memory: Tensor, ids: Tensor, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Recurrent state [N, W] and last ids [N] -> log-probabilities [N, V] of the next, and the next state."""
-        told, last = self.recurrent(self.table(ids)[:, None], memory[None].contiguous())
-        hidden = self._look(told, states, mask)[:, 0]
+        recurrent_out, last = self.recurrent(self.table(ids)[:, None], memory[None].contiguous())
+        hidden = self._look(recurrent_out, states, mask)[:, 0]
         logits = F.linear(hidden, self.table.weight, self.bias)
         logits[:, [PAD, START]] = -torch.inf
         return logits.log_softmax(-1), last[0]
@@ -160,10 +160,10 @@ class IntentDecoder(IntentHead):
         intents = slice(lexicon.first_intent, lexicon.first_word)
         return F.linear(hidden[:, 0], self.table.weight[intents], self.bias[intents])
 
-    def _look(self, told: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-        scores = self.query(told) @ states.mT / states.shape[-1] ** 0.5
+    def _look(self, queries: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+        scores = self.query(queries) @ states.mT / states.shape[-1] ** 0.5
         seen = scores.masked_fill(~mask[:, None], -torch.inf).softmax(-1) @ states
-        return torch.tanh(self.mix(self.dropout(torch.cat([told, seen], -1))))
+        return torch.tanh(self.mix(self.dropout(torch.cat([queries, seen], -1))))
 
 
 HEADS: dict[str, type[IntentHead]] = {"decoder": IntentDecoder, "classifier": IntentClassifier}

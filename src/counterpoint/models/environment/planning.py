@@ -98,7 +98,7 @@ def coarse_correlated(upper: Tensor, lower: Tensor) -> Tensor:
     its solutions the one with the widest ``E[Q - q]`` is taken: what is least known is looked at.
     """
     _, rows, columns = upper.shape
-    found = np.empty(tuple(upper.shape))
+    joint = np.empty(tuple(upper.shape))
     whole = np.ones((1, rows * columns))
     for state, (q, p) in enumerate(zip(upper.numpy(), lower.numpy())):
         first = q[:, None, :] - q[None, :, :]  # [a', a, b]: the gain of a' where (a, b) was told
@@ -109,8 +109,8 @@ def coarse_correlated(upper: Tensor, lower: Tensor) -> Tensor:
         if not solved.success:
             raise RuntimeError(f"the equilibrium of state {state} was not found: {solved.message}")
         point = np.clip(solved.x, 0, None)
-        found[state] = (point / point.sum()).reshape(rows, columns)
-    return torch.from_numpy(found)
+        joint[state] = (point / point.sum()).reshape(rows, columns)
+    return torch.from_numpy(joint)
 
 
 def equilibrium_gaps(upper: Tensor, lower: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:

@@ -31,9 +31,9 @@ class Replay(nn.Module):
     def add(self, **rows: Tensor) -> None:
         """Add rows [n, ...] of every name."""
         count = len(next(iter(rows.values())))
-        place = (int(self.written) + torch.arange(count)) % self.capacity
+        index = (int(self.written) + torch.arange(count)) % self.capacity
         for name in self.names:
-            self.get_buffer(name)[place] = rows[name].to(self.get_buffer(name).dtype)
+            self.get_buffer(name)[index] = rows[name].to(self.get_buffer(name).dtype)
         self.written += count
 
     def column(self, name: str) -> Tensor:

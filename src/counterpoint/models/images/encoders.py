@@ -291,9 +291,9 @@ def load_encoder(
     folder = Path(spec)
     config = folder / "config.json"
     if not config.exists():
-        known = [*REFERENCE, "efficientnet-lite0"]
+        names = [*REFERENCE, "efficientnet-lite0"]
         raise CounterpointError(
-            f"model '{spec}': neither a known encoder ({nearest(spec, known)}) nor a folder with config.json; give one of {', '.join(known)} or a save_pretrained folder"
+            f"model '{spec}': neither a known encoder ({nearest(spec, names)}) nor a folder with config.json; give one of {', '.join(names)} or a save_pretrained folder"
         )
     described = json.loads(config.read_text(encoding="utf-8"))
     if "model_type" in described:
@@ -303,8 +303,8 @@ def load_encoder(
         raise CounterpointError(
             f"{folder}: config.json names no vision model; expected a folder written by save_pretrained"
         )
-    known_to = inspect.signature(kinds[described["architecture"]]).parameters
-    saved = {name: value for name, value in described.items() if name in known_to}
+    parameters = inspect.signature(kinds[described["architecture"]]).parameters
+    saved = {name: value for name, value in described.items() if name in parameters}
     model = kinds[described["architecture"]](**saved)
     from safetensors.torch import load_model
 

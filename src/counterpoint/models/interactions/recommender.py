@@ -100,13 +100,13 @@ class Recommender(nn.Module, PyTorchModelHubMixin):
             data, dimension=self.dimension, layers=self.layers, first_layer=self.first_layer, seed=seed
         )
         for role in ("user", "item"):
-            known = {name: place for place, name in enumerate(getattr(self, f"{role}_ids"))}
+            index_of = {name: row for row, name in enumerate(getattr(self, f"{role}_ids"))}
             names = getattr(model, f"{role}_ids")
-            rows = [(place, known[name]) for place, name in enumerate(names) if name in known]
+            rows = [(row, index_of[name]) for row, name in enumerate(names) if name in index_of]
             if not rows:
                 raise CounterpointError(
-                    f"none of the data's {len(names)} {role}s is among the model's {len(known)} (the data has {names[0]!r}, "
-                    f"the model {next(iter(known), '')!r}); use the data it was trained on, or start from a fresh model"
+                    f"none of the data's {len(names)} {role}s is among the model's {len(index_of)} (the data has {names[0]!r}, "
+                    f"the model {next(iter(index_of), '')!r}); use the data it was trained on, or start from a fresh model"
                 )
             new, old = torch.tensor(rows).T
             with torch.no_grad():
@@ -162,17 +162,17 @@ class Recommender(nn.Module, PyTorchModelHubMixin):
         graph = self.graph if graph is None else graph
         chosen = (lambda x: x) if nodes is None else (lambda x: x.index_select(0, nodes))
         x_ND = torch.cat([self.user_embeddings, self.item_embeddings])
-        found = [chosen(x_ND)]
+        layers = [chosen(x_ND)]
         for layer in range(1, self.layers + 1):
             if layer == self.layers and nodes is not None:
                 rows_nD = propagate_rows(graph, x_ND, nodes)
-                found.append(rows_nD if perturb is None else perturb(rows_nD, layer, nodes))
+                layers.append(rows_nD if perturb is None else perturb(rows_nD, layer, nodes))
                 continue
             x_ND = propagate(graph, x_ND)
             if perturb is not None:
                 x_ND = perturb(x_ND, layer, None)
-            found.append(chosen(x_ND))
-        return found
+            layers.append(chosen(x_ND))
+        return layers
 
     def output(self, layers: list[Tensor]) -> Tensor:
         """Mean over the layers that count."""
@@ -214,7 +214,7 @@ class Recommender(nn.Module, PyTorchModelHubMixin):
         if k < 1:
             raise CounterpointError(f"k={k}: expected at least 1 recommendation")
         try:
-            place = self.user_ids.index(str(user))
+            row = self.user_ids.index(str(user))
         except ValueError:
             hint = nearest(str(user), self.user_ids[:5] if len(self.user_ids) > 5000 else self.user_ids)
             hint = hint if len(hint) < 120 else f"known: {', '.join(self.user_ids[:5])}, ..."
@@ -222,13 +222,13 @@ class Recommender(nn.Module, PyTorchModelHubMixin):
                 f"the model knows no user {str(user)!r} among its {self.num_users:,}; {hint}"
             ) from None
         users_UD, items_ID = self.embeddings()
-        scores_I = items_ID @ users_UD[place]
+        scores_I = items_ID @ users_UD[row]
         if not seen:
-            scores_I[self.pairs[1][self.pairs[0] == place].long()] = -torch.inf
+            scores_I[self.pairs[1][self.pairs[0] == row].long()] = -torch.inf
         left_out = set(leave_out)
-        for place, item in enumerate(self.item_ids if left_out else ()):
+        for row, item in enumerate(self.item_ids if left_out else ()):
             if item in left_out:
-                scores_I[place] = -torch.inf
+                scores_I[row] = -torch.inf
         best, items = scores_I.topk(min(k, int(scores_I.isfinite().sum())))
         return [(self.item_ids[item], score) for item, score in zip(items.tolist(), best.tolist())]
 

@@ -193,11 +193,11 @@ class Language(nn.Module):
             rows = (lengths_B == length).nonzero().squeeze(1)
             real = mask_BL[rows].bool()
             ids = ids_BL[rows][real].view(len(rows), length)
-            found = self._together(ids, torch.ones_like(ids))
+            states = self._together(ids, torch.ones_like(ids))
             if states_BLD is None:
-                states_BLD = found.new_zeros(*ids_BL.shape, found.shape[-1])
+                states_BLD = states.new_zeros(*ids_BL.shape, states.shape[-1])
             row, column = real.nonzero(as_tuple=True)
-            states_BLD = states_BLD.index_put((rows[row], column), found.flatten(0, 1))
+            states_BLD = states_BLD.index_put((rows[row], column), states.flatten(0, 1))
         if states_BLD is None:
             raise CounterpointError(f"{len(ids_BL)} rows without a token; give each row at least one")
         return states_BLD
@@ -271,9 +271,9 @@ class Language(nn.Module):
             CounterpointError: a row longer than the model's positions; messages that the chat template refuses, or for which
                 there is none.
         """
-        found = rendering.render(self.tokenizer, list(zip(prompts, completions, strict=True)))
-        self._check([row.ids[: self.max_length] for row in found])
-        before, after = batch(found, answers=answers, cut=self.max_length, fill=self.pad_id)
+        rendered = rendering.render(self.tokenizer, list(zip(prompts, completions, strict=True)))
+        self._check([row.ids[: self.max_length] for row in rendered])
+        before, after = batch(rendered, answers=answers, cut=self.max_length, fill=self.pad_id)
         return before.to(self.device), after.to(self.device)
 
     def completions(self, texts: Sequence[str], *, width: int | None = None) -> Tokens:

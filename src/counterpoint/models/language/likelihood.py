@@ -76,11 +76,11 @@ def sequence_log_probs(
         sums = torch.zeros(len(prompts), dtype=torch.float64)
         lengths = torch.zeros(len(prompts), dtype=torch.long)
         for rows in map(list, passes.over(order, at_once)):
-            asked, answered = [prompts[i] for i in rows], [completions[i] for i in rows]
+            questions, answered = [prompts[i] for i in rows], [completions[i] for i in rows]
             if all(map(_are_ids, answered)):
-                before, after = model.prompts(asked), sampled(model, answered)  # type: ignore[arg-type]
+                before, after = model.prompts(questions), sampled(model, answered)  # type: ignore[arg-type]
             else:
-                before, after = model.rows(asked, answered)  # type: ignore[arg-type]
+                before, after = model.rows(questions, answered)  # type: ignore[arg-type]
             sums[rows] = completion_log_probs(model, before, after).double().sum(-1).cpu()
             lengths[rows] = after.authored.sum(1).cpu()
     finally:

@@ -168,7 +168,7 @@ def _scores(model: Scored, ids: Tensor, own: Tensor) -> Pass | None:
                 errors
             ):  # what the configuration declares first, unless another is nearer by more than rounding
                 least = min(error for error, _ in errors)
-                return next(found for error, found in errors if error <= 4 * least + 1e-3 * bound)
+                return next(candidate for error, candidate in errors if error <= 4 * least + 1e-3 * bound)
     finally:
         model.runs = before
     return None

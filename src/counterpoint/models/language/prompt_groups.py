@@ -81,16 +81,16 @@ def groups(model: Causal, prompts: Tokens) -> Groups | None:
         return None
     if auto and not worth_sharing(backbone, rows, 1, prompts.width):
         return None  # not even if all prompts were one: small models never look further
-    found = Groups.of(prompts)
-    if len(found.first) == rows or not bool(prompts.mask[:, -1].all()):
+    grouped = Groups.of(prompts)
+    if len(grouped.first) == rows or not bool(prompts.mask[:, -1].all()):
         return None
-    if auto and (not worth_sharing(backbone, rows, len(found.first), prompts.width) or dropping(backbone)):
+    if auto and (not worth_sharing(backbone, rows, len(grouped.first), prompts.width) or dropping(backbone)):
         return None
     hindrance = obstacle(backbone) if model.runs.fast else "its scores take the plain path"
     if hindrance is not None:
         _say(f"{type(backbone).__name__}: answers do not share their prompt's pass, because {hindrance}")
         return None
-    return found
+    return grouped
 
 
 def answer_states(
@@ -114,12 +114,12 @@ def answer_states(
     >>> bool(torch.allclose(shared, apart, atol=1e-5))
     True
     """
-    both, found = join(prompts, answers), groups(model, prompts)
+    both, grouped = join(prompts, answers), groups(model, prompts)
     call = forward or _plainly
-    if found is None:
+    if grouped is None:
         return call(model, both.ids, both.mask, last=answers.width)
     # Neighbours, so that a micro-batch holds a prompt's answers together; whichever it holds share within it.
-    order = found.owner.argsort(stable=True)
+    order = grouped.owner.argsort(stable=True)
     states = call(model, both.ids[order], both.mask[order], last=answers.width, share=True)
     return states.index_select(0, order.argsort())
 
@@ -127,11 +127,11 @@ def answer_states(
 def shared_states(backbone: nn.Module, ids: Tensor, mask: Tensor, last: int) -> Tensor | None:
     """States before the last tokens of joined rows, [B, last, D], behind shared prompts; None where none occurs twice."""
     prompts = Tokens(ids[:, :-last], mask[:, :-last])
-    found = Groups.of(prompts)
-    if len(found.first) == len(prompts):
+    grouped = Groups.of(prompts)
+    if len(grouped.first) == len(prompts):
         return None
-    once = prompts[found.first]
-    return shared_prompt_states(backbone, once.ids, once.mask, ids[:, -last:], mask[:, -last:], found.owner)
+    once = prompts[grouped.first]
+    return shared_prompt_states(backbone, once.ids, once.mask, ids[:, -last:], mask[:, -last:], grouped.owner)
 
 
 def _plainly(model: Causal, *args: Any, **kwargs: Any) -> Tensor:

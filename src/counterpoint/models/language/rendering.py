@@ -74,7 +74,7 @@ def render(tokenizer: Any, rows: Sequence[tuple[Prompt, Completion]]) -> list[Re
             wholes.append(_templated(tokenizer, _joined(tokenizer, talk, completion)))
         special.append(text is not None)
     head_ids, whole_ids = _ids(tokenizer, heads, special), _ids(tokenizer, wholes, special)
-    found = []
+    result = []
     for at, (prompt, completion) in enumerate(rows):
         ids = whole_ids[at]
         start = _common(head_ids[at], ids)
@@ -92,8 +92,8 @@ def render(tokenizer: Any, rows: Sequence[tuple[Prompt, Completion]]) -> list[Re
                     "no token of the completion is the assistant's: the template's generation marks enclose none of them; "
                     "change tokenizer.chat_template"
                 )
-        found.append(Rendered(ids, authored, start))
-    return found
+        result.append(Rendered(ids, authored, start))
+    return result
 
 
 def conversation(tokenizer: Any, messages: list[Message]) -> Rendered:
@@ -198,7 +198,7 @@ def _without_none(tokenizer: Any, talk: list[Message], given: dict[str, Any]) ->
 
 def _ids(tokenizer: Any, texts: list[str], special: list[bool]) -> list[list[int]]:
     """Ids of texts; ``special`` rows get what the tokenizer puts around plain text, but nothing twice."""
-    found: list[list[int]] = [[] for _ in texts]
+    result: list[list[int]] = [[] for _ in texts]
     for kind in (False, True):
         places = [at for at, each in enumerate(special) if each == kind]
         if not places:
@@ -206,8 +206,8 @@ def _ids(tokenizer: Any, texts: list[str], special: list[bool]) -> list[list[int
         for at, ids in zip(
             places, tokenizer([texts[at] for at in places], add_special_tokens=kind)["input_ids"]
         ):
-            found[at] = _once(tokenizer, texts[at], ids) if kind else ids
-    return found
+            result[at] = _once(tokenizer, texts[at], ids) if kind else ids
+    return result
 
 
 def _once(tokenizer: Any, text: str, ids: list[int]) -> list[int]:
@@ -238,12 +238,12 @@ def _authors(tokenizer: Any, talk: Conversation, whole: str, ids: list[int], aft
 
 def _by_marks(tokenizer: Any, talk: Conversation, ids: list[int]) -> list[bool]:
     how = {**_options(talk), "tokenize": True, "return_dict": True, "return_assistant_tokens_mask": True}
-    found = tokenizer.apply_chat_template(list(talk), **how)
-    if list(found["input_ids"]) != ids:
+    encoded = tokenizer.apply_chat_template(list(talk), **how)
+    if list(encoded["input_ids"]) != ids:
         raise CounterpointError(
             "the chat template writes something else on every call; change tokenizer.chat_template"
         )
-    return [bool(each) for each in found["assistant_masks"]]
+    return [bool(each) for each in encoded["assistant_masks"]]
 
 
 def _span(tokenizer: Any, talk: Conversation, at: int, whole: str, ids: list[int]) -> tuple[int, int]:
@@ -301,12 +301,12 @@ def _common(one: Sequence[Any], other: Sequence[Any]) -> int:
 
 def _say(what: str, line: str) -> None:
     """Once a process for each thing there is to say."""
-    if what not in _said:
-        _said.add(what)
+    if what not in _warned:
+        _warned.add(what)
         logger.warning(line)
 
 
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
 def _say_carried() -> None:

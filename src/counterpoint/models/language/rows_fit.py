@@ -57,13 +57,13 @@ def _lengths(model: Language, rows: Sequence[Row]) -> list[tuple[int, int]]:
     flat = [(prompt, answer) for prompt, answers in rows for answer in answers if answer]
     rendered = iter(render(model.tokenizer, flat))
     bare = iter(prompt_ids(model.tokenizer, [prompt for prompt, answers in rows if not any(answers)]))
-    found = []
+    result = []
     for _, answers in rows:
         if any(answers):
             own: list[Rendered] = [next(rendered) for answer in answers if answer]
             longest = max(own, key=lambda row: len(row.ids))
-            found.append((longest.start, len(longest.ids)))
+            result.append((longest.start, len(longest.ids)))
         else:
             alone = len(next(bare))
-            found.append((alone, alone))
-    return found
+            result.append((alone, alone))
+    return result

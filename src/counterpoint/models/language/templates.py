@@ -88,11 +88,11 @@ def _traits(tokenizer: Any, template: str) -> tuple[str, str, str]:
     """What stands before a user's text, what announces a reply, and what follows the assistant's text."""
     user, assistant = {"role": "user", "content": USER}, {"role": "assistant", "content": ASSISTANT}
     try:
-        asked = tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True)
+        opened = tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True)
         answered = tokenizer.apply_chat_template([user, assistant], tokenize=False)
     except Exception:  # a template that takes no such conversation has no traits that could be found
         return "", "", tokenizer.eos_token or ""
-    before, _, reply = asked.partition(USER)
+    before, _, reply = opened.partition(USER)
     end = answered.rpartition(ASSISTANT)[2]
     header = before
     try:

@@ -67,16 +67,16 @@ def cached_sentence_vectors(texts: Sequence[str], spec: str | Path = "all-minilm
     folder = find(spec)
     digest = hashlib.sha256(folder.name.encode() if folder.parent == root() / "bundled" else _content(folder))
     digest.update(json.dumps(list(texts)).encode())
-    place = root() / "sentences" / f"{digest.hexdigest()[:24]}.npy"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.with_suffix(".lock")):
-        if not place.exists():
+    stored = root() / "sentences" / f"{digest.hexdigest()[:24]}.npy"
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(stored.with_suffix(".lock")):
+        if not stored.exists():
             log.info("%s: vectors of %d texts", spec, len(texts))
-            partial = place.with_suffix(".partial")
+            partial = stored.with_suffix(".partial")
             with partial.open("wb") as file:
                 np.save(file, sentences(texts, spec=spec))
-            partial.replace(place)
-        return np.load(place, allow_pickle=False)
+            partial.replace(stored)
+        return np.load(stored, allow_pickle=False)
 
 
 def _content(folder: Path) -> bytes:

@@ -110,12 +110,12 @@ def label_words(encoder: Any, names: Sequence[str]) -> list[list[int]]:
     tokens = encoder.tokenize(list(names))
     words = encoder.words.to(tokens.ids.device)
     # Word pieces of an unusual name are no words, but better than nothing; markers occur in every row and are left out.
-    found = []
+    result = []
     plain = set(encoder.tokenize([""]).rows()[0]) | {encoder.pad_id}
     for row in tokens.rows():
         own = [i for i in row if words[i]]
-        found.append(own or [i for i in row if i not in plain])
-    return found
+        result.append(own or [i for i in row if i not in plain])
+    return result
 
 
 def fresh_match_head(

@@ -82,13 +82,13 @@ class TransformerText(nn.Module):
         norm = _first_norm(self.net)
         if norm is None:
             return self.vectors(ids)
-        kept: list[Tensor] = []
-        hook = norm.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
+        captured: list[Tensor] = []
+        hook = norm.register_forward_pre_hook(lambda _, given: captured.append(given[0]))
         try:
             self.net.embeddings(input_ids=ids)
         finally:
             hook.remove()
-        return kept[0]
+        return captured[0]
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """[B, L, H] -> [B, H], the mean over real tokens."""
@@ -227,9 +227,9 @@ def _first_norm(net: Any) -> nn.Module | None:
     """The normalisation at the end of a model's input embeddings, where it has one by a known name."""
     embeddings = getattr(net, "embeddings", None)
     for name in ("LayerNorm", "layer_norm", "norm"):
-        found = getattr(embeddings, name, None)
-        if isinstance(found, nn.Module):
-            return found
+        norm = getattr(embeddings, name, None)
+        if isinstance(norm, nn.Module):
+            return norm
     return None
 
 
@@ -252,10 +252,10 @@ def _whole_words(tokenizer: Any, size: int) -> Tensor:
     # Word pieces mark the middle of a word (##ing), SentencePiece and byte-level BPE its start (▁, Ġ).
     marked = any(str(token).startswith(("▁", "Ġ")) for token in tokens)
     special = set(tokenizer.all_special_tokens)
-    found = torch.zeros(size, dtype=torch.bool)
+    whole = torch.zeros(size, dtype=torch.bool)
     for number, token in enumerate(tokens):
         token = str(token)
         starts = token[:1] in "▁Ġ" if marked else not token.startswith("##")
         bare = token.lstrip("▁Ġ")
-        found[number] = starts and token not in special and len(bare) > 2 and bare.isalpha()
-    return found
+        whole[number] = starts and token not in special and len(bare) > 2 and bare.isalpha()
+    return whole

@@ -46,15 +46,15 @@ def vocabulary(
     """
     counts = Counter(word for text in texts for word in set(split(text)))
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    kept = [word for word, count in ranked if count >= least]
-    kept = kept[int(drop * len(kept)) :][:most]
-    kept = list(dict.fromkeys([*kept, *(word for text in keep for word in split(text))]))
-    if not kept:
+    words = [word for word, count in ranked if count >= least]
+    words = words[int(drop * len(words)) :][:most]
+    words = list(dict.fromkeys([*words, *(word for text in keep for word in split(text))]))
+    if not words:
         raise CounterpointError(
             f"no word occurs in {least} texts (of {len(counts)} different words); give more text, or a model that brings a "
             "vocabulary, such as bert-tiny"
         )
-    return kept
+    return words
 
 
 class WordEncoder(nn.Module, PyTorchModelHubMixin):

@@ -158,28 +158,30 @@ def audio_text_contrast(
             f"audio {tuple(audio.shape)} and text {tuple(text.shape)}; expected [n, D] both, row i of one said in row i of the "
             "other"
         )
-    kept = torch.ones_like(labels, dtype=torch.bool) if chosen is None else chosen
-    _check_rows(audio, labels, kept)
+    used = torch.ones_like(labels, dtype=torch.bool) if chosen is None else chosen
+    _check_rows(audio, labels, used)
     scale = scale_of(temperature)
     if normalize:
         audio, text = unit(audio), unit(text)
-    place = kept.nonzero().squeeze(1)
-    a, t, own = audio[place], text[place], labels[place]
+    index = used.nonzero().squeeze(1)
+    a, t, own = audio[index], text[index], labels[index]
     if candidates is None:
         all_a, all_t, classes = a, t, own
-        heard, read = similarity_logsumexp_both(a, t, scale=scale) if len(place) else (a.sum(1), t.sum(1))
+        audio_lse, text_lse = (
+            similarity_logsumexp_both(a, t, scale=scale) if len(index) else (a.sum(1), t.sum(1))
+        )
     else:
         usable = candidates[3].nonzero().squeeze(1)
         all_a, all_t, classes = (rows[usable] for rows in candidates[:3])
         if normalize:
             all_a, all_t = unit(all_a), unit(all_t)
-        heard = similarity_logsumexp(a, all_t, scale=scale)
-        read = similarity_logsumexp(t, all_a, scale=scale)
+        audio_lse = similarity_logsumexp(a, all_t, scale=scale)
+        text_lse = similarity_logsumexp(t, all_a, scale=scale)
     near_text, _ = key_mean_similarity(a, own, all_t, classes)
     near_audio, _ = key_mean_similarity(t, own, all_a, classes)
-    losses = (heard + read) / 2 - (near_text + near_audio) / 2 * scale
+    losses = (audio_lse + text_lse) / 2 - (near_text + near_audio) / 2 * scale
     empty = losses.new_zeros(len(audio))
-    return Loss(empty.index_copy(0, place, losses), counts=kept.to(losses.dtype))
+    return Loss(empty.index_copy(0, index, losses), counts=used.to(losses.dtype))
 
 
 def old_class_distillation(student_BC: Tensor, teacher_BO: Tensor, temperature: float = 1.0) -> Tensor:
@@ -210,13 +212,13 @@ def old_class_distillation(student_BC: Tensor, teacher_BO: Tensor, temperature: 
     return temperature**2 * kl_B / old
 
 
-def distillation_share(known: int, before: int) -> float:
-    """Weight alpha of ``old_class_distillation`` over all rows: ``ln(before / known + 1)``, 0 when nothing was known.
+def distillation_share(classes: int, before: int) -> float:
+    """Weight alpha of ``old_class_distillation`` over all rows: ``ln(before / classes + 1)``, 0 when no class came before.
 
-    >>> round(distillation_share(known=7, before=4), 4)
+    >>> round(distillation_share(classes=7, before=4), 4)
     0.452
     """
-    return math.log(before / known + 1)
+    return math.log(before / classes + 1)
 
 
 def replayed_share(num_replayed: int, batch: int) -> float:

@@ -151,12 +151,12 @@ def _distil(
         stats["disagreement"] = spread if spread.dim() == 1 else sequence_mean(spread, mask)
     if on.entropy_share < 1.0:
         with torch.no_grad():
-            kept = high_entropy(
+            selected_BT = high_entropy(
                 entropy(student, temperature=on.temperature, mask=mask), mask, on.entropy_share, gather=gather
             )
-        values_BT = torch.where(kept, values_BT, 0.0)
+        values_BT = torch.where(selected_BT, values_BT, 0.0)
         if weights_BT is not None:  # the denominator still counts every token
-            weights_BT = torch.where(kept | ~mask, weights_BT, 1.0)
+            weights_BT = torch.where(selected_BT | ~mask, weights_BT, 1.0)
     pooled = on.normalise == "batch"
     loss = aggregate(values_BT, mask, "token_mean" if pooled else "sequence_mean", weights_BT=weights_BT)
     return Loss(loss.values, loss.counts, stats=stats)

@@ -42,6 +42,6 @@ def intent_loss(
     """
     if isinstance(head, IntentDecoder):
         return aggregate(-log_probs(head.scores(out["hidden"]), ids, mask=mask), mask)
-    known = torch.tensor(list(seen), device=labels.device)
-    place = (labels[:, None] == known).long().argmax(1)
-    return Loss(cross_entropy(out["intents"][:, known], place, reduction="none"))
+    classes = torch.tensor(list(seen), device=labels.device)
+    target = (labels[:, None] == classes).long().argmax(1)
+    return Loss(cross_entropy(out["intents"][:, classes], target, reduction="none"))

@@ -119,19 +119,19 @@ def _nearby(gap: Tensor, window: float, tolerance: float) -> Tensor:
     """Candidates with ``tolerance < gap < window`` as [n, P] indices, padded with -1."""
     inside = (gap > tolerance) & (gap < window)
     most = int(inside.sum(1).max()) if inside.numel() else 0
-    found = torch.sort(inside.to(torch.uint8), dim=1, descending=True, stable=True)
-    return torch.where(found.values[:, :most] > 0, found.indices[:, :most], -1)
+    ordered = torch.sort(inside.to(torch.uint8), dim=1, descending=True, stable=True)
+    return torch.where(ordered.values[:, :most] > 0, ordered.indices[:, :most], -1)
 
 
 def _between(mixable: Tensor, gap: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     low, high = below.clamp(min=0), above.clamp(min=0)
     down, up = -gap.gather(1, low), gap.gather(1, high)
-    known = (below >= 0)[:, :, None] & (above >= 0)[:, None, :]
+    exists = (below >= 0)[:, :, None] & (above >= 0)[:, None, :]
     # The share of the lower row that makes the mixed value the anchor's; padding would divide by a gap of any sign.
-    share = up[:, None, :] / torch.where(known, down[:, :, None] + up[:, None, :], 1.0)
+    share = up[:, None, :] / torch.where(exists, down[:, :, None] + up[:, None, :], 1.0)
     mixed = share * mixable.gather(1, low)[:, :, None] + (1 - share) * mixable.gather(1, high)[:, None, :]
-    lse = _logsumexp(mixed.masked_fill(~known, -math.inf).flatten(1))
-    return lse, torch.where(known, mixed, 0.0).sum((1, 2)), known.sum((1, 2)).to(mixed.dtype)
+    lse = _logsumexp(mixed.masked_fill(~exists, -math.inf).flatten(1))
+    return lse, torch.where(exists, mixed, 0.0).sum((1, 2)), exists.sum((1, 2)).to(mixed.dtype)
 
 
 def _logsumexp(logits: Tensor) -> Tensor:

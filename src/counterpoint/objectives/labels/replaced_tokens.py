@@ -16,8 +16,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import Scores, constant, dense
 from counterpoint.kernels.vocabulary import log_probs
 from counterpoint.objectives.reduction import Loss
-from counterpoint.objectives.tokens import masked as kept
-from counterpoint.objectives.tokens import sequence_sum
+from counterpoint.objectives.tokens import masked, sequence_sum
 
 
 def choose_gaps(draws_BT: Tensor, candidates_BT: Tensor, rate: float = 0.15) -> Tensor:
@@ -94,7 +93,7 @@ def detection_loss(
     labels = replaced(original_BT, corrupted_BT)
     mask = mask_BT.bool()
     # Padding is emptied before the loss: a gradient of 0 times an infinite value would be NaN.
-    clean = kept(logits_BT, mask)
+    clean = masked(logits_BT, mask)
     values = sequence_sum(binary_cross_entropy_with_logits(clean, labels.to(clean), reduction="none"), mask)
     with torch.no_grad():
         called, wrong = (clean > 0) & mask, labels & mask

@@ -118,9 +118,9 @@ def supcon_views(
     >>> [round(x, 4) for x in loss.values.tolist()]
     [0.5514, 0.5514]
     """
-    for name, given, known in (("form", form, ("out", "in")), ("contrast", contrast, ("all", "one"))):
-        if given not in known:
-            raise CounterpointError(f"supcon_views: unknown {name}='{given}'; {nearest(given, known)}")
+    for name, given, allowed in (("form", form, ("out", "in")), ("contrast", contrast, ("all", "one"))):
+        if given not in allowed:
+            raise CounterpointError(f"supcon_views: unknown {name}='{given}'; {nearest(given, allowed)}")
     if views.dim() != 3:
         raise CounterpointError(
             f"views {tuple(views.shape)}; expected [samples, views, D]: torch.stack((z0, z1), dim=1)"

@@ -64,13 +64,13 @@ def triplet(
     >>> float(triplet(z, torch.tensor([0, 0, 1]), margin=0.0, normalize=False).mean())   # only 1-0 against 1-2: 1 - 0.5
     0.5
     """
-    for name, given, known in (
+    for name, given, allowed in (
         ("distance", distance, ("euclidean", "squared")),
         ("mining", mining, ("all", "semihard", "hard")),
         ("average", average, ("active", "all")),
     ):
-        if given not in known:
-            raise CounterpointError(f"triplet: unknown {name}='{given}'; {nearest(given, known)}")
+        if given not in allowed:
+            raise CounterpointError(f"triplet: unknown {name}='{given}'; {nearest(given, allowed)}")
     relation = relate(anchors, labels, candidates, candidate_labels, offset, normalize)
     a, b = relation.anchors, relation.candidates
     gaps = distances(a, b, distance)

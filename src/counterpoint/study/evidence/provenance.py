@@ -14,17 +14,17 @@ def source_of(path: Path) -> dict[str, Any]:
     Returns:
         ``case`` (file name), ``case_sha256``, ``commit`` (None outside a repository), ``uncommitted`` (None there, too).
     """
-    found: dict[str, Any] = {
+    source: dict[str, Any] = {
         "case": path.name,
         "case_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "commit": None,
         "uncommitted": None,
     }
     if _git(path, "ls-files", "--error-unmatch", path.name) is None:
-        return found  # no repository, or one that does not hold this file (an installed package inside some project)
-    found["commit"] = _git(path, "rev-parse", "HEAD")
-    found["uncommitted"] = bool(_git(path, "status", "--porcelain", "--", path.name))
-    return found
+        return source  # no repository, or one that does not hold this file (an installed package inside some project)
+    source["commit"] = _git(path, "rev-parse", "HEAD")
+    source["uncommitted"] = bool(_git(path, "status", "--porcelain", "--", path.name))
+    return source
 
 
 def _git(path: Path, *words: str) -> str | None:

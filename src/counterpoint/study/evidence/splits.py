@@ -32,14 +32,14 @@ def options_of(options: Mapping[str, Any], seed: int, tuning_seeds: tuple[int, .
 
     A tuning run, whose seed is one of ``tuning_seeds``, keeps nothing from itself: its option is left out.
     """
-    found = {}
+    result = {}
     for name, given in options.items():
         if given == OF_TUNING:
             if seed in tuning_seeds:
                 continue
             given = ",".join(str(other + 1) for other in tuning_seeds)
-        found[name] = seed + 1 if given == OF_SEED else given
-    return found
+        result[name] = seed + 1 if given == OF_SEED else given
+    return result
 
 
 def require_nested(arm: str, options: Mapping[str, Any]) -> None:

@@ -105,12 +105,12 @@ def curves(summary: Summary, folder: Path, colors: Mapping[str, str]) -> str:
     """Training losses."""
     panels = []
     for name in summary["ranked"]:
-        found = [html.curve_of(folder / run["folder"]) for run in summary["arms"][name]["runs"]]
-        found = [line for line in found if len(line) > 1]
-        if not found:
+        lines = [html.curve_of(folder / run["folder"]) for run in summary["arms"][name]["runs"]]
+        lines = [line for line in lines if len(line) > 1]
+        if not lines:
             continue
         drawing = curve(
-            Series(name, colors[name], html.mean_curve(found), found), title=f"Training loss of {name}"
+            Series(name, colors[name], html.mean_curve(lines), lines), title=f"Training loss of {name}"
         )
         panels.append(
             f'<div><h4><span class="swatch" style="background:{colors[name]}"></span>{escape(name)}</h4>{drawing}</div>'
@@ -196,8 +196,8 @@ def _seen(dots: list[tuple[str, float]]) -> list[tuple[str, float]]:
 
 def _ranked(summary: Summary) -> list[tuple[str, Mapping[str, Any]]]:
     """Differences in the order of the ranking."""
-    found = summary["differences"][summary["primary"]]
-    return [(name, found[name]) for name in summary["ranked"] if name in found]
+    differences = summary["differences"][summary["primary"]]
+    return [(name, differences[name]) for name in summary["ranked"] if name in differences]
 
 
 def _percent(value: float | None) -> str:

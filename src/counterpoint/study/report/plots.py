@@ -213,8 +213,8 @@ def _line(
     top: float,
     style: str,
 ) -> str:
-    kept = [f"{x(a):.1f},{y(min(b, top)):.1f}" for a, b in points if math.isfinite(b)]
-    return f'<polyline points="{" ".join(kept)}" fill="none" stroke-linejoin="round" {style}/>'
+    visible = [f"{x(a):.1f},{y(min(b, top)):.1f}" for a, b in points if math.isfinite(b)]
+    return f'<polyline points="{" ".join(visible)}" fill="none" stroke-linejoin="round" {style}/>'
 
 
 def scatter(series: Sequence[Series], *, x_label: str, y_label: str, title: str) -> str:

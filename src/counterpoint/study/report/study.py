@@ -87,13 +87,13 @@ def _findings(summary: Summary) -> str:
         items.append(
             f'<li class="{kind}"><span class="tag">{tag}</span><span>{escape(sentence(name, baseline, difference))}</span></li>'
         )
-    told = ""
+    details = ""
     if summary["baseline_is_best"] and len(summary["arms"]) > 1:
-        told = (
+        details = (
             f'<p class="note">No baseline was named, so differences are from the best arm, {escape(baseline)}, which these '
             "seeds themselves chose: that flatters it a little.</p>"
         )
-    return (f'<ul class="findings">{"".join(items)}</ul>' if items else "") + told
+    return (f'<ul class="findings">{"".join(items)}</ul>' if items else "") + details
 
 
 def _claims(folder: Path) -> str:
@@ -101,9 +101,9 @@ def _claims(folder: Path) -> str:
     path = folder / EVIDENCE
     if not path.exists():
         return ""
-    found = read_json(path)
+    evidence = read_json(path)
     items = []
-    for claim in found["claims"]:
+    for claim in evidence["claims"]:
         kind, tag = ("good", "✓ shown") if claim["verdict"] == "shown" else ("open", "○ not shown")
         if claim["opposite"]:
             kind, tag = "bad", "✗ opposite"
@@ -111,7 +111,7 @@ def _claims(folder: Path) -> str:
             f'<li class="{kind}"><span class="tag">{tag}</span><span>{escape(claim["text"])}</span>'
             f"<small>{escape(claim_sentence(claim))}</small></li>"
         )
-    notes = html.sentences(found["notes"]) if found["notes"] else ""
+    notes = html.sentences(evidence["notes"]) if evidence["notes"] else ""
     return f'<h2>What the paper says</h2><ul class="findings">{"".join(items)}</ul>{notes}<h2>What the arms show</h2>'
 
 

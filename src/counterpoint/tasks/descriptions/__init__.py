@@ -31,5 +31,5 @@ def described(kind: str) -> Description:
     True
     """
     module = importlib.import_module(f"{__name__}.{kind.replace('-', '_')}")
-    found: Description = module.DESCRIPTION
-    return found
+    description: Description = module.DESCRIPTION
+    return description

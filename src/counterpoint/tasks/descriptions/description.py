@@ -43,5 +43,5 @@ class Description:
         >>> Description(kind="problems", bundled={"gym:sums": "sums"}).recognises_name("gym:products?size=3")
         True
         """
-        families = tuple(known.split(":")[0] + ":" for known in self.bundled if ":" in known)
+        families = tuple(entry.split(":")[0] + ":" for entry in self.bundled if ":" in entry)
         return name in self.bundled or (bool(families) and name.startswith(families)) or self.name(name)

@@ -36,7 +36,7 @@ def maybe(look: FileSample) -> str:
 def _roles(look: FileSample) -> set[str]:
     from counterpoint.data.interactions.files import role_of  # brings pyarrow, which a name does not need
 
-    return {found for name in look.names if (found := role_of(name)) is not None}
+    return {role for name in look.names if (role := role_of(name)) is not None}
 
 
 def _are_ids(lines: Sequence[Sequence[str]]) -> bool:

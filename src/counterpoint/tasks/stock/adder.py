@@ -30,18 +30,18 @@ def load(data: ProblemData, seed: int) -> Language:
     """Return the adder of a seed for this data, taught now or taken from the cache."""
     from counterpoint.bundled.cache import root
 
-    said = f"{seed}/{data.fingerprint()}/{inspect.getsource(adder)}{inspect.getsource(_spoil)}"
-    place: Path = root() / "adders" / f"adder-{seed}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.with_name(place.name + ".lock")):
-        if not place.is_dir():
+    identity = f"{seed}/{data.fingerprint()}/{inspect.getsource(adder)}{inspect.getsource(_spoil)}"
+    folder: Path = root() / "adders" / f"adder-{seed}-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        if not folder.is_dir():
             threads = torch.get_num_threads()
             torch.set_num_threads(1)  # the same sums whatever the machine's number of cores
             try:
-                adder(data, seed).save(place)
+                adder(data, seed).save(folder)
             finally:
                 torch.set_num_threads(threads)
-    return language.load(place)
+    return language.load(folder)
 
 
 def adder(
@@ -86,8 +86,8 @@ def adder(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * min(1.0, (step + 1) / 50) * (1.0 - 0.9 * step / steps)
         rows = torch.randint(examples, (batch_size,), generator=order)
-        said = completions[rows]
-        loss = -completion_log_probs(model, prompts[rows], said).sum() / said.mask.sum()
+        chosen = completions[rows]
+        loss = -completion_log_probs(model, prompts[rows], chosen).sum() / chosen.mask.sum()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -96,6 +96,6 @@ def adder(
 
 
 def _spoil(digits: str, draw: random.Random) -> str:
-    place = draw.randrange(len(digits))
-    other = draw.choice([digit for digit in "0123456789" if digit != digits[place]])
-    return digits[:place] + other + digits[place + 1 :]
+    index = draw.randrange(len(digits))
+    other = draw.choice([digit for digit in "0123456789" if digit != digits[index]])
+    return digits[:index] + other + digits[index + 1 :]

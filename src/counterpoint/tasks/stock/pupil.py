@@ -37,7 +37,7 @@ log = logging.getLogger("counterpoint")
 
 
 @dataclass(frozen=True)
-class Lessons:
+class Examples:
     """What the pupil is taught; every example follows from its number alone.
 
     Attributes:
@@ -104,28 +104,28 @@ def load(spec: str = "pupil") -> Language:
 
     _, options = parse("model:" + spec)
     for name in options:
-        if name not in asdict(Lessons()):
-            raise CounterpointError(f"pupil has no option '{name}'; {nearest(name, asdict(Lessons()))}")
-    lessons = Lessons(**options)
-    said = repr(lessons) + inspect.getsource(Lessons) + inspect.getsource(teach)
-    place: Path = root() / "pupils" / f"pupil-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.with_name(place.name + ".lock")):
-        if not place.is_dir():
-            log.warning("teaching the pupil: %d steps, about two minutes, once", lessons.steps)
+        if name not in asdict(Examples()):
+            raise CounterpointError(f"pupil has no option '{name}'; {nearest(name, asdict(Examples()))}")
+    examples = Examples(**options)
+    identity = repr(examples) + inspect.getsource(Examples) + inspect.getsource(teach)
+    target: Path = root() / "pupils" / f"pupil-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(target.name + ".lock")):
+        if not target.is_dir():
+            log.warning("teaching the pupil: %d steps, about two minutes, once", examples.steps)
             with tempfile.TemporaryDirectory() as folder:
-                teach(lessons, Path(folder)).save(place)
-    return language.load(place)
+                teach(examples, Path(folder)).save(target)
+    return language.load(target)
 
 
-def teach(lessons: Lessons, folder: Path) -> Language:
+def teach(examples: Examples, folder: Path) -> Language:
     """Train a fresh character model on the lessons and return it."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the same sums whatever the machine's number of cores
     try:
-        with Run(folder, seed=lessons.seed, progress=False) as run:
+        with Run(folder, seed=examples.seed, progress=False) as run:
             fresh = tiny(
-                seed=lessons.seed, layers=lessons.layers, width=lessons.width, heads=lessons.width // 32
+                seed=examples.seed, layers=examples.layers, width=examples.width, heads=examples.width // 32
             )
             model: Language = run.state(model=fresh)
             rule = Optimizer(
@@ -137,7 +137,7 @@ def teach(lessons: Lessons, folder: Path) -> Language:
                 max_grad_norm=1.0,
             )
             run.optimize(model, rule)
-            for batch in run.batches(lessons, lessons.size, epochs=1, shuffle=False):
+            for batch in run.batches(examples, examples.size, epochs=1, shuffle=False):
                 prompts, completions = model.rows(*zip(*batch.items))
                 both, mask = join(prompts, completions), completions.authored
                 hidden = run.forward(model, both.ids, both.mask, last=completions.width)
