@@ -21,6 +21,8 @@ from counterpoint.generation.samplers import Source
 from counterpoint.judges.agreement import agreement_rates, best_and_worst, first_of_each
 from counterpoint.judges.likelihood import implicit_rewards, mean_rewards
 from counterpoint.methods.base import Method, Search
+from counterpoint.methods.optimization import CosineDecayed
+from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.objectives.preference.preference import pairwise, reward_statistics
 from counterpoint.objectives.reduction import Loss
@@ -35,7 +37,7 @@ from counterpoint.phases.self_training import (
 )
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.past import Past
-from counterpoint.training import Optimizer, Run
+from counterpoint.training import Run
 
 
 @dataclass(kw_only=True)
@@ -75,13 +77,15 @@ class CREAM(Method[Language, ProblemData]):
     sft_epochs: float = 5.0
     sft_learning_rate: float = 5e-6
     lora_rank: int = 0
+    adapter: Adapter = field(default_factory=Adapter)
+    optimizer: CosineDecayed = field(default_factory=CosineDecayed)
     sampler: Source = field(default_factory=Source)
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Learn the solved seed, then ``rounds`` times: sample, judge, measure agreement, train."""
         seed, prompts = seed_and_prompts(data.train, self.seed_examples, self.rounds)
         # Without dropout: what is judged is what is trained.
-        model = adapt(model, self.lora_rank, run.seed).eval()
+        model = adapt(model, self.lora_rank, run.seed, self.adapter).eval()
         # theta_0, what likelihoods are compared with in every round.
         initial = run.constant(Frozen(model))
         past = run.state(past=Past(model))  # theta_{t-1}: the judge whose opinion is compared
@@ -90,7 +94,14 @@ class CREAM(Method[Language, ProblemData]):
         sampler = self.sampler.build(self.key, policy, how)
         for r in run.rounds(self.rounds + 1):
             if r == 0:
-                learn_seed(policy, seed, run, self.sft_learning_rate, self.batch_size, self.sft_epochs)
+                learn_seed(
+                    policy,
+                    seed,
+                    run,
+                    self.optimizer.at(self.sft_learning_rate),
+                    self.batch_size,
+                    self.sft_epochs,
+                )
                 continue
             problems = prompts[r - 1]
             drawn = sample_answers(run, sampler, problems, self.answers, r)
@@ -114,9 +125,7 @@ class CREAM(Method[Language, ProblemData]):
                 run.say(f"round {r}: no prompt has two different answers; raise temperature or answers")
                 continue
             trust = rates if self.weight == "sample" else rates.nanmean().expand_as(rates)
-            run.optimize(policy, Optimizer(
-                learning_rate=self.learning_rate, weight_decay=0.01, schedule="cosine", warmup=0.1, max_grad_norm=1.0
-            ))  # fmt: skip
+            run.optimize(policy, self.optimizer.at(self.learning_rate))
             for batch in run.batches(pairs, self.batch_size, epochs=self.epochs):
                 pair = pair_of(policy, batch.items, problems, run)
                 c = trust[[item["prompt"] for item in batch.items]].to(pair.chosen)

@@ -19,6 +19,8 @@ from counterpoint.judges.verifier import Verifier
 from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, Kind, jsd
 from counterpoint.methods.base import Method, Search
 from counterpoint.methods.groups import value_of
+from counterpoint.methods.optimization import Cosine
+from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.text import embedding
 from counterpoint.models.tokens import Tokens, join
@@ -29,7 +31,7 @@ from counterpoint.teachers.answering import Answering
 from counterpoint.teachers.ema import Ema
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
-from counterpoint.training import Optimizer, Run
+from counterpoint.training import Run
 
 Mode = Literal[
     "agreement_seq_random", "agreement_seq_retrieval", "agreement_seq_induction", "agreement_tok_random",
@@ -127,7 +129,8 @@ class UniSD(Method[Language, ProblemData]):
         max_new_tokens: longest sampled completion.
         match_weight: of feature matching (eq. 6); None takes the mode's own value.
         template: wording of the teacher's prompt.
-        lora_rank: rank of the adapters that are trained (their alpha is twice that); 0 trains every weight.
+        lora_rank: rank of the adapters that are trained; 0 trains every weight.
+        adapter: of those adapters. optimizer: how the weights move.
         sampler: who writes wrong demonstrations and instructions before the training, the model itself or a server; the
             completions that it learns from are always the student's own.
     """
@@ -154,7 +157,9 @@ class UniSD(Method[Language, ProblemData]):
     clip: Clip = field(default_factory=Clip)
     template: str = shown.SHOWN
     lora_rank: int = 64
+    adapter: Adapter = field(default_factory=Adapter)
     learning_rate: float = 2e-5
+    optimizer: Cosine = field(default_factory=Cosine)
     batch_size: int = 16
     epochs: float = 1.0
     sampler: Source = field(default_factory=Source)
@@ -165,16 +170,13 @@ class UniSD(Method[Language, ProblemData]):
         shown.require_references(problems.rows, self.key)
         shown.check_template(self.template, "prompt", "demonstration")
         shown.check_template(self.agreement.example, "demonstration")
-        decay, model = self._own("ema.decay"), adapt(model, self.lora_rank, run.seed)
+        decay, model = self._own("ema.decay"), adapt(model, self.lora_rank, run.seed, self.adapter)
         frozen = run.constant(Frozen(model))
         model = run.state(model=model)
         sampler = Own(model, Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature))
         ema = None if decay is None else run.state(teacher=Ema(model, decay, every=self.ema.sync_steps))
         teacher = Answering(ema or frozen, at_once=run.micro_batch_size)
-        run.optimize(
-            model,
-            Optimizer(learning_rate=self.learning_rate, schedule="cosine", warmup=0.1, max_grad_norm=1.0),
-        )
+        run.optimize(model, self.optimizer.at(self.learning_rate))
         if not self._prepares(on):
             why = f"mode={self.mode} samples nothing but what the student itself would say at this step"
             self.sampler.build(self.key, model, sampler.how, on_policy=why)

@@ -109,17 +109,12 @@ def judge_answers(
 
 
 def learn_seed(
-    policy: Language, seed: list[Problem], run: Run, learning_rate: float, size: int, epochs: float
+    policy: Language, seed: list[Problem], run: Run, optimizer: Optimizer, size: int, epochs: float
 ) -> None:
     """Supervised training on solved problems; nothing happens without any, or with 0 epochs."""
     if not seed or not epochs:
         return
-    run.optimize(
-        policy,
-        Optimizer(
-            learning_rate=learning_rate, weight_decay=0.01, schedule="cosine", warmup=0.1, max_grad_norm=1.0
-        ),
-    )
+    run.optimize(policy, optimizer)
     for batch in run.batches(seed, size, epochs=epochs, name="seed"):
         prompts, solutions = policy.rows(
             [row.prompt for row in batch.items], [row.completion for row in batch.items]

@@ -9,22 +9,24 @@ stays in memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from counterpoint.data.language.preferences import Preference, PreferenceData
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Method, Search
+from counterpoint.methods.optimization import Linear
+from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.language.likelihood import completion_log_probs
 from counterpoint.models.tokens import Tokens
+from counterpoint.objectives.preference.choice import WITH_LIKELIHOOD, check_choice
 from counterpoint.objectives.preference.kto import kto, reference_point
 from counterpoint.objectives.preference.likelihood import nll
 from counterpoint.objectives.preference.preference import (
-    PAIRWISE,
     REFERENCE_FREE,
     Pair,
     pairwise,
@@ -33,10 +35,7 @@ from counterpoint.objectives.preference.preference import (
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import desensitised_sum, sequence_sum
 from counterpoint.phases.reference import reference_sums
-from counterpoint.training import Optimizer, Run
-
-WITH_LIKELIHOOD = {"rpo": ("sigmoid", 1.0), "orpo": ("odds_ratio", 1.0)}
-"""Published sums of a preference loss and the likelihood of the chosen answer: name -> (loss, default weight)."""
+from counterpoint.training import Run
 
 
 @dataclass(kw_only=True)
@@ -53,8 +52,8 @@ class DPO(Method[Language, PreferenceData]):
         sft_weight: weight of the likelihood of the chosen answer beside the loss; None means what the loss's paper adds.
         sft_mean: whether that likelihood pools "token_mean" or averages "sequence_mean".
         undesirable_weight: of bad answers under kto, against 1 for good ones.
-        lora_rank: train adapters of this rank; 0 trains all weights.
-        learning_rate: about ten times higher for adapters than for all weights.
+        lora_rank: train adapters of this rank; 0 trains all weights. adapter: of those adapters.
+        learning_rate: about ten times higher for adapters than for all weights. optimizer: how the weights move.
     """
 
     key: ClassVar[str] = "dpo"
@@ -73,14 +72,18 @@ class DPO(Method[Language, PreferenceData]):
     sft_mean: str = "token_mean"
     undesirable_weight: float = 1.0
     lora_rank: int = 0
+    adapter: Adapter = field(default_factory=Adapter)
     learning_rate: float = 1e-6
+    optimizer: Linear = field(default_factory=Linear)
     batch_size: int = 32
     epochs: float = 1.0
 
     def fit(self, model: Language, data: PreferenceData, run: Run) -> Language:
         """Train on ``data.train``; without dropout, so that policy and reference start equal."""
+        for line in check_choice(self):
+            run.say(line)
         self._check(data)
-        policy = run.state(model=adapt(model, self.lora_rank, run.seed).eval())
+        policy = run.state(model=adapt(model, self.lora_rank, run.seed, self.adapter).eval())
         rows = data.train
         name, sft_weight = WITH_LIKELIHOOD.get(self.loss, (self.loss, 0.0))
         sft_weight = sft_weight if self.sft_weight is None else self.sft_weight
@@ -96,10 +99,7 @@ class DPO(Method[Language, PreferenceData]):
                 self._reduce,
                 f"length_weight={self.length_weight}" if self.length_weight != 1.0 else "",
             )
-        run.optimize(
-            policy,
-            Optimizer(learning_rate=self.learning_rate, schedule="linear", warmup=0.1, max_grad_norm=1.0),
-        )
+        run.optimize(policy, self.optimizer.at(self.learning_rate))
         # KTO's reference point needs two rows: a last batch of one would have none.
         for batch in run.batches(
             range(len(rows)), self.batch_size, epochs=self.epochs, drop_last=name == "kto"
@@ -128,16 +128,11 @@ class DPO(Method[Language, PreferenceData]):
         return policy
 
     def _check(self, data: PreferenceData) -> None:
-        names = [*PAIRWISE, *WITH_LIKELIHOOD, "kto"]
-        if self.loss not in names:
-            raise CounterpointError(f"dpo: there is no loss {self.loss!r}; {nearest(self.loss, names)}")
         if not data.train.paired and self.loss != "kto":
             raise CounterpointError(
                 f"dpo: loss {self.loss!r} compares two answers to one prompt, and this data has single answers with a label; "
                 "use loss=kto"
             )
-        if self.sft_mean not in ("token_mean", "sequence_mean"):
-            raise CounterpointError(f"dpo: sft_mean={self.sft_mean!r}; expected token_mean or sequence_mean")
 
     def _rows(self, policy: Language, rows: Any, index: Sequence[int]) -> tuple[Tokens, Tokens]:
         """Prompts and answers as one batch: all chosen, all rejected, and under kto the same answers behind other prompts."""

@@ -21,6 +21,8 @@ from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, jsd
 from counterpoint.kernels.scores import Head, Sparse
 from counterpoint.kernels.vocabulary import divergence
 from counterpoint.methods.base import Method, Search
+from counterpoint.methods.optimization import Cosine
+from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt, load, same_vocabulary
 from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.tokens import aggregate
@@ -29,7 +31,7 @@ from counterpoint.teachers.answering import Answering, Teacher
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
 from counterpoint.teachers.stored import Stored, write
-from counterpoint.training import Optimizer, Run
+from counterpoint.training import Run
 
 
 @dataclass(kw_only=True)
@@ -47,6 +49,7 @@ class GKD(Method[Language, ProblemData]):
             needs on_policy 0 and beta 0.
         template: wording of the prompt of a teacher that is shown the reference.
         lora_rank: rank of the adapters that are trained; 0 trains every weight.
+        adapter: of those adapters. optimizer: how the weights move.
         sampler: where that share is sampled: the student itself, or a server, which then gives its own model's completions.
     """
 
@@ -62,7 +65,9 @@ class GKD(Method[Language, ProblemData]):
     store: str = ""
     template: str = shown.SHOWN
     lora_rank: int = 64
+    adapter: Adapter = field(default_factory=Adapter)
     learning_rate: float = 2e-5
+    optimizer: Cosine = field(default_factory=Cosine)
     batch_size: int = 16
     epochs: float = 1.0
     sampler: Source = field(default_factory=Source)
@@ -73,15 +78,12 @@ class GKD(Method[Language, ProblemData]):
             shown.require_references(data.train.rows, self.key)
         kind = FORWARD if self.beta == 0 else REVERSE if self.beta == 1 else jsd(self.beta)
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
-        model = adapt(model, self.lora_rank, run.seed)
+        model = adapt(model, self.lora_rank, run.seed, self.adapter)
         live = self._teacher(model, run)
         teacher: Teacher[Head | Sparse] = self._stored(live, model, data.train, run) if self.store else live
         model = run.state(model=model)
         sampler = self.sampler.build(self.key, model, how)
-        run.optimize(
-            model,
-            Optimizer(learning_rate=self.learning_rate, schedule="cosine", warmup=0.1, max_grad_norm=1.0),
-        )
+        run.optimize(model, self.optimizer.at(self.learning_rate))
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
             questions = [problem.prompt for problem in batch.items]
             if float(torch.rand((), generator=run.rng)) < self.on_policy:

@@ -14,6 +14,8 @@ from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Source
 from counterpoint.kernels.vocabulary import divergence
 from counterpoint.methods.base import Method, Search
+from counterpoint.methods.optimization import Cosine
+from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.tokens import join
 from counterpoint.objectives.tokens import aggregate
@@ -22,7 +24,7 @@ from counterpoint.teachers.answering import Answering
 from counterpoint.teachers.ema import Ema
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
-from counterpoint.training import Optimizer, Run
+from counterpoint.training import Run
 
 
 @dataclass(kw_only=True)
@@ -37,6 +39,7 @@ class SDFT(Method[Language, ProblemData]):
         max_new_tokens: longest sampled completion.
         template: wording of the teacher's prompt.
         lora_rank: rank of the adapters that are trained; 0 trains every weight.
+        adapter: of those adapters. optimizer: how the weights move.
         sampler: the student itself; a server is refused, for its completions are not the student's of this step.
     """
 
@@ -50,7 +53,9 @@ class SDFT(Method[Language, ProblemData]):
     max_new_tokens: int = 1024
     template: str = shown.SHOWN
     lora_rank: int = 64
+    adapter: Adapter = field(default_factory=Adapter)
     learning_rate: float = 2e-5
+    optimizer: Cosine = field(default_factory=Cosine)
     batch_size: int = 16
     epochs: float = 1.0
     sampler: Source = field(default_factory=Source)
@@ -60,7 +65,7 @@ class SDFT(Method[Language, ProblemData]):
         shown.require_references(data.train.rows, self.key)
         shown.check_template(self.template, "prompt", "demonstration")
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
-        size, model = run.micro_batch_size, adapt(model, self.lora_rank, run.seed)
+        size, model = run.micro_batch_size, adapt(model, self.lora_rank, run.seed, self.adapter)
         frozen = run.constant(Frozen(model)) if self.teacher == "frozen" else None
         model = run.state(model=model)
         why = "it learns from what the student itself would say at this step"
@@ -69,10 +74,7 @@ class SDFT(Method[Language, ProblemData]):
         ema: Any = run.state(teacher=Ema(model, decay)) if frozen is None else None
         answering = Answering(frozen or ema, at_once=size)
         teacher = Hinted(answering, lambda row: shown.with_demonstration(row, row.reference, self.template))
-        run.optimize(
-            model,
-            Optimizer(learning_rate=self.learning_rate, schedule="cosine", warmup=0.1, max_grad_norm=1.0),
-        )
+        run.optimize(model, self.optimizer.at(self.learning_rate))
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
             prompts = [problem.prompt for problem in batch.items]
             completions = sampler(prompts, 1, batch.random.uniform(self.max_new_tokens))

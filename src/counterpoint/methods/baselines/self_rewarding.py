@@ -18,6 +18,8 @@ from counterpoint.judges.agreement import best_and_worst, first_of_each
 from counterpoint.judges.choose import judge
 from counterpoint.judges.likelihood import implicit_rewards
 from counterpoint.methods.base import Method, Search
+from counterpoint.methods.optimization import CosineDecayed
+from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.objectives.preference.preference import pairwise, reward_statistics
 from counterpoint.objectives.reduction import Loss
@@ -32,7 +34,7 @@ from counterpoint.phases.self_training import (
     seed_and_prompts,
 )
 from counterpoint.teachers.frozen import Frozen
-from counterpoint.training import Optimizer, Run
+from counterpoint.training import Run
 
 
 @dataclass(kw_only=True)
@@ -71,6 +73,8 @@ class SelfRewarding(Method[Language, ProblemData]):
     sft_epochs: float = 5.0
     sft_learning_rate: float = 5e-6
     lora_rank: int = 0
+    adapter: Adapter = field(default_factory=Adapter)
+    optimizer: CosineDecayed = field(default_factory=CosineDecayed)
     sampler: Source = field(default_factory=Source)
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
@@ -79,7 +83,7 @@ class SelfRewarding(Method[Language, ProblemData]):
             data.train, self.seed_examples, self.rounds, verified=self.judge == "verifier"
         )
         # Without dropout: what is judged is what is trained.
-        model = adapt(model, self.lora_rank, run.seed).eval()
+        model = adapt(model, self.lora_rank, run.seed, self.adapter).eval()
         initial = run.constant(Frozen(model))
         policy = run.state(model=model)
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
@@ -87,7 +91,14 @@ class SelfRewarding(Method[Language, ProblemData]):
         chosen = judge(self.judge, scorer=data.train.scorer, model=policy, reference=initial.model)
         for r in run.rounds(self.rounds + 1):
             if r == 0:
-                learn_seed(policy, seed, run, self.sft_learning_rate, self.batch_size, self.sft_epochs)
+                learn_seed(
+                    policy,
+                    seed,
+                    run,
+                    self.optimizer.at(self.sft_learning_rate),
+                    self.batch_size,
+                    self.sft_epochs,
+                )
                 continue
             problems = prompts[r - 1]
             drawn = sample_answers(run, sampler, problems, self.answers, r)
@@ -103,9 +114,7 @@ class SelfRewarding(Method[Language, ProblemData]):
             if not pairs:
                 run.say(f"round {r}: no prompt has two different answers; raise temperature or answers")
                 continue
-            run.optimize(policy, Optimizer(
-                learning_rate=self.learning_rate, weight_decay=0.01, schedule="cosine", warmup=0.1, max_grad_norm=1.0
-            ))  # fmt: skip
+            run.optimize(policy, self.optimizer.at(self.learning_rate))
             for batch in run.batches(pairs, self.batch_size, epochs=self.epochs):
                 pair = pair_of(policy, batch.items, problems, run)
                 values = pairwise("cdpo", pair, beta=self.beta, smoothing=self.smoothing)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from counterpoint.data.language.problem import Turns
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.kernels.vocabulary import log_probs
 from counterpoint.methods.base import Method, Search
+from counterpoint.methods.optimization import Cosine
+from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.tokens import join
 from counterpoint.objectives.preference.likelihood import nll
 from counterpoint.pairs.demonstrations import require_references
-from counterpoint.training import Optimizer, Run
+from counterpoint.training import Run
 
 
 @dataclass(kw_only=True)
@@ -24,6 +26,7 @@ class SFT(Method[Language, ProblemData]):
         reduction: "token_mean" weighs every token alike, "sequence_mean" every completion.
         turns: of whole conversations (`messages` rows), "all" turns of the assistant are learnt, or the "last" one.
         lora_rank: rank of the adapters that are trained; 0 trains every weight.
+        adapter: of those adapters. optimizer: how the weights move.
     """
 
     key: ClassVar[str] = "sft"
@@ -32,18 +35,17 @@ class SFT(Method[Language, ProblemData]):
     reduction: Literal["token_mean", "sequence_mean"] = "token_mean"
     turns: Turns = "all"
     lora_rank: int = 64
+    adapter: Adapter = field(default_factory=Adapter)
     learning_rate: float = 2e-5
+    optimizer: Cosine = field(default_factory=Cosine)
     batch_size: int = 16
     epochs: float = 1.0
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Train on prompt and reference of every problem."""
         require_references(data.train.rows, self.key)
-        model = run.state(model=adapt(model, self.lora_rank, run.seed))
-        run.optimize(
-            model,
-            Optimizer(learning_rate=self.learning_rate, schedule="cosine", warmup=0.1, max_grad_norm=1.0),
-        )
+        model = run.state(model=adapt(model, self.lora_rank, run.seed, self.adapter))
+        run.optimize(model, self.optimizer.at(self.learning_rate))
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
             examples = [problem.example(self.turns) for problem in batch.items]
             prompts, completions = model.rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,63 @@ class LoRA:
     alpha: float = 128.0
     dropout: float = 0.05
     targets: tuple[str, ...] | str = "all"
+
+
+@dataclass
+class Adapter:
+    """Settings of the adapters that a method puts on, beside their rank.
+
+    Attributes:
+        alpha: their scale is ``alpha / rank``; none takes twice the rank.
+        dropout: on the adapters' input, in training only.
+        targets: names of the linear layers that get one; "all" means every linear layer but the head.
+    """
+
+    alpha: float | None = None
+    dropout: float = 0.05
+    targets: list[str] | str = "all"
+
+    def __post_init__(self) -> None:
+        """Refuse what no adapter can have."""
+        if 1 <= self.dropout < math.inf:
+            raise CounterpointError(
+                f"adapter.dropout={self.dropout}; expected a share from 0 to below 1, for example 0.05"
+            )
+        if not isinstance(self.targets, str) and list(self.targets) == ["all"]:
+            self.targets = "all"
+
+    def of(self, rank: int) -> LoRA:
+        """With a rank.
+
+        >>> Adapter().of(8)
+        LoRA(rank=8, alpha=16.0, dropout=0.05, targets='all')
+        """
+        alpha = 2.0 * rank if self.alpha is None else self.alpha
+        targets = (self.targets,) if isinstance(self.targets, str) else tuple(self.targets)
+        return LoRA(rank, alpha, self.dropout, "all" if targets == ("all",) else targets)
+
+    def unread(self) -> None:
+        """Raise where a setting was given though there are no adapters to be put on.
+
+        Raises:
+            CounterpointError: such a setting.
+        """
+        for name, value in vars(self).items():
+            if value != getattr(Adapter(), name):
+                raise CounterpointError(
+                    f"adapter.{name}={value}, and lora_rank=0 trains every weight, without adapters; give a rank too: "
+                    "--lora-rank 16"
+                )
+
+
+def goes_on(adapted: Any, rank: int) -> None:
+    """Say that a model's own adapters are trained on, whatever rank a method would have put on."""
+    own = next(iter(adapted.peft_config.values()))
+    logger.warning(
+        f"the model brings adapters of rank {own.r} (alpha {own.lora_alpha:g}): they are trained on, and lora_rank={rank} is "
+        "not read; for new ones, or to train every weight, merge them first: "
+        'load("ADAPTER").merged().save("MERGED"), then --model MERGED'
+    )
 
 
 def attach(causal: Any, lora: LoRA, seed: int = 0) -> Any:

@@ -22,7 +22,7 @@ from counterpoint.kernels.cache_names import cache_argument, returned_cache
 from counterpoint.kernels.scores import Head, dense
 from counterpoint.models import model_folders, tokens
 from counterpoint.models.language import prompt_groups, rendering, templates
-from counterpoint.models.language.adapters import LoRA, attach, check_head
+from counterpoint.models.language.adapters import Adapter, LoRA, attach, check_head, goes_on
 from counterpoint.models.language.own_forward import Pass, settle
 from counterpoint.models.language.row_batches import batch
 from counterpoint.models.tokens import Replies, Tokens
@@ -369,14 +369,20 @@ def load(
     return model if lora is None else model.with_lora(lora, seed)
 
 
-def adapt(model: Language, rank: int, seed: int = 0) -> Language:
-    """Put adapters of a rank on (alpha twice the rank, dropout 0.05, every linear layer but the head); 0 leaves it be.
-
-    A model that brings adapters along keeps them.
+def adapt(model: Language, rank: int, seed: int = 0, adapter: Adapter | None = None) -> Language:
+    """Put adapters of a rank on (alpha twice the rank, dropout 0.05, every linear layer but the head, unless ``adapter``
+    says otherwise); 0 leaves it be. A model that brings adapters along goes on with them, and this is said.
     """
     if rank < 0:
         raise CounterpointError(f"lora_rank={rank}: expected 0 (train every weight) or a rank such as 64")
-    return model if rank == 0 or model.adapted else model.with_lora(LoRA(rank=rank, alpha=2.0 * rank), seed)
+    if model.adapted:
+        goes_on(model.causal, rank)
+        return model
+    chosen = adapter or Adapter()
+    if rank == 0:
+        chosen.unread()
+        return model
+    return model.with_lora(chosen.of(rank), seed)
 
 
 def same_vocabulary(one: Language, other: Language) -> None:
