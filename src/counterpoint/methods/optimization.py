@@ -77,3 +77,11 @@ class CosineDecayed(Cosine):
     """As ``Cosine``, with weight decay."""
 
     weight_decay: float = 0.01
+
+
+@dataclass
+class Constant(Cosine):
+    """As ``Cosine``; the rate stays as it is from the first step on."""
+
+    schedule: Literal["constant", "cosine", "linear", "steps"] = "constant"
+    warmup: float = 0.0

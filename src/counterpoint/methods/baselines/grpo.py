@@ -18,6 +18,8 @@ from counterpoint.generation.samplers import Source
 from counterpoint.judges.choose import judge
 from counterpoint.judges.weighted import weighted
 from counterpoint.methods.base import Method, Search
+from counterpoint.methods.optimization import Constant
+from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.objectives.preference.advantage import Kind, combine, penalised
 from counterpoint.phases.policy_gradient import (
@@ -31,7 +33,7 @@ from counterpoint.phases.policy_gradient import (
 from counterpoint.phases.reward_baseline import RewardBaseline
 from counterpoint.phases.rollouts import Rollouts, group_statistics, judge_group, sample_group
 from counterpoint.teachers.frozen import Frozen
-from counterpoint.training import Optimizer, Run
+from counterpoint.training import Run
 
 Variant = Literal[
     "grpo", "dr_grpo", "dapo", "bnpo", "gspo", "luspo", "cispo", "sapo", "vespo", "rloo", "reinforce"
@@ -92,7 +94,9 @@ class GRPO(Method[Language, ProblemData]):
     temperature: float = 1.0
     max_new_tokens: int = 1024
     lora_rank: int = 0
+    adapter: Adapter = field(default_factory=Adapter)
     learning_rate: float = 1e-6
+    optimizer: Constant = field(default_factory=Constant)
     batch_size: int = 16
     epochs: float = 1.0
     sampler: Source = field(default_factory=Source)
@@ -102,7 +106,7 @@ class GRPO(Method[Language, ProblemData]):
         kind, weight, target = self._own()
         self._check()
         # Without dropout: what is sampled is what is trained.
-        model = adapt(model, self.lora_rank, run.seed).eval()
+        model = adapt(model, self.lora_rank, run.seed, self.adapter).eval()
         reference = run.constant(Frozen(model)).model if weight else None
         policy = run.state(model=model)
         judges = weighted(
@@ -116,9 +120,7 @@ class GRPO(Method[Language, ProblemData]):
         memory = {"moving_mean": 0.9, "running_mean": None}
         baseline = run.state(baseline=RewardBaseline(memory[kind])) if kind in memory else None
         update = self._update(weight if target == "loss" else 0.0)
-        run.optimize(
-            policy, Optimizer(learning_rate=self.learning_rate, schedule="constant", max_grad_norm=1.0)
-        )
+        run.optimize(policy, self.optimizer.at(self.learning_rate))
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
             draws = batch.random.uniform(self.answers * self.max_new_tokens)
             rollouts = sample_group(sampler, batch.items, self.answers, draws)
