@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix, silhouette_score
 
 from counterpoint.data.audio.load import Audio, load_audio
 from counterpoint.errors import CounterpointError
-from counterpoint.evaluation.speech import macro_f1, measure, tables, vectors
+from counterpoint.evaluation.speech import macro_f1, tables, vectors
 from counterpoint.methods.catalog import load
 from counterpoint.models.audio.classifier import SpeechClassifier
 from counterpoint.models.audio.encoder import SmallSpeech
@@ -172,7 +172,7 @@ def test_figures_are_what_they_say(data):
     again, _ = vectors(net, data.test, size=100)
     torch.testing.assert_close(rows, again, rtol=1e-4, atol=1e-5)
     truth, said = data.test.labels.numpy(), scores.argmax(1).numpy()
-    found, shown = measure(net, data, data.test), tables(net, data, data.test)
+    found, shown = TASK.evaluate(net, data, "test"), tables(net, data, data.test)
     assert found["accuracy"] == pytest.approx((truth == said).mean())
     assert shown["confusion"] == confusion_matrix(truth, said, labels=[0, 1, 2]).tolist()
     assert found["silhouette"] == pytest.approx(
@@ -189,7 +189,7 @@ def test_figures_are_what_they_say(data):
     assert shown["distances"][0][2] == pytest.approx(1 - float(middles[0] @ middles[2]), abs=1e-5)
     assert shown["distances"][1][1] == pytest.approx(0, abs=1e-6)
     assert macro_f1(np.array([0, 0]), np.array([0, 0]), 2) == 0.5
-    alone = measure(SmallSpeech(8000), data, data.test)
+    alone = TASK.evaluate(SmallSpeech(8000), data, "test")
     assert set(alone) == set(found) - {"cross_entropy"}
 
 

@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 
 from counterpoint.data.regression.load import Regression, build
 from counterpoint.errors import CounterpointError
-from counterpoint.evaluation.regression import measure, predict, ridge_probe, with_head
+from counterpoint.evaluation.regression import predict, ridge_probe, with_head
 from counterpoint.methods.catalog import load
 from counterpoint.models.tabular import Predictor
 from counterpoint.pairs.views import Augmentation
@@ -118,7 +118,7 @@ def test_figures_are_what_they_say(data):
             return rows
 
     part = data.test
-    figures = measure(Linear(), data, part)
+    figures = TASK.evaluate(Linear(), data, "test")
     x, y = data.train.inputs.double().numpy(), data.train.targets.double().numpy()
     weight = np.linalg.lstsq(np.c_[x, np.ones(len(x))], y, rcond=None)[0]
     said = np.c_[part.inputs.double().numpy(), np.ones(len(part))] @ weight

@@ -156,14 +156,16 @@ def test_figures_of_another_measurement_have_another_name_before_training(recipe
     from toy_task import ToyTask
 
     from counterpoint.cli.tables import result_table
+    from counterpoint.evaluation.measurement import Measurement
 
     trained = []
 
-    def measured_by(self, model, data):
+    def applies(model, data):
         trained.append(model)
-        return {"accuracy": "probe"} if len(trained) == 1 else {}
+        return len(trained) == 1
 
-    monkeypatch.setattr(ToyTask, "measured_by", measured_by, raising=False)
+    probe = Measurement(applies=applies, measure=lambda subject: {}, through={"accuracy": "probe"})
+    monkeypatch.setattr(ToyTask, "measurements", (probe,), raising=False)
     result = execute(recipe(before=True), tmp_path / "run")
     assert set(result.before["test"]) == {"probe_accuracy", "error"}
     assert set(result.metrics["test"]) == {"accuracy", "error"}

@@ -6,11 +6,13 @@ Everything is greedy or exact, so that the same weights give the same figures.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 
-from counterpoint.data.language.problems import Problems
+from counterpoint.data.language.problems import ProblemData, Problems
 from counterpoint.errors import CounterpointError
+from counterpoint.evaluation.measurement import Measurement, Subject, is_a
 from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.judges.verifier import Verifier
 from counterpoint.models import passes
@@ -102,3 +104,17 @@ def retention(
     texts = base.texts(Sampler(max_new_tokens=max_new_tokens)(base, prompts, draws))
     sums, lengths = sequence_log_probs(model, [row.prompt for row in problems], texts)
     return math.exp(-float(sums.sum()) / float(lengths.sum()))
+
+
+def solving(subject: Subject[Language, ProblemData]) -> dict[str, float]:
+    """``greedy_accuracy`` of a split, and the ``perplexity`` of its references where there are any."""
+    model, rows = subject.model, subject.part
+    figures = greedy_accuracy(model, rows)
+    if any(row.reference for row in rows):
+        figures["perplexity"] = perplexity(model, rows)
+    return figures
+
+
+MEASUREMENTS: tuple[Measurement[Any, ProblemData], ...] = (
+    Measurement(applies=is_a(Language), measure=solving),
+)

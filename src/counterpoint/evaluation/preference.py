@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from counterpoint.data.language.preferences import Preferences
+from typing import Any
+
+from counterpoint.data.language.preferences import PreferenceData, Preferences
 from counterpoint.errors import CounterpointError
+from counterpoint.evaluation.measurement import Measurement, Subject, is_a
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.likelihood import sequence_log_probs
 
@@ -42,3 +45,13 @@ def preference_metrics(model: Language, rows: Preferences, *, at_once: int = 32)
         "chosen_logp": float(mean_w.mean()),
         "rejected_logp": float(mean_l.mean()),
     }
+
+
+def ranking(subject: Subject[Language, PreferenceData]) -> dict[str, float]:
+    """``preference_metrics`` of a split."""
+    return preference_metrics(subject.model, subject.part)
+
+
+MEASUREMENTS: tuple[Measurement[Any, PreferenceData], ...] = (
+    Measurement(applies=is_a(Language), measure=ranking),
+)

@@ -6,6 +6,7 @@ Legend of shape suffixes: U users, I items, D dimension, B users of one block, K
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from counterpoint.data.interactions.load import Interactions
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.geometry import uniformity
+from counterpoint.evaluation.measurement import Measurement, Subject, is_a
 from counterpoint.models.interactions.recommender import Recommender
 
 TAIL = 0.8  # the least popular four fifths of the items are the tail
@@ -194,3 +196,13 @@ def evaluate_recommender(
     both = torch.cat([users_UD, items_ID]).cpu()
     chosen = torch.randperm(len(both), generator=torch.Generator().manual_seed(seed))[:2000]
     return figures | {"uniformity": uniformity(both[chosen])}
+
+
+def recommendation(subject: Subject[Recommender, Interactions]) -> dict[str, float]:
+    """``evaluate_recommender`` of a split."""
+    return evaluate_recommender(subject.model, subject.data, subject.split, seed=subject.seed)
+
+
+MEASUREMENTS: tuple[Measurement[Any, Interactions], ...] = (
+    Measurement(applies=is_a(Recommender), measure=recommendation),
+)

@@ -7,18 +7,22 @@ of. ``order`` is the rank correlation of distances between features with distanc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import rankdata, spearmanr
 from torch import Tensor, nn
 
-from counterpoint.data.regression.load import Regression, RegressionSplit
+from counterpoint.data.regression.load import Regression
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.features import features
+from counterpoint.evaluation.measurement import Measurement, Subject, everything, is_a
 from counterpoint.models.tabular import Predictor
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 4))
+ORDERED = 500
+"""Rows, at most, that the order of distances is taken over."""
 
 
 @dataclass(frozen=True)
@@ -79,17 +83,18 @@ def predict(model: Predictor, inputs: Tensor) -> Tensor:
     return features(model, inputs, predict=True)
 
 
-def measure(model: nn.Module, data: Regression, part: RegressionSplit, rows: int = 500) -> dict[str, float]:
-    """Figures of ``part``; a model without a head of its own predicts by ridge regression on its features.
+def _vectors(subject: Subject[nn.Module, Regression]) -> np.ndarray:
+    return subject.once("features", lambda: features(subject.model, subject.part.inputs).double().numpy())
 
-    Args:
-        rows: how many rows, at most, the order of distances is taken over.
-    """
-    vectors = features(model, part.inputs).double().numpy()
-    y = part.targets.double().numpy()
-    probed = ridge_probe(model, data)(vectors)
-    predicted = predict(model, part.inputs).double().numpy() if isinstance(model, Predictor) else probed
-    error = np.abs(predicted - y)
+
+def _probed(subject: Subject[nn.Module, Regression]) -> np.ndarray:
+    return subject.once("probed", lambda: ridge_probe(subject.model, subject.data)(_vectors(subject)))
+
+
+def _errors(values: np.ndarray, subject: Subject[nn.Module, Regression]) -> dict[str, float]:
+    """Figures of predicted values [N]."""
+    data, y = subject.data, subject.part.targets.double().numpy()
+    error = np.abs(values - y)
     rare = _rare(data.train.targets.double().numpy(), y)
     spread = float(((y - y.mean()) ** 2).sum()) or 1.0
     return {
@@ -97,11 +102,37 @@ def measure(model: nn.Module, data: Regression, part: RegressionSplit, rows: int
         "mae": float(error.mean()) * data.scale,
         "rmse": float(np.sqrt((error**2).mean())) * data.scale,
         "rare_mae": float(error[rare].mean()) * data.scale,
-        "rank_correlation": _spearman(predicted, y),
-        "order": _order(vectors[:rows], y[:rows]),
-        "probe_mae": float(np.abs(probed - y).mean()) * data.scale,
-        "probe_rare_mae": float(np.abs(probed - y)[rare].mean()) * data.scale,
+        "rank_correlation": _spearman(values, y),
     }
+
+
+def predictions(subject: Subject[Predictor, Regression]) -> dict[str, float]:
+    """Errors of a model with a head of its own."""
+    return _errors(predict(subject.model, subject.part.inputs).double().numpy(), subject)
+
+
+def probe(subject: Subject[nn.Module, Regression]) -> dict[str, float]:
+    """Errors of a ridge regression on the features of a model without a head."""
+    return _errors(_probed(subject), subject)
+
+
+def representation(subject: Subject[nn.Module, Regression]) -> dict[str, float]:
+    """``order`` of distances over some rows, and the errors of a ridge regression on the features."""
+    y, data = subject.part.targets.double().numpy(), subject.data
+    error = np.abs(_probed(subject) - y)
+    rare = _rare(data.train.targets.double().numpy(), y)
+    return {
+        "order": _order(_vectors(subject)[:ORDERED], y[:ORDERED]),
+        "probe_mae": float(error.mean()) * data.scale,
+        "probe_rare_mae": float(error[rare].mean()) * data.scale,
+    }
+
+
+MEASUREMENTS: tuple[Measurement[Any, Regression], ...] = (
+    Measurement(applies=is_a(Predictor), measure=predictions),
+    Measurement(applies=lambda model, data: not isinstance(model, Predictor), measure=probe),
+    Measurement(applies=everything, measure=representation),
+)
 
 
 def _rare(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:

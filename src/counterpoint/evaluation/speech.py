@@ -11,8 +11,10 @@ from torch.nn.functional import cross_entropy, normalize
 
 from counterpoint.data.audio.load import Audio, Clips
 from counterpoint.evaluation.knn import knn_predict
+from counterpoint.evaluation.measurement import Measurement, Subject, is_a
 from counterpoint.evaluation.probe import linear_probe
 from counterpoint.models.audio.classifier import SpeechClassifier
+from counterpoint.models.audio.understanding import Understanding
 
 
 @torch.no_grad()
@@ -45,35 +47,68 @@ def vectors(model: nn.Module, clips: Clips, size: int = 64) -> tuple[Tensor, Ten
     return torch.cat(collected)[back], torch.cat(scored)[back] if scored else None
 
 
-def measure(model: nn.Module, data: Audio, part: Clips) -> dict[str, float]:
-    """Figures of one split.
+def _outputs(subject: Subject[nn.Module, Audio]) -> tuple[Tensor, Tensor | None]:
+    return subject.once("vectors", lambda: vectors(subject.model, subject.part))
 
-    ``macro_f1`` (mean over all classes of the data, 0 for one that is neither there nor said), ``accuracy`` and
-    ``cross_entropy`` are of a classifier's answers; of an encoder alone, of a linear probe trained on its vectors.
-    ``silhouette`` (cosine) and ``nearest_accuracy`` (the nearest training clip's class) are of the vectors.
-    """
-    rows, scores = vectors(model, part)
-    bank, _ = vectors(model, data.train)
-    truth, num = part.labels.numpy(), len(data.classes)
-    result: dict[str, float] = {}
-    if scores is not None:
-        predicted = scores.argmax(1).numpy()
-    else:
-        tuning, _ = vectors(model, data.validation)
-        predicted = linear_probe(
-            (bank.numpy(), data.train.labels.numpy()),
-            (tuning.numpy(), data.validation.labels.numpy()),
-            (rows.numpy(), truth),
-        ).predicted
-    result["macro_f1"] = macro_f1(truth, predicted, num)
-    result["accuracy"] = float((predicted == truth).mean())
-    result["nearest_accuracy"] = float(
-        (knn_predict(bank, data.train.labels, rows, k=1).numpy() == truth).mean()
+
+def _bank(subject: Subject[nn.Module, Audio]) -> Tensor:
+    return subject.once("bank", lambda: vectors(subject.model, subject.data.train)[0])
+
+
+def _told_apart(predicted: np.ndarray, subject: Subject[nn.Module, Audio]) -> dict[str, float]:
+    """``macro_f1`` (mean over all classes of the data, 0 for one that is neither there nor predicted) and ``accuracy``."""
+    truth = subject.part.labels.numpy()
+    return {
+        "macro_f1": macro_f1(truth, predicted, len(subject.data.classes)),
+        "accuracy": float((predicted == truth).mean()),
+    }
+
+
+def answers(subject: Subject[SpeechClassifier, Audio]) -> dict[str, float]:
+    """Figures of a classifier's own answers."""
+    scores = _outputs(subject)[1]
+    assert scores is not None
+    return _told_apart(scores.argmax(1).numpy(), subject)
+
+
+def probe(subject: Subject[nn.Module, Audio]) -> dict[str, float]:
+    """The same of an encoder alone: of a linear probe that is trained on its vectors."""
+    data = subject.data
+    tuning, _ = vectors(subject.model, data.validation)
+    fitted = linear_probe(
+        (_bank(subject).numpy(), data.train.labels.numpy()),
+        (tuning.numpy(), data.validation.labels.numpy()),
+        (_outputs(subject)[0].numpy(), subject.part.labels.numpy()),
     )
-    result["silhouette"] = silhouette(rows, truth)
-    if scores is not None:
-        result["cross_entropy"] = float(cross_entropy(scores, part.labels))
-    return result
+    return _told_apart(fitted.predicted, subject)
+
+
+def representation(subject: Subject[nn.Module, Audio]) -> dict[str, float]:
+    """``nearest_accuracy`` (the nearest training clip's class) and ``silhouette`` (cosine), both of the vectors."""
+    rows, truth = _outputs(subject)[0], subject.part.labels.numpy()
+    nearest = knn_predict(_bank(subject), subject.data.train.labels, rows, k=1).numpy()
+    return {"nearest_accuracy": float((nearest == truth).mean()), "silhouette": silhouette(rows, truth)}
+
+
+def surprise(subject: Subject[SpeechClassifier, Audio]) -> dict[str, float]:
+    """``cross_entropy`` of a classifier's scores."""
+    scores = _outputs(subject)[1]
+    assert scores is not None
+    return {"cross_entropy": float(cross_entropy(scores, subject.part.labels))}
+
+
+def is_encoder(model: nn.Module, data: Audio) -> bool:
+    """Whether a model has vectors and no answers of its own."""
+    return not isinstance(model, SpeechClassifier | Understanding)
+
+
+MEASUREMENTS: tuple[Measurement[Any, Audio], ...] = (
+    Measurement(applies=is_a(SpeechClassifier), measure=answers),
+    Measurement(applies=is_encoder, measure=probe, through={"macro_f1": "probe", "accuracy": "probe"}),
+    Measurement(applies=lambda model, data: not isinstance(model, Understanding), measure=representation),
+    Measurement(applies=is_a(SpeechClassifier), measure=surprise),
+)
+"""What is measured of classes; ``evaluation.understanding`` has what is measured of intents."""
 
 
 def macro_f1(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:

@@ -7,13 +7,15 @@ N texts, C classes, H features.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from counterpoint.data.text.load import Texts
+from counterpoint.data.text.load import Lines, Texts
 from counterpoint.errors import CounterpointError
+from counterpoint.evaluation.measurement import Measurement, Subject, is_a
 from counterpoint.models.text.encoder import TextClassifier
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 4))
@@ -98,35 +100,85 @@ def figures(scores: Tensor, targets: Tensor, multi_label: bool, tail: Tensor) ->
     }
 
 
-def measure(model: nn.Module, data: Texts, split: str) -> dict[str, float]:
-    """Figures of one split.
-
-    A classifier is measured by its own logits; an encoder by a probe on its sentence vectors, or, where training has no
-    labels, by how near they are to those of the labels' names. The latter are always given as ``zero_shot_...``, for a
-    classifier as long as its head has seen no labels.
+def _labelled(subject: Subject[nn.Module, Texts]) -> Lines:
+    """The split's texts with labels.
 
     Raises:
-        CounterpointError: data without labels; a classifier of other classes.
+        CounterpointError: data without labels.
     """
+    data = subject.data
     if not data.classes:
         raise CounterpointError(
             f"{data.name} has no labels, so nothing can be measured; run with --no-evaluate, or name a column with label=COLUMN"
         )
-    part = data.splits()[split].with_labels()
-    tail = data.tail()
-    if isinstance(model, TextClassifier):
-        result = figures(_logits(model, data, part.texts), part.targets, data.multi_label, tail)
-        return result | (_named(result) if getattr(model.head, "zero_shot", False) else {})
-    sentences = outputs(model, part.texts)
-    names = outputs(model, data.label_texts)
-    near = (
-        nn.functional.normalize(sentences, dim=1, eps=1e-12)
-        @ nn.functional.normalize(names, dim=1, eps=1e-12).T
-    )
-    zero_shot = figures(near, part.targets, data.multi_label, tail)
-    if not bool(data.train.labelled.any()):
-        return zero_shot | _named(zero_shot)
-    return figures(_probed(model, data, sentences), part.targets, data.multi_label, tail) | _named(zero_shot)
+    return subject.once("labelled", lambda: data.splits()[subject.split].with_labels())
+
+
+def _figures(scores: Tensor, subject: Subject[nn.Module, Texts]) -> dict[str, float]:
+    return figures(scores, _labelled(subject).targets, subject.data.multi_label, subject.data.tail())
+
+
+def _sentences(subject: Subject[nn.Module, Texts]) -> Tensor:
+    return subject.once("sentences", lambda: outputs(subject.model, _labelled(subject).texts))
+
+
+def _by_names(subject: Subject[nn.Module, Texts]) -> dict[str, float]:
+    """Figures of how near sentence vectors are to those of the labels' names."""
+
+    def compute() -> dict[str, float]:
+        sentences = _sentences(subject)
+        names = outputs(subject.model, subject.data.label_texts)
+        normalize = nn.functional.normalize
+        near = normalize(sentences, dim=1, eps=1e-12) @ normalize(names, dim=1, eps=1e-12).T
+        return _figures(near, subject)
+
+    return subject.once("by names", compute)
+
+
+def answers(subject: Subject[TextClassifier, Texts]) -> dict[str, float]:
+    """A classifier by its own logits; also as ``zero_shot_...`` as long as its head has seen no labels.
+
+    Raises:
+        CounterpointError: a classifier of other classes.
+    """
+    model, texts = subject.model, _labelled(subject).texts
+    own = _figures(_logits(model, subject.data, texts), subject)
+    return own | (_named(own) if getattr(model.head, "zero_shot", False) else {})
+
+
+def probe(subject: Subject[nn.Module, Texts]) -> dict[str, float]:
+    """An encoder by a probe on its sentence vectors."""
+    _labelled(subject)
+    return _figures(_probed(subject.model, subject.data, _sentences(subject)), subject)
+
+
+def names(subject: Subject[nn.Module, Texts]) -> dict[str, float]:
+    """An encoder, where training has no labels, by the labels' names."""
+    return _by_names(subject)
+
+
+def zero_shot(subject: Subject[nn.Module, Texts]) -> dict[str, float]:
+    """An encoder by the labels' names, as ``zero_shot_...``."""
+    return _named(_by_names(subject))
+
+
+def is_probed(model: nn.Module, data: Texts) -> bool:
+    """Whether an encoder's figures are a probe's: training has labels."""
+    return not isinstance(model, TextClassifier) and bool(data.train.labelled.any())
+
+
+def is_compared(model: nn.Module, data: Texts) -> bool:
+    """Whether they are those of the labels' names: it has none."""
+    return not isinstance(model, TextClassifier) and not bool(data.train.labelled.any())
+
+
+FIGURES = ("macro_ap", "tail_ap", "accuracy", "macro_f1")
+MEASUREMENTS: tuple[Measurement[Any, Texts], ...] = (
+    Measurement(applies=is_a(TextClassifier), measure=answers),
+    Measurement(applies=is_probed, measure=probe, through=dict.fromkeys(FIGURES, "probe")),
+    Measurement(applies=is_compared, measure=names, through=dict.fromkeys(FIGURES, "names")),
+    Measurement(applies=lambda model, data: not isinstance(model, TextClassifier), measure=zero_shot),
+)
 
 
 def _named(figures: dict[str, float]) -> dict[str, float]:

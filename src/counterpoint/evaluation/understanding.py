@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.audio.load import Audio, Clips
+from counterpoint.evaluation.measurement import Measurement, Subject, is_a
 from counterpoint.evaluation.speech import macro_f1
 from counterpoint.generation.beam import beam_search
 from counterpoint.models.audio.understanding import IntentDecoder, Understanding
@@ -169,13 +170,18 @@ def stage_figures(rows: Sequence[Row], split_name: str) -> dict[str, float]:
     return result
 
 
-def measure(model: Understanding, data: Audio, name: str, *, limit: int = 64) -> dict[str, float]:
-    """Figures of one split over all intents; those of a training's stages are ``stage_figures``."""
-    part = data.splits()[name]
-    answers = understand(model, part, transcribe=model.head.decodes, limit=limit)
+def understood(subject: Subject[Understanding, Audio]) -> dict[str, float]:
+    """Figures over all intents; those of a training's stages are ``stage_figures``."""
+    model, part, data = subject.model, subject.part, subject.data
+    answers = understand(model, part, transcribe=model.head.decodes)
     truth, predicted = part.labels.numpy(), answers.intents.numpy()
     return {
         "macro_f1": macro_f1(truth, predicted, len(data.classes)),
         **figures(part.labels, answers.intents),
         **(of_texts(answers.texts, part) if answers.texts is not None else {}),
     }
+
+
+MEASUREMENTS: tuple[Measurement[Any, Audio], ...] = (
+    Measurement(applies=is_a(Understanding), measure=understood),
+)

@@ -115,8 +115,7 @@ def cautions(facts: Facts) -> list[str]:
     lines = []
     if 0 < facts.rows < 200:
         lines.append(f"{facts.rows} training rows are few: use at least 10 seeds, and expect wide intervals")
-    if facts.kind == "images" and facts.labelled is not None and facts.labelled < 20:
-        lines.append("almost no labels: representations can be learnt, and hardly measured")
+    lines += facts.doubts
     if facts.classes is not None and facts.classes < 2:
         lines.append("one class only: nothing that needs labels can be measured")
     return lines

@@ -9,11 +9,11 @@ from torch import nn
 
 from counterpoint.data.audio.load import Audio, load_audio
 from counterpoint.errors import CounterpointError
-from counterpoint.evaluation import understanding
-from counterpoint.evaluation.speech import measure
+from counterpoint.evaluation import speech, understanding
+from counterpoint.evaluation.measurement import measured
 from counterpoint.models.audio.classifier import SpeechClassifier
 from counterpoint.models.audio.pretrained import load_speech_encoder
-from counterpoint.models.audio.understanding import FOLDER, Understanding, load_head
+from counterpoint.models.audio.understanding import FOLDER, load_head
 from counterpoint.tasks.facts import Facts, imbalance_of, rows_of
 from counterpoint.tasks.options import checked_load
 from counterpoint.training.report import Report
@@ -35,6 +35,7 @@ class AudioTask:
     primary = "macro_f1"
     default_model = "conv-speech"
     lower_is_better = ("cross_entropy", "wer", "average_wer", "forgetting")
+    measurements = (*speech.MEASUREMENTS, *understanding.MEASUREMENTS)
 
     def load_data(self, spec: str, **options: Any) -> Audio:
         """Load a bundled name or a path; options as values or as text."""
@@ -68,17 +69,8 @@ class AudioTask:
         model.save_pretrained(folder)  # type: ignore[operator]
 
     def evaluate(self, model: nn.Module, data: Audio, split: str, seed: int = 0) -> dict[str, float]:
-        """Measure answers and vectors on "validation" or "test"; see ``evaluation.speech``, and ``evaluation.understanding``."""
-        if split not in ("validation", "test"):
-            raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
-        if isinstance(model, Understanding):
-            return understanding.measure(model, data, split)
-        return measure(model, data, data.splits()[split])
-
-    def measured_by(self, model: nn.Module, data: Audio) -> dict[str, str]:
-        """An encoder's answers are a probe's; a classifier's its own."""
-        own = isinstance(model, SpeechClassifier | Understanding)
-        return {} if own else {"macro_f1": "probe", "accuracy": "probe"}
+        """Measure answers and vectors; see ``evaluation.speech``, and ``evaluation.understanding``."""
+        return measured(self.measurements, model, data, split, seed)
 
     def of_training(self, report: Report, data: Audio, split: str) -> dict[str, float]:
         """Of a training in stages: average and last accuracies, forgetting, the average word error rate."""

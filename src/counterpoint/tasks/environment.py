@@ -13,20 +13,19 @@ from torch import nn
 
 from counterpoint.data.environment.finite import FiniteWorld, load_game
 from counterpoint.data.environment.gymnasium import VectorWorld, load_gymnasium
-from counterpoint.data.environment.play import mean_return
 from counterpoint.data.environment.stepped import load_lock_world
 from counterpoint.errors import CounterpointError
-from counterpoint.evaluation.control import best_value, guaranteed, played_return, total_variation
+from counterpoint.evaluation.control import best_value
+from counterpoint.evaluation.environment import MEASUREMENTS
+from counterpoint.evaluation.measurement import measured
 from counterpoint.models.environment.categorical_q import CategoricalQ
 from counterpoint.models.environment.counts import CountedModel
 from counterpoint.models.environment.low_rank import LowRankModel
-from counterpoint.models.environment.planning import policy_value
 from counterpoint.tasks.options import checked_load
 from counterpoint.training.report import Report
 
 World = FiniteWorld | VectorWorld
 BUNDLED: dict[str, Callable[..., World]] = {"lock": load_lock_world, "game": load_game}
-EPISODES = {"finite": 200, "vector": 20}
 
 
 class EnvironmentTask:
@@ -43,6 +42,7 @@ class EnvironmentTask:
     primary = "return"
     default_model = "auto"
     lower_is_better = ("regret", "model_error", "exploitability")
+    measurements = MEASUREMENTS
 
     def load_data(self, spec: str, **options: Any) -> World:
         """Build a bundled world, or open a gymnasium environment by its id; the options are the loader's."""
@@ -85,31 +85,9 @@ class EnvironmentTask:
         """Write an ordinary folder."""
         model.save_pretrained(folder)  # type: ignore[operator]
 
-    @torch.no_grad()
     def evaluate(self, model: nn.Module, data: World, split: str, seed: int = 0) -> dict[str, float]:
-        """Measure; "validation" and "test" differ in the seeds of played episodes."""
-        if split not in ("validation", "test"):
-            raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
-        start = 1_000_003 * (seed + 1) + (500_000 if split == "test" else 0)
-        if isinstance(model, CategoricalQ):
-            assert isinstance(data, VectorWorld)
-            return {
-                "return": mean_return(data, lambda x: model.values(x).argmax(-1), EPISODES["vector"], start)
-            }
-        assert isinstance(model, LowRankModel | CountedModel)
-        assert isinstance(data, FiniteWorld)
-        if data.tables is None:
-            return {"return": played_return(model.first, model.second, data, EPISODES["finite"], start)}
-        result = {}
-        if data.opponents == 1:
-            tables = data.tables
-            result["return"] = policy_value(
-                tables.transition, tables.reward, tables.start, model.first.double()
-            )
-        else:
-            result["return"], result["exploitability"] = guaranteed(model.first, model.second, data)
-        result["model_error"] = total_variation(model.transition(), data)
-        return result
+        """Measure the final policy, and a learnt model of the world; see ``evaluation.environment``."""
+        return measured(self.measurements, model, data, split, seed)
 
     def of_training(self, report: Report, data: World, split: str) -> dict[str, float]:
         """What the rounds of play say: ``regret`` where the tables are known, ``learning_return`` of deep methods."""

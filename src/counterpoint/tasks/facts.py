@@ -15,6 +15,7 @@ class Facts:
         kind: of data. rows: training rows. labelled: how many of them have a label. classes: how many classes.
         imbalance: largest class over smallest. density: filled share of the interaction matrix.
         captioned: whether images have captions, or vectors beside them.
+        doubts: what this kind's data leave in doubt, in sentences.
     """
 
     kind: str
@@ -24,6 +25,7 @@ class Facts:
     imbalance: float | None = None
     density: float | None = None
     captioned: bool = False
+    doubts: tuple[str, ...] = ()
 
 
 def rows_of(part: Any) -> int:

@@ -10,7 +10,8 @@ from torch import nn
 
 from counterpoint.data.interactions.load import Interactions, load_interactions
 from counterpoint.errors import CounterpointError
-from counterpoint.evaluation.recommendation import evaluate_recommender
+from counterpoint.evaluation.measurement import measured
+from counterpoint.evaluation.recommendation import MEASUREMENTS
 from counterpoint.models.interactions.recommender import Recommender, load_recommender
 from counterpoint.tasks.facts import Facts, rows_of
 from counterpoint.tasks.options import checked_load
@@ -23,6 +24,7 @@ class InteractionsTask:
     primary = "ndcg@20"
     default_model = "embeddings-64"
     lower_is_better = ("uniformity", "popularity@20")
+    measurements = MEASUREMENTS
 
     def load_data(self, spec: str, **options: Any) -> Interactions:
         """Load a bundled name, a file or a folder of splits; options are those of ``load_interactions``, as values
@@ -59,8 +61,8 @@ class InteractionsTask:
         cast(Recommender, model).save_pretrained(folder)
 
     def evaluate(self, model: nn.Module, data: Interactions, split: str, seed: int = 0) -> dict[str, float]:
-        """Rank the split's held-out pairs; see ``evaluate_recommender``."""
-        return evaluate_recommender(cast(Recommender, model), data, split, seed=seed)
+        """Rank the split's held-out pairs; see ``evaluation.recommendation``."""
+        return measured(self.measurements, model, data, split, seed)
 
 
 TASK = InteractionsTask()

@@ -9,8 +9,8 @@ from torch import nn
 
 from counterpoint.data.language import preferences
 from counterpoint.data.language.preferences import PreferenceData
-from counterpoint.errors import CounterpointError
-from counterpoint.evaluation.preference import preference_metrics
+from counterpoint.evaluation.measurement import measured
+from counterpoint.evaluation.preference import MEASUREMENTS
 from counterpoint.tasks.options import checked_load
 
 
@@ -20,6 +20,7 @@ class PreferenceTask:
     kind = "preferences"
     primary = "accuracy"
     default_model = "smollm2-135m-instruct"
+    measurements = MEASUREMENTS
 
     def load_data(self, spec: str, **options: Any) -> PreferenceData:
         """Load and split preferences; options are those of ``data.preferences.load``, as values or as text."""
@@ -45,10 +46,8 @@ class PreferenceTask:
         model.save(folder)  # type: ignore[operator]
 
     def evaluate(self, model: nn.Module, data: PreferenceData, split: str, seed: int = 0) -> dict[str, float]:
-        """Rank the split's answers by likelihood; see ``preference_metrics``."""
-        if split not in ("validation", "test"):
-            raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
-        return preference_metrics(model, getattr(data, split))  # type: ignore[arg-type]
+        """Rank the split's answers by likelihood; see ``evaluation.preference``."""
+        return measured(self.measurements, model, data, split, seed)
 
 
 TASK = PreferenceTask()

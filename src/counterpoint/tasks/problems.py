@@ -9,8 +9,8 @@ from torch import nn
 
 from counterpoint.data.language import problems
 from counterpoint.data.language.problems import ProblemData
-from counterpoint.errors import CounterpointError
-from counterpoint.evaluation.language import greedy_accuracy, perplexity
+from counterpoint.evaluation.language import MEASUREMENTS
+from counterpoint.evaluation.measurement import measured
 from counterpoint.models.language.language import Language
 from counterpoint.tasks.options import checked_load
 
@@ -22,6 +22,7 @@ class ProblemTask:
     primary = "accuracy"
     default_model = "smollm2-135m-instruct"
     lower_is_better = ("perplexity", "reply_tokens")
+    measurements = MEASUREMENTS
 
     def load_data(self, spec: str, **options: Any) -> ProblemData:
         """Load and split problems; options are those of ``data.problems.load``, as values or as text.
@@ -62,14 +63,8 @@ class ProblemTask:
         cast(Language, model).save(folder)
 
     def evaluate(self, model: nn.Module, data: ProblemData, split: str, seed: int = 0) -> dict[str, float]:
-        """Greedy accuracy by the problems' scorer, and the perplexity of the references where there are any."""
-        if split not in ("validation", "test"):
-            raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
-        rows, speaker = getattr(data, split), cast(Language, model)
-        measured = greedy_accuracy(speaker, rows)
-        if any(row.reference for row in rows):
-            measured["perplexity"] = perplexity(speaker, rows)
-        return measured
+        """Greedy accuracy by the problems' scorer, and the perplexity of references; see ``evaluation.language``."""
+        return measured(self.measurements, model, data, split, seed)
 
 
 TASK = ProblemTask()

@@ -12,7 +12,8 @@ from torch import nn
 from counterpoint.data.regression import sets as regression_sets
 from counterpoint.data.regression.load import Regression, load_regression
 from counterpoint.errors import CounterpointError
-from counterpoint.evaluation.regression import measure
+from counterpoint.evaluation.measurement import measured
+from counterpoint.evaluation.regression import MEASUREMENTS
 from counterpoint.models.images.encoders import load_encoder
 from counterpoint.models.tabular import Predictor, TableEncoder
 from counterpoint.tasks.options import checked_load
@@ -25,6 +26,7 @@ class RegressionTask:
     primary = "r2"
     default_model = "default"
     lower_is_better = ("mae", "rmse", "rare_mae", "probe_mae", "probe_rare_mae")
+    measurements = MEASUREMENTS
 
     def load_data(self, spec: str, **options: Any) -> Regression:
         """Load a bundled name or a path; options as values or as text."""
@@ -89,10 +91,8 @@ class RegressionTask:
             model.save_head(folder / "head")
 
     def evaluate(self, model: nn.Module, data: Regression, split: str, seed: int = 0) -> dict[str, float]:
-        """Measure predictions and features on "validation" or "test"; see ``evaluation.regression``."""
-        if split not in ("validation", "test"):
-            raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
-        return measure(model, data, data.splits()[split])
+        """Measure predictions and features; see ``evaluation.regression``."""
+        return measured(self.measurements, model, data, split, seed)
 
 
 def _check_encoding(stored: list[dict[str, Any]] | None, data: Regression, folder: Path) -> None:

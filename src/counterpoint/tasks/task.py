@@ -50,10 +50,11 @@ class Task(Protocol):
         default_model: the model used when none is given.
 
     How the kind is recognised and what it brings along is its description's (``tasks.descriptions``). A task may also offer
-    ``lower_is_better`` (names of metrics for which less is better) and ``otherwise`` (metrics to rank by, in this order, for data that ``primary`` cannot be measured on). Where ``evaluate`` measures different models differently under one name, a
-    task offers ``measured_by(model, data)``, too: metric -> by what, such as "probe"; metrics that are the model's own are left
-    out. And ``of_training(report, data, split)``: figures made of what a training reported of itself
-    (``training.report.Report``), which go beside those of ``evaluate``.
+    ``measurements`` (what ``evaluate`` takes, see ``evaluation.measurement``: they say what they apply to, and through what a
+    figure was measured), ``lower_is_better`` (names of metrics for which less is better), ``otherwise`` (metrics to rank by, in
+    this order, for data that ``primary`` cannot be measured on), ``facts(data)`` (what advice on methods may rest on) and
+    ``of_training(report, data, split)``: figures made of what a training reported of itself (``training.report.Report``), which
+    go beside those of ``evaluate``.
     """
 
     kind: str
@@ -145,8 +146,9 @@ def task(kind: str) -> Task:
 
 def measured_by(chosen: Task, model: nn.Module, data: Any) -> dict[str, str]:
     """Metric -> what stands between the model and its figure ("probe", "names"); empty where nothing does."""
-    tell = getattr(chosen, "measured_by", None)
-    return dict(tell(model, data)) if tell is not None else {}
+    from counterpoint.evaluation.measurement import ways
+
+    return ways(getattr(chosen, "measurements", ()), model, data)
 
 
 def open_data(chosen: Task, spec: str, options: Mapping[str, Any] | None = None) -> Any:

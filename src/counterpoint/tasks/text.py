@@ -11,7 +11,8 @@ from counterpoint.bundled import registry
 from counterpoint.data.text import sets as text_sets
 from counterpoint.data.text.load import Texts, load_texts
 from counterpoint.errors import CounterpointError, nearest
-from counterpoint.evaluation.text import measure
+from counterpoint.evaluation.measurement import measured
+from counterpoint.evaluation.text import MEASUREMENTS
 from counterpoint.models.text import disentangled, words
 from counterpoint.models.text import folder as text_folder
 from counterpoint.models.text import transformer as text_transformer
@@ -34,6 +35,7 @@ class TextTask:
     kind = "text"
     primary = "macro_ap"
     default_model = "words"
+    measurements = MEASUREMENTS
 
     def load_data(self, spec: str, **options: Any) -> Texts:
         """Load a bundled name or a path; options as values or as text."""
@@ -81,17 +83,8 @@ class TextTask:
         text_folder.save(model, folder)
 
     def evaluate(self, model: nn.Module, data: Texts, split: str, seed: int = 0) -> dict[str, float]:
-        """Measure on "validation" or "test"; see ``evaluation.text.measure``."""
-        if split not in ("validation", "test"):
-            raise CounterpointError(f"split='{split}'; expected 'validation' or 'test'")
-        return measure(model, data, split)
-
-    def measured_by(self, model: nn.Module, data: Texts) -> dict[str, str]:
-        """An encoder's figures are a probe's, or without training labels those of the labels' names; a classifier's its own."""
-        if isinstance(model, TextClassifier):
-            return {}
-        way = "probe" if bool(data.train.labelled.any()) else "names"
-        return dict.fromkeys(("macro_ap", "tail_ap", "accuracy", "macro_f1"), way)
+        """Measure a classifier's own answers, an encoder's by a probe or by the labels' names; see ``evaluation.text``."""
+        return measured(self.measurements, model, data, split, seed)
 
 
 def _for_classes(model: nn.Module, data: Texts, spec: str) -> nn.Module:
