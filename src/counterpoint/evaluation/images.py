@@ -52,14 +52,14 @@ def _bank(subject: Any_) -> tuple[ImageSet, Tensor]:
 
 def probe(subject: Any_) -> dict[str, float]:
     """``probe_accuracy``: a linear probe on frozen features, its regularisation chosen on validation."""
-    known = subject.part.labels >= 0
-    if not known.any():
+    has_label = subject.part.labels >= 0
+    if not has_label.any():
         return {}
     (labelled, bank), tuning = _bank(subject), subject.data.validation.labelled()
     fitted = linear_probe(
         (bank.numpy(), labelled.labels.numpy()),
         (features(subject.model, tuning.pixels).numpy(), tuning.labels.numpy()),
-        (_vectors(subject)[known].numpy(), subject.part.labels[known].numpy()),
+        (_vectors(subject)[has_label].numpy(), subject.part.labels[has_label].numpy()),
     )
     return {"probe_accuracy": fitted.accuracy}
 
@@ -73,11 +73,11 @@ def answers(subject: Subject[Classified, Images]) -> dict[str, float]:
 
 def neighbours(subject: Any_) -> dict[str, float]:
     """``knn_accuracy``: a vote of the nearest labelled training images."""
-    known = subject.part.labels >= 0
-    if not known.any():
+    has_label = subject.part.labels >= 0
+    if not has_label.any():
         return {}
     labelled, bank = _bank(subject)
-    queries, truth = _vectors(subject)[known], subject.part.labels[known]
+    queries, truth = _vectors(subject)[has_label], subject.part.labels[has_label]
     return {"knn_accuracy": knn_accuracy(bank, labelled.labels, queries, truth)}
 
 

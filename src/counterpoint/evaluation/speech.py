@@ -55,7 +55,7 @@ def _bank(subject: Subject[nn.Module, Audio]) -> Tensor:
     return subject.once("bank", lambda: vectors(subject.model, subject.data.train)[0])
 
 
-def _told_apart(predicted: np.ndarray, subject: Subject[nn.Module, Audio]) -> dict[str, float]:
+def _classified(predicted: np.ndarray, subject: Subject[nn.Module, Audio]) -> dict[str, float]:
     """``macro_f1`` (mean over all classes of the data, 0 for one that is neither there nor predicted) and ``accuracy``."""
     truth = subject.part.labels.numpy()
     return {
@@ -68,7 +68,7 @@ def answers(subject: Subject[SpeechClassifier, Audio]) -> dict[str, float]:
     """Figures of a classifier's own answers."""
     scores = _outputs(subject)[1]
     assert scores is not None
-    return _told_apart(scores.argmax(1).numpy(), subject)
+    return _classified(scores.argmax(1).numpy(), subject)
 
 
 def probe(subject: Subject[nn.Module, Audio]) -> dict[str, float]:
@@ -80,7 +80,7 @@ def probe(subject: Subject[nn.Module, Audio]) -> dict[str, float]:
         (tuning.numpy(), data.validation.labels.numpy()),
         (_outputs(subject)[0].numpy(), subject.part.labels.numpy()),
     )
-    return _told_apart(fitted.predicted, subject)
+    return _classified(fitted.predicted, subject)
 
 
 def representation(subject: Subject[nn.Module, Audio]) -> dict[str, float]:

@@ -58,10 +58,10 @@ def own_preferences(subject: Encoded) -> dict[str, float]:
 
 def features(subject: Encoded) -> dict[str, float]:
     """``feature_error``: how well features are recovered linearly; 1.0 is the mean's."""
-    known, part, z = subject.data.train.features, subject.part, _embedded(subject)
-    if known is None or part.features is None:
+    learnt, part, z = subject.data.train.features, subject.part, _embedded(subject)
+    if learnt is None or part.features is None:
         return {}
-    return {"feature_error": feature_error(z["train"], known, z[subject.split], part.features)}
+    return {"feature_error": feature_error(z["train"], learnt, z[subject.split], part.features)}
 
 
 def rewards(subject: Encoded) -> dict[str, float]:
@@ -75,9 +75,9 @@ def rewards(subject: Encoded) -> dict[str, float]:
         return {}
     z, parts = _embedded(subject), data.splits()
     draws = torch.Generator().manual_seed(subject.seed + 29)
-    known = {name: part.features for name, part in parts.items() if part.features is not None}
-    people = tastes(PEOPLE, known["train"].shape[1], draws)
-    truth = {name: people @ rows.T for name, rows in known.items()}
+    features_of = {name: part.features for name, part in parts.items() if part.features is not None}
+    people = tastes(PEOPLE, features_of["train"].shape[1], draws)
+    truth = {name: people @ rows.T for name, rows in features_of.items()}
     queries = random_groups(len(parts["train"]), PEOPLE * PREFERENCES, 2, draws).view(PEOPLE, PREFERENCES, 2)
     first, second = (truth["train"].gather(1, rows) for rows in queries.unbind(-1))
     won = preferred(first, second)
