@@ -49,7 +49,7 @@ def photos(folder: Path, *classes: str, count: int = 12) -> None:
     [
         ".ipynb_checkpoints/a.txt", ".git/objects/a.txt", "cat/.a.txt", "cat/._a.txt", ".DS_Store", "__MACOSX/cat/a.txt",
         "cat/Thumbs.db", "THUMBS.DB", "desktop.ini", "cat/Desktop.ini", "$RECYCLE.BIN/a.txt", "cat/@eaDir/a.txt",
-        "System Volume Information/a.txt", "__pycache__/a.txt",
+        "System Volume Information/a.txt", "__pycache__/a.txt", "lost+found/a.txt",
     ],
 )  # fmt: skip
 def test_what_other_programs_leave_behind_is_no_data(tmp_path: Path, name: str) -> None:
