@@ -42,7 +42,19 @@ def refreshed(page: str, folder: Path) -> str:
             f"<!-- example: {command} -->\n{shown}```console\n$ {command}\n{printed}\n```\n<!-- /example -->"
         )
 
+    page = re.sub(r"<!-- options: (\S+) -->.*?<!-- /options -->", options, page, flags=re.S)
     return re.sub(r"<!-- example: ([^\n]*?) -->.*?<!-- /example -->", draw, page, flags=re.S)
+
+
+def options(block: re.Match[str]) -> str:
+    """The table of a kind's data options."""
+    from counterpoint.tasks.documented import data_options
+
+    lines = ["| option | what it does |", "|---|---|"]
+    for name, of_loader in data_options(block[1]).items():
+        only = f"of `{name}` only: " if name else ""
+        lines += [f"| `{each.typed}` | {only}{each.what} |" for each in of_loader]
+    return "\n".join([f"<!-- options: {block[1]} -->", *lines, "<!-- /options -->"])
 
 
 @contextlib.contextmanager
@@ -72,6 +84,7 @@ def test_every_kind_has_an_example() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for kind in kinds():
         assert f"## {kind}" in text, kind
+        assert f"<!-- options: {kind} -->" in text, kind
     assert text.count("<!-- example: ") >= len(kinds())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 
@@ -28,3 +29,12 @@ def nearest(given: str, choices: Iterable[str]) -> str:
     names = sorted(choices)
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(names)
+
+
+def data_option(name: str, value: object) -> str:
+    """A data option as it is typed in a shell, for messages.
+
+    >>> data_option("size", 64), data_option("leave_out", "shoe size")
+    ('--data-option size=64', "--data-option 'leave_out=shoe size'")
+    """
+    return f"--data-option {shlex.quote(f'{name}={value}')}"

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from counterpoint.cli import options
 from counterpoint.cli.output import emit
 from counterpoint.cli.shell import command, console
+
+
+class Check(TyperCommand):
+    """``check``, whose help lists the data options of every kind."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write one list a kind; the loaders are not imported."""
+        from counterpoint.tasks.documented import option_lines
+        from counterpoint.tasks.task import kinds
+
+        for title, pairs in option_lines(kinds()):
+            with formatter.section(f"Data options of {title}"):
+                formatter.write_dl(pairs, col_max=36)
+
 
 app = typer.Typer(help="Bundled models and data sets.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -66,6 +81,7 @@ def get(
     ] = False,
     kind: options.Kind = None,
     data_option: options.DataOption = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Fetch a model or data set once, show its licence and terms, and say where it is and what it holds."""
     from counterpoint import bundled
@@ -73,6 +89,9 @@ def get(
     from counterpoint.tasks.task import task
 
     row = next((row for row in bundled.list_bundled() if row.name == name), None)
+    if row is not None and as_json:
+        emit(asdict(row) | {"path": str(bundled.get(name, experiment=experiment))})
+        return
     if row is not None:
         typer.echo(f"{row.title}\n  from {', '.join(row.sources) or 'an installed package'}; {row.size}")
         typer.echo(f"  licence: {row.licence}" + (f"; {row.terms}" if row.terms else ""))
@@ -81,6 +100,9 @@ def get(
     loaded = task(kind or recognise.kind_of(name)).load_data(
         name, **options.pairs(data_option, "--data-option")
     )
+    if as_json:
+        emit({"name": name, "describe": loaded.describe()})
+        return
     for line in loaded.describe():
         typer.echo(line)
 
@@ -91,8 +113,11 @@ def check(
     model: options.Model = None,
     kind: options.Kind = None,
     data_option: options.DataOption = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Load data, and a model for it, and say what was understood. Nothing is trained or written."""
+    from rich.markup import escape
+
     from counterpoint.data.walk import walk
     from counterpoint.errors import CounterpointError
     from counterpoint.tasks import recognise
@@ -105,20 +130,30 @@ def check(
     kind = kind or recognise.kind_of(data)
     own_task = task(kind)
     loaded = open_data(own_task, data, options.pairs(data_option, "--data-option"))
-    screen = console()
-    screen.print(f"[bold]data[/] {data}: {kind}")
-    for line in loaded.describe():
-        screen.print(f"  {line}", markup=False)
-    if Path(data).is_dir():
-        for line in walk(Path(data)).describe():
-            screen.print(f"  {line}", markup=False)
-    screen.print(f"  fingerprint {loaded.fingerprint()[:16]}", style="dim")
+    lines = [*loaded.describe(), *(walk(Path(data)).describe() if Path(data).is_dir() else ())]
+    about: dict[str, Any] = {}
     if model is not None:
         opened = open_model(own_task, model, loaded, 0)
-        every = sum(p.numel() for p in opened.parameters())
-        trained = sum(p.numel() for p in opened.parameters() if p.requires_grad)
+        about = {
+            "model": model,
+            "class": type(opened).__name__,
+            "parameters": sum(p.numel() for p in opened.parameters()),
+            "trainable": sum(p.numel() for p in opened.parameters() if p.requires_grad),
+        }
+    if as_json:
+        emit({
+            "data": data, "kind": kind, "describe": lines, "fingerprint": loaded.fingerprint(), "model": about or None,
+        })  # fmt: skip
+        return
+    screen = console()
+    screen.print(f"[bold]data[/] {escape(data)}: {kind}")
+    for line in lines:
+        screen.print(f"  {line}", markup=False)
+    screen.print(f"  fingerprint {loaded.fingerprint()[:16]}", style="dim")
+    if about:
         screen.print(
-            f"[bold]model[/] {model}: {type(opened).__name__}, {every:,} parameters, {trained:,} of them trainable"
+            f"[bold]model[/] {escape(str(model))}: {about['class']}, {about['parameters']:,} parameters, "
+            f"{about['trainable']:,} of them trainable"
         )
 
 
@@ -127,16 +162,22 @@ def recommend(
     data: options.Data = None,
     kind: options.Kind = None,
     data_option: options.DataOption = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Suggest methods for data, with the reason for each and the command that settles it."""
+    from rich.markup import escape
+
     from counterpoint import api
     from counterpoint.errors import CounterpointError
 
     if data is None:
         raise CounterpointError("--data is missing; for example: counterpoint recommend --data DATA")
     advice = api.recommend(data, kind=kind, data_options=options.pairs(data_option, "--data-option"))
+    if as_json:
+        emit(asdict(advice))
+        return
     screen = console()
-    screen.print(f"[bold]{data}[/]: {advice.facts.kind}, {advice.facts.rows:,} rows to train on\n")
+    screen.print(f"[bold]{escape(data)}[/]: {advice.facts.kind}, {advice.facts.rows:,} rows to train on\n")
     for suggestion in advice.suggestions:
         state = "" if suggestion.ready else " [dim](planned)[/]"
         screen.print(f"  [bold]{suggestion.key}[/]{state}  {suggestion.why}")

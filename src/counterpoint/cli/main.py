@@ -15,7 +15,8 @@ app = typer.Typer(
     name="counterpoint",
     help="Make a model better from contrast and from its own or a teacher's voice, and see whether it did.",
     epilog="Exit status: 0 when it is done, 2 when something is to be mended (a line says what), 130 or 143 when it was "
-    "interrupted by SIGINT (Ctrl-C) or SIGTERM; the same command then goes on.",
+    "interrupted by SIGINT (Ctrl-C) or SIGTERM; the same command then goes on. Every command that prints a table prints the "
+    "same as JSON with --json.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -29,7 +30,7 @@ FREE = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command("list", short_help="List methods, baselines and what is planned.")(listing.list_methods)
 app.command("show", short_help="Show a method and its settings.")(listing.show)
 app.command("recommend", short_help="Suggest methods for data.")(data.recommend)
-app.command("check", short_help="Say what is understood of data and a model.")(data.check)
+app.command("check", cls=data.Check, short_help="Say what is understood of data and a model.")(data.check)
 app.add_typer(data.app, name="data")
 app.command("query", short_help="Ask a person which two are alike.")(data.query)
 app.command("run", short_help="Train a model with one method.", context_settings=FREE)(train.run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import types
 import typing
 from collections.abc import Mapping
@@ -79,27 +78,23 @@ def described(cls: type) -> dict[str, str]:
     ...     '''A method.
     ...
     ...     Attributes:
-    ...         one, two: of the first kind,
-    ...             and more. three: the rest.
+    ...         one: of the first kind. two: the rest.
     ...     '''
     >>> described(Some)
-    {'one': 'of the first kind, and more.', 'two': 'of the first kind, and more.', 'three': 'the rest.'}
+    {'one': 'of the first kind.', 'two': 'the rest.'}
     """
     from dataclasses import fields, is_dataclass
 
     from counterpoint.methods.groups import groups_of
+    from counterpoint.tasks.documented import docstring_items
 
     names = {field.name for field in fields(cls)} if is_dataclass(cls) else None
     texts: dict[str, str] = {}
     groups = groups_of(cls) if is_dataclass(cls) else {}
     block = (cls.__doc__ or "").partition("Attributes:")[2].split("\n\n")[0]
-    # "a, b: text" at the start of a line, or after a sentence within one.
-    starts = list(re.finditer(r"(?:^\s*|\.\s+)([a-z_][\w.]*(?:, [a-z_][\w.]*)*): ", block, re.MULTILINE))
-    for start, end in zip(starts, [*(each.start() for each in starts[1:]), len(block)]):
-        text = " ".join(block[start.end() : end].split())
-        for name in start.group(1).split(", "):
-            if names is None or (name in names and name not in groups):
-                texts[name] = text if text.endswith(".") else text + "."
+    for name, text in docstring_items(block).items():
+        if names is None or (name in names and name not in groups):
+            texts[name] = text
     for name in names or ():
         if name not in groups and name in COMMON:
             texts.setdefault(name, COMMON[name])

@@ -19,11 +19,16 @@ def report(
         Path | None,
         typer.Option(help="the page; default: report.html in the first folder", show_default=False),
     ] = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Draw one self-contained HTML page: figures with every seed, differences, curves, cost, settings."""
     from counterpoint import api
 
-    typer.echo(api.report(*out, to=to))
+    page = api.report(*out, to=to)
+    if as_json:
+        emit({"page": str(page)})
+        return
+    typer.echo(page)
 
 
 @command
@@ -34,12 +39,16 @@ def export(
         str | None, typer.Option(help="of a study: which arm; default: the best", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option(help="of a study: which seed")] = 0,
+    as_json: options.AsJson = False,
 ) -> None:
     """Copy the model out: an ordinary folder with safetensors and a model card."""
     from counterpoint.study.export import export_model
 
     target = options.required(to, "--to", f"counterpoint export {out} --to my-model")
     source = export_model(out, target, arm=arm, seed=seed)
+    if as_json:
+        emit({"model": str(target), "from": str(source)})
+        return
     typer.echo(f"{target}  (from {source})")
 
 
@@ -75,11 +84,16 @@ def export_embeddings(
         Path | None,
         typer.Option(help="new folder for .npy and .txt files, or a .safetensors file", show_default=False),
     ] = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write users' and items' vectors for an inner-product index such as FAISS."""
     from counterpoint.models.interactions.export import export_embeddings as write
 
     example = "counterpoint export-embeddings --model OUT/model --to index"
     folder, target = options.required(model, "--model", example), options.required(to, "--to", example)
-    for file in write(folder, target):
+    files = write(folder, target)
+    if as_json:
+        emit({"files": [str(file) for file in files]})
+        return
+    for file in files:
         typer.echo(file)

@@ -146,21 +146,34 @@ def reproduce(
     from counterpoint.cli.tables import study_table
     from counterpoint.study.reproduce import check_evidence
 
+    files = [evidence / f"{key}.json"] if key else sorted(evidence.glob("*.json"))
     if check:
-        for path in [evidence / f"{key}.json"] if key else sorted(evidence.glob("*.json")):
-            typer.echo(f"{path}: as written on {check_evidence(path)['finished']}")
+        written = {str(path): check_evidence(path)["finished"] for path in files}
+        if as_json:
+            emit(written)
+            return
+        for path, when in written.items():
+            typer.echo(f"{path}: as written on {when}")
         return
     if rejudge:
-        for path in [evidence / f"{key}.json"] if key else sorted(evidence.glob("*.json")):
-            changed = api.rejudge(path)
+        changes = {str(path): api.rejudge(path) for path in files}
+        if as_json:
+            emit(changes)
+            return
+        for path, changed in changes.items():
             typer.echo(f"{path}: {len(changed)} verdicts changed")
             for line in changed:
                 typer.echo(f"  {line}")
         return
     if key is None:
-        for name in api.cases():
-            paper_case = api.case(name)
-            typer.echo(f"{name}: {', '.join(paper_case.arms)} on {paper_case.data}, {paper_case.seeds} seeds")
+        cases = [api.case(name) for name in api.cases()]
+        if as_json:
+            emit([
+                {"key": one.key, "arms": list(one.arms), "data": one.data, "seeds": one.seeds} for one in cases
+            ])  # fmt: skip
+            return
+        for one in cases:
+            typer.echo(f"{one.key}: {', '.join(one.arms)} on {one.data}, {one.seeds} seeds")
         return
     folder = out or Path("reproductions") / key
     with progress() as shown:

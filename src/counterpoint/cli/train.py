@@ -55,7 +55,7 @@ def run(
     chosen = {**file.get("settings", {}), **options.typed(cls, texts, own_options)}
     method = api.build(key, chosen)
     if show_settings:
-        _show_settings(method)
+        _show_settings(method, as_json)
         return
     example = f"counterpoint run {key} --data DATA --out OUT --steps 300"
     with progress() as shown:
@@ -102,20 +102,32 @@ def resume(
         study_table(console(), result, out)
 
 
-def _show_settings(method: Any) -> None:
+def _show_settings(method: Any, as_json: bool) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
+    from counterpoint.cli.output import show_table
     from counterpoint.methods.groups import flat
 
     changed, every = method.changed(), flat(method)
+    if as_json:
+        emit(
+            {
+                name: {"paper": changed.get(name, (here, here))[0], "here": here}
+                for name, here in every.items()
+            }
+        )
+        return
     table = Table(box=None, pad_edge=False)
     for column in ("setting", "paper", "here"):
         table.add_column(column, header_style="dim")
     for name, here in every.items():
         paper = changed.get(name, (here, here))[0]
-        table.add_row(name, str(paper), str(here), style="bold yellow" if name in changed else "")
+        table.add_row(
+            name, escape(str(paper)), escape(str(here)), style="bold yellow" if name in changed else ""
+        )
     screen = console()
-    screen.print(table)
+    show_table(screen, table)
     screen.print(
         f"{len(changed)} of {len(every)} settings differ from the paper's"
         if changed

@@ -43,7 +43,7 @@ def split_groups(
         if len(own) <= len(shares):
             raise CounterpointError(
                 f"class '{label}' has {len(own)} group{'s' * (len(own) != 1)} by {what} ({', '.join(sorted(own)[:3])}); a split by {what} "
-                f"into train, {' and '.join(shares)} needs at least {len(shares) + 1}: leave the class out with classes=..., "
+                f"into train, {' and '.join(shares)} needs at least {len(shares) + 1}: leave the class out with --data-option classes=..., "
                 "split by something else, or name the splits yourself"
             )
         free = generator.permutation(sorted(own - set(side))).tolist()

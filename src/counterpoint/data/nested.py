@@ -17,7 +17,7 @@ def split_seeds(given: str) -> tuple[int, ...]:
         return tuple(int(seed) for seed in given.split(",") if seed.strip())
     except ValueError:
         raise CounterpointError(
-            f"untested='{given}'; expected seeds of other splits with commas, such as untested=1001,1002"
+            f"untested='{given}'; expected seeds of other splits with commas, such as --data-option untested=1001,1002"
         ) from None
 
 

@@ -42,7 +42,7 @@ def greedy_accuracy(
         raise CounterpointError("this split holds no problems; give the data a validation and a test part")
     if not problems.scored:
         raise CounterpointError(
-            "accuracy needs an answer for every problem; give the data an 'answer' column, or name it: answer=label"
+            "accuracy needs an answer for every problem; give the data an 'answer' column, or name it: --data-option answer=label"
         )
     sampler = Sampler(max_new_tokens=max_new_tokens or reply_budget(model, problems), temperature=0)
     verifier = Verifier(problems.scorer)

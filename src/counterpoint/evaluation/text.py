@@ -109,7 +109,7 @@ def _labelled(subject: Subject[nn.Module, Texts]) -> Lines:
     data = subject.data
     if not data.classes:
         raise CounterpointError(
-            f"{data.name} has no labels, so nothing can be measured; run with --no-evaluate, or name a column with label=COLUMN"
+            f"{data.name} has no labels, so nothing can be measured; run with --no-evaluate, or name a column with --data-option label=COLUMN"
         )
     return subject.once("labelled", lambda: data.splits()[subject.split].with_labels())
 

@@ -335,7 +335,7 @@ class Coconut(Method[nn.Module, Audio]):
         if self.multimodal.weight and not any(data.train.texts):
             raise CounterpointError(
                 f"{data.name} has no transcripts, which multimodal.weight={self.multimodal.weight} ties to the audio; name their "
-                "column with text=COLUMN, or set multimodal.weight=0"
+                "column with --data-option text=COLUMN, or set multimodal.weight=0"
             )
         if not 0 <= self.memory.replay_share < 1:
             raise CounterpointError(

@@ -64,7 +64,7 @@ class ContrastiveUCB(Method[LowRankModel, FiniteWorld]):
         """Play ``data``, learn its transitions, and leave the plan without bonus in the model."""
         if not isinstance(data, FiniteWorld):
             raise CounterpointError(
-                f"{data.name} has continuous observations, and contrastive-ucb counts states: load it with bins=8 (cells for each "
+                f"{data.name} has continuous observations, and contrastive-ucb counts states: load it with --data-option bins=8 (cells for each "
                 "number; states without one_hot), or run its deep variant, spr-ucb"
             )
         model = run.state(model=model)

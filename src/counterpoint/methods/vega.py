@@ -250,8 +250,8 @@ class Vega(Method[nn.Module, Texts]):
             )
         if self.transduction.on and self.transduction.inputs == "unlabelled" and labelled == len(data.train):
             raise CounterpointError(
-                "transduction.inputs=unlabelled, and every training text has a label; add texts without one, hide some with the data option "
-                "labelled=100, or use transduction.inputs=test"
+                "transduction.inputs=unlabelled, and every training text has a label; add texts without one, hide some with "
+                "--data-option labelled=100, or use transduction.inputs=test"
             )
         phases += ["fold"] * (self.calibration.folds * self.calibration.on)
         return phases + ["tuning"] + ["transduction"] * self.transduction.on

@@ -38,7 +38,7 @@ class Transformations:
         _, channels, height, width = pixels.shape
         if height != width and any(turn % 2 for turn in self.turns):
             raise CounterpointError(
-                f"quarter turns need square images and these are {height}x{width}; resize with size=..."
+                f"quarter turns need square images and these are {height}x{width}; resize with --data-option size=N"
             )
         if channels != 3 and self.colours != UNCHANGED:
             raise CounterpointError(

@@ -56,7 +56,7 @@ class Recorded:
 
     data_options: Mapping[str, Any] = option(
         dict,
-        help="option of the data's loader; may be repeated",
+        help="option of the data's loader, see counterpoint check --help; may be repeated",
         expected="names with values",
         identity="always",
     )

@@ -60,7 +60,7 @@ class EnvironmentTask:
         if isinstance(data, VectorWorld):
             if spec.startswith("low-rank"):
                 raise CounterpointError(
-                    f"{data.name} has vector observations; load it with bins=8, or use the model c51"
+                    f"{data.name} has vector observations; load it with --data-option bins=8, or use the model c51"
                 )
             hidden = int(match[2] or 256)
             return CategoricalQ(
@@ -69,7 +69,7 @@ class EnvironmentTask:
         if spec.startswith("c51"):
             raise CounterpointError(
                 f"{data.name} has {data.states} states and no vectors; use the model low-rank-{data.rank}, or for c51 show the "
-                "states of a gymnasium environment as vectors: one_hot=true"
+                "states of a gymnasium environment as vectors: --data-option one_hot=true"
             )
         return LowRankModel(
             data.states,

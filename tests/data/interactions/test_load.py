@@ -96,7 +96,7 @@ def test_lists_layout(tmp_path: Path) -> None:
         ("2", "3"),
         ("2", "4"),
     }
-    with pytest.raises(CounterpointError, match="layout='lists'"):
+    with pytest.raises(CounterpointError, match="--data-option layout=lists"):
         load_interactions(path)
 
 
@@ -169,7 +169,7 @@ def test_core_drops_rare_ones_until_none_is_left(tmp_path: Path) -> None:
         ("", {}, "the file is empty"),
         ("user\titem\n", {}, "no rows"),
         ("a\nb\n", {}, "no tab, comma"),
-        ("user,thing\na,x\n", {}, "no item column.*item='thing'"),
+        ("user,thing\na,x\n", {}, "no item column.*--data-option item=thing"),
         ("user,item\na,x\n", {"item": "itm"}, "did you mean 'item'"),
         ("user,item\na,x\n,y\n", {}, "data row 2"),
         ("user,item\na,x\nNaN,y\n", {}, "empty or NaN user"),
@@ -180,7 +180,7 @@ def test_core_drops_rare_ones_until_none_is_left(tmp_path: Path) -> None:
         ("a x\nb x\nc x\n", {"test": 0}, "only 1 item"),
         ("a x\na y\nb x\n", {"test": 0, "validation": 0}, "met every one"),
         ("a x 5\nb y 5 1\n", {}, "rows of different lengths"),
-        ("alpha,beta,gamma\na,x,5\nb,x,4\n", {}, "look.* like column names.*user='alpha'"),
+        ("alpha,beta,gamma\na,x,5\nb,x,4\n", {}, "look.* like column names.*--data-option user=alpha"),
         ("user,user\na,x\n", {}, "names a column twice"),
         ("1 2 3 4 5\n2 3 4 5 6\n", {}, "5 columns"),
         ("user,item,rating\na,x,5\nb,y,4\n", {"threshold": 9}, "no rating is that high"),

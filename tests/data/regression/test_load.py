@@ -101,7 +101,11 @@ def test_gaps(tmp_path):
 @pytest.mark.parametrize(
     ("change", "options", "lesson"),
     [
-        (lambda t: t, {}, "column 'id' holds 60 different texts; leave it out with leave_out=id"),
+        (
+            lambda t: t,
+            {},
+            "column 'id' holds 60 different texts; leave it out with --data-option leave_out=id",
+        ),
         (lambda t: t, {"leave_out": "idd"}, "did you mean 'id'"),
         (lambda t: t, {"leave_out": "id,size,colour"}, "no columns are left"),
         (lambda t: t, {"target": "tagret"}, "did you mean 'target'"),

@@ -142,7 +142,11 @@ def change(name, value, where=3):
         (change("text", 7), {}, "row 4: the text in column 'text' is 7"),
         (change("label", 0.5), {}, "row 4: the label is 0.5"),
         (lambda t: [{**r, "label": "tea"} for r in t], {}, "every labelled text is of the class 'tea'"),
-        (lambda t: [{**r, "label": r["text"] + str(n)} for n, r in enumerate(t)], {}, "separator=';'"),
+        (
+            lambda t: [{**r, "label": r["text"] + str(n)} for n, r in enumerate(t)],
+            {},
+            "--data-option 'separator=;'",
+        ),
         (lambda t: t[:9], {}, "at least 20"),
         (lambda t: t, {"validation": 0.7, "test": 0.6}, "shares above 0"),
         (lambda t: t, {"labelled": 1.5}, "share from 0 to 1"),

@@ -121,7 +121,7 @@ def test_encoders_say_what_they_want(tmp_path, waves):
     with pytest.raises(CounterpointError, match="did you mean 'conv-speech'"):
         load_speech_encoder("conv-spech", 8000)
     encoder = opened(tmp_path / "whisper", "whisper")
-    with pytest.raises(CounterpointError, match=r"load the data with seconds=0\.6"):
+    with pytest.raises(CounterpointError, match=r"load the data with --data-option seconds=0\.6"):
         encoder(torch.zeros(1, 16_000), torch.tensor([16_000]))
     transformers = pytest.importorskip("transformers")
     words = transformers.BertConfig(

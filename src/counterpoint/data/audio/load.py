@@ -21,7 +21,7 @@ from counterpoint.data.audio.files import (
 )
 from counterpoint.data.group_split import split_groups
 from counterpoint.data.tables.cells import class_order
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError, data_option, nearest
 
 __all__ = ["Audio", "ClipBatch", "Clips", "load_audio"]
 
@@ -60,8 +60,9 @@ def load_audio(
         classes: keep these labels only, comma-separated.
         held_out: clips that make the test, by a column's values: "speaker=anna,bruno".
         sample_rate: to bring all clips to.
-        seconds: longest clip; of longer ones the ``part`` is kept: their "start", or the "quiet" stretch (without speech,
-            to see what labels can be told from the recording alone).
+        seconds: longest clip.
+        part: what is kept of longer ones: their "start", or the "quiet" stretch (without speech, to see what labels can be
+            told from the recording alone).
         per_class: at most that many training clips of each class.
         limit: at most that many training clips.
         unreadable: "error", or "skip" to leave out files that cannot be used (they are counted in the description).
@@ -145,7 +146,7 @@ def _columns(
     }
     if not names["label"]:
         raise CounterpointError(
-            f"{spec} has columns {', '.join(columns[:12])} and none is called {', '.join(LABEL_COLUMNS)}; name the labels': label={columns[-1]}"
+            f"{spec} has columns {', '.join(columns[:12])} and none is called {', '.join(LABEL_COLUMNS)}; name the labels': {data_option('label', columns[-1])}"
         )
     bare = [str(one.path) for one in listed if not one.row.get(names["label"])]
     if bare:
@@ -155,7 +156,7 @@ def _columns(
     unused = [name for name in SPEAKER_COLUMNS if name in columns and name != names["label"]]
     if not names["group"] and unused:
         notes.append(
-            f"column '{unused[0]}' is not used: group={unused[0]} would keep each {unused[0]} on one side of the split"
+            f"column '{unused[0]}' is not used: {data_option('group', unused[0])} would keep each {unused[0]} on one side of the split"
         )
     return names
 
@@ -178,7 +179,7 @@ def _require_usable(
         message = f"{len(clips.unreadable)} files cannot be used: {'; '.join(clips.unreadable)}"
         if unreadable != "skip":
             raise CounterpointError(
-                f"{spec}: {message}; mend or remove them, or leave them out with unreadable=skip"
+                f"{spec}: {message}; mend or remove them, or leave them out with --data-option unreadable=skip"
             )
         notes.append(message + "; left out")
     if len(clips.waves) < 6:
@@ -227,7 +228,7 @@ def _sides(
         for value in wanted:
             if value not in present or not value:
                 raise CounterpointError(
-                    f"held_out='{held_out}': no clip has '{value}' in column '{column}'; expected held_out=column=value,value; "
+                    f"held_out='{held_out}': no clip has '{value}' in column '{column}'; expected --data-option held_out=column=value,value; "
                     f"{nearest(value, present)}"
                 )
         named[[row.get(column.strip()) in wanted for row in usable.rows]] = "test"
@@ -249,7 +250,7 @@ def _sides(
     unseen = set(labels) - trained
     if unseen:
         raise CounterpointError(
-            f"{spec}: class '{min(unseen)}' has no training clips; add some, or leave it out with classes={','.join(sorted(trained))}"
+            f"{spec}: class '{min(unseen)}' has no training clips; add some, or leave it out with {data_option('classes', ','.join(sorted(trained)))}"
         )
     return named
 

@@ -180,7 +180,10 @@ def load_game(
     """Draw a zero-sum game at random: each pair mixes ``rank`` distributions over next states; rewards are uniform.
 
     Args:
+        states: of the game. actions: of the first player. opponents: actions of the second.
+        horizon: steps of an episode. rank: distributions that every pair mixes.
         sharpness: concentration of the mixtures and distributions; small ones make some states hard to reach.
+        seed: of the game.
     """
     if min(states, actions, opponents, horizon, rank) < 1:
         raise CounterpointError("game: states, actions, opponents, horizon and rank are all at least 1")

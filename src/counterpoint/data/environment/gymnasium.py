@@ -122,7 +122,7 @@ def load_gymnasium(
     ):
         raise CounterpointError(
             f"{spec} shows images {space.shape}; these methods take vectors of numbers or counted states: wrap it so that "
-            'its observation_space is a Box of one axis (for Atari: arguments=\'{"obs_type": "ram"}\')'
+            'its observation_space is a Box of one axis (for Atari: --data-option arguments=\'{"obs_type": "ram"}\')'
         )
     if isinstance(space, spaces.Box) and bins is None:
         return VectorWorld(spec, make, math.prod(space.shape), actions, limit)

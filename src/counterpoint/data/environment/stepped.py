@@ -54,6 +54,10 @@ def load_lock_world(
 ) -> FiniteWorld | VectorWorld:
     """The combination lock of ``load_lock``; ``one_hot`` makes it a vector world.
 
+    Args:
+        horizon: steps of an episode. actions: in each state; one of them is right. emissions: observations of a latent state.
+        seed: of the lock. one_hot: show states as vectors of zeros and a one, for deep methods.
+
     >>> load_lock_world(horizon=4, emissions=1, one_hot=True).width
     12
     """

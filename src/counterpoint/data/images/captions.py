@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from counterpoint.data.tables import read_file
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError, data_option, nearest
 
 Captions = tuple[str, ...]
 """What is said of one image: one caption or several."""
@@ -35,7 +35,7 @@ def beside(folder: Path, given: str | None) -> Path | None:
     files = [folder / name for name in FILES if folder.is_dir() and (folder / name).is_file()]
     if len(files) > 1:
         raise CounterpointError(
-            f"{folder}: {' and '.join(file.name for file in files)}; keep one, or name it: captions={files[0]}"
+            f"{folder}: {' and '.join(file.name for file in files)}; keep one, or name it: {data_option('captions', files[0])}"
         )
     return files[0] if files else None
 
@@ -89,7 +89,7 @@ def read_captions(
     if bare:
         raise CounterpointError(
             f"{path.name}: {len(bare)} of {len(names)} images have no caption: {', '.join(bare[:3])}; add rows for them, move them "
-            f"away, or leave captions out: captions={LEAVE_OUT}"
+            f"away, or leave captions out: --data-option captions={LEAVE_OUT}"
         )
     return [tuple(captions[rank]) for rank in range(len(names))]
 
@@ -107,7 +107,7 @@ def checked(text: Any, where: str) -> Captions:
     clean = tuple(" ".join(str(one).split()) if one is not None and one == one else "" for one in given)
     if not clean or not all(clean):
         raise CounterpointError(
-            f"{where}: empty caption; say what is to be seen, or leave captions out: captions={LEAVE_OUT}"
+            f"{where}: empty caption; say what is to be seen, or leave captions out: --data-option captions={LEAVE_OUT}"
         )
     return clean
 
@@ -125,7 +125,7 @@ def _column(columns: list[str], given: str | None, usual: tuple[str, ...], name:
     if not matching:
         raise CounterpointError(
             f"{name}: columns {columns}, none of them {given or ' or '.join(wanted)}; expected one row per caption with the columns "
-            f"file and caption, or name the column: {option}=COLUMN"
+            f"file and caption, or name the column: --data-option {option}=COLUMN"
         )
     return matching[0]
 

@@ -276,7 +276,7 @@ def _columns(columns: list[str], image: str | None, label: str | None, name: str
         column = next((column for column in wanted if column in columns), None)
         if column is None and (given or option == "image"):
             raise CounterpointError(
-                f"{name}: columns {columns}, none of them {' or '.join(wanted)}; name the {option} column: {option}=COLUMN"
+                f"{name}: columns {columns}, none of them {' or '.join(wanted)}; name the {option} column: --data-option {option}=COLUMN"
             )
         chosen.append(column)
     return str(chosen[0]), chosen[1]

@@ -106,7 +106,7 @@ def load_images(
         message = f"{len(table.unreadable)} files are not readable images: {', '.join(table.unreadable)}"
         if unreadable != "skip":
             raise CounterpointError(
-                f"{spec}: {message}; mend or remove them, or leave them out with unreadable=skip"
+                f"{spec}: {message}; mend or remove them, or leave them out with --data-option unreadable=skip"
             )
         notes.append(message + "; left out")
     if table.animated:
@@ -155,7 +155,7 @@ def _captions(
     if captions_file is not None:
         if not any(table.names):
             raise CounterpointError(
-                f"{spec}: {captions_file.name} names image files and these images are arrays; give vectors row by row: partners=captions.npy"
+                f"{spec}: {captions_file.name} names image files and these images are arrays; give vectors row by row: --data-option partners=captions.npy"
             )
         return tuple(read_captions(captions_file, table.names, table.skipped, image, caption))
     given = [captions for captions in table.captions if captions is not None]
@@ -166,7 +166,7 @@ def _captions(
     if given and len(given) < len(table.captions):
         raise CounterpointError(
             f"{spec}: {len(table.captions) - len(given)} images have no column of captions and the others have; mend that, or leave "
-            "captions out: captions=none"
+            "captions out: --data-option captions=none"
         )
     return tuple(given) or None
 
@@ -187,7 +187,9 @@ def same_size(table: Table, size: int | None, spec: str, notes: list[str]) -> np
     if size is None and len(sizes) > 1:
         shown = ", ".join(f"{w}x{h} ({count})" for (h, w), count in sizes.most_common(3))
         size = min(LARGEST, int(np.median([min(image.shape[:2]) for image in table.pixels])))
-        notes.append(f"images of {len(sizes)} sizes: {shown}; {size} pixels chosen, another with size=N")
+        notes.append(
+            f"images of {len(sizes)} sizes: {shown}; {size} pixels chosen, another with --data-option size=N"
+        )
     if size is not None and set(sizes) != {(size, size)}:
         notes.append(f"resized to {size}x{size} (shorter side, then centre crop)")
         return np.stack([resize(colour(image, channels), size) for image in table.pixels])

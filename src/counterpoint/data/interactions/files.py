@@ -17,7 +17,7 @@ from counterpoint.data.tables import cells
 from counterpoint.data.tables.delimited import SEPARATORS, RaggedRow, read_delimited, separator_of
 from counterpoint.data.tables.encodings import Text, read_text
 from counterpoint.data.tables.read import is_row_numbers
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError, data_option, nearest
 
 ROLES = ("user", "item", "rating", "time")
 NAMES = {
@@ -147,7 +147,7 @@ def _delimited(
     except RaggedRow as error:
         raise CounterpointError(
             f"{path}: rows of different lengths: line {error.line} has {error.actual} fields, the first has {error.expected} "
-            f"({error.content!r}); expected the same columns on every line (for `user item item item ...` lines pass layout='lists')"
+            f"({error.content!r}); expected the same columns on every line (for `user item item item ...` lines pass --data-option layout=lists)"
         ) from None
     first = [(column[0].as_py() or "").strip() for column in parsed.cells.columns]
     if len(first) < 2:
@@ -160,7 +160,7 @@ def _delimited(
     if not header and any(not _is_number(a) and _is_number(b) for a, b in zip(first[2:], second[2:])):
         raise CounterpointError(
             f"{path}: the first line looks like column names ({', '.join(first)}), none of which is known; "
-            f"say which is which, for example user={first[0]!r}, item={first[1]!r}"
+            f"say which is which, for example {data_option('user', first[0])} {data_option('item', first[1])}"
         )
     names = first if header else [f"column {i + 1}" for i in range(len(first))]
     table = parsed.cells.slice(int(header))
@@ -204,8 +204,8 @@ def _roles(path: Path, table: pa.Table, header: bool, given: dict[str, str]) -> 
         if role not in roles:
             other = next((column for column in names if column not in roles.values()), names[-1])
             raise CounterpointError(
-                f"{path}: no {role} column among {', '.join(names)}; expected one such as '{role}_id', or pass {role}={other!r} "
-                f"(on the command line --data-option {role}={other})"
+                f"{path}: no {role} column among {', '.join(names)}; expected one such as '{role}_id', or pass "
+                f"{data_option(role, other)}"
             )
     return roles
 

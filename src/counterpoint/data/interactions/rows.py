@@ -53,7 +53,7 @@ def positives(tables: dict[str, Table], threshold: float | None, notes: list[str
         if threshold is not None:
             raise CounterpointError(
                 f"threshold={threshold} was given, but there is no rating column to hold against it; "
-                "name it with rating='...', or leave the threshold out"
+                "name it with --data-option rating=COLUMN, or leave the threshold out"
             )
         return rows
     rating = np.concatenate([r for r in ratings if r is not None])
@@ -126,7 +126,7 @@ def split_rows(
     if split != "ratio":
         if rows.times is None:
             raise CounterpointError(
-                f"split={split!r} needs a time column, and there is none; name it with time='...', or use split='ratio'"
+                f"split={split!r} needs a time column, and there is none; name it with --data-option time=COLUMN, or use --data-option split=ratio"
             )
         order = order[np.argsort(rows.times[order], kind="stable")]
     rank, size = np.empty(total, np.int64), np.full(total, total)

@@ -55,7 +55,7 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
         missing = "chosen" if better in (None, "", []) else "rejected"
         raise CounterpointError(
             f"{where}: nothing in '{columns[missing] or missing}' among the columns {', '.join(map(str, row))}; expected 'prompt', "
-            "'chosen' and 'rejected' (or 'prompt', 'completion' and 'label'), or name them, e.g. chosen=better"
+            "'chosen' and 'rejected' (or 'prompt', 'completion' and 'label'), or name them, e.g. --data-option chosen=better"
         )
     if isinstance(better, list) != isinstance(worse, list):
         raise CounterpointError(

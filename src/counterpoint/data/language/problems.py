@@ -166,7 +166,7 @@ def _problem(row: dict[str, Any], columns: dict[str, str | None], path: Path, nu
     if not fields["prompt"]:
         raise CounterpointError(
             f"{where}: no prompt among the columns {', '.join(map(str, row))}; expected 'prompt' (with "
-            "'completion' and 'answer'), 'question' and 'answer', or 'messages'; or name it, e.g. prompt=text"
+            "'completion' and 'answer'), 'question' and 'answer', or 'messages'; or name it, e.g. --data-option prompt=text"
         )
     if row.get("instruction") and row.get("input") and fields["prompt"] == row["instruction"]:
         fields["prompt"] = f"{row['instruction']}\n{row['input']}"

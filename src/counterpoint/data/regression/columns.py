@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterpoint.data.tables import Table, cells
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, data_option
 
 MOST_VALUES = 50
 """A column of text with more values than this is a name or a sentence, not a category."""
@@ -200,8 +200,8 @@ def _no_number(column: pa.ChunkedArray, wrong: np.ndarray, name: str, spec: str)
     row = int(np.argmax(wrong))
     return CounterpointError(
         f"{spec}: column '{name}' holds numbers, but {int(wrong.sum())} cells are none, the first in row {row + 1}: "
-        f"{column[row].as_py()!r}; mend them, empty them for gaps, leave the column out with leave_out={name}, or read all its cells "
-        f"as names with names={name}"
+        f"{column[row].as_py()!r}; mend them, empty them for gaps, leave the column out with {data_option('leave_out', name)}, or read all its cells "
+        f"as names with {data_option('names', name)}"
     )
 
 
@@ -226,11 +226,11 @@ def _number(
         if gap.any() and missing == "error":
             raise CounterpointError(
                 f"{spec}: column '{name}' lacks {int(gap.sum())} values, the first in row {int(np.argmax(gap)) + 1}; fill "
-                "them, or with missing=mean"
+                "them, or with --data-option missing=mean"
             )
         if not given.any():
             raise CounterpointError(
-                f"{spec}: column '{name}' is empty in training; leave it out with leave_out={name}"
+                f"{spec}: column '{name}' is empty in training; leave it out with {data_option('leave_out', name)}"
             )
         column = Column(name, None, float(values[given].mean()), *scaling(values[given]))
         if (column.offset, column.scale) != (0.0, 1.0):
@@ -257,7 +257,7 @@ def _categories(
 ) -> tuple[list[np.ndarray], Column]:
     if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
         raise CounterpointError(
-            f"{spec}: column '{name}' holds {column.type}; expected numbers or names: leave it out with leave_out={name}"
+            f"{spec}: column '{name}' holds {column.type}; expected numbers or names: leave it out with {data_option('leave_out', name)}"
         )
     text = pc.utf8_trim_whitespace(column) if cells.is_text(column) else cells.whole(column)[0]
     gap = cells.gaps(text, cells.class_gaps(text))
@@ -267,7 +267,7 @@ def _categories(
     values = list(stored.values or ()) if stored else present
     if stored is None and len(values) > MOST_VALUES:
         raise CounterpointError(
-            f"{spec}: column '{name}' holds {len(values)} different texts; leave it out with leave_out={name}, or turn it into numbers"
+            f"{spec}: column '{name}' holds {len(values)} different texts; leave it out with {data_option('leave_out', name)}, or turn it into numbers"
         )
     if gap.any():
         notes.append(f"column '{name}': {int(gap.sum())} gaps; there, none of its {len(values)} columns is 1")

@@ -21,7 +21,7 @@ from counterpoint.data import tables
 from counterpoint.data.images import files as image_files
 from counterpoint.data.regression.columns import Column, encode, encode_as, numeric, scaling
 from counterpoint.data.tables.read import INDEX_NAMES, is_count
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError, data_option, nearest
 
 TARGETS = ("target", "y", "value", "label", "score", "age")
 
@@ -266,7 +266,7 @@ def _target(columns: list[str], wanted: str | None, spec: str) -> str:
     candidates = [name for name in TARGETS if name in columns]
     if not candidates:
         raise CounterpointError(
-            f"{spec} has columns {', '.join(columns[:12])} and none is called {', '.join(TARGETS)}; name the targets': target={columns[-1]}"
+            f"{spec} has columns {', '.join(columns[:12])} and none is called {', '.join(TARGETS)}; name the targets': {data_option('target', columns[-1])}"
         )
     return candidates[0]
 
@@ -314,7 +314,7 @@ def _inputs(every: list[tables.Table], used: list[str], as_names: set[str], note
             continue
         if counts:
             notes.append(
-                f"column '{name}' counts the rows; if that is all it does, leave it out with leave_out={name}"
+                f"column '{name}' counts the rows; if that is all it does, leave it out with {data_option('leave_out', name)}"
             )
         inputs.append(name)
     return inputs

@@ -271,13 +271,13 @@ def _classes(rows: text_rows.Columns, name: str) -> tuple[str, ...]:
     present = {label for labels in set(rows.labels) for label in labels}
     if len(present) == 1:
         raise CounterpointError(
-            f"{name}: every labelled text is of the class '{present.pop()}'; expected at least two classes, or label=none for texts "
+            f"{name}: every labelled text is of the class '{present.pop()}'; expected at least two classes, or --data-option label=none for texts "
             "without labels"
         )
     if len(present) > len(rows) // 2:
         raise CounterpointError(
-            f"{name}: {len(present)} different labels for {len(rows)} texts; is the label's column right? Name it with label=COLUMN, "
-            "or say separator=';' when a cell holds several labels"
+            f"{name}: {len(present)} different labels for {len(rows)} texts; is the label's column right? Name it with --data-option label=COLUMN, "
+            "or say --data-option 'separator=;' when a cell holds several labels"
         )
     return class_order(present)
 

@@ -15,7 +15,7 @@ from counterpoint.data import tables
 from counterpoint.data.tables import cells
 from counterpoint.data.tables.encodings import read_text
 from counterpoint.data.walk import shown, walk
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError, data_option, nearest
 
 TEXT_COLUMNS = ("text", "sentence", "content", "document", "body")
 LABEL_COLUMNS = ("label", "labels", "class", "category", "topic")
@@ -98,7 +98,7 @@ def read(
         if empty != "skip":
             raise CounterpointError(
                 f"{path}: {len(bare)} rows have no text, the first is {where(bare[0])}; fill or remove them, or leave them out with "
-                "empty=skip"
+                "--data-option empty=skip"
             )
         notes.append(f"{len(bare)} rows without text left out")
         rows = rows.select([number for number, content in enumerate(rows.texts) if content])
@@ -189,7 +189,7 @@ def _texts(table: tables.Table, column: str, notes: list[str], where: Callable[[
     if odd is not None:
         raise CounterpointError(
             f"{where(odd)}: the text in column '{column}' is {values[odd]!r} ({type(values[odd]).__name__}); expected text in "
-            "quotation marks: is this the right column? Name it with text=COLUMN"
+            "quotation marks: is this the right column? Name it with --data-option text=COLUMN"
         )
     missing = table.gaps(column) if table.delimited else None
     if missing is not None and missing.any():
@@ -240,7 +240,7 @@ def _column(
         return matching[0] if matching else None
     raise CounterpointError(
         f"{path} has columns {', '.join(columns[:12])} and none is called {', '.join(usual)}; name the {what}s': "
-        f"{what}={columns[0] if columns else 'COLUMN'}"
+        f"{data_option(what, columns[0] if columns else 'COLUMN')}"
     )
 
 

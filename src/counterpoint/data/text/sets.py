@@ -23,7 +23,11 @@ def load(
     seed: int = 0,
     untested: str = "",
 ) -> Texts:
-    """Load a bundled set; options as in ``data.text.load_texts``, and ``language`` of wiki-vital: en, fr or es."""
+    """Load a bundled set; options as in ``data.text.load_texts``, and of wiki-vital a language.
+
+    Args:
+        language: of wiki-vital: en, fr or es.
+    """
     if name not in BUNDLED:
         raise CounterpointError(f"there are no bundled texts '{name}'; {nearest(name, BUNDLED)}")
     import pyarrow.parquet as parquet

@@ -44,10 +44,15 @@ def load_trajectory_files(
     """Read a folder, or a file of trajectories with files of answers and preferences.
 
     Args:
+        spec: the folder or file.
+        answers: file of a person's answers, where it lies elsewhere than beside the trajectories.
+        preferences: file of preferred trajectories, likewise.
         waypoints: resample every trajectory to this many states (linear between the two nearest).
         columns: names of a state's numbers, separated by commas ("x,y,height"); a query session shows them.
         split_by: "trajectory" keeps a held-out trajectory out of every training answer; "answer" holds out answers, whose
             trajectories training may have seen; "auto" takes the first where all answers allow it.
+        train, validation: shares of the trajectories (or answers); the rest is the test split.
+        seed: of the split.
 
     Raises:
         CounterpointError: what is wrong, in which row, and what was expected.
@@ -135,7 +140,7 @@ def _trajectories(
     if len(lengths) > 1:
         raise CounterpointError(
             f"{path}: trajectories of {lengths[0]} to {lengths[-1]} states; an encoder reads a fixed number: "
-            f"pass waypoints={lengths[len(lengths) // 2]} to resample them all"
+            f"pass --data-option waypoints={lengths[len(lengths) // 2]} to resample them all"
         )
     features = None
     if any(row.get("features") is not None for row in rows):
@@ -216,7 +221,7 @@ def _divide(
     mixed = sum(int((home[reference] != home[reference][:, :1]).any(1).sum()) for reference in answered)
     if mixed and split_by == "trajectory":
         raise CounterpointError(
-            f"{mixed} of {sum(map(len, answered))} answers compare trajectories of different splits; pass split_by=answer, or "
+            f"{mixed} of {sum(map(len, answered))} answers compare trajectories of different splits; pass --data-option split_by=answer, or "
             "name the splits in a column 'split' so that each answer stays within one"
         )
     flat = states.flatten(1)

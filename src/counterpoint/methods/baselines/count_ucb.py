@@ -40,7 +40,7 @@ class CountUCB(Method[nn.Module, FiniteWorld]):
         """Play ``data`` and count; the given model is not used."""
         if not isinstance(data, FiniteWorld):
             raise CounterpointError(
-                f"{data.name} has continuous observations and count-ucb counts states: load it with bins=8"
+                f"{data.name} has continuous observations and count-ucb counts states: load it with --data-option bins=8"
             )
         sizes = (data.states, data.actions, data.horizon, data.opponents, data.stationary)
         counted = run.state(counted=CountedModel(*sizes))

@@ -65,7 +65,7 @@ class SPRUCB(Method[CategoricalQ, VectorWorld]):
         if not isinstance(data, VectorWorld) or not isinstance(model, CategoricalQ):
             raise CounterpointError(
                 f"{data.name} is a world of finitely many states; run contrastive-ucb on it, or load a gymnasium environment "
-                "of vectors without bins (CartPole-v1), or of states with one_hot=true"
+                "of vectors without bins (CartPole-v1), or of states with --data-option one_hot=true"
             )
         row = {"observation": torch.zeros(data.width), "action": torch.tensor(0), "reward": torch.tensor(0.0)}
         flags = {"done": torch.tensor(False), "cut": torch.tensor(False), "priority": torch.tensor(0.0)}

@@ -102,7 +102,7 @@ class WhisperSpeech(SpeechEncoder):
         if int(lengths.max()) > self.longest:
             raise CounterpointError(
                 f"a clip of {int(lengths.max()) / self.sample_rate:.2f} seconds for an encoder that hears "
-                f"{self.longest / self.sample_rate:.2f}; load the data with seconds={self.longest / self.sample_rate:g}"
+                f"{self.longest / self.sample_rate:.2f}; load the data with --data-option seconds={self.longest / self.sample_rate:g}"
             )
         waves = functional.pad(waves[:, : self.longest], (0, max(0, self.longest - waves.shape[1])))
         states = self.net(self.bands(waves)).last_hidden_state
@@ -169,7 +169,7 @@ def load_speech_encoder(
     if encoder.sample_rate != sample_rate:
         raise CounterpointError(
             f"{spec} hears {encoder.sample_rate} samples per second and the clips have {sample_rate}; load the data with "
-            f"sample_rate={encoder.sample_rate}"
+            f"--data-option sample_rate={encoder.sample_rate}"
         )
     return encoder
 

@@ -185,7 +185,7 @@ def check_classes(classes: Sequence[str]) -> None:
     """
     if len(classes) < 2:
         raise CounterpointError(
-            f"the data names {len(classes)} classes; a classifier needs at least two: give a column of labels, label=COLUMN"
+            f"the data names {len(classes)} classes; a classifier needs at least two: give a column of labels, --data-option label=COLUMN"
         )
 
 

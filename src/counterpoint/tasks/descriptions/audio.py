@@ -21,6 +21,7 @@ def file(look: FileSample) -> bool:
 
 DESCRIPTION = Description(
     kind="audio",
+    loaders={"": "counterpoint.data.audio.load:load_audio"},
     bundled={
         "voices": "telephone prompts in eight voices, seven varieties, five languages",
         "voices-it": "telephone prompts in two Italian voices",

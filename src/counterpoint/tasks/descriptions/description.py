@@ -24,6 +24,8 @@ class Description:
         kind: the catalog's name of the kind.
         bundled: name of a data set that comes along -> one line that says what it is, for ``counterpoint data list``. A name
             with a colon stands for all that begin with what is before the colon.
+        loaders: the functions whose parameters are the data options, as "module:function": under "" the one of a person's own
+            data, under a bundled name one of its own. ``tasks.documented`` reads them without importing any.
         file: whether a file is of this kind.
         folder: whether a folder is, by what only a folder has; a folder is also of the kind of the first file in it that is of one.
         name: whether a name that is no path and not bundled is of this kind.
@@ -32,6 +34,7 @@ class Description:
 
     kind: str
     bundled: Mapping[str, str] = field(default_factory=dict)
+    loaders: Mapping[str, str] = field(default_factory=dict)
     file: Callable[[FileSample], bool] = _no
     folder: Callable[[FolderSample], bool] = _no
     name: Callable[[str], bool] = _no

@@ -17,6 +17,11 @@ def name(given: str) -> bool:
 
 DESCRIPTION = Description(
     kind="environment",
+    loaders={
+        "": "counterpoint.data.environment.gymnasium:load_gymnasium",
+        "lock": "counterpoint.data.environment.stepped:load_lock_world",
+        "game": "counterpoint.data.environment.finite:load_game",
+    },
     bundled={
         "lock": "a combination lock of 5 steps: one right action in four at every step, reward only at the end",
         "game": "a random low-rank game of two players, zero-sum",

@@ -21,6 +21,7 @@ def file(look: FileSample) -> bool:
 
 DESCRIPTION = Description(
     kind="images",
+    loaders={"": "counterpoint.data.images.load:load_images"},
     bundled={
         "digits": "1,797 scanned digits of 8x8 pixels, 10 classes",
         "mnist5k": "5,000 handwritten digits of 28x28 pixels, 10 classes",

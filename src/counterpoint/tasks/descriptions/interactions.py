@@ -55,6 +55,7 @@ def _are_ids(lines: Sequence[Sequence[str]]) -> bool:
 
 DESCRIPTION = Description(
     kind="interactions",
+    loaders={"": "counterpoint.data.interactions.load:load_interactions"},
     bundled={
         "movielens-100k": "100,000 film ratings of 943 users; ratings of at least 4 are positives",
         "movielens-1m": "1,000,209 film ratings of 6,040 users; ratings of at least 4 are positives",

@@ -13,6 +13,7 @@ def file(look: FileSample) -> bool:
 
 DESCRIPTION = Description(
     kind="preferences",
+    loaders={"": "counterpoint.data.language.preferences:load"},
     bundled={
         "paired:reasoning-gym:basic_arithmetic?size=1000": "sums: the right answer against another sum's",
         "paired:worked-sums": "sums worked out digit by digit, against another sum's working",

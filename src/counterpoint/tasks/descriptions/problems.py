@@ -26,6 +26,7 @@ def name(given: str) -> bool:
 
 DESCRIPTION = Description(
     kind="problems",
+    loaders={"": "counterpoint.data.language.problems:load"},
     bundled={
         "reasoning-gym:basic_arithmetic?size=500": "any of the 106 procedural tasks of reasoning-gym, with its scorer",
         **GENERATED,

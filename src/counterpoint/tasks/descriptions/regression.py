@@ -23,6 +23,7 @@ def maybe(look: FileSample) -> str:
 
 DESCRIPTION = Description(
     kind="regression",
+    loaders={"": "counterpoint.data.regression.load:load_regression"},
     bundled={
         "film-years": "1,152 films of MovieLens 100k: who rated them how, and genres; the year they came out",
         "garment-angles": "2,000 garments of Fashion-MNIST, each turned by some degrees; most stand nearly upright",

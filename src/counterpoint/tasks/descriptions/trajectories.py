@@ -18,6 +18,11 @@ def file(look: FileSample) -> bool:
 
 DESCRIPTION = Description(
     kind="trajectories",
+    loaders={
+        "": "counterpoint.data.trajectories.files:load_trajectory_files",
+        "gridrobot": "counterpoint.data.trajectories.grid_robot:load_grid_robot",
+        "robot-arm": "counterpoint.data.trajectories.robot_arm:load_robot_arm",
+    },
     bundled={
         "gridrobot": "490 walks over a 5x5 grid past three objects, 12 of 31 raw numbers are noise",
         "robot-arm": "600 paths of a seven-joint arm near a laptop and a person, 97 raw numbers a state",

@@ -1,0 +1,64 @@
+"""``--json`` on every command that prints a table, and tables on narrow terminals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from counterpoint import api
+from counterpoint.cli.main import app
+
+COMMANDS = [
+    "list", "show", "recommend", "check", "run", "resume", "compare", "ablate", "reproduce", "report", "export",
+    "recommend-items", "export-embeddings", "data list", "data get",
+]  # fmt: skip
+
+
+def call(*arguments: object, **environment: str) -> str:
+    done = CliRunner().invoke(app, [str(one) for one in arguments], env=environment)
+    assert done.exit_code == 0, (arguments, done.output, done.exception)
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_that_prints_a_table_has_json(command: str) -> None:
+    assert "--json" in call(*command.split(), "--help")
+
+
+def test_check_recommend_and_settings(tmp_path: Path) -> None:
+    rows = "".join(f"question {n},{n}\n" for n in range(40))
+    (tmp_path / "my data [1].csv").write_text("question,answer\n" + rows)
+    data = tmp_path / "my data [1].csv"
+    found = json.loads(call("check", "--data", data, "--json"))
+    assert (found["data"], found["kind"], found["model"]) == (str(data), "problems", None)
+    assert len(found["fingerprint"]) == 64
+    assert any("40" in line or "train" in line for line in found["describe"])
+    advice = json.loads(call("recommend", "--data", data, "--json"))
+    assert set(advice) == {"facts", "suggestions", "cautions", "command"}
+    assert advice["facts"]["kind"] == "problems"
+    assert f"'{data}'" in advice["command"]
+    assert str(data) in call("recommend", "--data", data).replace("\n", "")
+    settings = json.loads(call("run", "dcl", "--temperature", "0.2", "--show-settings", "--json"))
+    assert settings["temperature"] == {"paper": 0.1, "here": 0.2}
+
+
+def test_run_report_and_export(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = json.loads(
+        call("run", "dcl", "--data", "digits", "--steps", 1, "--batch-size", 8, "--out", out, "--json")
+    )
+    assert result["key"] == "dcl"
+    assert json.loads(call("resume", out, "--json"))["metrics"] == result["metrics"]
+    page = Path(json.loads(call("report", out, "--json"))["page"])
+    assert page.is_file()
+    told = json.loads(call("export", out, "--to", tmp_path / "model", "--json"))
+    assert (Path(told["model"]) / "config.json").is_file()
+    assert told["from"] == str(out / "model")
+
+
+def test_lists_without_torch_and_the_cases() -> None:
+    assert {row["name"] for row in json.loads(call("data", "list", "--json"))["made"]} >= {"digits"}
+    assert {one["key"] for one in json.loads(call("reproduce", "--json"))} == set(api.cases())
