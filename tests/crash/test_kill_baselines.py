@@ -29,6 +29,13 @@ RUNS: dict[str, dict[str, Any]] = {
     "simclr": {"data": "digits", "model": "conv-small", "settings": VIEWS, "steps": 40},
     "sft": {"data": SUMS, "model": "characters", "settings": SMALL, "steps": 16},
     "sdft": {"data": SUMS, "model": "characters", "settings": SAMPLED, "steps": 8},
+    "pi-distill": {
+        "data": SUMS, "model": "characters", "steps": 6,
+        "settings": {
+            **SAMPLED, "information.source": "written", "information.request": "{prompt};{information}",
+            "information.template": "{information}#{prompt}", "answers": 3, "steps": 2, "anneal": 4,
+        },
+    },
     "gkd": {"data": SUMS, "model": "characters", "settings": SAMPLED, "steps": 8},
     "grpo": {
         "data": SUMS,
@@ -95,6 +102,7 @@ FAST = (
     "multiview",
     "sdft",
     "grpo",
+    "pi-distill",
     "self-rewarding",
     "sgl",
     "trajectory-vae",

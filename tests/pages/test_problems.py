@@ -1,4 +1,4 @@
-"""The pages of UniSD, SDFT, GKD, SFT and GRPO: snippets and commands run as printed (on small data, a small model, one short pass)."""
+"""The pages of the methods that learn from problems: snippets and commands run as printed (small data and model, one short pass)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import pytest
 from counterpoint.models.language.characters import tiny
 from pages_harness import check_settings, run_commands, run_snippet
 
-KEYS = ["unisd", "sdft", "gkd", "sft", "grpo"]
+KEYS = ["unisd", "sdft", "gkd", "sft", "grpo", "pi-distill"]
 SMALLER = {"new_tokens=32": "new_tokens=4", "tokens 128": "tokens 4", "smollm2-135m-instruct": "small"}
-NOT_SPELLED_OUT = dict.fromkeys(("template", "agreement.example"), "in `counterpoint.pairs.demonstrations`")
+NOT_SPELLED_OUT = dict.fromkeys(
+    ("template", "agreement.example"), "in `counterpoint.pairs.demonstrations`"
+) | dict.fromkeys(("information.template", "information.request"), "in `counterpoint.pairs.privileged`")
 
 
 @pytest.fixture
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"prompt": f"{n}+1=", "completion": f"so {n + 1}", "answer": str(n + 1)} for n in range(24)]
+    rows = [{**row, "privileged_context": "count on"} for row in rows]
     (tmp_path / "problems.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     monkeypatch.chdir(tmp_path)
 

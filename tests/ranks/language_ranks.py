@@ -13,6 +13,10 @@ from ranks_harness import Weights, report, short_run
 SUMS = "worked-sums?size=24&validation=2&test=2&digits=2"
 SMALL: dict[str, Any] = {"batch_size": 5, "lora_rank": 0, "learning_rate": 1e-3}
 SAMPLED = {**SMALL, "max_new_tokens": 4}
+HINTED = {
+    **SAMPLED, "information.source": "solution", "information.template": "{information}#{prompt}",
+    "answers": 3, "steps": 2, "judge": "majority",
+}  # fmt: skip
 ROUNDS: dict[str, Any] = {
     "rounds": 1, "answers": 4, "top_p": 1.0, "max_new_tokens": 4, "learning_rate": 1e-3, "batch_size": 5,
     "sft_epochs": 2.0, "epochs": 1.0, "sft_learning_rate": 3e-3, "seed_examples": 16,
@@ -39,6 +43,8 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
         },
     ),
     "reinforce": ("grpo", SUMS, {**SAMPLED, "judge": "majority", "answers": 3, "variant": "reinforce"}),
+    "pi-distill": ("pi-distill", SUMS, {**HINTED, "anneal": 2}),
+    "opsd": ("pi-distill", SUMS, {**HINTED, "objective": "opsd"}),
     "cream": ("cream", "backward-sums?digits=1&size=40&validation=4&test=4", ROUNDS),
     "self-rewarding": ("self-rewarding", "backward-sums?digits=1&size=40&validation=4&test=4", ROUNDS),
     "dpo": ("dpo", "paired:backward-sums?digits=1&size=40&validation=4&test=4", {**SMALL, "epochs": 1.0}),

@@ -11,7 +11,17 @@ from typing import Literal
 
 from counterpoint.data.language.problem import Problem, Prompt
 from counterpoint.errors import CounterpointError
-from counterpoint.pairs.demonstrations import with_demonstration
+from counterpoint.pairs.demonstrations import check_template, with_demonstration
+
+__all__ = [
+    "SYSTEM",
+    "WRITE",
+    "Kind",
+    "check_template",
+    "information",
+    "require_information",
+    "with_information",
+]
 
 Kind = Literal["context", "solution"]
 
