@@ -51,7 +51,7 @@ from fused_paths import DEVICE, INTERPRETED, needs_fused
 
 KINDS = [
     FORWARD, REVERSE, jsd(0.5), jsd(0.1), skewed_forward(0.1), skewed_reverse(0.3), TOTAL_VARIATION, JEFFREYS,
-    amari(0.5), amari(1.7), amari(-0.4), HELLINGER,
+    amari(0.5), amari(1.7), amari(-0.4), amari(1e-7), amari(1 - 1e-7), HELLINGER,
 ]  # fmt: skip
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 SMALL = 2**12  # bytes: several chunks, tiles and strips

@@ -33,7 +33,7 @@ from fused_paths import PATHS_ON_CPU, fused_on_cpu
 
 KINDS = [
     FORWARD, REVERSE, jsd(0.5), jsd(0.1), skewed_forward(0.1), skewed_reverse(0.3), TOTAL_VARIATION, JEFFREYS,
-    amari(0.5), amari(1.7), amari(-0.4), HELLINGER,
+    amari(0.5), amari(1.7), amari(-0.4), amari(1e-7), amari(1 - 1e-7), HELLINGER,
 ]  # fmt: skip
 SMALL = 1024  # bytes: one position per chunk
 N, V, D = 7, 331, 5  # 331 columns make two cache tiles of at least 256

@@ -270,6 +270,6 @@ def test_lessons(tmp_path: Path, key: str) -> None:
         bad = method(key).settings(**SETTINGS[key] | {"template": "{prompt}"})
         with (
             Run(tmp_path / "t", progress=False) as run,
-            pytest.raises(CounterpointError, match="no place {demonstration}"),
+            pytest.raises(CounterpointError, match="no field {demonstration}"),
         ):
             bad.fit(tiny(), data(), run)

@@ -122,13 +122,13 @@ def _call(command: list[str], what: str, folder: Path, source: Source | None = N
         )
     except subprocess.TimeoutExpired:
         raise CounterpointError(
-            f"{what}: {command[0]} did not finish in {TIMEOUT_SECONDS // 60} minutes; try again on a better line. {_otherwise(source)}"
+            f"{what}: {command[0]} did not finish in {TIMEOUT_SECONDS // 60} minutes; try again on a faster connection. {_otherwise(source)}"
         ) from None
     if done.returncode:
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         output = " / ".join(line.strip() for line in lines[-3:])[:600] or "nothing"
         raise CounterpointError(
-            f"{what}: {Path(command[0]).name} failed: {output}. Is there a network, and is that version still there? {_otherwise(source)}"
+            f"{what}: {Path(command[0]).name} failed: {output}. Check the network, and that the registry still has that version. {_otherwise(source)}"
         )
 
 
@@ -142,7 +142,7 @@ def _otherwise(source: Source | None) -> str:
 
 
 def _at_hand(source: Source) -> Path | None:
-    """The archive among those a person has put aside, told by its name's start and its checksum."""
+    """The archive among those a person has put aside, recognised by its name's start and its checksum."""
     given = os.environ.get("COUNTERPOINT_PACKAGES")
     if not given:
         return None

@@ -1,4 +1,4 @@
-"""The case of coconut: eight telephone voices in five languages that arrive two by two, told apart by what nobody heard them say."""
+"""The case of coconut: eight speakers in five languages that arrive two by two, recognised on prompts outside the training clips."""
 
 from __future__ import annotations
 

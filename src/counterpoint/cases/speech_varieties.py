@@ -1,4 +1,4 @@
-"""The case of speech-varieties: telephone voices told apart from few clips, and languages from voices never heard."""
+"""The case of speech-varieties: telephone speakers recognised from few clips, and languages on speakers outside the training clips."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from counterpoint.cli import data, demo, listing, results, shell, studies, train
 
 app = typer.Typer(
     name="counterpoint",
-    help="Make a model better from contrast and from its own or a teacher's voice, and see whether it did.",
+    help="Improve a model by contrastive learning and (self-)distillation, and measure whether it did.",
     epilog="Exit status: 0 when it is done, 2 when something is to be mended (a line says what), 130 or 143 when it was "
     "interrupted by SIGINT (Ctrl-C) or SIGTERM; the same command then goes on. Every command that prints a table prints the "
     "same as JSON with --json.",
@@ -30,7 +30,9 @@ FREE = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command("list", short_help="List methods, baselines and what is planned.")(listing.list_methods)
 app.command("show", short_help="Show a method and its settings.")(listing.show)
 app.command("recommend", short_help="Suggest methods for data.")(data.recommend)
-app.command("check", cls=data.Check, short_help="Say what is understood of data and a model.")(data.check)
+app.command("check", cls=data.Check, short_help="Describe data and a model, and check that they fit.")(
+    data.check
+)
 app.add_typer(data.app, name="data")
 app.command("query", short_help="Ask a person which two are alike.")(data.query)
 app.command("run", short_help="Train a model with one method.", context_settings=FREE)(train.run)

@@ -112,7 +112,7 @@ MEASUREMENTS: tuple[Measurement[Any, Audio], ...] = (
 
 
 def macro_f1(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
-    """Mean F1 over the classes 0..C-1; a class that is neither there nor said counts 0.
+    """Mean F1 over the classes 0..C-1; a class that is neither present nor predicted counts 0.
 
     >>> round(macro_f1(np.array([0, 0, 1]), np.array([0, 1, 1]), 2), 4)
     0.6667

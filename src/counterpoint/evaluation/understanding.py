@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answers:
-    """What was understood of N clips: intents [N], and texts if they were asked for."""
+    """Predictions for N clips: intents [N], and transcripts where they were wanted."""
 
     intents: Tensor
     texts: list[str] | None = None

@@ -153,7 +153,7 @@ class Source:
                 "--sampler.url http://localhost:8000/v1 --sampler.model NAME"
             )
         if how.top_k:
-            raise CounterpointError(f"{method}: top_k={how.top_k} is not known to OpenAI-compatible servers")
+            raise CounterpointError(f"{method}: top_k={how.top_k} is no option of OpenAI-compatible servers")
         server = Server(
             self.url,
             self.model,

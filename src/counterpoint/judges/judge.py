@@ -19,7 +19,7 @@ from counterpoint.data.language.problem import Problem
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What a judge found.
+    """A judge's result.
 
     Attributes:
         rewards: [P, N] float64, higher is better; NaN where there is no answer, or none that the judge has an opinion on.

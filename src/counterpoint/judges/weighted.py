@@ -48,7 +48,7 @@ def weighted(spec: str, build: Callable[[str], Judge], method: str = "judge") ->
         weight, name = float(match[1] or 1.0), match[2].strip()
         if not weight or not math.isfinite(weight):
             raise CounterpointError(
-                f"{method}: judge={spec!r}: a weight of {weight:g} says nothing; leave '{name}' out"
+                f"{method}: judge={spec!r}: a weight of {weight:g} has no effect; leave '{name}' out"
             )
         if any(each.name == name for each in judges):
             raise CounterpointError(f"{method}: judge={spec!r} names '{name}' twice; give it one weight")

@@ -1,4 +1,4 @@
-"""Which (row, column) pairs take part in a similarity statistic, said so that any block can be asked for.
+"""Which (row, column) pairs take part in a similarity statistic, in a form that any block can be evaluated from.
 
 A rule never needs the whole N x M table: keys (labels, instance numbers) are compared block by block, and leaving out
 the diagonal costs one strided fill.
@@ -32,7 +32,7 @@ class Rule:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns it speaks about."""
+        """Rows and columns it applies to."""
         if self.diagonal is not None:
             return self.diagonal, self.diagonal
         if self.table is not None:

@@ -118,7 +118,7 @@ def weighted_products(
     LOGIT_PRECISION: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Write found [N, D] = ``sum_c w_rc y_c`` and mass [N] = ``sum_c w_rc``, where
+    """Write out [N, D] = ``sum_c w_rc y_c`` and mass [N] = ``sum_c w_rc``, where
     ``w_rc = h_c exp(s_rc - column_shift_c) [+ g_r exp(s_rc - row_shift_r)]``.
 
     Where the scale belongs to the columns it multiplies the product too.

@@ -79,6 +79,17 @@ def softmax_gradient(
 
 
 @triton.jit
+def _excess(log_p, p, x):
+    """``p (e^x - 1)``, 0 where log p is -inf; a series near x = 0, where the difference would cancel."""
+    series = 1.0 / 14
+    for n in tl.static_range(13, 0, -1):
+        series = (1.0 + x * series) / n
+    near = tl.abs(x) < 0.5
+    far = tl.exp(log_p + x) - p
+    return tl.where(log_p > float("-inf"), tl.where(near, p * x * series, far), 0.0)
+
+
+@triton.jit
 def _terms(log_s, log_t, NAME: tl.constexpr, X: tl.constexpr, TINY: tl.constexpr):
     """The addends of a divergence, and e, their derivative by log S up to multiples of S."""
     s, t = tl.exp(log_s), tl.exp(log_t)
@@ -100,10 +111,14 @@ def _terms(log_s, log_t, NAME: tl.constexpr, X: tl.constexpr, TINY: tl.constexpr
         value = 0.5 * (root_s - root_t) * (root_s - root_t)
         e = -0.5 * root_s * root_t
     elif NAME == "alpha":
-        neither = (log_s == float("-inf")) & (log_t == float("-inf"))
-        power = tl.where(neither, 0.0, tl.exp(X * log_t + (1 - X) * log_s))
-        value = (power - s) / (X * (X - 1))
-        e = power / -X
+        # The powers less P, as in ``divergence_rows``: near 0 and 1 the powers alone would cancel.
+        if X < 0.5:
+            excess = _excess(log_s, s, X * (log_t - log_s))
+            e = excess / -X
+        else:
+            excess = _excess(log_t, t, (X - 1) * (log_t - log_s))
+            e = (excess + t) / -X
+        value = excess / (X * (X - 1))
     elif NAME == "skewed_forward":
         mix = tl.maximum((1 - X) * s + X * t, TINY)
         value = tl.where(t > 0, t * (log_t - tl.log(mix)), 0.0)

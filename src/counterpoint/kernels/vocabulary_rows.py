@@ -223,9 +223,15 @@ class RowDivergence:
             value += gap.abs().sum(1, keepdim=True).mul_(0.5)
             torch.mul(gap.sign_(), probs, out=t).mul_(0.5)
         elif name == "alpha":
-            t.mul_(x).add_(s, alpha=1 - x).exp_()
-            value += (t - probs).sum(1, keepdim=True).div_(x * (x - 1))
-            t.mul_(-1 / x)
+            # The powers less P, as in ``divergence_rows``: near 0 and 1 the powers alone would cancel.
+            near_s = x < 0.5
+            log_p = s if near_s else t.clone()
+            t.sub_(s).mul_(x if near_s else x - 1)
+            base = probs if near_s else log_p.exp()
+            steep = t > 1
+            excess = torch.where(steep, (log_p + t).exp_() - base, t.clamp_(max=1).expm1_().mul_(base))
+            value += excess.sum(1, keepdim=True).div_(x * (x - 1))
+            torch.mul(excess if near_s else excess.add_(base), -1 / x, out=t)
         elif name == "hellinger":
             root_s, root_t = (s * 0.5).exp_(), t.mul_(0.5).exp_()
             value += (root_s - root_t).square_().sum(1, keepdim=True).mul_(0.5)

@@ -329,7 +329,7 @@ class Coconut(Method[nn.Module, Audio]):
                 )
         if self.head == "classifier" and {"tokens", "sequence"} & set(self._kinds()):
             raise CounterpointError(
-                f"distillation.kinds='{self.distillation.kinds}' distils what a decoder says and head='classifier' says nothing; use "
+                f"distillation.kinds='{self.distillation.kinds}' distils a decoder's tokens and head='classifier' has no decoder; use "
                 "head=decoder, or distillation.kinds=classes, replayed-classes or audio"
             )
         if self.multimodal.weight and not any(data.train.texts):

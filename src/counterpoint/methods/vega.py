@@ -330,7 +330,7 @@ class Vega(Method[nn.Module, Texts]):
         return run.stage("say", answered, over=texts, size=SHARD)
 
     def _mended(self, run: Run, rows: Coded, opinions: Replay) -> Coded:
-        """Rows whose labels are calibrated, if that is wanted, by what models said that had not seen them."""
+        """Rows whose labels are calibrated, if that is wanted, by the predictions of models that had not seen them."""
         if not self.calibration.on:
             return rows
         opinion = opinions.column("probabilities")[opinions.column("row").argsort()].cpu()

@@ -29,16 +29,16 @@ EXAMPLE = "Question: {prompt}\nReply: {demonstration}"
 
 
 def check_template(template: str, *names: str) -> None:
-    """Raise unless a template has each named place.
+    """Raise unless a template has each named field.
 
     >>> check_template("{prompt}", "prompt", "demonstration")
     Traceback (most recent call last):
-    counterpoint.errors.CounterpointError: the template '{prompt}' has no place {demonstration}; it needs ...
+    counterpoint.errors.CounterpointError: the template '{prompt}' has no field {demonstration}; it needs ...
     """
     for name in names:
         if "{" + name + "}" not in template:
             wanted = " and ".join("{" + each + "}" for each in names)
-            raise CounterpointError(f"the template {template!r} has no place {{{name}}}; it needs {wanted}")
+            raise CounterpointError(f"the template {template!r} has no field {{{name}}}; it needs {wanted}")
 
 
 def require_references(problems: Sequence[Problem], method: str) -> None:

@@ -32,7 +32,7 @@ class Bands(Clips):
 
 @torch.no_grad()
 def bands_of(mel: LogMel, clips: Clips, size: int = 64) -> Bands:
-    """The same clips, heard through ``mel``."""
+    """The same clips as the bands of ``mel``."""
     device = mel.get_buffer("filters").device
     frames: list[Tensor] = []
     for index in torch.arange(len(clips)).split(size):

@@ -1,4 +1,4 @@
-"""Small changes to a waveform that leave what is said, and who says it, alone: loudness and hiss."""
+"""Small changes to a waveform that leave words and speaker as they are: loudness and hiss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the model says of rows before it is trained: one pass, only over rows that the budget will use, kept for later runs.
+"""Log-probabilities of rows under the model before it is trained: one pass, only over rows that the budget will use, kept for later runs.
 
 Sums are kept by content in ``<cache>/references``: the weights' bytes, every token of the rows that went through together,
 this package's code for language models, and what decides rounding (device, threads, torch, rows at once). So a kept sum is,

@@ -1,4 +1,4 @@
-"""Finished runs on disk: whose folder it is, what it found. Reading loads no torch."""
+"""Finished runs on disk: whose folder it is, what its result is. Reading loads no torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REPORTED = "training"
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run found.
+    """A finished run's result.
 
     Attributes:
         folder: where it lies; ``folder / "model"`` is the model, when it was kept.

@@ -1,4 +1,4 @@
-"""What the seeds' figures allow to be said: arms' intervals, paired differences, claims. Plain data in and out.
+"""What follows from the seeds' figures: arms' intervals, paired differences, claims. Plain data in and out.
 
 Three things are needed for a verdict: arms that were trained on equal terms, an interval that lies on one side, and a p-value
 that stays below 0.05 when it is corrected (Holm) for all differences of a metric, or all claims of a method.

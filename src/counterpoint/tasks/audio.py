@@ -1,4 +1,4 @@
-"""Audio: labelled clips told apart; how often they are recognised, and how the classes lie in the representation."""
+"""Audio: labelled clips to classify; how often they are recognised, and how the classes lie in the representation."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class EnvironmentTask:
         return measured(self.measurements, model, data, split, seed)
 
     def of_training(self, report: Report, data: World, split: str) -> dict[str, float]:
-        """What the rounds of play say: ``regret`` where the tables are known, ``learning_return`` of deep methods."""
+        """Figures of the rounds of play: ``regret`` where the tables are known, ``learning_return`` of deep methods."""
         steps = report.column("rounds", "steps")
         if steps:
             return {"learning_return": sum(report.column("rounds", "return_over_steps")) / sum(steps)}

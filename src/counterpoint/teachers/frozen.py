@@ -6,7 +6,7 @@ from counterpoint.teachers.copies import Copied, M
 
 
 class Frozen(Copied[M]):
-    """A constant copy of any module; ``run.place`` it. Nothing of it needs saving.
+    """A constant copy of any module; ``run.constant`` it. Nothing of it needs saving.
 
     Make it from the student at the top of ``fit``, where the student always has its initial weights.
 

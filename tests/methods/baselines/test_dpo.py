@@ -10,10 +10,10 @@ import torch
 from counterpoint.data.language.preferences import Preference, PreferenceData, Preferences, load
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.preference import preference_metrics
-from counterpoint.methods.baselines.dpo import DPO, WITH_LIKELIHOOD
+from counterpoint.methods.baselines.dpo import DPO, SHIFTED, WITH_LIKELIHOOD
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.likelihood import completion_log_probs, sequence_log_probs
-from counterpoint.objectives.preference.preference import PAIRWISE
+from counterpoint.objectives.preference.preference import PAIRWISE, Pair, pairwise
 from counterpoint.training import Budget, Run
 
 
@@ -40,7 +40,7 @@ def fit(
     return model, events(out)
 
 
-@pytest.mark.parametrize("loss", [*PAIRWISE, *WITH_LIKELIHOOD, "kto"])
+@pytest.mark.parametrize("loss", [*PAIRWISE, *WITH_LIKELIHOOD, SHIFTED, "kto"])
 def test_every_loss_learns_the_preference(tmp_path: Path, loss: str) -> None:
     needs = {
         "robust": {"smoothing": 0.1},
@@ -122,6 +122,22 @@ def test_micro_batches_change_nothing(tmp_path: Path) -> None:
             model = DPO(learning_rate=1e-3, batch_size=6).fit(tiny(seed=0), pairs(), run)
         found.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_bcos_shift_is_the_mean_reward_of_all_answers_so_far(tmp_path: Path, monkeypatch) -> None:
+    shifts, rewards = [], []
+
+    def noting(name: str, pair: Pair, **knobs: float | torch.Tensor) -> torch.Tensor:
+        shifts.append(float(knobs["shift"]))
+        rewards.extend((0.1 * torch.cat(pair.ratios())).tolist())
+        assert shifts[-1] == pytest.approx(sum(rewards) / len(rewards), abs=1e-6)
+        return pairwise(name, pair, **knobs)
+
+    monkeypatch.setattr("counterpoint.methods.baselines.dpo.pairwise", noting)
+    _, seen = fit(tmp_path / "run", steps=6, loss=SHIFTED)
+    assert seen[0]["loss"] == pytest.approx(2 * math.log(2), abs=1e-6)
+    assert len(shifts) == 6
+    assert abs(shifts[-1]) > 1e-3
 
 
 def test_wrong_settings_and_data_teach(tmp_path: Path) -> None:

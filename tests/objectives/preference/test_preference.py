@@ -260,3 +260,15 @@ def test_the_reference_gets_no_gradient(side):
     assert logps["chosen"].grad.tolist() == [1.0, 1.0]
     assert logps["rejected"].grad.tolist() == [-1.0, -1.0]
     assert logps[side].grad is None
+
+
+def test_bco_takes_its_shift_off_both_rewards() -> None:
+    p, beta, shift = pair(grad=True), 0.4, torch.tensor(0.9, dtype=torch.float64, requires_grad=True)
+    value = pairwise("bco_pair", p, beta=beta, shift=shift)
+    u, v = (x.tolist() for x in p.ratios())
+    expected = [-lsg(beta * a - 0.9) - lsg(-(beta * b - 0.9)) for a, b in zip(u, v)]
+    torch.testing.assert_close(value, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0)
+    value.sum().backward()
+    assert shift.grad is None
+    with pytest.raises(CounterpointError, match="bco_pair has"):
+        pairwise("sigmoid", p, shift=0.1)

@@ -1,4 +1,4 @@
-"""Labelled clips of sound in three splits: what they hold and what can be said about them.
+"""Labelled clips of sound in three splits: what they hold and how they are described.
 
 Samples stay int16 until a batch is used. Shapes: N clips, S samples of the longest clip of a batch.
 """

@@ -1,4 +1,4 @@
-"""An environment that is asked for what gymnasium promises: whatever breaks the promise ends in one line that names the step."""
+"""An environment held to gymnasium's contract: whatever breaks it ends in one line that names the step."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def load_images(
 def _captions(
     table: Table, captions_file: Path | None, image: str | None, caption: str | None, spec: str
 ) -> tuple[Captions, ...] | None:
-    """What is said of every image: by a file of captions, by a column of the images' own table, or nothing."""
+    """Every image's captions: from a file of captions, from a column of the images' own table, or none."""
     if captions_file is not None:
         if not any(table.names):
             raise CounterpointError(

@@ -23,7 +23,7 @@ from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.language.likelihood import completion_log_probs
 from counterpoint.models.tokens import Tokens
-from counterpoint.objectives.preference.choice import WITH_LIKELIHOOD, check_choice
+from counterpoint.objectives.preference.choice import SHIFTED, WITH_LIKELIHOOD, check_choice
 from counterpoint.objectives.preference.kto import kto, reference_point
 from counterpoint.objectives.preference.likelihood import nll
 from counterpoint.objectives.preference.preference import (
@@ -35,6 +35,7 @@ from counterpoint.objectives.preference.preference import (
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import desensitised_sum, sequence_sum
 from counterpoint.phases.reference import reference_sums
+from counterpoint.phases.reward_baseline import RewardBaseline
 from counterpoint.training import Run
 
 
@@ -43,7 +44,8 @@ class DPO(Method[Language, PreferenceData]):
     """Learn from pairs of a better and a worse answer.
 
     Attributes:
-        loss: a name of ``objectives.preference.PAIRWISE``, "rpo", "orpo", or "kto" (which also takes unpaired data).
+        loss: a name of ``objectives.preference.PAIRWISE``, "rpo", "orpo", "bco" (``bco_pair`` with the
+            paper's reward shift), or "kto" (which also takes unpaired data).
         beta: strength of the tie to the reference; simpo uses 2 to 10, orpo 0.1.
         smoothing: believed share of flipped labels, for cdpo, robust, exo_pair, reference_free and simpo.
         margin: target margin of simpo and slic.
@@ -87,6 +89,9 @@ class DPO(Method[Language, PreferenceData]):
         rows = data.train
         name, sft_weight = WITH_LIKELIHOOD.get(self.loss, (self.loss, 0.0))
         sft_weight = sft_weight if self.sft_weight is None else self.sft_weight
+        rewards = None
+        if name == SHIFTED:
+            name, rewards = "bco_pair", run.state(rewards=RewardBaseline(decay=None))
         reference = None
         if name not in REFERENCE_FREE:
             # [N, 2 or 4]: chosen, rejected, and under kto the two mismatched
@@ -117,7 +122,13 @@ class DPO(Method[Language, PreferenceData]):
                     *lengths_R.chunk(2),
                 )
                 values = pairwise(
-                    name, pair, beta=self.beta, smoothing=self.smoothing, margin=self.margin, link=self.link
+                    name,
+                    pair,
+                    beta=self.beta,
+                    smoothing=self.smoothing,
+                    margin=self.margin,
+                    link=self.link,
+                    shift=0.0 if rewards is None else self._shift(pair, rewards, run),
                 )
                 terms = {"preference": Loss(values, stats=reward_statistics(pair, self.beta))}
             if sft_weight:
@@ -126,6 +137,11 @@ class DPO(Method[Language, PreferenceData]):
                 terms["sft"] = nll(whole, lengths_R[:half], self.sft_mean, weight=sft_weight)  # type: ignore[arg-type]
             run.step(terms, tokens=int(answers.authored.sum()))
         return policy
+
+    def _shift(self, pair: Pair, rewards: RewardBaseline, run: Run) -> Tensor:
+        """Mean implicit reward of all answers so far, this batch's of every process among them."""
+        rewards.advantages(run.gather_constant(self.beta * torch.cat(pair.ratios()).detach()))
+        return rewards.mean.to(pair.chosen)
 
     def _check(self, data: PreferenceData) -> None:
         if not data.train.paired and self.loss != "kto":

@@ -7,7 +7,7 @@ samples, the others are the references.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -44,6 +44,8 @@ class GKD(Method[Language, ProblemData]):
         beta: 0 forward KL, 1 reverse KL, between them the generalised Jensen-Shannon divergence.
         on_policy: share of batches that the student samples itself; the others are the references.
         temperature: of sampling; the divergence is at loss_temperature.
+        squared_temperature: multiply the loss by loss_temperature squared, as classic distillation does (1503.02531), so
+            that the size of its gradient depends little on it.
         max_new_tokens: longest sampled completion.
         store: write the teacher's answers on the references into this folder once, sparse and unbiased, and train from there;
             needs on_policy 0 and beta 0.
@@ -61,6 +63,7 @@ class GKD(Method[Language, ProblemData]):
     on_policy: float = 0.5
     temperature: float = 0.9
     loss_temperature: float = 1.0
+    squared_temperature: bool = False
     max_new_tokens: int = 1024
     store: str = ""
     template: str = shown.SHOWN
@@ -77,6 +80,7 @@ class GKD(Method[Language, ProblemData]):
         if self.on_policy < 1 or not self.teacher:
             shown.require_references(data.train.rows, self.key)
         kind = FORWARD if self.beta == 0 else REVERSE if self.beta == 1 else jsd(self.beta)
+        weight = self.loss_temperature**2 if self.squared_temperature else 1.0
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         model = adapt(model, self.lora_rank, run.seed, self.adapter)
         live = self._teacher(model, run)
@@ -97,7 +101,8 @@ class GKD(Method[Language, ProblemData]):
             per_token = divergence(
                 model.scores(hidden), answer, kind, temperature=self.loss_temperature, mask=mask
             )
-            run.step(aggregate(per_token, mask, "token_mean"), tokens=int(mask.sum()))
+            loss = replace(aggregate(per_token, mask, "token_mean"), weight=weight)
+            run.step(loss, tokens=int(mask.sum()))
         return model
 
     def _teacher(self, model: Language, run: Run) -> Teacher[Head]:

@@ -64,7 +64,7 @@ class MultiPreference(Method[TrajectoryEncoder, TrajectoryData]):
         return heads.encoder
 
     def preferences_of(self, data: TrajectoryData) -> dict[str, Tensor]:
-        """Pairs [queries, 2] (chosen, rejected) and the person [queries] who was asked."""
+        """Pairs [queries, 2] (chosen, rejected) and the person [queries] who answered."""
         part = data.train
         if part.features is None:
             raise CounterpointError(

@@ -41,7 +41,7 @@ class Lexicon:
 
     @classmethod
     def of(cls, intents: Sequence[str], texts: Iterable[str], most: int = 1000, least: int = 2) -> Lexicon:
-        """Make one from training transcripts: the ``most`` commonest words said ``least`` times, and all letters."""
+        """Make one from training transcripts: the ``most`` commonest words that occur ``least`` times, and all letters."""
         counts = Counter(word for text in texts for word in split(text))
         ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
         words = [word for word, count in ranked if count >= least][:most]

@@ -142,7 +142,7 @@ class IntentDecoder(IntentHead):
         return Head(hidden, self.table.weight, self.bias)
 
     def first(self, pooled: Tensor) -> Tensor:
-        """[N, D] -> [N, W], the recurrent state before anything is said."""
+        """[N, D] -> [N, W], the recurrent state before the first token."""
         return torch.tanh(self.begin(pooled))
 
     def step(self, memory: Tensor, ids: Tensor, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

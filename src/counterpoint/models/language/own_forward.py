@@ -93,7 +93,7 @@ class Scored(Protocol):
 
 @torch.no_grad()
 def settle(model: Scored) -> Pass:
-    """Return how the model must be run; said once where that is not the fast way.
+    """Return how the model must be run; a warning, once, where that is not the fast way.
 
     Raises:
         CounterpointError: not a causal model of one head over tokens, or one whose scores cannot be had.

@@ -55,7 +55,7 @@ def render(tokenizer: Any, rows: Sequence[tuple[Prompt, Completion]]) -> list[Re
 
     Raises:
         CounterpointError: messages for a tokenizer without a template; messages that the template refuses; turns whose
-            tokens cannot be told from the others'.
+            tokens cannot be distinguished from the others'.
 
     >>> from counterpoint.models.language.characters import tokenizer
     >>> [row] = render(tokenizer(), [("1+1=", "2")])

@@ -37,7 +37,7 @@ class Detector(nn.Module):
         super().__init__()
         if not isinstance(encoder, TransformerText):
             raise CounterpointError(
-                f"replaced tokens cannot be told from their neighbours by {type(encoder).__name__}; give a transformers encoder "
+                f"replaced tokens cannot be distinguished from their neighbours by {type(encoder).__name__}; give a transformers encoder "
                 "(model deberta, bert-tiny or a folder), or set pretraining.replaced_tokens=false and pretraining.sentence_contrast=false"
             )
         if encoder.mask_id == encoder.pad_id or encoder.width != encoder.state_width:

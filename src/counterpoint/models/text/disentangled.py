@@ -1,4 +1,4 @@
-"""Encoders with disentangled attention (DeBERTa, arXiv 2006.03654, eq. 4): what is said and how far away it is, apart.
+"""Encoders with disentangled attention (DeBERTa, arXiv 2006.03654, eq. 4): content and relative position, apart.
 
     A_ij = Qc_i . Kc_j + Qc_i . Kr_d(i,j) + Kc_j . Qr_d(i,j),    d(i,j) = i - j clipped to the reach,    softmax(A / sqrt(3 d))
 

@@ -155,8 +155,8 @@ def audio_text_contrast(
     """
     if audio.shape != text.shape:
         raise CounterpointError(
-            f"audio {tuple(audio.shape)} and text {tuple(text.shape)}; expected [n, D] both, row i of one said in row i of the "
-            "other"
+            f"audio {tuple(audio.shape)} and text {tuple(text.shape)}; expected [n, D] both, row i of text the transcript of "
+            "row i of audio"
         )
     used = torch.ones_like(labels, dtype=torch.bool) if chosen is None else chosen
     _check_rows(audio, labels, used)

@@ -2,7 +2,8 @@
 
 The divergences themselves are statistics of ``counterpoint.kernels``; this file adds what losses need around them: kinds
 by name and parameter, evaluation on the student's top-k entries, and the sampled-token form of the reverse KL. Student
-S, teacher T (constant), both softmax(z / temperature); no square of the temperature is multiplied on.
+S, teacher T (constant), both softmax(z / temperature). No square of the temperature is multiplied on; where classic
+distillation (1503.02531) does, it is the weight of the term (``gkd``'s ``squared_temperature``).
 References: GKD 2306.13649, DistiLLM 2402.03898, SDFT 2601.19897. Shapes: [...] positions, V vocabulary.
 """
 

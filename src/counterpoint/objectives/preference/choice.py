@@ -11,6 +11,8 @@ from counterpoint.objectives.preference.preference import PAIRWISE, Pair, pairwi
 
 WITH_LIKELIHOOD = {"rpo": ("sigmoid", 1.0), "orpo": ("odds_ratio", 1.0)}
 """Published sums of a preference loss and the likelihood of the chosen answer: name -> (loss, default weight)."""
+SHIFTED = "bco"
+"""BCO (2404.04656, section 4): ``bco_pair`` with the running mean of the implicit rewards of all answers taken off both."""
 
 
 class Choice(Protocol):
@@ -34,7 +36,7 @@ def check_choice(chosen: Choice) -> list[str]:
         CounterpointError: an unknown loss, or a setting that it does not read or cannot have.
     """
     loss = chosen.loss
-    names = [*PAIRWISE, *WITH_LIKELIHOOD, "kto"]
+    names = [*PAIRWISE, *WITH_LIKELIHOOD, SHIFTED, "kto"]
     if loss not in names:
         raise CounterpointError(f"dpo: there is no loss {loss!r}; {nearest(loss, names)}")
     if chosen.sft_mean not in ("token_mean", "sequence_mean"):
@@ -56,7 +58,7 @@ def check_choice(chosen: Choice) -> list[str]:
     elif chosen.undesirable_weight != 1.0:
         raise _unread("undesirable_weight", chosen.undesirable_weight, loss, "it is of loss=kto")
     else:
-        _try(chosen, name)
+        _try(chosen, "bco_pair" if name == SHIFTED else name)
     if not chosen.beta and name != "slic":
         raise CounterpointError(
             f"dpo: beta=0 makes the loss {loss} constant; expected a number above 0, for example 0.1"

@@ -73,6 +73,7 @@ class Shape:
         margin: target margin (gamma of SimPO, delta of SLiC-HF).
         link: how a log-ratio becomes a score, one of ``LINKS``.
         link_alpha: alpha of the ``alpha`` link.
+        shift: delta of BCO, the mean implicit reward of all answers so far, a constant.
     """
 
     beta: float = 0.1
@@ -80,6 +81,7 @@ class Shape:
     margin: float = 0.0
     link: str = "reverse_kl"
     link_alpha: float = 0.5
+    shift: float | Tensor = 0.0
 
 
 def _softplus(x: Tensor) -> Tensor:
@@ -176,7 +178,7 @@ def _sigmoid_norm(pair: Pair, shape: Shape) -> Tensor:
 
 def _bco_pair(pair: Pair, shape: Shape) -> Tensor:
     u_w, u_l = pair.ratios()
-    return _softplus(-shape.beta * u_w) + _softplus(shape.beta * u_l)
+    return _softplus(shape.shift - shape.beta * u_w) + _softplus(shape.beta * u_l - shape.shift)
 
 
 def _nca_pair(pair: Pair, shape: Shape) -> Tensor:
@@ -237,7 +239,7 @@ PAIRWISE: dict[str, Callable[[Pair, Shape], Tensor]] = {
     "ipo": _ipo,  # 2310.12036 eq. 17, length-normalised as in the authors' runs
     "ipo_sum": _ipo_sum,  # the same with sums, as printed
     "sigmoid_norm": _sigmoid_norm,
-    "bco_pair": _bco_pair,  # 2404.04656 without the running shift
+    "bco_pair": _bco_pair,  # 2404.04656; its delta is ``shift``
     "nca_pair": _nca_pair,  # 2402.05369
     "apo_zero": _apo_zero,  # 2408.06266
     "apo_down": _apo_down,
@@ -259,12 +261,13 @@ def pairwise(
     margin: float = 0.0,
     link: str = "reverse_kl",
     link_alpha: float = 0.5,
+    shift: float | Tensor = 0.0,
 ) -> Tensor:
     """Return [B], the named preference loss of each pair (``PAIRWISE`` lists the names; ``Shape`` explains the knobs).
 
     ``smoothing`` is read by ``cdpo``, ``robust``, ``exo_pair``, ``reference_free`` and ``simpo``; ``margin`` by
     ``simpo`` and ``slic``; ``link`` by the losses written with h: ``sigmoid``, ``cdpo``, ``robust``, ``exo_pair``,
-    ``hinge``, ``apo_down``. A knob a loss does not read must keep its default.
+    ``hinge``, ``apo_down``; ``shift`` by ``bco_pair``. A knob a loss does not read must keep its default.
 
     Raises:
         CounterpointError: an unknown loss or link, a missing reference or length, a knob the loss does not read,
@@ -286,7 +289,10 @@ def pairwise(
         raise CounterpointError(f"loss {name!r} has no margin; use one of {', '.join(sorted(margins))}")
     if name not in links and link != "reverse_kl":
         raise CounterpointError(f"loss {name!r} takes no link; use one of {', '.join(sorted(links))}")
-    return PAIRWISE[name](pair, Shape(beta, smoothing, margin, link, link_alpha))
+    if name != "bco_pair" and (isinstance(shift, Tensor) or shift != 0.0):
+        raise CounterpointError(f"loss {name!r} has no shift; bco_pair has")
+    shift = shift.detach() if isinstance(shift, Tensor) else shift
+    return PAIRWISE[name](pair, Shape(beta, smoothing, margin, link, link_alpha, shift))
 
 
 def reward_statistics(pair: Pair, beta: float) -> dict[str, Tensor]:

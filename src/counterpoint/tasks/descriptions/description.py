@@ -18,7 +18,7 @@ def _nothing(look: FileSample) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """A kind of data, as far as it can be told before loading any.
+    """A kind of data, as far as it is recognised before loading any.
 
     Attributes:
         kind: the catalog's name of the kind.

@@ -38,7 +38,7 @@ log = logging.getLogger("counterpoint")
 
 @dataclass(frozen=True)
 class Examples:
-    """What the pupil is taught; every example follows from its number alone.
+    """The pupil's training examples; every one follows from its number alone.
 
     Attributes:
         steps, size: optimiser steps and examples in each.
@@ -98,7 +98,7 @@ def load(spec: str = "pupil") -> Language:
     """Return the pupil of "pupil" or "pupil?steps=300&seed=1", taught now or taken from the cache.
 
     Raises:
-        CounterpointError: an option that the lessons do not have.
+        CounterpointError: an option that ``Examples`` does not have.
     """
     from counterpoint.bundled.cache import root
 
@@ -119,7 +119,7 @@ def load(spec: str = "pupil") -> Language:
 
 
 def teach(examples: Examples, folder: Path) -> Language:
-    """Train a fresh character model on the lessons and return it."""
+    """Train a fresh character model on the examples and return it."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the same sums whatever the machine's number of cores
     try:
