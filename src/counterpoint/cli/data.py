@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -13,6 +13,8 @@ from counterpoint.cli import options
 from counterpoint.cli.output import emit
 from counterpoint.cli.shell import command, console
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
 class Check(TyperCommand):
     """``check``, whose help lists the data options of every kind."""
@@ -132,6 +134,7 @@ def check(
     loaded = open_data(own_task, data, options.pairs(data_option, "--data-option"))
     lines = [*loaded.describe(), *(walk(Path(data)).describe() if Path(data).is_dir() else ())]
     about: dict[str, Any] = {}
+    preview = None
     if model is not None:
         opened = open_model(own_task, model, loaded, 0)
         about = {
@@ -140,6 +143,9 @@ def check(
             "parameters": sum(p.numel() for p in opened.parameters()),
             "trainable": sum(p.numel() for p in opened.parameters() if p.requires_grad),
         }
+        if hasattr(own_task, "preview"):
+            preview = own_task.preview(opened, loaded)
+            about |= {"rows": preview.lines, "first_row": preview.segments}
     if as_json:
         emit({
             "data": data, "kind": kind, "describe": lines, "fingerprint": loaded.fingerprint(), "model": about or None,
@@ -155,6 +161,28 @@ def check(
             f"[bold]model[/] {escape(str(model))}: {about['class']}, {about['parameters']:,} parameters, "
             f"{about['trainable']:,} of them trainable"
         )
+        if preview is not None:
+            _show_rows(screen, preview)
+
+
+def _show_rows(screen: Console, preview: Any) -> None:
+    """Lengths of rows, and the first with what is learnt in colour (between >> and << where there is none)."""
+    from rich.text import Text
+
+    for line in preview.lines:
+        screen.print(f"  {line}", markup=False)
+    if not preview.segments:
+        return
+    coloured = screen.is_terminal and not screen.no_color
+    how = "in green" if coloured else "between >> and <<"
+    screen.print(f"  the first training row, what is learnt of it {how}:")
+    row = Text()
+    for text, learnt in preview.segments:
+        if coloured:
+            row.append(text, "bold green" if learnt else "dim")
+        else:
+            row.append(f">>{text}<<" if learnt else text)
+    screen.print(row, soft_wrap=True)
 
 
 @command

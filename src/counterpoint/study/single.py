@@ -28,7 +28,7 @@ from counterpoint.study.store import (
     numbers,
     stored_recipe,
 )
-from counterpoint.tasks.task import Task, measured_by, of_training, open_data, open_model, ranked_by
+from counterpoint.tasks.task import Task, fitted, measured_by, of_training, open_data, open_model, ranked_by
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -79,6 +79,7 @@ def execute(
         return Result.read(out)
     memory = Memory() if first else None
     start = _starting_model(recipe, task, data, model, out)
+    data = fitted(task, start, data)
     with _claimed(recipe, fingerprint, out, first):
         before, way = _before(recipe, task, start, data, out) if first else ({}, {})
         meter = Meter(out, memory) if first else None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
 from counterpoint.data.language import preferences
-from counterpoint.data.language.preferences import PreferenceData
+from counterpoint.data.language.preferences import Preference, PreferenceData
 from counterpoint.evaluation.measurement import measured
 from counterpoint.evaluation.preference import MEASUREMENTS
+from counterpoint.models.language.language import Language
+from counterpoint.models.language.rows_fit import Row
+from counterpoint.tasks import language_rows
 from counterpoint.tasks.options import checked_load
 
 
@@ -32,14 +35,15 @@ class PreferenceTask:
 
         if spec == "characters":
             return characters.tiny(seed=seed)
-        from counterpoint.models.language.rows_fit import check_rows
+        return language.load(spec, seed=seed)
 
-        model = language.load(spec, seed=seed)
-        for split in ("train", "validation", "test"):
-            check_rows(
-                model, split, ((row.prompt, (row.chosen, row.rejected)) for row in getattr(data, split))
-            )
-        return model
+    def fitted(self, model: nn.Module, data: PreferenceData) -> PreferenceData:
+        """Data as the model will read them: see ``tasks.language_rows``."""
+        return language_rows.fitted(cast(Language, model), data, _row)
+
+    def preview(self, model: nn.Module, data: PreferenceData) -> language_rows.Preview:
+        """Lengths in tokens, and one row with what is learnt of it."""
+        return language_rows.preview(cast(Language, model), data, _row, _row)
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
         """Write an ordinary folder; adapters are merged into the weights."""
@@ -48,6 +52,10 @@ class PreferenceTask:
     def evaluate(self, model: nn.Module, data: PreferenceData, split: str, seed: int = 0) -> dict[str, float]:
         """Rank the split's answers by likelihood; see ``evaluation.preference``."""
         return measured(self.measurements, model, data, split, seed)
+
+
+def _row(preference: Preference) -> Row:
+    return preference.prompt, (preference.chosen, preference.rejected)
 
 
 TASK = PreferenceTask()

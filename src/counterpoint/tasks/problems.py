@@ -8,10 +8,13 @@ from typing import Any, cast
 from torch import nn
 
 from counterpoint.data.language import problems
+from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.evaluation.language import MEASUREMENTS
 from counterpoint.evaluation.measurement import measured
 from counterpoint.models.language.language import Language
+from counterpoint.models.language.rows_fit import Row
+from counterpoint.tasks import language_rows
 from counterpoint.tasks.options import checked_load
 
 
@@ -51,12 +54,15 @@ class ProblemTask:
             from counterpoint.tasks.stock import pupil
 
             return pupil.load(spec)
-        from counterpoint.models.language.rows_fit import check_rows
+        return language.load(spec, seed=seed)
 
-        model = language.load(spec, seed=seed)
-        for split in ("train", "validation", "test"):
-            check_rows(model, split, ((row.prompt, (row.reference,)) for row in getattr(data, split)))
-        return model
+    def fitted(self, model: nn.Module, data: ProblemData) -> ProblemData:
+        """Data as the model will read them: see ``tasks.language_rows``."""
+        return language_rows.fitted(cast(Language, model), data, _row)
+
+    def preview(self, model: nn.Module, data: ProblemData) -> language_rows.Preview:
+        """Lengths in tokens, and one row with what is learnt of it."""
+        return language_rows.preview(cast(Language, model), data, _row, _example)
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
         """Write an ordinary folder; adapters are merged into the weights."""
@@ -65,6 +71,15 @@ class ProblemTask:
     def evaluate(self, model: nn.Module, data: ProblemData, split: str, seed: int = 0) -> dict[str, float]:
         """Greedy accuracy by the problems' scorer, and the perplexity of references; see ``evaluation.language``."""
         return measured(self.measurements, model, data, split, seed)
+
+
+def _row(problem: Problem) -> Row:
+    return problem.prompt, (problem.completion,)
+
+
+def _example(problem: Problem) -> Row:
+    prompt, completion = problem.example("all")
+    return prompt, (completion,)
 
 
 TASK = ProblemTask()

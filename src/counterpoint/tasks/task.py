@@ -52,8 +52,9 @@ class Task(Protocol):
     How the kind is recognised and what it brings along is its description's (``tasks.descriptions``). A task may also offer
     ``measurements`` (what ``evaluate`` takes, see ``evaluation.measurement``: they say what they apply to, and through what a
     figure was measured), ``lower_is_better`` (names of metrics for which less is better), ``otherwise`` (metrics to rank by, in
-    this order, for data that ``primary`` cannot be measured on), ``facts(data)`` (what advice on methods may rest on) and
-    ``of_training(report, data, split)``: figures made of what a training reported of itself (``training.report.Report``), which
+    this order, for data that ``primary`` cannot be measured on), ``facts(data)`` (what advice on methods may rest on),
+    ``fitted(model, data)`` (data as the model will read them, rows that are too long left out, or their refusal, before the first
+    step), ``preview(model, data)`` (what ``check`` shows of both) and ``of_training(report, data, split)``: figures made of what a training reported of itself (``training.report.Report``), which
     go beside those of ``evaluate``.
     """
 
@@ -163,6 +164,12 @@ def open_data(chosen: Task, spec: str, options: Mapping[str, Any] | None = None)
 def open_model(chosen: Task, spec: str, data: Any, seed: int) -> nn.Module:
     """Load a model; what a library says of a damaged folder becomes a message that names the folder."""
     return _guarded(lambda: chosen.load_model(spec, data, seed), spec, f"a model for {chosen.kind}")
+
+
+def fitted(chosen: Task, model: nn.Module, data: Any) -> Any:
+    """Data as this model will read them, decided before the first step; the data as they are where a task says nothing."""
+    fit = getattr(chosen, "fitted", None)
+    return data if fit is None else fit(model, data)
 
 
 def _guarded(load: Callable[[], Any], spec: str, what: str) -> Any:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from counterpoint.conversation import stored, text_of
 from counterpoint.data.language import prompted
 from counterpoint.data.language.preference_rows import Preference, parse
+from counterpoint.data.language.reading import AS_IT_COMES, Format, Reading, TooLong
 from counterpoint.errors import CounterpointError
 
 __all__ = ["Preference", "PreferenceData", "Preferences", "load"]
@@ -45,6 +46,7 @@ class PreferenceData:
     validation: Preferences
     test: Preferences
     notes: tuple[str, ...] = ()
+    reading: Reading = AS_IT_COMES
 
     @property
     def paired(self) -> bool:
@@ -97,6 +99,10 @@ def load(
     max_characters: int | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
+    format: Format = "auto",
+    template: str = "",
+    max_length: int | None = None,
+    too_long: TooLong = "drop",
 ) -> PreferenceData:
     """Load preferences.
 
@@ -109,18 +115,24 @@ def load(
         max_characters: leave out longer rows, and say how many; None keeps all.
         delimiter: between the cells of CSV and TSV (comma, tab, semicolon, ...), where it is not found by itself.
         encoding: of text files, such as cp1252, where they are neither UTF-8 nor begin with a byte-order mark.
+        format: "auto", "text" or "chat": how a prompt that is text is read (``data.language.reading``).
+        template: chat template for a model without one: "chatml", "roles" or a .jinja file.
+        max_length: longest row in tokens, prompt and longer answer together; None: what the model's positions hold.
+        too_long: whether longer rows are left out ("drop") or cut at their end ("truncate").
 
     Raises:
         CounterpointError: nothing there, a missing column, an empty answer, an empty split, equal answers everywhere.
     """
+    reading = Reading(format, template, max_length, too_long)
     if str(spec).startswith("paired:"):
-        return _finish(str(spec), _from_problems(str(spec).removeprefix("paired:")), [], max_characters)
+        pairs = _from_problems(str(spec).removeprefix("paired:"))
+        return _finish(str(spec), pairs, [], max_characters, reading)
     path = Path(spec)
     columns = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
     parts, notes = prompted.read(
         path, lambda row, at: parse(row, columns, path, at), validation, test, delimiter, encoding
     )
-    return _finish(path.name, parts, notes, max_characters)
+    return _finish(path.name, parts, notes, max_characters, reading)
 
 
 def _from_problems(spec: str) -> dict[str, list[Preference]]:
@@ -144,9 +156,16 @@ def _from_problems(spec: str) -> dict[str, list[Preference]]:
 
 
 def _finish(
-    name: str, parts: dict[str, list[Preference]], notes: list[str], max_characters: int | None
+    name: str,
+    parts: dict[str, list[Preference]],
+    notes: list[str],
+    max_characters: int | None,
+    reading: Reading,
 ) -> PreferenceData:
     for split, rows in parts.items():
+        if reading.format != "auto":
+            where = [f"{name}, {split}, row {at}" for at in range(1, len(rows) + 1)]
+            rows = [replace(row, prompt=reading.prompt(row.prompt, at)) for row, at in zip(rows, where)]
         different = [row for row in rows if row.chosen != row.rejected]
         if len(different) < len(rows):
             notes.append(
@@ -176,7 +195,7 @@ def _finish(
         raise CounterpointError(
             f"{name} mixes pairs (chosen, rejected) with single answers (completion, label); keep one form"
         )
-    return PreferenceData(name=name, notes=tuple(notes), **splits)
+    return PreferenceData(name=name, notes=tuple(notes), reading=reading, **splits)
 
 
 load_preferences = load

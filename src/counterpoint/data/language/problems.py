@@ -8,18 +8,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from counterpoint.conversation import (
-    Conversation,
-    Prompt,
-    stored,
-    text_of,
-)
+from counterpoint.conversation import stored
 from counterpoint.data.language import prompted, puzzles, reasoning
 from counterpoint.data.language.answer import SCORERS, final_answer, number
-from counterpoint.data.language.messages import completion, conversation, refuse_images, simplest
 from counterpoint.data.language.problem import Problem
+from counterpoint.data.language.problem_rows import parse
+from counterpoint.data.language.reading import AS_IT_COMES, Format, Reading, TooLong
 from counterpoint.errors import CounterpointError, nearest
 
 
@@ -50,6 +45,7 @@ class ProblemData:
     validation: Problems
     test: Problems
     notes: tuple[str, ...] = ()
+    reading: Reading = AS_IT_COMES
 
     def describe(self) -> list[str]:
         """What was understood, one line each."""
@@ -91,6 +87,10 @@ def load(
     max_characters: int | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
+    format: Format = "auto",
+    template: str = "",
+    max_length: int | None = None,
+    too_long: TooLong = "drop",
 ) -> ProblemData:
     """Load problems.
 
@@ -103,13 +103,17 @@ def load(
         max_characters: leave out longer rows, and say how many; None keeps all.
         delimiter: between the cells of CSV and TSV (comma, tab, semicolon, ...), where it is not found by itself.
         encoding: of text files, such as cp1252, where they are neither UTF-8 nor begin with a byte-order mark.
+        format: "auto", "text" or "chat": how a prompt that is text is read (``data.language.reading``).
+        template: chat template for a model without one: "chatml", "roles" or a .jinja file.
+        max_length: longest row in tokens, prompt and completion together; None: what the model's positions hold.
+        too_long: whether longer rows are left out ("drop") or cut at their end ("truncate").
 
     Raises:
         CounterpointError: nothing there, a missing column, an empty split, an unknown task or option.
     """
-    text = str(spec)
+    text, reading = str(spec), Reading(format, template, max_length, too_long)
     if text.startswith("reasoning-gym:"):
-        return _finish(text, reasoning.load(text), "reasoning-gym", [], max_characters)
+        return _finish(text, reasoning.load(text), "reasoning-gym", [], max_characters, reading)
     if text.split("?")[0] in puzzles.SCORER:
         return _finish(
             text,
@@ -117,11 +121,12 @@ def load(
             puzzles.SCORER[text.split("?")[0]] if scorer == "auto" else scorer,
             [],
             max_characters,
+            reading,
         )
     path = Path(spec)
     columns = {"prompt": prompt, "solution": solution, "answer": answer, "hint": hint}
     parts, notes = prompted.read(
-        path, lambda row, at: _problem(row, columns, path, at), validation, test, delimiter, encoding
+        path, lambda row, at: parse(row, columns, path, at), validation, test, delimiter, encoding
     )
     if scorer == "auto":
         answers = [row.answer for rows in parts.values() for row in rows if row.answer]
@@ -135,71 +140,7 @@ def load(
         scorer,
         notes,
         max_characters,
-    )
-
-
-WHOLE = ("messages", "conversations", "conversation")
-"""Columns that hold a whole conversation, the assistant's turns among it."""
-ALIASES = {
-    "prompt": ("prompt", "question", "instruction", "problem", "query", "input"),
-    "solution": ("completion", "solution", "rationale", "response", "output", "reasoning", "chosen"),
-    "answer": ("answer", "final_answer", "ground_truth", "target", "label"),
-    "hint": ("hint", "privileged_context", "privileged"),
-}
-"""Column names that are understood without being told, in order of preference."""
-
-
-def _problem(row: dict[str, Any], columns: dict[str, str | None], path: Path, number: int) -> Problem:
-    fields: dict[str, Any] = {}
-    for part, given in columns.items():
-        if given is not None and given not in row:
-            raise CounterpointError(
-                f"{path}, row {number}: no column '{given}' for {part}; {nearest(given, row)}"
-            )
-        name = given or next((name for name in ALIASES[part] if row.get(name) not in (None, "")), None)
-        fields[part] = row[name] if name else ""
-    where = f"{path}, row {number}"
-    refuse_images(row, where)
-    talk = next((row[name] for name in WHOLE if isinstance(row.get(name), list) and row[name]), None)
-    if not fields["prompt"] and talk is not None:
-        return replace(_whole(conversation(talk, row, where)), **_texts(fields, where))
-    if not fields["prompt"]:
-        raise CounterpointError(
-            f"{where}: no prompt among the columns {', '.join(map(str, row))}; expected 'prompt' (with "
-            "'completion' and 'answer'), 'question' and 'answer', or 'messages'; or name it, e.g. --data-option prompt=text"
-        )
-    if row.get("instruction") and row.get("input") and fields["prompt"] == row["instruction"]:
-        fields["prompt"] = f"{row['instruction']}\n{row['input']}"
-    given = fields["prompt"]
-    if not isinstance(given, str | list):
-        raise CounterpointError(
-            f"{where}: a prompt must be text or a list of {{'role': ..., 'content': ...}}, got {type(given).__name__}"
-        )
-    prompt: Prompt = given if isinstance(given, str) else conversation(given, row, where)
-    reply = completion(fields["solution"], where, "the completion")
-    texts = _texts(fields, where)
-    if "####" in texts["answer"] and not reply:  # worked solution and answer in one column
-        reply, texts["answer"] = texts["answer"], final_answer(texts["answer"])
-    turns = () if isinstance(reply, str) else tuple(reply)
-    return Problem(prompt=prompt, solution=text_of(reply), messages=turns, **texts)
-
-
-def _texts(fields: dict[str, Any], where: str) -> dict[str, Any]:
-    """The columns that are text, whatever form they have."""
-    return {part: text_of(completion(fields[part], where, f"the {part}")) for part in ("answer", "hint")}
-
-
-def _whole(talk: Conversation) -> Problem:
-    """A problem from a whole conversation: its last turn of the assistant is the solution, if it ends with one."""
-    first = next((at for at, message in enumerate(talk) if message["role"] == "assistant"), None)
-    if talk[-1]["role"] != "assistant" or len(talk) < 2 or first is None:
-        return Problem(talk)
-    last = simplest(talk[-1:])
-    return Problem(
-        Conversation(talk[:-1], talk.tools, talk.options),
-        solution=text_of(last),
-        messages=() if isinstance(last, str) else tuple(last),
-        opening=first if 0 < first < len(talk) - 1 else None,
+        reading,
     )
 
 
@@ -208,9 +149,17 @@ def _as(row: Problem) -> Problem:
 
 
 def _finish(
-    name: str, parts: dict[str, list[Problem]], scorer: str, notes: list[str], max_characters: int | None
+    name: str,
+    parts: dict[str, list[Problem]],
+    scorer: str,
+    notes: list[str],
+    max_characters: int | None,
+    reading: Reading,
 ) -> ProblemData:
     for split, rows in parts.items():
+        if reading.format != "auto":
+            where = [f"{name}, {split}, row {at}" for at in range(1, len(rows) + 1)]
+            rows = [replace(row, prompt=reading.prompt(row.prompt, at)) for row, at in zip(rows, where)]
         size = lambda row: len(row.key()) + len(row.reference)  # noqa: E731
         parts[split] = prompted.short_ones(rows, size, max_characters, split, notes)
     if not parts["train"]:
@@ -223,7 +172,7 @@ def _finish(
         notes.append(f"train: {repeated} prompts occur more than once")
     notes += prompted.overlaps(parts)
     splits = {split: Problems(parts.get(split, []), scorer) for split in ("train", "validation", "test")}
-    return ProblemData(name=name, notes=tuple(notes), **splits)
+    return ProblemData(name=name, notes=tuple(notes), reading=reading, **splits)
 
 
 load_problems = load

@@ -169,13 +169,33 @@ def _templated(tokenizer: Any, talk: Conversation, *, reply: bool = False, go_on
     if continued:
         given["continue_final_message"] = True
     try:
-        return _without_none(tokenizer, list(talk), given)
+        text = _without_none(tokenizer, list(talk), given)
     except (TemplateError, TypeError, ValueError, KeyError) as error:
         roles = ", ".join(str(message.get("role")) for message in talk)
         raise CounterpointError(
             f"the model's chat template refuses turns of {roles}: {' '.join(str(error).split())[:200]}; "
             "write the row as the template expects, or change tokenizer.chat_template"
         ) from None
+    _check_tools(talk, text)
+    return text
+
+
+def _check_tools(talk: Conversation, text: str) -> None:
+    """Calls that a template leaves out would be learnt as empty turns."""
+    for message in talk:
+        for call in message.get("tool_calls") or ():
+            name = (call.get("function") or call).get("name") if isinstance(call, dict) else None
+            if name and str(name) not in text:
+                raise CounterpointError(
+                    f"a message calls the tool {name!r}, and the model's chat template does not write calls of tools; take a model "
+                    "that knows tools, change tokenizer.chat_template, or write the call as text"
+                )
+    names = [(tool.get("function") or tool).get("name") for tool in talk.tools if isinstance(tool, dict)]
+    if any(name and str(name) not in text for name in names):
+        _say(
+            "tools",
+            "rows describe tools, and the model's chat template does not write them: the model does not see them",
+        )
 
 
 def _options(talk: Conversation) -> dict[str, Any]:

@@ -15,7 +15,7 @@ GENERATED = {
 
 def file(look: FileSample) -> bool:
     """Whether a table holds questions, or instructions with what answers them."""
-    asks = look.has_any(("question", "problem", "prompt"))
+    asks = look.has_any(("question", "problem", "prompt", "messages", "conversations"))
     return asks or (look.has("instruction") and look.has_any(SOLUTIONS))
 
 

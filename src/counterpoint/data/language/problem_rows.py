@@ -1,0 +1,86 @@
+"""One row of a file of problems, in any of TRL's forms: prompt and completion, a whole conversation, a question with an answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from counterpoint.conversation import Conversation, Prompt, text_of
+from counterpoint.data.language.answer import final_answer
+from counterpoint.data.language.messages import completion, conversation, refuse_images, simplest
+from counterpoint.data.language.problem import Problem
+from counterpoint.errors import CounterpointError, nearest
+
+WHOLE = ("messages", "conversations", "conversation")
+"""Columns that hold a whole conversation, the assistant's turns among it."""
+ALIASES = {
+    "prompt": ("prompt", "question", "instruction", "problem", "query", "input"),
+    "solution": ("completion", "solution", "rationale", "response", "output", "reasoning", "chosen"),
+    "answer": ("answer", "final_answer", "ground_truth", "target", "label"),
+    "hint": ("hint", "privileged_context", "privileged"),
+}
+"""Column names that are understood without being told, in order of preference."""
+
+
+def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, number: int) -> Problem:
+    """Understand one row.
+
+    Args:
+        row: columns and values. columns: names of the columns for prompt, solution, answer and hint, where given.
+        path, number: for the message when the row cannot be understood.
+
+    Raises:
+        CounterpointError: no prompt, a column that is not there, what is no text.
+    """
+    fields: dict[str, Any] = {}
+    for part, given in columns.items():
+        if given is not None and given not in row:
+            raise CounterpointError(
+                f"{path}, row {number}: no column '{given}' for {part}; {nearest(given, row)}"
+            )
+        name = given or next((name for name in ALIASES[part] if row.get(name) not in (None, "")), None)
+        fields[part] = row[name] if name else ""
+    where = f"{path}, row {number}"
+    refuse_images(row, where)
+    talk = next((row[name] for name in WHOLE if isinstance(row.get(name), list) and row[name]), None)
+    if not fields["prompt"] and talk is not None:
+        return replace(_whole(conversation(talk, row, where)), **_texts(fields, where))
+    if not fields["prompt"]:
+        raise CounterpointError(
+            f"{where}: no prompt among the columns {', '.join(map(str, row))}; expected 'prompt' (with "
+            "'completion' and 'answer'), 'question' and 'answer', or 'messages'; or name it, e.g. --data-option prompt=text"
+        )
+    if row.get("instruction") and row.get("input") and fields["prompt"] == row["instruction"]:
+        fields["prompt"] = f"{row['instruction']}\n{row['input']}"
+    given = fields["prompt"]
+    if not isinstance(given, str | list):
+        raise CounterpointError(
+            f"{where}: a prompt must be text or a list of {{'role': ..., 'content': ...}}, got {type(given).__name__}"
+        )
+    prompt: Prompt = given if isinstance(given, str) else conversation(given, row, where)
+    reply = completion(fields["solution"], where, "the completion")
+    texts = _texts(fields, where)
+    if "####" in texts["answer"] and not reply:  # worked solution and answer in one column
+        reply, texts["answer"] = texts["answer"], final_answer(texts["answer"])
+    turns = () if isinstance(reply, str) else tuple(reply)
+    return Problem(prompt=prompt, solution=text_of(reply), messages=turns, **texts)
+
+
+def _texts(fields: dict[str, Any], where: str) -> dict[str, Any]:
+    """The columns that are text, whatever form they have."""
+    return {part: text_of(completion(fields[part], where, f"the {part}")) for part in ("answer", "hint")}
+
+
+def _whole(talk: Conversation) -> Problem:
+    """A problem from a whole conversation: its last turn of the assistant is the solution, if it ends with one."""
+    first = next((at for at, message in enumerate(talk) if message["role"] == "assistant"), None)
+    if talk[-1]["role"] != "assistant" or len(talk) < 2 or first is None:
+        return Problem(talk)
+    last = simplest(talk[-1:])
+    return Problem(
+        Conversation(talk[:-1], talk.tools, talk.options),
+        solution=text_of(last),
+        messages=() if isinstance(last, str) else tuple(last),
+        opening=first if 0 < first < len(talk) - 1 else None,
+    )

@@ -1,0 +1,183 @@
+"""Rows of text and a language model brought together before the first step: template, lengths in tokens, what is too long.
+
+What the kinds "problems" and "preferences" share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from counterpoint.data.language.reading import Reading
+from counterpoint.errors import CounterpointError
+from counterpoint.models.language import templates
+from counterpoint.models.language.language import Language
+from counterpoint.models.language.rendering import prompt_ids, render
+from counterpoint.models.language.rows_fit import Row, check_rows, lengths
+
+T = TypeVar("T")
+SPLITS = ("train", "validation", "test")
+SHARES = (0.5, 0.9, 0.99, 1.0)
+
+
+def fitted(model: Language, data: T, row_of: Callable[[Any], Row]) -> T:
+    """Data as the model will read them, and the model as the data's options want it.
+
+    Args:
+        model: gets the named template, where it has none, and the length at which rows are cut.
+        data: ``ProblemData`` or ``PreferenceData``.
+        row_of: a row's prompt and answers.
+
+    Returns:
+        The data; where ``max_length`` is given, without the rows that cannot be used, which a note counts.
+
+    Raises:
+        CounterpointError: a row that the template refuses, or that passes the model's positions; nothing left to train on; a
+            template for a model that has one.
+    """
+    reading: Reading = data.reading  # type: ignore[attr-defined]
+    _give_template(model, reading)
+    notes: list[str] = []
+    splits = {}
+    for split in SPLITS:
+        rows = getattr(data, split)
+        if reading.max_length is None:
+            check_rows(model, split, map(row_of, rows))
+            continue
+        fate = fates(model, split, [row_of(row) for row in rows], reading)
+        splits[split] = fate
+        notes += [f"{split}: {line}" for line in fate.lines(reading)]
+    if reading.max_length is None:
+        return data
+    if reading.too_long == "truncate":
+        model.max_length = reading.max_length
+    if not splits["train"].left:
+        raise CounterpointError(
+            f"every training row is longer than max_length={reading.max_length} tokens; raise it, or give too_long=truncate"
+        )
+    return replace(  # type: ignore[type-var]
+        data,
+        notes=(*data.notes, *notes),  # type: ignore[attr-defined]
+        **{split: _only(getattr(data, split), fate.left) for split, fate in splits.items()},
+    )
+
+
+@dataclass(frozen=True)
+class Fates:
+    """What happens to the rows of a split.
+
+    Attributes:
+        sizes: tokens of each row. left: numbers of the rows that are used. cut: of those, the rows that lose their end.
+    """
+
+    sizes: Sequence[int]
+    left: Sequence[int]
+    cut: Sequence[int]
+
+    def lines(self, reading: Reading) -> list[str]:
+        """In words, where something happens."""
+        over = len(self.sizes) - len(self.left) + len(self.cut)
+        if not over:
+            return []
+        done = []
+        if self.cut:
+            done.append(f"{len(self.cut)} are cut at their end")
+        if len(self.left) < len(self.sizes):
+            alone = ", whose prompt alone is as long" if reading.too_long == "truncate" else ""
+            done.append(f"{len(self.sizes) - len(self.left)} are left out{alone}")
+        return [
+            f"{over} of {len(self.sizes)} rows are longer than {reading.max_length} tokens (longest {max(self.sizes)}): "
+            + "; ".join(done)
+        ]
+
+
+def fates(model: Language, split: str, rows: Sequence[Row], reading: Reading) -> Fates:
+    """Count the tokens of rows and decide about those above ``max_length``; without one, about none."""
+    sizes, left, cut = [], [], []
+    for at, (prompt, whole) in enumerate(lengths(model, split, rows)):
+        sizes.append(whole)
+        if reading.max_length is None or whole <= reading.max_length:
+            left.append(at)
+        elif reading.too_long == "truncate" and prompt < reading.max_length:
+            left.append(at)
+            cut.append(at)
+    return Fates(sizes, left, cut)
+
+
+def preview(
+    model: Language, data: Any, row_of: Callable[[Any], Row], example: Callable[[Any], Row]
+) -> Preview:
+    """What ``check`` shows of rows and model: lengths, what is too long, one row with who wrote what.
+
+    Args:
+        model, data: before ``fitted``. row_of: a row's prompt and answers. example: those that are learnt.
+    """
+    reading: Reading = data.reading
+    _give_template(model, reading)
+    lines = []
+    for split in SPLITS:
+        rows = getattr(data, split)
+        if not len(rows):
+            continue
+        fate = fates(model, split, [row_of(row) for row in rows], reading)
+        ordered = sorted(fate.sizes)
+        at = [ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in SHARES]
+        lines.append(
+            f"{split}: tokens a row: half up to {at[0]}, 90 % up to {at[1]}, 99 % up to {at[2]}, longest {at[3]}"
+        )
+        lines += [f"{split}: {line}" for line in fate.lines(reading)]
+        over = (
+            sum(size > model.limit for size in fate.sizes)
+            if model.limit and reading.max_length is None
+            else 0
+        )
+        if over:
+            lines.append(
+                f"{split}: {over} rows pass the model's {model.limit} positions, and a run would refuse them; "
+                f"--data-option max_length={model.limit} leaves them out, with too_long=truncate it cuts them"
+            )
+    prompt, answers = example(data.train[0])
+    answer = next((each for each in answers if each), None)
+    if answer is None:
+        [ids] = prompt_ids(model.tokenizer, [prompt])
+        return Preview(lines, _segments(model, ids, [False] * len(ids)))
+    [row] = render(model.tokenizer, [(prompt, answer)])
+    return Preview(lines, _segments(model, row.ids, row.authored))
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Lines about all rows, and one row as (text, whether it is learnt)."""
+
+    lines: Sequence[str]
+    segments: Sequence[tuple[str, bool]]
+
+
+def _segments(model: Language, ids: Sequence[int], authored: Sequence[bool]) -> list[tuple[str, bool]]:
+    runs: list[tuple[list[int], bool]] = []
+    for number, own in zip(ids, authored):
+        if not runs or runs[-1][1] != own:
+            runs.append(([], own))
+        runs[-1][0].append(number)
+    return [(model.tokenizer.decode(part), own) for part, own in runs]
+
+
+def _give_template(model: Language, reading: Reading) -> None:
+    if not reading.template:
+        return
+    given = templates.named(reading.template)
+    if model.tokenizer.chat_template not in (None, "", given):
+        raise CounterpointError(
+            f"template={reading.template}, but the model has a chat template of its own; leave the option out, or change "
+            "tokenizer.chat_template in the model's folder"
+        )
+    model.tokenizer.chat_template = given
+
+
+def _only(rows: Any, numbers: Sequence[int]) -> Any:
+    """The same split with some of its rows."""
+    if len(numbers) == len(rows):
+        return rows
+    part = [rows[at] for at in numbers]
+    return type(rows)(part, rows.scorer) if hasattr(rows, "scorer") else type(rows)(part)
