@@ -16,6 +16,7 @@ from counterpoint.cli.shell import command, console
 if TYPE_CHECKING:
     from rich.console import Console
 
+
 class Check(TyperCommand):
     """``check``, whose help lists the data options of every kind."""
 

@@ -115,9 +115,10 @@ def load(
         max_characters: leave out longer rows, and say how many; None keeps all.
         delimiter: between the cells of CSV and TSV (comma, tab, semicolon, ...), where it is not found by itself.
         encoding: of text files, such as cp1252, where they are neither UTF-8 nor begin with a byte-order mark.
-        format: "auto", "text" or "chat": how a prompt that is text is read (``data.language.reading``).
+        format: how a prompt that is text is read: "chat" as a turn of the user, "text" as it stands, "auto" as a turn where the
+            model has a chat template that the text does not carry already.
         template: chat template for a model without one: "chatml", "roles" or a .jinja file.
-        max_length: longest row in tokens, prompt and longer answer together; None: what the model's positions hold.
+        max_length: longest row in tokens, prompt and longer answer together; without it, what the model's positions hold.
         too_long: whether longer rows are left out ("drop") or cut at their end ("truncate").
 
     Raises:
