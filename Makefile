@@ -61,7 +61,7 @@ dist: .venv/ready
 
 # Each extra by itself; several minutes.
 dist-extras: dist
-	$(LOCKED) .ci/install_alone $(PYTHON) "$(TORCH)" language images tune search rl audio
+	$(LOCKED) .ci/install_alone $(PYTHON) "$(TORCH)" language images tune search rl audio math
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/run.py

@@ -1,1 +1,1 @@
-"""Which answer is better: verifiers, likelihood, majority vote, a person, reward functions; and agreement between judges."""
+"""Which answer is better: verifiers, unit tests, likelihood, majority, models, a person, reward functions; and how they are compared."""

@@ -44,33 +44,41 @@ class RewardFunction:
         Raises:
             CounterpointError: it gives another number of rewards than there are answers, or something else than numbers.
         """
-        flat = [(p, a) for p, row in zip(problems, answers, strict=True) for a in row]
-        columns: dict[str, Any] = {
-            "prompts": [p.prompt for p, _ in flat],
-            "completions": [
-                a["text"] if isinstance(p.prompt, str) else [{"role": "assistant", "content": a["text"]}]
-                for p, a in flat
-            ],
-            "completion_ids": [a["ids"] for _, a in flat],
-            **{name: [getattr(p, name) for p, _ in flat] for name in ("answer", "solution", "hint")},
-        }
-        for name in dict.fromkeys(name for p, _ in flat for name in p.meta if name not in columns):
-            columns[name] = [p.meta.get(name) for p, _ in flat]
-        given = self.function(**_accepted(self.function, columns))
-        if inspect.isawaitable(given):  # TRL takes coroutines, too
-            given = asyncio.run(_result(given))
+        given, count = call_with_columns(self.function, problems, answers), sum(map(len, answers))
         try:
             values = [math.nan if value is None else float(value) for value in given]
         except (TypeError, ValueError):
             values = []
-        if len(values) != len(flat):
+        if len(values) != count:
             raise CounterpointError(
-                f"the reward function '{self.name}' gave {str(given)[:80]} for {len(flat)} completions; expected a list with one "
+                f"the reward function '{self.name}' gave {str(given)[:80]} for {count} completions; expected a list with one "
                 "number (or None) a completion, as TRL's reward functions give"
             )
         rest = iter(values)
         rewards = [[next(rest) for _ in row] for row in answers]
         return Verdicts.of(rewards, [[f"{self.name}: {value:g}" for value in row] for row in rewards])
+
+
+def call_with_columns(function: Callable[..., Any], problems: Sequence[Problem], answers: Answers) -> Any:
+    """What a function with TRL's signature gives for all answers, one row each.
+
+    Raises:
+        CounterpointError: it needs a column that the data has not.
+    """
+    flat = [(p, a) for p, row in zip(problems, answers, strict=True) for a in row]
+    columns: dict[str, Any] = {
+        "prompts": [p.prompt for p, _ in flat],
+        "completions": [
+            a["text"] if isinstance(p.prompt, str) else [{"role": "assistant", "content": a["text"]}]
+            for p, a in flat
+        ],
+        "completion_ids": [a["ids"] for _, a in flat],
+        **{name: [getattr(p, name) for p, _ in flat] for name in ("answer", "solution", "hint")},
+    }
+    for name in dict.fromkeys(name for p, _ in flat for name in p.meta if name not in columns):
+        columns[name] = [p.meta.get(name) for p, _ in flat]
+    given = function(**_accepted(function, columns))
+    return asyncio.run(_result(given)) if inspect.isawaitable(given) else given  # TRL takes coroutines, too
 
 
 async def _result(given: Awaitable[Any]) -> Any:
@@ -92,6 +100,11 @@ def _accepted(function: Callable[..., Any], columns: dict[str, Any]) -> dict[str
 
 
 def load(spec: str) -> RewardFunction:
+    """The reward function "package.module:function" or "path/file.py:function"."""
+    return RewardFunction(imported(spec))
+
+
+def imported(spec: str) -> Callable[..., Any]:
     """Import "package.module:function" or "path/file.py:function".
 
     Raises:
@@ -113,9 +126,9 @@ def load(spec: str) -> RewardFunction:
             module = importlib.import_module(source)
         function = getattr(module, name)
     except (ImportError, FileNotFoundError, AttributeError) as error:
-        raise CounterpointError(f"'{spec}' cannot be imported as a reward function: {error}") from None
+        raise CounterpointError(f"'{spec}' cannot be imported as a function: {error}") from None
     if not callable(function):
         raise CounterpointError(
             f"'{spec}' is a {type(function).__name__}; expected a function of completions"
         )
-    return RewardFunction(function)
+    return function

@@ -9,6 +9,9 @@ from counterpoint.data.language import reasoning
 from counterpoint.data.language.answer import NUMBER, final_answer, number
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
+from counterpoint.judges.mathematical import mathematical
+from counterpoint.judges.multiple_choice import choice
+from counterpoint.judges.unit_tests import UnitTests
 
 Scorer = Callable[[str, Problem], float]
 
@@ -59,6 +62,9 @@ SCORERS: dict[str, Scorer] = {
     "exact": lambda completion, problem: exact(completion, problem.answer),
     "number": lambda completion, problem: numeric(completion, problem.answer),
     "last": lambda completion, problem: last(completion, problem.answer),
+    "math": lambda completion, problem: mathematical(completion, problem.answer),
+    "choice": lambda completion, problem: choice(completion, problem.answer, problem.question),
+    "tests": lambda completion, problem: UnitTests().score(completion, problem),
     "reasoning-gym": procedural,
 }
 

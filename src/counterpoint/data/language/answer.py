@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TypedDict
 
-SCORERS = ("exact", "number", "last")
+SCORERS = ("exact", "number", "last", "math", "choice", "tests")
 """How the answers of a file can be compared; ``judges.scorers`` holds the functions."""
 NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)")
 MARKS = (re.compile(r"answer\s*(?:is)?\s*:\s*(.+)", re.IGNORECASE), re.compile(r"####\s*(.+)"))

@@ -98,7 +98,8 @@ def load(
         spec: "reasoning-gym:TASK?size=500&...", a name of ``data.puzzles``, or a path: a JSONL, JSON, CSV, TSV or parquet
             file, a folder with train, validation and test files, or a folder saved by the datasets library.
         prompt, solution, answer, hint: columns, when they do not carry a usual name.
-        scorer: "exact", "number", or "auto": number when every answer is one.
+        scorer: "exact", "number", "math" (the same formula), "choice" (the same option), "tests" (the answers are unit tests), or
+            "auto": number when every answer is one.
         validation, test: shares of a single file (by a hash of the prompt, so that duplicates stay on one side).
         max_characters: leave out longer rows, and say how many; None keeps all.
         delimiter: between the cells of CSV and TSV (comma, tab, semicolon, ...), where it is not found by itself.
