@@ -155,7 +155,9 @@ def test_a_trained_scorer_gives_its_output_or_its_last_classes_odds(tmp_path: Pa
         scorer = judge(f"scored:{tmp_path / str(labels)}", scorer="number", model=tiny(seed=0))
         rewards = scorer([PROBLEM], answers("4", "5678")).rewards[0].tolist()
         for text, value in zip(("4", "5678"), rewards):
-            logits = network(input_ids=torch.tensor([names(f"<s>2+2=~{text}</s>").input_ids])).logits[0].detach()
+            logits = (
+                network(input_ids=torch.tensor([names(f"<s>2+2=~{text}</s>").input_ids])).logits[0].detach()
+            )
             odds = logits.softmax(0)
             expected = logits[0] if labels == 1 else (odds[-1] / (1 - odds[-1])).log()
             assert math.isclose(value, float(expected), abs_tol=1e-5)

@@ -19,7 +19,7 @@ class Rated:
 
     Args:
         writer: the judging model.
-        criterion: what is asked for.
+        criterion: what is shown for.
     """
 
     def __init__(self, writer: Writer, criterion: str = "correct, complete and clear") -> None:
@@ -27,9 +27,9 @@ class Rated:
 
     def __call__(self, problems: Sequence[Problem], answers: Answers) -> Verdicts:
         """One reply an answer; the whole reply is the verdict's text."""
-        asked = [(p, a["text"]) for p, row in zip(problems, answers, strict=True) for a in row]
-        tags = [tag_of(question_of(p), text) for p, text in asked]
-        replies = self.writer([self._prompt(p, text, tag) for (p, text), tag in zip(asked, tags)])
+        shown = [(p, a["text"]) for p, row in zip(problems, answers, strict=True) for a in row]
+        tags = [tag_of(question_of(p), text) for p, text in shown]
+        replies = self.writer([self._prompt(p, text, tag) for (p, text), tag in zip(shown, tags)])
         rest = iter([(mark(reply, tag), reply) for reply, tag in zip(replies, tags, strict=True)])
         rows = [[next(rest) for _ in row] for row in answers]
         return Verdicts.of(
