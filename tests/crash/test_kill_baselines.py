@@ -10,6 +10,8 @@ from crash_harness import Command, check, command
 from test_kill import ratings
 
 from counterpoint.methods.catalog import ready
+from counterpoint.models.language.characters import tiny
+from counterpoint.tasks.stock.mixture import ALPHABET, experts
 from texts_made_up import rows, write_csv
 
 SUMS = "worked-sums?size=24&validation=4&test=4"
@@ -55,6 +57,9 @@ RUNS: dict[str, dict[str, Any]] = {
         },
         "steps": 0,
     },
+    "scmoe": {"data": SUMS, "model": "experts", "settings": {"weak": "rank-3"}, "steps": 0},
+    "dola": {"data": SUMS, "model": "experts", "settings": {}, "steps": 0},
+    "contrastive-decoding": {"data": SUMS, "model": "experts", "settings": {"amateur": "amateur"}, "steps": 0},
     "lightgcn": GRAPH,
     "simgcl": GRAPH,
     "sgl": GRAPH,
@@ -79,6 +84,7 @@ RUNS |= {  # a new image method is killed without a line here
 
 def trained(key: str, folder: Path) -> Command:
     given = RUNS[key]
+    settings = dict(given["settings"])
     rest: dict[str, Any] = {"data": given["data"], "model": given["model"]}
     if given["steps"]:
         rest["budget"] = {"steps": given["steps"]}
@@ -94,7 +100,11 @@ def trained(key: str, folder: Path) -> Command:
             "data": str(clips(folder / "clips")),
             "data_options": {"group": "prefix", "sample_rate": 8000},
         }
-    return command(key, given["settings"], **rest)
+    if given["model"] == "experts":  # folders, as a person's are
+        rest["model"] = str(experts(0, layers=3).save(folder / "experts"))
+        dense = tiny(seed=1, layers=1, length=128, alphabet=ALPHABET).save(folder / "amateur")
+        settings |= {"amateur": str(dense)} if "amateur" in settings else {}
+    return command(key, settings, **rest)
 
 
 # Every run is of its own kind; the rest of them is killed in the slow test.
@@ -104,6 +114,7 @@ FAST = (
     "grpo",
     "pi-distill",
     "self-rewarding",
+    "scmoe",
     "sgl",
     "trajectory-vae",
     "regression",

@@ -7,6 +7,7 @@ from typing import Any
 
 from counterpoint.methods.catalog import load, row
 from counterpoint.models.language.characters import tiny
+from counterpoint.tasks.stock.mixture import experts
 from counterpoint.tasks.task import task
 from ranks_harness import Weights, report, short_run
 
@@ -47,6 +48,9 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "opsd": ("pi-distill", SUMS, {**HINTED, "objective": "opsd"}),
     "cream": ("cream", "backward-sums?digits=1&size=40&validation=4&test=4", ROUNDS),
     "self-rewarding": ("self-rewarding", "backward-sums?digits=1&size=40&validation=4&test=4", ROUNDS),
+    "scmoe": ("scmoe", SUMS, {"weak": "rank-3"}),
+    "dola": ("dola", SUMS, {}),
+    "contrastive-decoding": ("contrastive-decoding", SUMS, {"amateur": "characters"}),
     "dpo": ("dpo", "paired:backward-sums?digits=1&size=40&validation=4&test=4", {**SMALL, "epochs": 1.0}),
 }
 
@@ -56,7 +60,8 @@ def train(out: Path) -> dict[str, Weights]:
     for name, (key, spec, settings) in METHODS.items():
         data = task(row(key).kind).load_data(spec)
         with short_run(out / name, steps=4) as run:
-            result[name] = load(key).settings(**settings).fit(tiny(seed=0), data, run).state_dict()
+            model = experts(seed=0) if name == "scmoe" else tiny(seed=0)
+            result[name] = load(key).settings(**settings).fit(model, data, run).state_dict()
     return result
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,15 @@ def read(spec: str | Path, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
     return causal, tokenizer
 
 
-def write(folder: Path | str, causal: Any, tokenizer: Any) -> Path:
-    """Write safetensors, config and tokenizer; the folder appears whole or not at all, in place of an older one."""
+def write(
+    folder: Path | str, causal: Any, tokenizer: Any, beside: Callable[[Path], None] | None = None
+) -> Path:
+    """Write safetensors, config and tokenizer; the folder appears whole or not at all, in place of an older one.
+
+    Args:
+        folder: where. causal, tokenizer: what.
+        beside: writes more into the folder before it appears.
+    """
     folder = Path(folder)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -87,6 +95,8 @@ def write(folder: Path | str, causal: Any, tokenizer: Any) -> Path:
     transformers.utils.logging.disable_progress_bar()
     causal.save_pretrained(str(partial))
     tokenizer.save_pretrained(str(partial))
+    if beside is not None:
+        beside(partial)
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(partial, folder)

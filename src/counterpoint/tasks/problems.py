@@ -40,9 +40,11 @@ class ProblemTask:
 
         "characters" is a small untrained character model; "pupil" is one that was taught sums and sorting, with and
         without worked demonstrations in its prompt (two minutes on first use, then kept). "adder" learnt backward sums
-        from a teacher who errs (twenty seconds for each seed, then kept).
+        from a teacher who errs (twenty seconds for each seed, then kept). "mixture" is a small mixture of experts that learnt
+        worked sums (half a minute for each seed, then kept), "mixture-amateur" a dense model that learnt less of them.
         """
-        from counterpoint.models.language import characters, language
+        from counterpoint.generation import contrasted
+        from counterpoint.models.language import characters
 
         if spec == "characters":
             return characters.tiny(seed=seed)
@@ -50,11 +52,15 @@ class ProblemTask:
             from counterpoint.tasks.stock import adder
 
             return adder.load(data, seed)
+        if spec in ("mixture", "mixture-amateur"):
+            from counterpoint.tasks.stock import mixture
+
+            return mixture.load(spec, data, seed)
         if spec.split("?")[0] == "pupil":
             from counterpoint.tasks.stock import pupil
 
             return pupil.load(spec)
-        return language.load(spec, seed=seed)
+        return contrasted.load(spec, seed=seed)
 
     def fitted(self, model: nn.Module, data: ProblemData) -> ProblemData:
         """Data as the model will read them: see ``tasks.language_rows``."""
