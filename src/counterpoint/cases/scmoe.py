@@ -29,9 +29,9 @@ def gaps(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[str,
     from counterpoint.models.language.language import Language
 
     plain = Language(model.causal, model.tokenizer, runs=model.runs)
-    found, figures = routers(plain), {}
+    redirected, figures = routers(plain), {}
     for rank in (1, 2, 3):
-        gap, ids = token_gaps(plain, found, list(getattr(data, split))[:100], f"rank-{rank}")
+        gap, ids = token_gaps(plain, redirected, list(getattr(data, split))[:100], f"rank-{rank}")
         digits = torch.tensor(
             [each.isdigit() for each in plain.tokenizer.convert_ids_to_tokens(ids.tolist())]
         )

@@ -213,12 +213,14 @@ def self_contrast(model: Language, strong: str, weak: str, how: Contrast) -> Con
     Raises:
         CounterpointError: no mixture of experts, one that cannot be redirected, a rank beyond its experts.
     """
-    found = routers(model)
+    redirected = routers(model)
     chosen = Routing.of(strong), Routing.of(weak)
     for routing in chosen:
-        with found.use(routing):
+        with redirected.use(routing):
             pass
-    return Contrasted(model, WeakExperts(model, found, chosen[1]), how, routers=found, routing=chosen[0])
+    return Contrasted(
+        model, WeakExperts(model, redirected, chosen[1]), how, routers=redirected, routing=chosen[0]
+    )
 
 
 def load(spec: str | Path, **options: Any) -> Language:
@@ -235,8 +237,8 @@ def load(spec: str | Path, **options: Any) -> Language:
     if not file.exists():
         return model
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
-        weak, how = dict(said["weak"]), Contrast(**said["contrast"])
+        content = json.loads(file.read_text(encoding="utf-8"))
+        weak, how = dict(content["weak"]), Contrast(**content["contrast"])
     except (ValueError, KeyError, TypeError) as error:
         raise CounterpointError(
             f"{file} does not say how to decode ({error}); remove it to decode plainly, or save the model again"

@@ -71,7 +71,7 @@ class SCMoE(Method[Language, ProblemData]):
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Contrasted:
         """Find the routers, try that they can be redirected, and measure how far the two passes are apart."""
-        plain = run.place(model)
+        plain = run.constant(model)
         contrasted = self_contrast(plain, self.strong, self.weak, self.contrast())
         rows = [row for row in data.train if row.reference][:MEASURED]
 

@@ -78,17 +78,17 @@ def redirected(name: str) -> None:
     ids = torch.arange(10, 22).view(2, 6)
     mask = torch.ones_like(ids)
     plain = model.logits(ids, mask)
-    with found.use(Routing.of(f"top-{found.found[0].own}")):
+    with found.use(Routing.of(f"top-{found.layers[0].own}")):
         torch.testing.assert_close(model.logits(ids, mask), plain, rtol=1e-4, atol=1e-5)
     with found.use(Routing.of("rank-2")), given_to_experts(model) as weak:
         other = model.logits(ids, mask)
     assert not torch.allclose(other, plain, atol=1e-6)
-    if weak and len(weak) == len(found.found):
+    if weak and len(weak) == len(found.layers):
         with given_to_experts(model) as own:
             model.logits(ids, mask)
         assert {each.shape[-1] for each in weak} == {1}, "one expert a token"
         # Before the first layer of experts both passes hold the same states: the rank there is that of the own choice.
-        if found.found[0].own >= 2 and name != "DeepseekV3ForCausalLM":  # its own choice is not in order
+        if found.layers[0].own >= 2 and name != "DeepseekV3ForCausalLM":  # its own choice is not in order
             assert torch.equal(weak[0][:, 0], own[0][:, 1])
     assert torch.equal(model.logits(ids, mask), plain), "nothing is left behind"
 

@@ -58,4 +58,4 @@ class ContrastiveDecoding(Method[Language, ProblemData]):
                 "--amateur FOLDER, or contrast experts (scmoe) or layers (dola) of the model alone"
             )
         amateur = cast(Language, open_model(task("problems"), self.amateur, data, run.seed))
-        return Contrasted(run.place(model), Amateur(run.place(amateur)), self.contrast())
+        return Contrasted(run.constant(model), Amateur(run.constant(amateur)), self.contrast())

@@ -46,7 +46,7 @@ class DoLa(Method[Language, ProblemData]):
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Contrasted:
         """Choose the candidates and see that their states can be read."""
-        plain = run.place(model)
+        plain = run.constant(model)
         depth = int(plain.config.get_text_config().num_hidden_layers)
         return Contrasted(
             plain, EarlyLayers(plain, self.candidates(depth)), Contrast(alpha=self.alpha, form="difference")

@@ -2,8 +2,8 @@
 
 A router scores all N experts and picks the best k of them by ``topk``. Ordered by that score, experts have ranks 1 to N,
 and a *routing* is the set of ranks that act: o = sum_{i in S} w_i E_i(h), w as the router itself weighs those it picks
-(arXiv 2405.14507, eq. 3-4). Which modules are routers is found by
-``find_routers``. Does not know: decoding, contrast.
+(arXiv 2405.14507, eq. 3-4). ``find_routers`` says which
+modules are routers. Does not know: decoding, contrast.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Routing:
         Raises:
             CounterpointError: it is none.
         """
-        found = re.fullmatch(r"(own)|(top|rank)-([1-9]\d*)|(random)-1", text)
-        if found is None:
+        match = re.fullmatch(r"(own)|(top|rank)-([1-9]\d*)|(random)-1", text)
+        if match is None:
             raise CounterpointError(
                 f"routing '{text}'; expected own, top-K (the best K experts), rank-K (the K-th best alone) or random-1"
             )
-        if found[1] or found[4]:
-            return cls(found[1] or found[4])
-        return cls(found[2], int(found[3]))
+        if match[1] or match[4]:
+            return cls(match[1] or match[4])
+        return cls(match[2], int(match[3]))
 
     def __str__(self) -> str:
         return (
@@ -95,11 +95,11 @@ class Routers:
     """All routers of a model, and the way to redirect them.
 
     Attributes:
-        found: one of each layer of experts.
+        layers: one router of each layer of experts.
         draws: what "random-1" draws from; the same seed gives the same experts for the same batches.
     """
 
-    found: list[Router]
+    layers: list[Router]
     draws: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
     _stack: list[Routing] = field(default_factory=list)
 
@@ -109,18 +109,18 @@ class Routers:
 
         Args:
             routing: which experts act.
-            only: redirect this layer alone.
+            only: redirect the layer of this number alone.
 
         Raises:
             CounterpointError: a rank beyond the experts that there are.
         """
-        for router in self.found:
+        for router in self.layers:
             routing.ranks(router.num)
         self._stack.append(routing)
         try:
             with ExitStack() as hooks:
                 if len(self._stack) == 1:
-                    for router in self.found if only is None else [self.found[only]]:
+                    for router in self.layers if only is None else [self.layers[only]]:
                         hooks.enter_context(self._watched(router))
                 yield
         finally:

@@ -36,21 +36,21 @@ def routers(model: Language) -> Routers:
         CounterpointError: no mixture of experts, a layer of experts whose choice cannot be seen, or a trial that fails.
     """
     name = type(model.base).__name__
-    found = Routers(_seen(model, name))
+    redirected = Routers(_seen(model, name))
     layers = [each for each, module in model.base.named_modules() if _experts(each, module)]
-    if not found.found:
+    if not redirected.layers:
         raise CounterpointError(
             f"{name} picks no experts by topk: {'its layers of experts choose otherwise' if layers else 'it has no experts'}; "
             "give a mixture-of-experts model such as Mixtral, Qwen3-MoE, OLMoE, DeepSeek or gpt-oss, or contrast two models "
             "(contrastive-decoding) or layers (dola)"
         )
-    if len(layers) > len(found.found):
+    if len(layers) > len(redirected.layers):
         raise CounterpointError(
-            f"{name}: {len(found.found)} of its {len(layers)} layers of experts choose by topk, and the others would stay as "
+            f"{name}: {len(redirected.layers)} of its {len(layers)} layers of experts choose by topk, and the others would stay as "
             "they are; contrast two models (contrastive-decoding) or layers (dola) instead"
         )
-    _check(model, found, name)
-    return found
+    _check(model, redirected, name)
+    return redirected
 
 
 def _experts(name: str, module: nn.Module) -> bool:
@@ -61,7 +61,7 @@ def _experts(name: str, module: nn.Module) -> bool:
 def _seen(model: Language, name: str) -> list[Router]:
     """Modules whose forward calls ``topk`` along an axis that does not grow with the tokens."""
     trials = [_calls(model, _tokens(model, length)) for length in LENGTHS]
-    found = []
+    seen = []
     for module in dict.fromkeys(each for each, _ in trials[0]):
         first, second = ([(n, k) for each, (n, k) in trial if each == module] for trial in trials)
         lasting = [at for at, (one, other) in enumerate(zip(first, second)) if one[0] == other[0]]
@@ -69,8 +69,8 @@ def _seen(model: Language, name: str) -> list[Router]:
             continue  # along the tokens: an index of attention
         widest = max(first[at][0] for at in lasting)
         call = max(at for at in lasting if first[at][0] == widest)  # groups of experts are chosen before
-        found.append(Router(module, model.base.get_submodule(module), call, *first[call]))
-    return found
+        seen.append(Router(module, model.base.get_submodule(module), call, *first[call]))
+    return seen
 
 
 @torch.no_grad()
@@ -112,17 +112,18 @@ def _calls(model: Language, ids: Tensor) -> list[tuple[str, tuple[int, int]]]:
 
 
 @torch.no_grad()
-def _check(model: Language, found: Routers, name: str) -> None:
+def _check(model: Language, redirected: Routers, name: str) -> None:
     ids = _tokens(model, LENGTHS[0])
     mask = torch.ones_like(ids)
     with _evaluating(model):
         own = model.logits(ids, mask).float()
-        bound = (1e-3 if own.dtype == torch.float32 else 5e-2) * float(own.abs().max())
-        for at, router in enumerate(found.found):
+        exact = model.head.weight.dtype in (torch.float32, torch.float64)
+        bound = (1e-3 if exact else 5e-2) * float(own.abs().max())
+        for at, router in enumerate(redirected.layers):
             for routing in (Routing("top", router.own), Routing("rank", router.num)):
                 same = routing.kind == "top"
                 try:
-                    with found.use(routing, only=at):
+                    with redirected.use(routing, only=at):
                         logits = model.logits(ids, mask).float()
                 except (*FOREIGN, CounterpointError) as error:
                     first = (str(error).strip().splitlines() or ["no message"])[0][:200]

@@ -34,18 +34,18 @@ def load(name: str, data: ProblemData, seed: int) -> Language:
 
     source = "".join(inspect.getsource(each) for each in (taught, experts, amateur))
     key = hashlib.sha256(f"{name}/{seed}/{data.fingerprint()}/{source}".encode()).hexdigest()[:10]
-    place: Path = root() / "mixtures" / f"{name}-{seed}-{key}"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.with_name(place.name + ".lock")):
-        if not place.is_dir():
+    folder: Path = root() / "mixtures" / f"{name}-{seed}-{key}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        if not folder.is_dir():
             threads = torch.get_num_threads()
             torch.set_num_threads(1)  # the same sums whatever the machine's number of cores
             try:
                 fresh = experts(seed) if name == "mixture" else amateur(seed)
-                taught(fresh, data, seed).save(place)
+                taught(fresh, data, seed).save(folder)
             finally:
                 torch.set_num_threads(threads)
-    return language.load(place)
+    return language.load(folder)
 
 
 def experts(seed: int, *, width: int = 48, layers: int = 3, num_experts: int = 8) -> Language:
