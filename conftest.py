@@ -10,8 +10,8 @@ collect_ignore_glob = ["tests/kernels/gpu_compilation.py"]
 
 if importlib.util.find_spec("triton") is None:
     collect_ignore_glob += [
-        "src/counterpoint/kernels/triton_similarity*",
-        "src/counterpoint/kernels/triton_vocabulary*",
+        "src/counterpoint/kernels/similarity/fused*",
+        "src/counterpoint/kernels/vocabulary/fused*",
     ]
 elif not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")

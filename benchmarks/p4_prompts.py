@@ -39,7 +39,7 @@ def prepare(workload: Workload, arm: str, sizes: dict[str, int]) -> Step:
     joined = torch.cat([prompts.repeat_interleave(sizes["group"], 0), completions], 1)
 
     if arm == "ours":
-        from counterpoint.kernels.prefix_choice import obstacle
+        from counterpoint.kernels.prefix.choice import obstacle
 
         obstacle(model.base_model)  # asked once in a run
 

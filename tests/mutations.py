@@ -114,10 +114,10 @@ CHANGES = [
     Change("objectives/preference/policy.py", "return -advantage_B.detach()[:, None] * logp_BT", "return advantage_B[:, None] * logp_BT", POLICY),
     Change("objectives/distillation/token_contrast.py", "right_BT.detach()", "right_BT", DISTILLATION),
     Change("objectives/distillation/token_contrast.py", "wrong_BT.detach()", "wrong_BT", DISTILLATION),
-    Change("kernels/vocabulary_rows.py", "(norm.rest - mean).squeeze(1)", "(mean - norm.rest).squeeze(1)", PICKED),
-    Change("kernels/vocabulary_rows.py", "value -= torch.linalg.vecdot(z[:, tile].exp(), z[:, tile])",
+    Change("kernels/vocabulary/rows.py", "(norm.rest - mean).squeeze(1)", "(mean - norm.rest).squeeze(1)", PICKED),
+    Change("kernels/vocabulary/rows.py", "value -= torch.linalg.vecdot(z[:, tile].exp(), z[:, tile])",
            "value += torch.linalg.vecdot(z[:, tile].exp(), z[:, tile])", ENTROPY),
-    Change("kernels/vocabulary_rows.py", "part.exp().mul_(upstream.neg())", "part.exp().mul_(upstream)", GRADIENT),
+    Change("kernels/vocabulary/rows.py", "part.exp().mul_(upstream.neg())", "part.exp().mul_(upstream)", GRADIENT),
     # Ranks.
     Change("methods/vega.py", "run.gather(second), temperature=self.pretraining.temperature, offset=run.row_offset",
            "run.gather(second), temperature=self.pretraining.temperature, offset=0", "tests/ranks/test_two_processes.py::test_two_processes_are_one[vega]"),

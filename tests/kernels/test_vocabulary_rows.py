@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from counterpoint.kernels.vocabulary_rows import PickedLogProbs
+from counterpoint.kernels.vocabulary.rows import PickedLogProbs
 
 
 def test_the_entropy_beside_picked_log_probs_is_positive_and_right() -> None:

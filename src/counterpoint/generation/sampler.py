@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from counterpoint.errors import CounterpointError
-from counterpoint.kernels.cache_names import select_rows
+from counterpoint.kernels.prefix.cache_names import select_rows
 from counterpoint.models import passes, tokens
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.prompt_groups import groups

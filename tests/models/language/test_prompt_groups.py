@@ -15,7 +15,7 @@ from torch import Tensor
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.kernels.config import kernel_path
-from counterpoint.kernels.prefix_choice import dropping, obstacle, worth_sharing
+from counterpoint.kernels.prefix.choice import dropping, obstacle, worth_sharing
 from counterpoint.kernels.sharing import share_prompts, sharing
 from counterpoint.models.language import prompt_groups
 from counterpoint.models.language.characters import tiny, tokenizer

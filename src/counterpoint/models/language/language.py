@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from counterpoint.conversation import Completion, Message, Prompt
 from counterpoint.errors import CounterpointError
-from counterpoint.kernels.cache_names import cache_argument, returned_cache
+from counterpoint.kernels.prefix.cache_names import cache_argument, returned_cache
 from counterpoint.kernels.scores import Head, dense
 from counterpoint.models import model_folders, tokens
 from counterpoint.models.language import prompt_groups, rendering, templates

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
-from counterpoint.kernels.cache_names import select_rows
+from counterpoint.kernels.prefix.cache_names import select_rows
 
 logger = logging.getLogger("counterpoint")
 

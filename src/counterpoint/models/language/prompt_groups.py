@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.kernels.prefix import shared_prompt_states
-from counterpoint.kernels.prefix_choice import dropping, obstacle, worth_sharing
+from counterpoint.kernels.prefix.choice import dropping, obstacle, worth_sharing
 from counterpoint.kernels.sharing import sharing
 from counterpoint.models.language.own_forward import Pass
 from counterpoint.models.tokens import Tokens, join

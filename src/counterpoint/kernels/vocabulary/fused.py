@@ -21,13 +21,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from counterpoint.kernels.scores import Head, wide
-from counterpoint.kernels.triton_vocabulary_kernels import (
+from counterpoint.kernels.vocabulary.fused_kernels import (
     LOWEST,
     divergence_rows,
     fold_rows,
     softmax_gradient,
 )
-from counterpoint.kernels.vocabulary_rows import PickedLogProbs, RowDivergence, RowEntropy, RowIndex
+from counterpoint.kernels.vocabulary.rows import PickedLogProbs, RowDivergence, RowEntropy, RowIndex
 
 MOST_POSITIONS = 4096
 

@@ -21,9 +21,9 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from counterpoint.kernels.pairs_rules import Rule
-from counterpoint.kernels.similarity_stream import StreamPlan
-from counterpoint.kernels.triton_similarity_kernels import row_sums, weighted_products
+from counterpoint.kernels.similarity.fused_kernels import row_sums, weighted_products
+from counterpoint.kernels.similarity.rules import Rule
+from counterpoint.kernels.similarity.stream import StreamPlan
 
 FEW_PROGRAMS = 256
 PIECE = 32

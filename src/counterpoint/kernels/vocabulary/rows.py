@@ -18,7 +18,7 @@ from torch import Tensor
 
 from counterpoint.kernels.config import tile_elements
 from counterpoint.kernels.divergence_rows import Kind, row_divergence
-from counterpoint.kernels.projection import Projection
+from counterpoint.kernels.vocabulary.projection import Projection
 
 RowIndex = slice | Tensor
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError, MissingExtra
-from counterpoint.kernels.cache_names import cache_argument, returned_cache
+from counterpoint.kernels.prefix.cache_names import cache_argument, returned_cache
 
 
 def shared_prompt_states(

@@ -22,8 +22,8 @@ from torch.autograd.function import once_differentiable
 
 from counterpoint.kernels.config import tile_elements
 from counterpoint.kernels.foreseen import explain, scale_owned
-from counterpoint.kernels.pairs_rules import Rule, exclude
 from counterpoint.kernels.products import times, times_transposed
+from counterpoint.kernels.similarity.rules import Rule, exclude
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.config import KernelSettings, settings
-from counterpoint.kernels.projection import Projection
 from counterpoint.kernels.scores import Head, Scores, positions, vocabulary
-from counterpoint.kernels.vocabulary_rows import RowStatistic
-from counterpoint.kernels.vocabulary_stream import stream_rows
+from counterpoint.kernels.vocabulary.projection import Projection
+from counterpoint.kernels.vocabulary.rows import RowStatistic
+from counterpoint.kernels.vocabulary.stream import stream_rows
 
 
 class Selection:

@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from counterpoint.kernels.config import tile_elements
-from counterpoint.kernels.pairs_rules import Rule, exclude
 from counterpoint.kernels.products import times, times_transposed
-from counterpoint.kernels.similarity_stream import exponent_limit, largest_logit
+from counterpoint.kernels.similarity.rules import Rule, exclude
+from counterpoint.kernels.similarity.stream import exponent_limit, largest_logit
 
 TILE_ROWS = 64
 

@@ -21,9 +21,9 @@ from torch.autograd.function import once_differentiable
 
 from counterpoint.kernels.config import KernelSettings, tile_elements
 from counterpoint.kernels.foreseen import explain, scale_owned
-from counterpoint.kernels.projection import Projection
 from counterpoint.kernels.scores import Head, Scores
-from counterpoint.kernels.vocabulary_rows import RowIndex, RowStatistic
+from counterpoint.kernels.vocabulary.projection import Projection
+from counterpoint.kernels.vocabulary.rows import RowIndex, RowStatistic
 
 
 def stream_rows(

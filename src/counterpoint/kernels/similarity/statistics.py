@@ -16,10 +16,10 @@ from torch import Tensor
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.config import settings
-from counterpoint.kernels.pairs_rules import Rule, allowed, check_rules, different, not_self, same, where
 from counterpoint.kernels.scores import full_precision, wide
-from counterpoint.kernels.similarity_stream import StreamPlan, stream_logsumexp
-from counterpoint.kernels.similarity_table import stream_logsumexp_both, stream_logsumexp_self
+from counterpoint.kernels.similarity.rules import Rule, allowed, check_rules, different, not_self, same, where
+from counterpoint.kernels.similarity.stream import StreamPlan, stream_logsumexp
+from counterpoint.kernels.similarity.table import stream_logsumexp_both, stream_logsumexp_self
 from counterpoint.kernels.triton_path import fused
 
 __all__ = [
@@ -220,7 +220,7 @@ class _Ways(NamedTuple):
 def _in_blocks(a: Tensor, b: Tensor) -> tuple[_Ways, Tensor, Tensor]:
     """Choose the kernels; widen rows and columns where the kernels do not widen blocks themselves."""
     if fused(a.device) and a.dtype == b.dtype and a.shape[1] <= WIDEST_FUSED:
-        from counterpoint.kernels import triton_similarity as t
+        from counterpoint.kernels.similarity import fused as t
 
         return _Ways(t.fused_logsumexp, t.fused_logsumexp_both, t.fused_logsumexp_self), a, b
     return _Ways(), wide(a), wide(b)

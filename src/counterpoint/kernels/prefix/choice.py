@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
-from counterpoint.kernels.cache_names import cache_argument
-from counterpoint.kernels.prefix import shared_prompt_states
+from counterpoint.kernels.prefix.cache_names import cache_argument
+from counterpoint.kernels.prefix.states import shared_prompt_states
 
 SECOND_CALL = {"cpu": (2e7, 1.5e7), "other": (5e10, 2e10)}
 """Multiplications a device could do while a second call is prepared, for the model and for each layer (CPU: measured)."""

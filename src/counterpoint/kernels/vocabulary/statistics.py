@@ -40,10 +40,10 @@ from counterpoint.kernels.scores import (
     vocabulary,
     wide,
 )
-from counterpoint.kernels.selection import Selection
 from counterpoint.kernels.triton_path import fused
-from counterpoint.kernels.vocabulary_rows import PickedLogProbs, RowDivergence, RowEntropy, TopEntries
-from counterpoint.kernels.vocabulary_tiles import tiled_log_probs
+from counterpoint.kernels.vocabulary.rows import PickedLogProbs, RowDivergence, RowEntropy, TopEntries
+from counterpoint.kernels.vocabulary.selection import Selection
+from counterpoint.kernels.vocabulary.tiles import tiled_log_probs
 
 __all__ = [
     "FORWARD",
@@ -269,7 +269,7 @@ def _in_blocks(device: torch.device) -> _Ways:
     """Choose the kernels."""
     if not fused(device):
         return _Ways()
-    from counterpoint.kernels import triton_vocabulary as t
+    from counterpoint.kernels.vocabulary import fused as t
 
     return _Ways(t.FusedPicked, t.FusedEntropy, t.FusedDivergence, t.fused_log_probs)
 
