@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from own_clips import folder
-from ranks_harness import check_two_are_one
+from ranks_harness import check_two_are_one, launch
 
 SCRIPTS = sorted(
     set(Path(__file__).parent.glob("*_ranks.py")) - {Path(__file__).with_name("family_ranks.py")}
@@ -33,3 +33,10 @@ def test_two_processes_are_one(name: str, tmp_path: Path) -> None:
         pytest.importorskip("soundfile")
         folder(tmp_path / "clips", each=4)
     check_two_are_one(Path(__file__).with_name(f"{name}_ranks.py"), tmp_path, atol=ATOL.get(name, 1e-4))
+
+
+def test_the_groups_threads_end_before_the_interpreter(tmp_path: Path) -> None:
+    launch(Path(__file__).with_name("leaves_in_order.py"), tmp_path / "out", 2)
+    for rank in range(2):
+        assert "pt_gloo_runloop" in (tmp_path / "out" / f"had-{rank}").read_text()
+        assert (tmp_path / "out" / f"left-{rank}").read_text() == ""

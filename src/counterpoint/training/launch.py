@@ -8,6 +8,7 @@ import fcntl
 import gc
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,28 @@ def meet() -> tuple[int, int]:
 
 
 def _leave() -> None:
-    """Without this a process may abort at its exit: threads of the group must end before the interpreter does."""
+    """End the process group's threads before the interpreter ends.
+
+    A thread of the group drops the tensors of a collective when it is through with it, and waits for the interpreter's lock to
+    do so. If the interpreter is shut down meanwhile, CPython ends the waiting thread by unwinding it, which C++ answers with
+    std::terminate: "terminate called without an active exception". The threads end with the last reference to the group.
+    """
     if dist.is_initialized():
+        group = dist.group.WORLD
         dist.destroy_process_group()
         _meeting.clear()
+        _let_go(group)
+        del group
         gc.collect()  # cycles, such as a run and its modules, may hold the group and so its threads
+
+
+def _let_go(group: Any) -> None:
+    """Take the group out of default arguments: functions defined after it was made have it as ``group=group.WORLD``."""
+    module = sys.modules.get("torch.distributed.nn.functional")
+    for function in tuple(vars(module).values()) if module else ():
+        defaults = getattr(function, "__defaults__", None) or ()
+        if any(value is group for value in defaults):
+            function.__defaults__ = tuple(None if value is group else value for value in defaults)
 
 
 def check_trackers(trackers: Sequence[str]) -> None:
