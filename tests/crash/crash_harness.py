@@ -103,6 +103,12 @@ def final_bits(out: Path) -> dict[str, object]:
     return bits
 
 
+def with_samples(out: Path) -> dict[str, object]:
+    """Final bits, and every sample that the run recorded."""
+    path = out / "samples.jsonl"
+    return final_bits(out) | ({"samples": path.read_bytes()} if path.exists() else {})
+
+
 def check(command: Command, folder: Path, trials: int, seed: int) -> int:
     """Compare killed runs with the unbroken one until ``trials`` kills met a running process; return how many did."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -110,7 +116,7 @@ def check(command: Command, folder: Path, trials: int, seed: int) -> int:
     torch.set_num_threads(1)
     command(folder / "here")  # imports everything once, in this process, so that children start at once
     seconds = complete(command, folder / "unbroken")
-    expected = final_bits(folder / "unbroken")
+    expected = with_samples(folder / "unbroken")
     assert any(name.startswith("model/") for name in expected)
     draws, met = random.Random(seed), 0
     for trial in range(3 * trials):
@@ -122,7 +128,7 @@ def check(command: Command, folder: Path, trials: int, seed: int) -> int:
             met += 1
         else:  # over before its kill: the machine has become faster than the unbroken run found it
             seconds = min(seconds, after)
-        found = final_bits(out)
+        found = with_samples(out)
         assert found.keys() == expected.keys(), (trial, found.keys() ^ expected.keys())
         for name, value in expected.items():
             assert found[name] == value, f"trial {trial}: {name} differs from the unbroken run's"

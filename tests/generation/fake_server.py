@@ -29,11 +29,16 @@ class Fake(BaseHTTPRequestHandler):
         }
         if body.get("logprobs"):
             choice["logprobs"] = {"content": [{"token": each, "logprob": -0.5} for each in said]}
-        self._send(200, {"choices": [choice]} if body["model"] != "odd" else {"object": "list"})
+        usage = {"prompt_tokens": len(body["messages"][-1]["content"]), "completion_tokens": 2}
+        self._send(
+            200, {"choices": [choice], "usage": usage} if body["model"] != "odd" else {"object": "list"}
+        )
 
     def _send(self, status: int, content: dict[str, Any]) -> None:
         data = json.dumps(content).encode()
         self.send_response(status)
+        if status == 429:
+            self.send_header("Retry-After", self.server.retry_after)  # type: ignore[attr-defined]
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -45,7 +50,7 @@ class Fake(BaseHTTPRequestHandler):
 @contextmanager
 def serving() -> Iterator[Any]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Fake)
-    server.seen, server.failures = [], []  # type: ignore[attr-defined]
+    server.seen, server.failures, server.retry_after = [], [], "0"  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_server import serving, url
 
 from counterpoint.errors import CounterpointError
-from counterpoint.generation.server import Server
+from counterpoint.generation.journal import FILE, used
+from counterpoint.generation.server import LONGEST_WAIT, Server, _retry_after
 
 
 @pytest.fixture
@@ -59,3 +61,53 @@ def test_nobody_there_and_no_address() -> None:
         Server("http://127.0.0.1:9/v1", "m", tries=1)(["a"])
     with pytest.raises(CounterpointError, match="expected an address"):
         Server("localhost:8000", "m")
+
+
+def test_a_server_that_says_when_is_waited_for(fake: Any) -> None:
+    fake.retry_after = "0.7"
+    fake.failures[:] = [429]
+    began = time.monotonic()
+    assert Server(url(fake), "m")(["a"])[0].text == "A"
+    assert 0.7 <= time.monotonic() - began < 5
+    assert _retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0  # long past
+    assert _retry_after("1e9") == LONGEST_WAIT
+    assert _retry_after("soon") == _retry_after(None) == 0.0
+
+
+def test_no_more_requests_begin_than_a_minute_allows(fake: Any) -> None:
+    server = Server(url(fake), "m", per_minute=600, at_once=8)
+    began = time.monotonic()
+    server([str(n) for n in range(6)])
+    assert time.monotonic() - began >= 0.5  # a tenth of a second apart
+    assert len(fake.seen) == 6
+
+
+def test_a_journal_answers_what_was_answered_and_counts(fake: Any, tmp_path: Path) -> None:
+    server = Server(url(fake), "m", journal=tmp_path / FILE, prices=(1e6, 2e6), at_once=1)
+    texts = [reply.text for reply in server(["a", "bb", "a"], seeds=[1, 2, 1])]
+    assert texts == ["A", "BB", "A"]
+    assert len(fake.seen) == 3  # equal requests of one call are requests of their own
+    assert used(tmp_path / FILE) == {
+        "requests": 3, "prompt_tokens": 4, "completion_tokens": 6, "cost": 4 * 1 + 6 * 2,
+    }  # fmt: skip
+    again = Server(url(fake), "m", journal=tmp_path / FILE, prices=(1e6, 2e6), at_once=1)
+    assert [reply.text for reply in again(["a", "bb", "a", "c"], seeds=[1, 2, 1, 3])] == ["A", "BB", "A", "C"]
+    assert len(fake.seen) == 4
+    again(["a"], seeds=[9])  # another seed is another request
+    assert len(fake.seen) == 5
+
+
+def test_a_call_that_was_broken_off_goes_on_where_it_was(fake: Any, tmp_path: Path) -> None:
+    server = Server(url(fake), "m", journal=tmp_path / FILE, at_once=1, tries=1)
+    fake.failures[:] = [400]
+    prompts = [f"p{n}" for n in range(6)]
+    with pytest.raises(CounterpointError, match="status 400"):
+        server(prompts)
+    done = used(tmp_path / FILE).get("requests", 0)
+    with (tmp_path / FILE).open("a") as file:
+        file.write('{"key": "torn')  # a line that a kill cut
+    before = len(fake.seen)
+    assert [reply.text for reply in server(prompts)] == [prompt.upper() for prompt in prompts]
+    assert len(fake.seen) - before == 6 - done
+    assert used(tmp_path / FILE)["requests"] == 6
+    assert all("secret" not in line for line in (tmp_path / FILE).read_text().splitlines())

@@ -41,6 +41,7 @@ app.command("compare", short_help="Let methods compete under one budget.")(studi
 app.command("ablate", short_help="Change one setting at a time.", context_settings=FREE)(studies.ablate)
 app.command("reproduce", short_help="Run a paper's effect, write the evidence.")(studies.reproduce)
 app.command("report", short_help="Draw a page from runs and studies.")(results.report)
+app.command("show-samples", short_help="Show what a run sampled, and its rewards.")(results.show_samples)
 app.command("export", short_help="Copy a trained model out.")(results.export)
 app.command("recommend-items", short_help="Recommend items to a user.")(results.recommend_items)
 app.command("export-embeddings", short_help="Write vectors for a search index.")(results.export_embeddings)

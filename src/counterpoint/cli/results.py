@@ -1,4 +1,4 @@
-"""``counterpoint report``, ``export``, ``recommend-items`` and ``export-embeddings``: what to do with what came out."""
+"""``counterpoint report``, ``show-samples``, ``export``, ``recommend-items`` and ``export-embeddings``: what to do with what came out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from counterpoint.cli import options
 from counterpoint.cli.output import emit
 from counterpoint.cli.shell import command, console
+from counterpoint.errors import CounterpointError
 
 
 @command
@@ -29,6 +30,27 @@ def report(
         emit({"page": str(page)})
         return
     typer.echo(page)
+
+
+@command
+def show_samples(
+    out: Annotated[Path, typer.Argument(help="folder of a run")],
+    last: Annotated[int, typer.Option(help="prompts to show, the last ones; 0 shows all")] = 5,
+    step: Annotated[int | None, typer.Option(help="only those of this step", show_default=False)] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show what a run sampled: prompts, answers, rewards and what judges wrote, side by side."""
+    from counterpoint.cli.sample_tables import show
+    from counterpoint.study.samples import requests_of, samples_of
+
+    if last < 0:
+        raise CounterpointError(f"--last {last}: expected 0 (all) or how many prompts to show, e.g. --last 5")
+    rows, requests = samples_of(out, step), requests_of(out)
+    rows = rows[-last:] if last else rows
+    if as_json:
+        emit({"samples": rows, "requests": requests})
+        return
+    show(console(), rows, requests)
 
 
 @command

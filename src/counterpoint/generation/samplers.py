@@ -9,12 +9,14 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
+from counterpoint.generation.journal import FILE
 from counterpoint.generation.sampler import Sampled, Sampler
 from counterpoint.generation.server import Server
 from counterpoint.models import tokens
@@ -113,6 +115,8 @@ class Source:
         model: the name the server knows its model by.
         key_variable: the environment variable that holds the server's key, if it wants one.
         at_once: requests under way at a time.
+        per_minute: requests that may begin in a minute; 0 sets no limit.
+        prompt_price, completion_price: of a million tokens, for the cost that is counted.
     """
 
     kind: Literal["model", "server"] = "model"
@@ -120,14 +124,20 @@ class Source:
     model: str = ""
     key_variable: str = "OPENAI_API_KEY"
     at_once: int = 8
+    per_minute: float = 0.0
+    prompt_price: float = 0.0
+    completion_price: float = 0.0
 
-    def build(self, method: str, model: Language, how: Sampler, *, on_policy: str = "") -> Own | Served:
+    def build(
+        self, method: str, model: Language, how: Sampler, *, on_policy: str = "", folder: Path | None = None
+    ) -> Own | Served:
         """The sampler.
 
         Args:
             method: the key of the method that asks.
             model: what is sampled from, or, for a server, whose tokens the answers are given in.
             how: length, temperature and truncation.
+            folder: of the run; what a server gives is kept there, in ``requests.jsonl``, and is not paid for twice.
             on_policy: why answers must be the model's own at this very step; a server is then refused.
 
         Raises:
@@ -161,6 +171,9 @@ class Source:
             temperature=how.temperature,
             top_p=how.top_p,
             at_once=self.at_once,
+            per_minute=self.per_minute,
+            prices=(self.prompt_price, self.completion_price),
+            journal=None if folder is None else folder / FILE,
             key=os.environ.get(self.key_variable, ""),
         )
         return Served(server, model, how)

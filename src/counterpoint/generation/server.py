@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 from counterpoint.conversation import Text, turns
 from counterpoint.errors import CounterpointError
+from counterpoint.generation.journal import COUNTS, Journal, keys_of
 from counterpoint.models.language.language import Prompt
 
 RETRIED = (408, 409, 429, 500, 502, 503, 504)
@@ -41,6 +46,42 @@ class Reply:
     log_probs: tuple[float, ...] = ()
 
 
+class Pace:
+    """Spaces the requests to each server, whoever sends them, so that no more begin in a minute than it allows."""
+
+    def __init__(self) -> None:
+        self._lock, self._next = threading.Lock(), dict[str, float]()
+
+    def wait(self, url: str, per_minute: float) -> None:
+        """Sleep until a request may begin."""
+        if per_minute <= 0:
+            return
+        with self._lock:
+            now = time.monotonic()
+            begin = max(now, self._next.get(url, now))
+            self._next[url] = begin + 60.0 / per_minute
+        time.sleep(max(0.0, begin - now))
+
+
+PACE = Pace()
+LONGEST_WAIT = 120.0
+"""Seconds that a server may ask to be waited for; a longer wait is cut to this."""
+
+
+def _retry_after(text: str | None) -> float:
+    """Seconds that a Retry-After header asks for: a number, or a date."""
+    if not text:
+        return 0.0
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except ValueError:
+            return 0.0
+    return min(max(seconds, 0.0), LONGEST_WAIT)
+
+
 @dataclass(frozen=True)
 class Server:
     """An OpenAI-compatible server; call it with prompts.
@@ -54,6 +95,9 @@ class Server:
         timeout: seconds one request may take.
         tries: how often a request that failed for a passing reason is sent.
         at_once: requests under way at a time.
+        per_minute: how many requests may begin in a minute; 0 sets no limit.
+        prices: of a million prompt tokens and of a million completion tokens, for the journal's cost.
+        journal: a file of replies that is read before a request is sent and written after; None keeps none.
         key: sent as a bearer token; by default what the environment variable OPENAI_API_KEY holds.
     """
 
@@ -67,6 +111,9 @@ class Server:
     timeout: float = 120.0
     tries: int = 5
     at_once: int = 8
+    per_minute: float = 0.0
+    prices: tuple[float, float] = (0.0, 0.0)
+    journal: Path | None = None
     key: str = field(default_factory=lambda: os.environ.get("OPENAI_API_KEY", ""), repr=False)
 
     def __post_init__(self) -> None:
@@ -85,11 +132,24 @@ class Server:
         """
         own = [None] * len(prompts) if seeds is None else list(seeds)
         bodies = [self._body(prompt, seed) for prompt, seed in zip(prompts, own, strict=True)]
+        journal = None if self.journal is None else Journal(self.journal)
         with ThreadPoolExecutor(max_workers=max(1, min(self.at_once, len(bodies)))) as pool:
-            return [
-                self._read(reply)
-                for reply in pool.map(lambda body: self.post("chat/completions", body), bodies)
-            ]
+            sent = pool.map(self._ask, bodies, keys_of(self.url, bodies), repeat(journal))
+            return [self._read(reply) for reply in sent]
+
+    def _ask(self, body: dict[str, Any], key: str, journal: Journal | None) -> dict[str, Any]:
+        """The reply to one request, from the journal where it is there."""
+        if journal is None:
+            return self.post("chat/completions", body)
+        reply = journal.reply(key)
+        if reply is None:
+            reply = self.post("chat/completions", body)
+            self._read(reply)  # what is no completion is not worth keeping
+            usage = reply.get("usage") or {}
+            tokens = [int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")]
+            cost = sum(price * count / 1e6 for price, count in zip(self.prices, tokens))
+            journal.add(key, self.model, reply, dict(zip(COUNTS, (1, *tokens, cost))))
+        return reply
 
     def _body(self, prompt: Prompt, seed: int | None) -> dict[str, Any]:
         if isinstance(prompt, Text):
@@ -125,15 +185,17 @@ class Server:
         request = urllib.request.Request(
             f"{self.url.rstrip('/')}/{path}", data=json.dumps(body).encode(), headers=headers, method="POST"
         )
-        problem = ""
+        problem, wait = "", 0.0
         for number in range(self.tries):
             if number:
-                time.sleep(min(0.1 * 4**number, 30.0))
+                time.sleep(max(wait, min(0.1 * 4**number, 30.0)))
+            PACE.wait(self.url, self.per_minute)
             try:
                 with urllib.request.urlopen(request, timeout=self.timeout) as answer:
                     return json.loads(answer.read())
             except urllib.error.HTTPError as error:
                 problem = f"status {error.code}: {error.read(500).decode(errors='replace').strip()}"
+                wait = _retry_after(error.headers.get("Retry-After"))
                 if error.code not in RETRIED:
                     break
             except (urllib.error.URLError, TimeoutError, ConnectionError) as error:

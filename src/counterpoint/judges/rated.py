@@ -19,7 +19,7 @@ class Rated:
 
     Args:
         writer: the judging model.
-        criterion: what is shown for.
+        criterion: what is wanted.
     """
 
     def __init__(self, writer: Writer, criterion: str = "correct, complete and clear") -> None:

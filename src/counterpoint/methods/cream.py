@@ -32,6 +32,7 @@ from counterpoint.phases.self_training import (
     learn_seed,
     pair_of,
     pairs_from,
+    record_answers,
     sample_answers,
     seed_and_prompts,
 )
@@ -91,7 +92,7 @@ class CREAM(Method[Language, ProblemData]):
         past = run.state(past=Past(model))  # theta_{t-1}: the judge whose opinion is compared
         policy = run.state(model=model)
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
-        sampler = self.sampler.build(self.key, policy, how)
+        sampler = self.sampler.build(self.key, policy, how, folder=run.out)
         for r in run.rounds(self.rounds + 1):
             if r == 0:
                 learn_seed(
@@ -114,6 +115,7 @@ class CREAM(Method[Language, ProblemData]):
             unique = torch.tensor([first_of_each([a["text"] for a in row]) for row in drawn])
             rates = agreement_rates(rewards, earlier, self.measure, unique, self.ties)
             pairs = pairs_from(drawn, current, rewards, unique, *best_and_worst(rewards, unique))
+            record_answers(run, problems, drawn, "intrinsic", rewards)
             run.log(
                 round=r,
                 pairs=len(pairs),

@@ -324,7 +324,7 @@ class PiDistill(Method[Language, ProblemData]):
         if source != "written":
             return [shown.information(row, source) for row in rows]
         how = Sampler(max_new_tokens=min(256, self.max_new_tokens), temperature=self.temperature)
-        writer = self.sampler.build(self.key, model, how)
+        writer = self.sampler.build(self.key, model, how, folder=run.out)
 
         def write(index: Sequence[int]) -> list[str]:
             requests = [

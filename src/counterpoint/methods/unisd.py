@@ -255,9 +255,7 @@ class UniSD(Method[Language, ProblemData]):
         """The auxiliary contexts of the mode; those that cost something are made once, before training."""
         kind = self.mode.rsplit("_", 1)[-1]
         if kind == "induction":
-            return Instructions(
-                run.stage("instructions", lambda: self._induced(model, problems.rows, run.seed))
-            )
+            return Instructions(run.stage("instructions", lambda: self._induced(model, problems.rows, run)))
         near = None
         if kind in ("retrieval", "star"):
             near = run.stage(
@@ -270,16 +268,18 @@ class UniSD(Method[Language, ProblemData]):
         texts = [row.question for row in rows]
         return shown.tfidf(texts) if self.agreement.retriever == "tfidf" else embedding.sentences(texts)
 
-    def _induced(self, model: Language, rows: list[Problem], seed: int) -> list[str]:
+    def _induced(self, model: Language, rows: list[Problem], run: Run) -> list[str]:
         """K instructions that the model writes after looking at five solved problems each."""
         many = self.agreement.num_contexts
-        draws = row_draws(seed, range(many), len(rows))
+        draws = row_draws(run.seed, range(many), len(rows))
         prompts = []
         for order in draws.argsort(1)[:, :5].tolist():
             pairs = "\n\n".join(shown.as_example(rows[row], self.agreement.example) for row in order)
             prompts.append(f"{pairs}\n\nWrite one instruction that would lead somebody to such replies.")
-        sampler = self._writer(model, min(256, self.max_new_tokens))
-        return model.texts(sampler(prompts, 1, row_draws(seed + 1, range(many), sampler.how.max_new_tokens)))
+        sampler = self._writer(model, min(256, self.max_new_tokens), run)
+        return model.texts(
+            sampler(prompts, 1, row_draws(run.seed + 1, range(many), sampler.how.max_new_tokens))
+        )
 
     def _negatives(self, model: Language, problems: Problems, run: Run) -> list[list[str]]:
         """Wrong demonstrations of every problem, made before training and stored; an empty list where none came."""
@@ -288,7 +288,7 @@ class UniSD(Method[Language, ProblemData]):
         wording = "{prompt}" if self.contrast.negatives == "sampled" else (
             "{prompt}\n\nWrite a reply that sounds sure but makes a mistake on the way and ends in a wrong answer."
         )  # fmt: skip
-        sampler, verifier = self._writer(model, self.max_new_tokens), Verifier(problems.scorer)
+        sampler, verifier = self._writer(model, self.max_new_tokens, run), Verifier(problems.scorer)
         each = self.contrast.num_negatives
 
         def make(index: list[int]) -> list[list[str]]:
@@ -301,9 +301,10 @@ class UniSD(Method[Language, ProblemData]):
 
         return run.stage("negatives", make, over=list(range(len(problems))), size=16)
 
-    def _writer(self, model: Language, longest: int) -> Samples:
+    def _writer(self, model: Language, longest: int, run: Run) -> Samples:
         """What writes demonstrations and instructions."""
-        return self.sampler.build(self.key, model, Sampler(max_new_tokens=longest, temperature=0.7))
+        how = Sampler(max_new_tokens=longest, temperature=0.7)
+        return self.sampler.build(self.key, model, how, folder=run.out)
 
 
 def _log_probs_after(contexts: list[Any], teacher: Answering, completions: Tokens) -> Tensor:

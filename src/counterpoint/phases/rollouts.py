@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from counterpoint.conversation import stored
 from counterpoint.data.language.answer import Answer
 from counterpoint.data.language.problem import Problem
 from counterpoint.generation.sampler import Sampled
@@ -96,6 +97,41 @@ def judge_group(run: Run, judges: Sequence[Judge], rollouts: Rollouts) -> tuple[
         every.append(verdicts)
     rewards = [each.rewards.reshape(-1) for each in every]
     return torch.stack(rewards, -1).to(run.device), every
+
+
+def record_rollouts(
+    run: Run,
+    rollouts: Rollouts,
+    names: Sequence[str],
+    verdicts: Sequence[Verdicts],
+    advantage_N: Tensor,
+    **extra: Sequence[str],
+) -> None:
+    """Write a batch's completions, with rewards and texts by judge and the advantages, into the run's samples.
+
+    Args:
+        names: of the K judges. verdicts: theirs.
+        extra: more texts, one a completion, such as feedback; empty ones are left out.
+    """
+    rows, advantages = [], advantage_N.tolist()
+    for p, problem in enumerate(rollouts.problems):
+        answers = []
+        for g in range(rollouts.count):
+            n = p * rollouts.count + g
+            rewards = {name: float(each.rewards[p, g]) for name, each in zip(names, verdicts)}
+            texts = {name: each.texts[p][g] for name, each in zip(names, verdicts) if each.texts[p][g]}
+            more = {name: each[n] for name, each in extra.items() if each[n]}
+            answers.append(
+                {
+                    "text": rollouts.texts[n],
+                    "rewards": rewards,
+                    "verdicts": texts,
+                    "advantage": advantages[n],
+                    **more,
+                }
+            )
+        rows.append({"prompt": stored(problem.prompt), "answers": answers})
+    run.record_samples(rows)
 
 
 def group_statistics(rollouts: Rollouts, rewards_NK: Tensor, names: Sequence[str]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
+from counterpoint.conversation import stored
 from counterpoint.data.language.answer import Answer
 from counterpoint.data.language.problems import Problem, Problems
 from counterpoint.errors import CounterpointError
@@ -106,6 +107,26 @@ def judge_answers(
     size = max(len(problems), 1) if isinstance(judge, Person) else SHARD
     rows = run.stage("verdicts", judged, over=range(len(problems)), size=size)
     return Verdicts.of([rewards for rewards, _ in rows], [texts for _, texts in rows])
+
+
+def record_answers(
+    run: Run,
+    problems: Sequence[Problem],
+    drawn: Sequence[Sequence[Answer]],
+    judge: str,
+    rewards_PN: Tensor,
+    texts: Sequence[Sequence[str]] | None = None,
+) -> None:
+    """Write a round's answers with their rewards, and what the judge wrote, into the run's samples; once, on any number of processes."""
+    rows = []
+    for p, (problem, answers) in enumerate(zip(problems, drawn)):
+        judged = [
+            {"text": a["text"], "rewards": {judge: float(rewards_PN[p, n])}}
+            | ({"verdicts": {judge: texts[p][n]}} if texts is not None and texts[p][n] else {})
+            for n, a in enumerate(answers)
+        ]
+        rows.append({"prompt": stored(problem.prompt), "answers": judged})
+    run.record_samples(rows if run.rank == 0 else [])
 
 
 def learn_seed(

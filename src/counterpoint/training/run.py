@@ -34,6 +34,8 @@ from counterpoint.training.optimizer import Optimizer
 from counterpoint.training.pace import Pace
 from counterpoint.training.registry import Registry
 from counterpoint.training.report import Report, Row
+from counterpoint.training.sample_log import Row as SampleRow
+from counterpoint.training.sample_log import SampleLog
 from counterpoint.training.seeds import derive, generator, seed_everything
 from counterpoint.training.signals import Signals
 from counterpoint.training.stages import Stages
@@ -93,6 +95,7 @@ class Run:
         self.rank, self.world = distributed.world()
         self._lock = launch.lock(self.out) if self.rank == 0 else None
         self.events = Events(self.out / "events.jsonl", write=self.rank == 0)
+        self.samples = SampleLog(self.out, write=self.rank == 0)
         self.checkpoints = Checkpoints(self.out / "checkpoints", keep, self.say)
         self.stages = Stages(
             self.out / "stages",
@@ -369,6 +372,20 @@ class Run:
             self.reported.add(**named)
             self.cursor.done.append(key)
 
+    def record_samples(self, rows: Sequence[SampleRow]) -> None:
+        """Keep what was sampled and how it was judged, to be read (``counterpoint show-samples``): a row a prompt, once in the
+        run's history, in ``samples.jsonl``.
+
+        ``run.record_samples([{"prompt": "2+2=", "answers": [{"text": "4", "rewards": {"verifier": 1.0}}]}])``
+        """
+        if self._walking is None and not self._in_once:
+            self._open()
+            key = self._key("samples")
+            if key in self.cursor.done:
+                return
+            self.cursor.done.append(key)
+        self.samples.add(rows, int(self.cursor.spent["steps"]))
+
     def say(self, line: str) -> None:
         """Tell the person one line, and keep it in the events."""
         logger.warning(line)
@@ -382,6 +399,7 @@ class Run:
         began = time.monotonic()
         states, step = self._registry.capture(), int(self.cursor.spent["steps"])
         state = {"cursor": self.cursor.state_dict(), "events": self.events.lines, "states": states}
+        state["samples"] = self.samples.lines
         if self.rank == 0:
             self.checkpoints.save(step, state)
         self._pace.saved(step, began)
@@ -412,6 +430,7 @@ class Run:
             return
         checkpoint = self.checkpoints.newest()
         self.events.cut(0 if checkpoint is None else checkpoint["events"])
+        self.samples.cut(0 if checkpoint is None else checkpoint.get("samples", 0))
         if checkpoint is not None:
             self.cursor.load_state_dict(checkpoint["cursor"])
             self._pace.resumed(int(self.cursor.spent["steps"]))

@@ -86,7 +86,7 @@ class GKD(Method[Language, ProblemData]):
         live = self._teacher(model, run)
         teacher: Teacher[Head | Sparse] = self._stored(live, model, data.train, run) if self.store else live
         model = run.state(model=model)
-        sampler = self.sampler.build(self.key, model, how)
+        sampler = self.sampler.build(self.key, model, how, folder=run.out)
         run.optimize(model, self.optimizer.at(self.learning_rate))
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
             questions = [problem.prompt for problem in batch.items]

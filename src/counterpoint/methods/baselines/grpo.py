@@ -31,7 +31,13 @@ from counterpoint.phases.policy_gradient import (
     policy_log_probs,
 )
 from counterpoint.phases.reward_baseline import RewardBaseline
-from counterpoint.phases.rollouts import Rollouts, group_statistics, judge_group, sample_group
+from counterpoint.phases.rollouts import (
+    Rollouts,
+    group_statistics,
+    judge_group,
+    record_rollouts,
+    sample_group,
+)
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.training import Run
 
@@ -124,7 +130,7 @@ class GRPO(Method[Language, ProblemData]):
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
             draws = batch.random.uniform(self.answers * self.max_new_tokens)
             rollouts = sample_group(sampler, batch.items, self.answers, draws)
-            rewards, _ = judge_group(run, [each.judge for each in judges], rollouts)
+            rewards, verdicts = judge_group(run, [each.judge for each in judges], rollouts)
             stats = group_statistics(rollouts, rewards, [each.name for each in judges])
             weights = [each.weight for each in judges]
             if reference is not None and target == "reward":
@@ -138,6 +144,7 @@ class GRPO(Method[Language, ProblemData]):
                 total = combine(run.gather_constant(rewards), rewards.new_tensor(weights))
                 start = run.row_offset * self.answers
                 advantage = baseline.advantages(total)[start : start + len(rewards)]
+            record_rollouts(run, rollouts, [each.name for each in judges], verdicts, advantage)
             update.learn(
                 run,
                 policy,

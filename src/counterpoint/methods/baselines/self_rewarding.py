@@ -30,6 +30,7 @@ from counterpoint.phases.self_training import (
     learn_seed,
     pair_of,
     pairs_from,
+    record_answers,
     sample_answers,
     seed_and_prompts,
 )
@@ -87,7 +88,7 @@ class SelfRewarding(Method[Language, ProblemData]):
         initial = run.constant(Frozen(model))
         policy = run.state(model=model)
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
-        sampler = self.sampler.build(self.key, policy, how)
+        sampler = self.sampler.build(self.key, policy, how, folder=run.out)
         chosen = judge(self.judge, scorer=data.train.scorer, model=policy, reference=initial.model)
         for r in run.rounds(self.rounds + 1):
             if r == 0:
@@ -104,10 +105,11 @@ class SelfRewarding(Method[Language, ProblemData]):
             drawn = sample_answers(run, sampler, problems, self.answers, r)
             # The pairs need the policy's log-probabilities whoever judges; they are all that its own likelihood needs.
             (current, first), _ = answers_log_probs(run, (policy, initial.model), problems, drawn)
-            if self.judge == "intrinsic":
-                rewards = implicit_rewards(current, first)
-            else:
-                rewards = judge_answers(run, chosen, problems, drawn).rewards
+            rewards, texts = implicit_rewards(current, first), None
+            if self.judge != "intrinsic":
+                verdicts = judge_answers(run, chosen, problems, drawn)
+                rewards, texts = verdicts.rewards, verdicts.texts
+            record_answers(run, problems, drawn, self.judge, rewards, texts)
             unique = torch.tensor([first_of_each([a["text"] for a in row]) for row in drawn])
             pairs = pairs_from(drawn, current, rewards, unique, *best_and_worst(rewards, unique))
             run.log(round=r, pairs=len(pairs), label_precision=label_precision(pairs, problems, data.train))

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from counterpoint.study.report import html
 from counterpoint.study.report.plots import Series, curve
+from counterpoint.study.samples import prompt_text, requests_of, samples_of
 from counterpoint.study.store import REPORTED, Result
 from counterpoint.study.wording import only_before
 from counterpoint.training.report import Report
 
+PROMPTS, LONGEST = 3, 300
+"""Prompts with their answers that a page shows, and characters of each text."""
 SHOWN = 60
 """Longest table that a page draws; a longer one is named."""
 
@@ -51,6 +54,7 @@ def section(result: Result, anchor: str) -> tuple[str, str]:
             + note
         )
     parts += _reported(result.folder)
+    parts += _sampled(result.folder)
     line = html.curve_of(result.folder)
     if len(line) > 1:
         drawing = curve(Series(result.key, "var(--c0)", line), title=f"Loss of {result.key}")
@@ -98,6 +102,31 @@ def _reported(folder: Path) -> list[str]:
             )
             body = [[_cell(row.get(name, "")) for name in names] for row in mine]
             parts.append(f"<h2>{title}</h2>" + html.table(names, body, text=words))
+    return parts
+
+
+def _sampled(folder: Path) -> list[str]:
+    """The last few prompts with their answers and rewards, and what servers were asked."""
+    rows, requests, parts = samples_of(folder, missing_ok=True)[-PROMPTS:], requests_of(folder), []
+    for row in rows:
+        judges = list(dict.fromkeys(name for each in row["answers"] for name in each.get("rewards", {})))
+        body = [
+            [
+                escape(each["text"][:LONGEST]),
+                *(html.value(each.get("rewards", {}).get(name)) for name in judges),
+            ]
+            for each in row["answers"]
+        ]
+        title = escape(prompt_text(row["prompt"])[-LONGEST:])
+        parts.append(f'<p class="note">step {row["step"]}: <code>{title}</code></p>')
+        parts.append(html.table(("answer", *judges), body, text=[0]))
+    if rows:
+        parts.insert(0, "<h2>What was sampled last</h2>")
+        command = f"counterpoint show-samples {escape(str(folder))}"
+        parts.append(f'<p class="note"><code>{command}</code> shows more.</p>')
+    if requests:
+        facts = [(name.replace("_", " "), f"{value:,.6g}") for name, value in requests.items()]
+        parts.append("<h2>Requests to servers</h2>" + html.facts(facts))
     return parts
 
 

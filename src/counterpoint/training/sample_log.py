@@ -1,0 +1,67 @@
+"""What a run sampled and how it was judged, as JSON lines: ``samples.jsonl`` in its folder, one line a prompt.
+
+``{"step", "prompt", "answers": [{"text", "rewards": {judge: number or null}, ...}]}``. Like the events it is cut back on resume to
+what the checkpoint had seen, so that every sample stands there once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from counterpoint.training import distributed
+
+FILE = "samples.jsonl"
+Row = Mapping[str, Any]
+
+
+class SampleLog:
+    """Append-only; written by the first process, with the rows of all.
+
+    Args:
+        folder: of the run. write: whether this process writes.
+    """
+
+    def __init__(self, folder: Path, write: bool) -> None:
+        self.path, self.enabled, self.lines = folder / FILE, write, 0
+
+    def add(self, rows: Sequence[Row], step: int) -> None:
+        """Append this process's rows and the others'; the file is there from the first row on. Every process must call it."""
+        every = [list(rows)]
+        if distributed.world()[1] > 1:
+            every = [[] for _ in range(distributed.world()[1])]
+            torch.distributed.all_gather_object(every, list(rows))
+        flat = [row for part in every for row in part]
+        self.lines += len(flat)
+        if self.enabled and flat:
+            text = "".join(
+                json.dumps({"step": step, **_plain(row)}, ensure_ascii=False) + "\n" for row in flat
+            )
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(text)
+
+    def cut(self, lines: int) -> None:
+        """Keep the first ``lines`` rows."""
+        self.lines = lines
+        if not self.enabled or not self.path.exists():
+            return
+        with self.path.open("rb+") as file:
+            for _ in range(lines):
+                file.readline()
+            file.truncate(file.tell())
+            os.fsync(file.fileno())
+
+
+def _plain(value: Any) -> Any:
+    """Numbers that JSON has not are null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
