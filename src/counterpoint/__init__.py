@@ -13,10 +13,20 @@ __version__ = "0.1.0"
 
 _install()
 
-__all__ = ["CounterpointError", "ablate", "compare", "recommend", "report", "reproduce", "resume", "run"]
+__all__ = [
+    "CounterpointError",
+    "ablate",
+    "compare",
+    "load",
+    "recommend",
+    "report",
+    "reproduce",
+    "resume",
+    "run",
+]
 
 if TYPE_CHECKING:
-    from counterpoint.api import ablate, compare, recommend, report, reproduce, resume, run
+    from counterpoint.api import ablate, compare, load, recommend, report, reproduce, resume, run
     from counterpoint.errors import CounterpointError
 
 

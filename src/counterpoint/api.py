@@ -25,12 +25,13 @@ from counterpoint.study.store import Result, is_run, is_study
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from torch import nn
 
     from counterpoint.study.case import Case
     from counterpoint.study.plan import Plan
 
 __all__ = [
-    "Recommendation", "ablate", "build", "case", "cases", "compare", "entries", "kind_of", "recipe", "recommend", "report",
+    "Recommendation", "ablate", "build", "case", "cases", "compare", "entries", "kind_of", "load", "recipe", "recommend", "report",
     "reproduce", "reproduction", "resume", "run",
 ]  # fmt: skip
 
@@ -186,6 +187,17 @@ def reproduce(
     for path in (Path(out) / "evidence.json", Path(evidence) / f"{key}.json"):
         reproducing.write_evidence(path, content)
     return content
+
+
+def load(folder: str | Path) -> nn.Module:
+    """Open a model folder, such as ``runs/dcl/model``: its config.json says which class opens it.
+
+    Raises:
+        CounterpointError: no such folder, or one that does not say what opens it.
+    """
+    from counterpoint.models import folders
+
+    return folders.load(folder)
 
 
 def rejudge(path: str | Path) -> list[str]:

@@ -21,7 +21,7 @@ from counterpoint.models.images.classifier import Classified, fresh_heads
 from counterpoint.models.images.encoders import SmallConv
 from counterpoint.models.images.paired import paired
 from counterpoint.models.images.projector import projected
-from counterpoint.models.tabular import Predictor, TableEncoder
+from counterpoint.models.regression.tabular import Predictor, TableEncoder
 from counterpoint.models.text.encoder import TextClassifier
 from counterpoint.tasks.task import kinds, task
 

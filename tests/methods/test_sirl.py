@@ -14,7 +14,7 @@ from counterpoint.cli.query_session import ask_similarities
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.reward import frozen_scores, linear_rewards, ordered_share
 from counterpoint.methods.catalog import load
-from counterpoint.models.trajectory import TrajectoryEncoder
+from counterpoint.models.trajectories.encoder import TrajectoryEncoder
 from counterpoint.tasks.task import task
 from counterpoint.training import Budget, Run
 from own_trajectories import own_files

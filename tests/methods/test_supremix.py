@@ -9,7 +9,7 @@ from counterpoint.data.regression.load import Regression, build
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.regression import predict, ridge_probe, with_head
 from counterpoint.methods.catalog import load
-from counterpoint.models.tabular import Predictor
+from counterpoint.models.regression.tabular import Predictor
 from counterpoint.pairs.views import Augmentation
 from counterpoint.tasks.regression import TASK
 from counterpoint.training import Budget, Run

@@ -8,23 +8,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 from torch import nn
 
 import counterpoint
+from counterpoint.models.images.projector import Projected
 from counterpoint.tasks.task import kinds
 from example_files import write
 
 RUNS = {
-    "images": ("simclr", "photos", "conv-small", {}, {"batch_size": 8}),
-    "audio": ("audio-classifier", "clips", "conv-speech", {"group": "prefix"}, {"batch_size": 8}),
-    "text": ("text-classifier", "mails.csv", "words", {}, {"batch_size": 8}),
-    "problems": ("sft", "problems.jsonl", "characters", {}, {"lora_rank": 0}),
-    "preferences": ("dpo", "preferences.jsonl", "characters", {}, {"lora_rank": 0}),
-    "interactions": ("lightgcn", "ratings.tsv", "embeddings-8", {}, {}),
-    "regression": ("regression", "houses.csv", "mlp", {"target": "price"}, {"batch_size": 8}),
-    "trajectories": ("trajectory-vae", "walks", "encoder-4", {}, {}),
-    "environment": ("contrastive-ucb", "lock", "auto", {}, {"rounds": 3}),
+    "images": ("simclr", "photos", "conv-small", {}, {"batch_size": 8}, "Projected"),
+    "audio": (
+        "audio-classifier",
+        "clips",
+        "conv-speech",
+        {"group": "prefix"},
+        {"batch_size": 8},
+        "SpeechClassifier",
+    ),
+    "text": ("text-classifier", "mails.csv", "words", {}, {"batch_size": 8}, "TextClassifier"),
+    "problems": ("sft", "problems.jsonl", "characters", {}, {"lora_rank": 0}, "LlamaForCausalLM"),
+    "preferences": ("dpo", "preferences.jsonl", "characters", {}, {"lora_rank": 0}, "LlamaForCausalLM"),
+    "interactions": ("lightgcn", "ratings.tsv", "embeddings-8", {}, {}, "Recommender"),
+    "regression": ("regression", "houses.csv", "mlp", {"target": "price"}, {"batch_size": 8}, "Predictor"),
+    "trajectories": ("trajectory-vae", "walks", "encoder-4", {}, {}, "TrajectoryEncoder"),
+    "environment": ("contrastive-ucb", "lock", "auto", {}, {"rounds": 3}, "LowRankModel"),
 }
+"""Kind -> method, data, model, data options, settings, and the class of the trained model."""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +63,7 @@ def opened(run: Path) -> dict[str, object]:
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("kind", RUNS)
 def test_the_code_block_opens_the_model(kind: str) -> None:
-    method, data, model, options, settings = RUNS[kind]
+    method, data, model, options, settings, trained = RUNS[kind]
     out = Path("runs") / kind
     counterpoint.run(
         method,
@@ -65,13 +75,19 @@ def test_the_code_block_opens_the_model(kind: str) -> None:
         out=out,
         progress=False,
     )
-    found = opened(out)["model"]
-    assert isinstance(found, nn.Module)
-    assert sum(p.numel() for p in found.parameters())
+    model_of_card = opened(out)["model"]
+    assert isinstance(model_of_card, nn.Module)
+    assert type(model_of_card).__name__ == trained
+    files = sorted((out / "model").rglob("model.safetensors"))
+    stored = sum(tensor.numel() for file in files for tensor in load_file(file).values())
+    held = {tensor.data_ptr(): tensor.numel() for tensor in model_of_card.state_dict().values()}
+    assert (
+        sum(held.values()) >= stored > 0
+    )  # every part of the folder is in the model; what is tied is stored once
 
 
 @pytest.mark.usefixtures("here")
-def test_a_transformers_vision_folder_is_opened_by_its_class() -> None:
+def test_a_transformers_vision_folder_comes_back_with_its_projector() -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.ResNetConfig(
         embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], layer_type="basic"
@@ -86,4 +102,6 @@ def test_a_transformers_vision_folder_is_opened_by_its_class() -> None:
         out="runs/resnet",
         progress=False,
     )
-    assert isinstance(opened(Path("runs/resnet"))["model"], transformers.ResNetModel)
+    found = opened(Path("runs/resnet"))["model"]
+    assert isinstance(found, Projected)  # the whole: a class of transformers would open the encoder alone
+    assert isinstance(found.encoder.net, transformers.ResNetModel)

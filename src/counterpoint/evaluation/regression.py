@@ -18,7 +18,7 @@ from counterpoint.data.regression.load import Regression
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.features import features
 from counterpoint.evaluation.measurement import Measurement, Subject, everything, is_a
-from counterpoint.models.tabular import Predictor
+from counterpoint.models.regression.tabular import Predictor
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 4))
 ORDERED = 500

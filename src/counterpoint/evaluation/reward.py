@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from counterpoint.data.trajectories.sets import TrajectoryData
 from counterpoint.errors import CounterpointError
-from counterpoint.models.trajectory import TrajectoryEncoder
+from counterpoint.models.trajectories.encoder import TrajectoryEncoder
 
 
 def feature_error(train_ND: Tensor, train_NK: Tensor, test_ND: Tensor, test_NK: Tensor) -> float:

@@ -17,7 +17,7 @@ from counterpoint.evaluation.reward import (
     similarity_accuracy,
 )
 from counterpoint.judges.simulated import most_alike, preferred, tastes
-from counterpoint.models.trajectory import TrajectoryEncoder
+from counterpoint.models.trajectories.encoder import TrajectoryEncoder
 from counterpoint.pairs.queries import random_groups
 
 PEOPLE, PREFERENCES, QUERIES = 50, 30, 500

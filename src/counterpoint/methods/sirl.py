@@ -18,7 +18,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.reward import learn_reward
 from counterpoint.judges.simulated import most_alike
 from counterpoint.methods.base import Method, Search
-from counterpoint.models.trajectory import TrajectoryEncoder
+from counterpoint.models.trajectories.encoder import TrajectoryEncoder
 from counterpoint.objectives.labels.similarity_query import answered_query
 from counterpoint.pairs.queries import Grouped, random_groups
 from counterpoint.training import Optimizer, Run

@@ -21,7 +21,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.regression import with_head
 from counterpoint.methods.base import Method, Search
 from counterpoint.models.images.projector import HeadNorm, projected
-from counterpoint.models.tabular import Predictor
+from counterpoint.models.regression.tabular import Predictor
 from counterpoint.objectives.labels.mixed_pairs import mixed_pairs
 from counterpoint.pairs.table_views import input_views
 from counterpoint.pairs.views import Augmentation, Random, gather_views

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -18,13 +18,57 @@ from torch import nn
 
 from counterpoint.errors import CounterpointError, MissingExtra
 
+STATEMENT = "counterpoint"
+"""The key of config.json under which a folder says what opens it, ``KIND/CLASS``."""
+
+
+def statement(model: nn.Module) -> dict[str, str]:
+    """What the folder of a whole model of this package states; nothing of a person's own class."""
+    home, kind, *_ = type(model).__module__.removeprefix("counterpoint.").split(".")
+    return {STATEMENT: f"{kind}/{type(model).__name__}"} if home == "models" else {}
+
+
+def state(folder: str | Path, model: nn.Module | None) -> None:
+    """Put the statement of a model of several parts in place of its encoder's; None takes it away."""
+    content = configuration(Path(folder))
+    content.pop(STATEMENT, None)
+    content |= {} if model is None else statement(model)
+    if content:
+        text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+        (Path(folder) / "config.json").write_text(text, encoding="utf-8")
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """The content of a folder's config.json; empty without one.
+
+    Raises:
+        CounterpointError: a file that is no JSON object.
+    """
+    file = folder / "config.json"
+    if not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CounterpointError(f"{file} cannot be read ({error}); copy the model's folder again") from None
+    if not isinstance(content, dict):
+        raise CounterpointError(f"{file} holds no object; copy the model's folder again")
+    return content
+
 
 class Saved(nn.Module, PyTorchModelHubMixin):
-    """A module whose ordinary folder also says which architecture it is, so that a folder alone can be opened."""
+    """A module whose ordinary folder also says which architecture it is, so that a folder alone can be opened.
+
+    Attributes:
+        whole: whether such a folder is a model, or a part of one.
+    """
+
+    whole: ClassVar[bool] = True
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:  # type: ignore[override]
         """Write model.safetensors, config.json and a model card."""
         described = {"architecture": type(self).__name__, **(self._hub_mixin_config or {})}  # type: ignore[dict-item]
+        described |= statement(self) if self.whole else {}
         return super().save_pretrained(save_directory, **{"config": described, **options})
 
 

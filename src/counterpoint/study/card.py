@@ -66,9 +66,14 @@ def text(recipe: Recipe, result: Result, method: Method[Any, Any], task: Task) -
 
 
 def usage(task: Task, folder: Path, recipe: Recipe) -> str:
-    """Python that opens the model folder where it was written: transformers' own where the folder is one of theirs."""
+    """Python that opens the model folder where it was written: transformers' own where the folder is whole for it."""
+    from counterpoint.models.folders import STATEMENT
+
     config = folder / "config.json"
-    named = json.loads(config.read_text(encoding="utf-8")).get("architectures") if config.exists() else None
+    content = json.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
+    named = content.get("architectures")
+    if STATEMENT in content:
+        return f'import counterpoint\n\nmodel = counterpoint.load("{folder}")  # a {content[STATEMENT]}'
     if named:
         readers = [name for file, name in READERS.items() if (folder / file).exists()]
         lines = [f"from transformers import {', '.join(sorted([named[0], *readers]))}", ""]

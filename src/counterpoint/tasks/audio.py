@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
 from counterpoint.data.audio.load import Audio, load_audio
-from counterpoint.errors import CounterpointError
 from counterpoint.evaluation import speech, understanding
 from counterpoint.evaluation.measurement import measured
-from counterpoint.models.audio.classifier import SpeechClassifier
-from counterpoint.models.audio.pretrained import load_speech_encoder
-from counterpoint.models.audio.understanding import FOLDER, load_head
+from counterpoint.models.audio.folder import FOLDERS
+from counterpoint.models.audio.pretrained import check_rate, load_speech_encoder
 from counterpoint.tasks.facts import Facts, imbalance_of, rows_of
 from counterpoint.tasks.options import checked_load
 from counterpoint.training.report import Report
@@ -53,20 +51,17 @@ class AudioTask:
 
     def load_model(self, spec: str, data: Audio, seed: int) -> nn.Module:
         """Build "conv-speech", fetch "whisper-tiny-en", or open a folder; a folder with a head comes back with it."""
-        encoder = load_speech_encoder(spec, data.sample_rate, seed, data.seconds)
-        if (Path(spec) / FOLDER).is_dir():
-            return load_head(encoder, Path(spec), data.classes)
-        head = Path(spec) / "head"
-        return SpeechClassifier.open(encoder, head, data.classes) if head.is_dir() else encoder
+        folder = Path(spec)
+        if not (folder / "config.json").exists():
+            return load_speech_encoder(spec, data.sample_rate, seed, data.seconds)
+        model = FOLDERS.open(folder, seconds=data.seconds)
+        check_rate(model, data.sample_rate, spec)
+        for_classes = getattr(model, "for_classes", None)  # of a model that has a head
+        return model if for_classes is None else cast(nn.Module, for_classes(data.classes, folder))
 
     def save_model(self, model: nn.Module, folder: Path | str) -> None:
         """Write the encoder as an ordinary folder, a classifier's head to ``head/`` and one of intents to ``intents/`` inside."""
-        folder = Path(folder)
-        if not hasattr(model, "save_pretrained"):
-            raise CounterpointError(
-                f"{type(model).__name__} has no save_pretrained; derive it from huggingface_hub.PyTorchModelHubMixin"
-            )
-        model.save_pretrained(folder)  # type: ignore[operator]
+        FOLDERS.save(model, Path(folder))
 
     def evaluate(self, model: nn.Module, data: Audio, split: str, seed: int = 0) -> dict[str, float]:
         """Measure answers and vectors; see ``evaluation.speech``, and ``evaluation.understanding``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ from counterpoint.evaluation.control import best_value
 from counterpoint.evaluation.environment import MEASUREMENTS
 from counterpoint.evaluation.measurement import measured
 from counterpoint.models.environment.categorical_q import CategoricalQ
-from counterpoint.models.environment.counts import CountedModel
+from counterpoint.models.environment.folder import FOLDERS
 from counterpoint.models.environment.low_rank import LowRankModel
 from counterpoint.tasks.options import checked_load
 from counterpoint.training.report import Report
@@ -83,7 +82,7 @@ class EnvironmentTask:
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
         """Write an ordinary folder."""
-        model.save_pretrained(folder)  # type: ignore[operator]
+        FOLDERS.save(model, folder)
 
     def evaluate(self, model: nn.Module, data: World, split: str, seed: int = 0) -> dict[str, float]:
         """Measure the final policy, and a learnt model of the world; see ``evaluation.environment``."""
@@ -105,11 +104,8 @@ class EnvironmentTask:
             raise CounterpointError(
                 f"no model '{folder}'; expected auto, low-rank-<dimension>, c51-<hidden>, or a saved model's folder"
             )
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = CategoricalQ if "atoms" in config else LowRankModel if "dimension" in config else CountedModel
-        model = kind.from_pretrained(folder)
-        wanted = (data.width if isinstance(data, VectorWorld) else data.states, data.actions)
-        has = (model.width if isinstance(model, CategoricalQ) else model.states, model.actions)
+        model = FOLDERS.open(folder)
+        wanted, has = (data.size, data.actions), (model.size, model.actions)
         if has != wanted:
             raise CounterpointError(
                 f"the model in {folder} was made for a world of size {has[0]} with {has[1]} actions; {data.name} has {wanted[0]} "

@@ -9,13 +9,10 @@ from typing import Any
 from torch import nn
 
 from counterpoint.data.images.load import Images, load_images
-from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.images import MEASUREMENTS
 from counterpoint.evaluation.measurement import measured
-from counterpoint.models.images.classifier import Classified, Heads
 from counterpoint.models.images.encoders import load_encoder
-from counterpoint.models.images.paired import Paired
-from counterpoint.models.images.projector import Projected, Projector
+from counterpoint.models.images.folder import FOLDERS, save
 from counterpoint.tasks.facts import Facts, imbalance_of
 from counterpoint.tasks.options import checked_load
 
@@ -54,33 +51,15 @@ class ImageTask:
 
     def load_model(self, spec: str, data: Images, seed: int) -> nn.Module:
         """Build "conv-small", "resnet18" (each also with ":group" for group normalisation), or open a folder."""
-        name, _, norm = spec.partition(":") if not Path(spec).exists() else (spec, "", "")
+        if (Path(spec) / "config.json").exists():
+            return FOLDERS.open(Path(spec))
+        name, _, norm = spec.partition(":")
         options = {"norm": norm} if norm else {}
-        encoder = load_encoder(name, data.shape, statistics=data.statistics(), seed=seed, **options)
-        if (Path(spec) / "heads").is_dir():
-            return Classified(encoder, Heads.from_pretrained(Path(spec) / "heads"))
-        head = Path(spec) / "projector"
-        if not head.is_dir():
-            return encoder
-        whole = Projected(encoder, Projector.from_pretrained(head))
-        partner = Path(spec) / "partner"
-        return Paired(whole, Projector.from_pretrained(partner)) if partner.is_dir() else whole
+        return load_encoder(name, data.shape, statistics=data.statistics(), seed=seed, **options)
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
         """Write the encoder as an ordinary folder; a projector goes to ``projector/`` inside, a classifier's heads to ``heads/``."""
-        if isinstance(model, Paired):
-            model.partner.save_pretrained(folder / "partner")
-            model = model.image
-        encoder = model.encoder if isinstance(model, Projected | Classified) else model
-        if not hasattr(encoder, "save_pretrained"):
-            raise CounterpointError(
-                f"{type(encoder).__name__} has no save_pretrained; derive it from huggingface_hub.PyTorchModelHubMixin"
-            )
-        encoder.save_pretrained(folder)  # type: ignore[operator]
-        if isinstance(model, Projected) and isinstance(model.projector, Projector):
-            model.projector.save_pretrained(folder / "projector")
-        if isinstance(model, Classified):
-            model.heads.save_pretrained(folder / "heads")
+        save(model, folder)
 
     def evaluate(self, model: nn.Module, data: Images, split: str, seed: int = 0) -> dict[str, float]:
         """Measure frozen features, and a classifier's and two towers' own answers; see ``evaluation.images``."""

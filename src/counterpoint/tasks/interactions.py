@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
@@ -12,6 +12,7 @@ from counterpoint.data.interactions.load import Interactions, load_interactions
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.measurement import measured
 from counterpoint.evaluation.recommendation import MEASUREMENTS
+from counterpoint.models.interactions.folder import FOLDERS
 from counterpoint.models.interactions.recommender import Recommender, load_recommender
 from counterpoint.tasks.facts import Facts, rows_of
 from counterpoint.tasks.options import checked_load
@@ -58,7 +59,7 @@ class InteractionsTask:
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
         """Write safetensors, config.json and the ids."""
-        cast(Recommender, model).save_pretrained(folder)
+        FOLDERS.save(model, folder)
 
     def evaluate(self, model: nn.Module, data: Interactions, split: str, seed: int = 0) -> dict[str, float]:
         """Rank the split's held-out pairs; see ``evaluation.recommendation``."""

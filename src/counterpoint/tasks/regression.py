@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -14,8 +13,10 @@ from counterpoint.data.regression.load import Regression, load_regression
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.measurement import measured
 from counterpoint.evaluation.regression import MEASUREMENTS
+from counterpoint.models.folders import configuration
 from counterpoint.models.images.encoders import load_encoder
-from counterpoint.models.tabular import Predictor, TableEncoder
+from counterpoint.models.regression.folder import FOLDERS
+from counterpoint.models.regression.tabular import TableEncoder
 from counterpoint.tasks.options import checked_load
 
 
@@ -55,44 +56,45 @@ class RegressionTask:
                     norm=norm,
                     **stored,
                 )
-        if table and not (folder / "config.json").exists():
+        if (folder / "config.json").exists():
+            return _for_data(FOLDERS.open(folder), data, folder)
+        if table:
             raise CounterpointError(
                 f"no model '{spec}' for tables; expected mlp, mlp:layer, or a saved folder"
             )
-        if table:
-            described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            if "columns" not in described:
-                raise CounterpointError(
-                    f"{folder} holds no model for tables; expected a folder written by counterpoint"
-                )
-            _check_encoding(described.get("encoding"), data, folder)
-            encoder: nn.Module = TableEncoder.from_pretrained(folder).reading(data.columns)
-        else:
-            shape = tuple(data.train.inputs.shape[1:])
-            pixels = data.train.inputs.double() / 255
-            statistics = pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).clamp(min=1e-3).tolist()
-            name, _, norm_name = spec.partition(":") if not folder.exists() else (spec, "", "")
-            options = {"norm": norm_name} if norm_name else {}
-            encoder = load_encoder(name, shape, statistics=statistics, seed=seed, **options)  # type: ignore[arg-type]
-        head = folder / "head"
-        return (
-            Predictor(encoder).load_head(head).in_unit(data.offset, data.scale) if head.is_dir() else encoder
-        )
+        shape = tuple(data.train.inputs.shape[1:])
+        pixels = data.train.inputs.double() / 255
+        statistics = pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).clamp(min=1e-3).tolist()
+        name, _, norm_name = spec.partition(":")
+        options = {"norm": norm_name} if norm_name else {}
+        return load_encoder(name, shape, statistics=statistics, seed=seed, **options)  # type: ignore[arg-type]
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
         """Write the encoder as an ordinary folder; a head goes to ``head/`` inside."""
-        encoder = model.encoder if isinstance(model, Predictor) else model
-        if not hasattr(encoder, "save_pretrained"):
-            raise CounterpointError(
-                f"{type(encoder).__name__} has no save_pretrained; derive it from huggingface_hub.PyTorchModelHubMixin"
-            )
-        encoder.save_pretrained(folder)  # type: ignore[operator]
-        if isinstance(model, Predictor):
-            model.save_head(folder / "head")
+        FOLDERS.save(model, folder)
 
     def evaluate(self, model: nn.Module, data: Regression, split: str, seed: int = 0) -> dict[str, float]:
         """Measure predictions and features; see ``evaluation.regression``."""
         return measured(self.measurements, model, data, split, seed)
+
+
+def _for_data(model: nn.Module, data: Regression, folder: Path) -> nn.Module:
+    """A saved model that reads this data's columns and predicts in its unit.
+
+    Raises:
+        CounterpointError: a model of rows for images, or the other way round; other columns, or columns in another encoding.
+    """
+    reading = getattr(model, "reading", None)  # of what reads rows
+    if (reading is None) == bool(data.columns):
+        what = "tables" if data.columns else "images"
+        raise CounterpointError(
+            f"{folder} holds no model for {what}; expected a folder that a run on {what} wrote"
+        )
+    if reading is not None:
+        _check_encoding(configuration(folder).get("encoding"), data, folder)
+        reading(data.columns)
+    in_unit = getattr(model, "in_unit", None)  # of what has a head
+    return model if in_unit is None else cast(nn.Module, in_unit(data.offset, data.scale))
 
 
 def _check_encoding(stored: list[dict[str, Any]] | None, data: Regression, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -17,7 +17,8 @@ from counterpoint.data.trajectories.strokes import load_strokes
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.evaluation.measurement import measured
 from counterpoint.evaluation.trajectories import MEASUREMENTS
-from counterpoint.models.trajectory import TrajectoryEncoder
+from counterpoint.models.trajectories.encoder import TrajectoryEncoder
+from counterpoint.models.trajectories.folder import FOLDERS
 from counterpoint.tasks.options import checked_load
 
 BUNDLED: dict[str, Callable[..., TrajectoryData]] = {
@@ -60,17 +61,17 @@ class TrajectoryTask:
             raise CounterpointError(
                 f"no model '{spec}'; expected encoder-<dimension>, such as encoder-6, or a saved model's folder"
             )
-        model = TrajectoryEncoder.from_pretrained(spec)
-        if model.inputs != data.width:
+        opened = cast(TrajectoryEncoder, FOLDERS.open(Path(spec)))
+        if opened.inputs != data.width:
             raise CounterpointError(
-                f"the model in {spec} reads {model.inputs} numbers, a trajectory here has {data.width}; "
+                f"the model in {spec} reads {opened.inputs} numbers, a trajectory here has {data.width}; "
                 "use the data it was trained on (and the same waypoints=), or start from encoder-6"
             )
-        return model
+        return opened
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
         """Write an ordinary folder."""
-        model.save_pretrained(folder)  # type: ignore[operator]
+        FOLDERS.save(model, folder)
 
     def evaluate(self, model: nn.Module, data: TrajectoryData, split: str, seed: int = 0) -> dict[str, float]:
         """Measure answers, features and rewards; see ``evaluation.trajectories``."""

@@ -76,6 +76,11 @@ class FiniteWorld:
 
     validation = test = train
 
+    @property
+    def size(self) -> int:
+        """Number of states."""
+        return self.states
+
     def describe(self) -> list[str]:
         """What was understood, a sentence a line."""
         players = (

@@ -60,6 +60,11 @@ class VectorWorld:
 
     validation = test = train
 
+    @property
+    def size(self) -> int:
+        """Numbers of an observation."""
+        return self.width
+
     def describe(self) -> list[str]:
         """What was understood."""
         kind = "numbers" if self.state is None else "zeros and a one, which tells the state"

@@ -13,7 +13,7 @@ import torch
 
 from counterpoint.data.trajectories.sets import TrajectoryData
 from counterpoint.methods.base import Method, Search
-from counterpoint.models.trajectory import TrajectoryEncoder
+from counterpoint.models.trajectories.encoder import TrajectoryEncoder
 from counterpoint.objectives.control.ranking import bpr
 from counterpoint.pairs.queries import Grouped
 from counterpoint.training import Optimizer, Run

@@ -13,7 +13,7 @@ from torch import nn
 
 from counterpoint.data.regression.load import Regression
 from counterpoint.methods.base import Method, Search
-from counterpoint.models.tabular import Predictor
+from counterpoint.models.regression.tabular import Predictor
 from counterpoint.pairs.table_views import input_views
 from counterpoint.pairs.views import Augmentation
 from counterpoint.training import Optimizer, Run

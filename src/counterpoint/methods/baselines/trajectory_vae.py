@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from counterpoint.data.trajectories.sets import TrajectoryData
 from counterpoint.evaluation.reward import learn_reward
 from counterpoint.methods.base import Method, Search
-from counterpoint.models.trajectory import TrajectoryEncoder, perceptron
+from counterpoint.models.trajectories.encoder import TrajectoryEncoder, perceptron
 from counterpoint.objectives.control.variational import gaussian_kl, squared_error
 from counterpoint.objectives.reduction import Loss
 from counterpoint.training import Optimizer, Run

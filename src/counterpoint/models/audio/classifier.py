@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
 from counterpoint.models.audio.encoder import SpeechEncoder
-from counterpoint.models.model_folders import Saved
+from counterpoint.models.model_folders import Saved, state
 
 
 class SpeechHead(Saved):
@@ -19,6 +19,8 @@ class SpeechHead(Saved):
 
     The adapter is what training can shape when the encoder is frozen; without it the vectors are the encoder's own.
     """
+
+    whole = False
 
     def __init__(self, num_features: int, classes: Sequence[str], adapter: int = 0) -> None:
         super().__init__()
@@ -67,6 +69,7 @@ class SpeechClassifier(nn.Module):
         whole: Any = self.encoder
         whole.save_pretrained(folder)
         self.head.save_pretrained(Path(folder) / "head")
+        state(folder, self)
 
     @classmethod
     def fresh(
@@ -84,10 +87,17 @@ class SpeechClassifier(nn.Module):
         Raises:
             CounterpointError: it knows other classes than the data has.
         """
-        head = SpeechHead.from_pretrained(folder)
-        if head.classes != tuple(classes):
+        return cls(encoder, SpeechHead.from_pretrained(folder)).for_classes(classes, folder)
+
+    def for_classes(self, classes: Sequence[str], folder: Path) -> SpeechClassifier:
+        """This model, for data of its own classes; ``folder`` is where its head came from.
+
+        Raises:
+            CounterpointError: it knows other classes than the data has.
+        """
+        if self.classes != tuple(classes):
             raise CounterpointError(
-                f"{folder} tells apart {', '.join(head.classes[:12])}; the data has {', '.join(list(classes)[:12])}: give data with "
+                f"{folder} tells apart {', '.join(self.classes[:12])}; the data has {', '.join(list(classes)[:12])}: give data with "
                 "the same classes, or start from the encoder alone (without head/)"
             )
-        return cls(encoder, head)
+        return self

@@ -157,21 +157,38 @@ def load_speech_encoder(
         raise CounterpointError(
             f"model '{spec}': neither a known encoder ({nearest(spec, ENCODERS)}) nor a folder with config.json; give one of {', '.join(ENCODERS)} or a save_pretrained folder"
         )
+    encoder = open_encoder(folder, seconds)
+    check_rate(encoder, sample_rate, spec)
+    return encoder
+
+
+def open_encoder(folder: Path, seconds: float | None = None) -> SpeechEncoder:
+    """Open the encoder of a ``save_pretrained`` folder, whatever else is beside it; ``seconds`` as in ``load_speech_encoder``.
+
+    Raises:
+        CounterpointError: config.json names no speech encoder.
+    """
     described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if "model_type" in described:
-        encoder = _of_transformers(folder, described, seconds)
-    elif described.get("architecture") == "SmallSpeech":
-        encoder = SmallSpeech.from_pretrained(folder)
-    else:
-        raise CounterpointError(
-            f"{folder}: config.json names no speech encoder; expected a folder written by save_pretrained"
-        )
+        return _of_transformers(folder, described, seconds)
+    if described.get("architecture") == "SmallSpeech":
+        return SmallSpeech.from_pretrained(folder)
+    raise CounterpointError(
+        f"{folder}: config.json names no speech encoder; expected a folder written by save_pretrained"
+    )
+
+
+def check_rate(encoder: Any, sample_rate: int, spec: str) -> None:
+    """Refuse an encoder for another sample rate than the clips'.
+
+    Raises:
+        CounterpointError: so, with the option that reads the clips at its rate.
+    """
     if encoder.sample_rate != sample_rate:
         raise CounterpointError(
             f"{spec} hears {encoder.sample_rate} samples per second and the clips have {sample_rate}; load the data with "
             f"--data-option sample_rate={encoder.sample_rate}"
         )
-    return encoder
 
 
 def _of_transformers(folder: Path, described: dict[str, Any], seconds: float | None) -> SpeechEncoder:

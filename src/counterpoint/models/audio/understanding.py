@@ -25,7 +25,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import Head
 from counterpoint.models.audio.encoder import masked_mean
 from counterpoint.models.audio.lexicon import END, PAD, START, Lexicon
-from counterpoint.models.model_folders import Saved
+from counterpoint.models.model_folders import Saved, state
 
 FOLDER, STAGES = "intents", "stages.csv"
 
@@ -39,6 +39,8 @@ class IntentHead(Saved):
         width: W.
         dropout: on embeddings and before the output.
     """
+
+    whole = False
 
     decodes = False
 
@@ -204,12 +206,26 @@ class Understanding(nn.Module):
         states, mask = self.frames(waves, lengths)
         return masked_mean(states, mask), states, mask
 
+    def for_classes(self, classes: Sequence[str], folder: Path) -> Understanding:
+        """This model, for data of its own intents; ``folder`` is where it came from.
+
+        Raises:
+            CounterpointError: it knows other intents than the data has.
+        """
+        if self.classes != tuple(classes):
+            raise CounterpointError(
+                f"{folder} understands {', '.join(self.classes[:12])}; the data has {', '.join(list(classes)[:12])}: give data with "
+                "the same classes, or start from the encoder alone (without intents/)"
+            )
+        return self
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the encoder's ordinary folder with the head's in ``intents/``."""
         whole: Any = self.encoder
         whole.save_pretrained(folder)
         folder = Path(folder)
         self.head.save_pretrained(folder / FOLDER)
+        state(folder, self)
 
 
 def with_head(
@@ -248,21 +264,15 @@ def with_head(
     return Understanding(encoder, head).train()
 
 
-def load_head(encoder: nn.Module, folder: Path, classes: Sequence[str]) -> Understanding:
+def load_head(encoder: nn.Module, folder: Path) -> Understanding:
     """Open the model that ``save_pretrained`` wrote to ``folder``, its encoder already opened.
 
     Raises:
-        CounterpointError: it knows other intents than ``classes``, or holds no intent head.
+        CounterpointError: it holds no intent head.
     """
     described: Mapping[str, Any] = json.loads((folder / FOLDER / "config.json").read_text(encoding="utf-8"))
     kinds = {each.__name__: each for each in HEADS.values()}
     named = described.get("architecture")
     if named not in kinds:
         raise CounterpointError(f"{folder / FOLDER} holds '{named}'; expected one of {', '.join(kinds)}")
-    model = Understanding(encoder, kinds[named].from_pretrained(folder / FOLDER))
-    if model.classes != tuple(classes):
-        raise CounterpointError(
-            f"{folder} understands {', '.join(model.classes[:12])}; the data has {', '.join(list(classes)[:12])}: give data with "
-            "the same classes, or start from the encoder alone (without intents/)"
-        )
-    return model
+    return Understanding(encoder, kinds[named].from_pretrained(folder / FOLDER))

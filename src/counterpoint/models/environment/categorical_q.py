@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from torch.nn.functional import linear, one_hot
 
-from counterpoint.models.trajectory import perceptron
+from counterpoint.models.model_folders import Saved
+from counterpoint.models.trajectories.encoder import perceptron
 
 
 class NoisyLinear(nn.Module):
@@ -48,7 +48,7 @@ class NoisyLinear(nn.Module):
         return linear(x, self.weight + self.weight_noise * noise, self.bias + self.bias_noise * self.row)
 
 
-class CategoricalQ(nn.Module, PyTorchModelHubMixin):
+class CategoricalQ(Saved):
     """The network.
 
     Args:
@@ -92,6 +92,11 @@ class CategoricalQ(nn.Module, PyTorchModelHubMixin):
             self.advantage = nn.Sequential(
                 NoisyLinear(latent, hidden), nn.ReLU(), NoisyLinear(hidden, actions * atoms)
             )
+
+    @property
+    def size(self) -> int:
+        """Numbers of an observation."""
+        return self.width
 
     def renoise(self) -> None:
         """Draw new exploration noise."""

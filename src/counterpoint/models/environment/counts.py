@@ -6,11 +6,12 @@ Legend: H tables (1 when the world is stationary), S states, X = S A B pairs.
 from __future__ import annotations
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
-from torch import Tensor, nn
+from torch import Tensor
+
+from counterpoint.models.model_folders import Saved
 
 
-class CountedModel(nn.Module, PyTorchModelHubMixin):
+class CountedModel(Saved):
     """Counts and policies.
 
     Args:
@@ -39,6 +40,11 @@ class CountedModel(nn.Module, PyTorchModelHubMixin):
         self.register_buffer("counts", torch.zeros(tables, pairs, states, dtype=torch.float64))
         self.register_buffer("first", torch.full((horizon, states, actions), 1.0 / actions))
         self.register_buffer("second", torch.full((horizon, states, opponents), 1.0 / opponents))
+
+    @property
+    def size(self) -> int:
+        """Number of states."""
+        return self.states
 
     def transition(self) -> Tensor:
         """[H or 1, X, S] shares of the counts; uniform where nothing was seen."""

@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from torch.nn.functional import softplus
+
+from counterpoint.models.model_folders import Saved
 
 
 def log_ratio(phi_HXD: Tensor, psi_HSD: Tensor, step: Tensor, pair: Tensor, state: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ def normalised(phi_HXD: Tensor, psi_HSD: Tensor, p_neg_S: Tensor) -> Normalised:
     return Normalised(phi, psi, phi @ psi.mT)
 
 
-class LowRankModel(nn.Module, PyTorchModelHubMixin):
+class LowRankModel(Saved):
     """Factors, kept positive by a softplus, and what was planned on them.
 
     Args:
@@ -85,6 +86,11 @@ class LowRankModel(nn.Module, PyTorchModelHubMixin):
         self.register_buffer("negatives", torch.full((states,), 1.0 / states))
         self.register_buffer("first", torch.full((horizon, states, actions), 1.0 / actions))
         self.register_buffer("second", torch.full((horizon, states, opponents), 1.0 / opponents))
+
+    @property
+    def size(self) -> int:
+        """Number of states."""
+        return self.states
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """phi [H, X, D] and psi [H, S, D], positive."""

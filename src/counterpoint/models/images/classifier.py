@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from counterpoint.models.model_folders import Saved, state
 
-class Heads(nn.Module, PyTorchModelHubMixin):
+
+class Heads(Saved):
     """Linear heads side by side on the same features, their logits concatenated.
 
     Args:
@@ -23,6 +26,8 @@ class Heads(nn.Module, PyTorchModelHubMixin):
     >>> {name: tuple(part.shape) for name, part in heads.split(heads(torch.zeros(3, 8))).items()}
     {'joint': (3, 8), 'plain': (3, 2)}
     """
+
+    whole = False
 
     def __init__(
         self,
@@ -68,6 +73,13 @@ class Classified(nn.Module):
         """[R, C, H, W] -> [R, F] features, or [R, all heads' logits]."""
         features = self.encoder(pixels)
         return self.heads(features) if classify else features
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the encoder's ordinary folder with the heads' in ``heads/``."""
+        whole: Any = self.encoder
+        whole.save_pretrained(folder)
+        self.heads.save_pretrained(Path(folder) / "heads")
+        state(folder, self)
 
 
 def fresh_heads(

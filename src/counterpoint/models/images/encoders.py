@@ -295,17 +295,29 @@ def load_encoder(
         raise CounterpointError(
             f"model '{spec}': neither a known encoder ({nearest(spec, names)}) nor a folder with config.json; give one of {', '.join(names)} or a save_pretrained folder"
         )
-    described = json.loads(config.read_text(encoding="utf-8"))
+    return open_encoder(folder)
+
+
+OWN = {kind.__name__: kind for kind in (SmallConv, ResNet18, EfficientNetLite)}
+"""The reference encoders by the name in ``architecture`` of config.json."""
+
+
+def open_encoder(folder: Path) -> nn.Module:
+    """Open the encoder of a ``save_pretrained`` folder, whatever else is beside it.
+
+    Raises:
+        CounterpointError: config.json names no vision model.
+    """
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if "model_type" in described:
         return TransformersVision(folder)
-    kinds = {kind.__name__: kind for kind in (SmallConv, ResNet18, EfficientNetLite)}
-    if described.get("architecture") not in kinds:
+    if described.get("architecture") not in OWN:
         raise CounterpointError(
             f"{folder}: config.json names no vision model; expected a folder written by save_pretrained"
         )
-    parameters = inspect.signature(kinds[described["architecture"]]).parameters
-    saved = {name: value for name, value in described.items() if name in parameters}
-    model = kinds[described["architecture"]](**saved)
+    architecture = OWN[described["architecture"]]
+    parameters = inspect.signature(architecture).parameters
+    model = architecture(**{name: value for name, value in described.items() if name in parameters})
     from safetensors.torch import load_model
 
     load_model(model, folder / "model.safetensors")

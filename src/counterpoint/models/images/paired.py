@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from counterpoint.models.images.projector import HeadNorm, Projected, Projector, projected
+from counterpoint.models.model_folders import state
 
 
 class Paired(nn.Module):
@@ -27,6 +29,12 @@ class Paired(nn.Module):
         if partners is None:
             return self.image(pixels)
         return self.image(pixels, project=True), self.partner(partners)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the image tower's folder with the partners' projector in ``partner/``."""
+        self.image.save_pretrained(folder)
+        self.partner.save_pretrained(Path(folder) / "partner")
+        state(folder, self)
 
 
 class Temperature(nn.Module):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
 from counterpoint.models.images.classifier import Classified
+from counterpoint.models.model_folders import Saved, state
 
 HeadNorm = Literal["auto", "batch", "none"]
 
 
-class Projector(nn.Module, PyTorchModelHubMixin):
+class Projector(Saved):
     """``Linear -> ReLU -> Linear``, or ``Linear -> BatchNorm -> ReLU -> Linear -> BatchNorm`` without biases.
 
     Args:
@@ -25,6 +26,8 @@ class Projector(nn.Module, PyTorchModelHubMixin):
     >>> Projector(256)(torch.zeros(2, 256)).shape
     torch.Size([2, 128])
     """
+
+    whole = False
 
     def __init__(
         self, num_features: int, hidden: int = 256, dim: int = 128, batch_norm: bool = False
@@ -59,6 +62,14 @@ class Projected(nn.Module):
         """[N, C, H, W] -> [N, F] features, or [N, D] projections, not normalised."""
         features = self.encoder(pixels)
         return self.projector(features) if project else features
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the encoder's ordinary folder with the projector's in ``projector/``."""
+        encoder: Any = self.encoder
+        projector: Any = self.projector
+        encoder.save_pretrained(folder)
+        projector.save_pretrained(Path(folder) / "projector")
+        state(folder, self)
 
 
 def projected(

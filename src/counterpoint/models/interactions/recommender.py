@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.kernels.graph import Adjacency, bipartite_adjacency, propagate, propagate_rows
+from counterpoint.models.model_folders import statement
 
 IDS = "ids.json"
 Perturbation = Callable[[Tensor, int, Tensor | None], Tensor]
@@ -234,7 +235,7 @@ class Recommender(nn.Module, PyTorchModelHubMixin):
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
         """Write ``model.safetensors``, ``config.json`` and ``ids.json``."""
-        options.setdefault("config", self.settings())
+        options.setdefault("config", self.settings() | statement(self))
         return super().save_pretrained(save_directory, **options)
 
     def settings(self) -> dict[str, Any]:

@@ -25,13 +25,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models.model_folders import Saved, state
 from counterpoint.models.tokens import Tokens
 
 Out = Literal["sentence", "tokens", "logits"]
@@ -88,7 +89,7 @@ def coded(encoder: Any, texts: Sequence[str], targets: Tensor, labelled: Tensor)
     return Coded(tokens.ids, tokens.mask, targets.float(), labelled)
 
 
-class LinearHead(nn.Module, PyTorchModelHubMixin):
+class LinearHead(Saved):
     """Logits of named classes, linear in the sentence vector.
 
     Args:
@@ -100,6 +101,8 @@ class LinearHead(nn.Module, PyTorchModelHubMixin):
     >>> LinearHead(8, ["tea", "coffee"])(torch.zeros(3, 8)).shape
     torch.Size([3, 2])
     """
+
+    whole = False
 
     def __init__(
         self, num_features: int, classes: Sequence[str], multi_label: bool = False, dropout: float = 0.1
@@ -151,6 +154,14 @@ class TextClassifier(nn.Module):
         if out != "logits":
             return self.encoder(ids, mask, embedded=embedded, out=out)
         return self.head(self.encoder(ids, mask, embedded=embedded), self.encoder)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the encoder's ordinary folder with the head's in ``head/``."""
+        encoder: Any = self.encoder
+        head: Any = self.head
+        encoder.save_pretrained(folder)
+        head.save_pretrained(Path(folder) / "head")
+        state(folder, self)
 
 
 def encoder_of(model: nn.Module) -> nn.Module:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch
 from torch import nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models.folders import Folders, configuration
 from counterpoint.models.text.encoder import LinearHead, TextClassifier
 from counterpoint.models.text.match_head import MatchHead
 from counterpoint.models.text.tfidf import Tfidf
@@ -23,7 +22,7 @@ HEADS: dict[str, Callable[[Path], nn.Module]] = {
     "LinearHead": LinearHead.from_pretrained,
     "MatchHead": MatchHead.from_pretrained,
 }
-"""How each kind of head is read back, by the name in ``head/kind.json``."""
+"""How each kind of head is read back, by its ``architecture``."""
 ENCODERS: dict[str, Callable[[Path], nn.Module]] = {
     "WordEncoder": WordEncoder.from_pretrained,
     "Tfidf": Tfidf.from_pretrained,
@@ -37,31 +36,12 @@ def save(model: nn.Module, folder: Path) -> None:
     Raises:
         CounterpointError: a model without ``save_pretrained``.
     """
-    encoder = model.encoder if isinstance(model, TextClassifier) else model
-    for part in (encoder, *((model.head,) if isinstance(model, TextClassifier) else ())):
-        if not hasattr(part, "save_pretrained"):
-            raise CounterpointError(
-                f"{type(part).__name__} has no save_pretrained; derive it from huggingface_hub.PyTorchModelHubMixin"
-            )
-    encoder.save_pretrained(folder)  # type: ignore[operator]
-    if type(encoder).__name__ in ENCODERS:
-        _note(folder, type(encoder).__name__)
-    if isinstance(model, TextClassifier):
-        model.head.save_pretrained(folder / "head")  # type: ignore[operator]
-        _note(folder / "head", type(model.head).__name__)
+    FOLDERS.save(model, folder)
 
 
 def load(folder: Path) -> nn.Module:
     """Open what ``save`` wrote, or a transformers folder."""
-    kind = _kind(folder)
-    encoder: nn.Module = _read(ENCODERS[kind], folder) if kind in ENCODERS else open_transformer(folder)
-    head = folder / "head"
-    if not head.is_dir():
-        return encoder
-    name = _kind(head)
-    if name not in HEADS:
-        raise CounterpointError(f"{head} holds a head of kind '{name}'; known are {', '.join(HEADS)}")
-    return TextClassifier(encoder, _read(HEADS[name], head))
+    return FOLDERS.open(folder)
 
 
 def fresh_words(vocabulary: Sequence[str], kernel: int, seed: int, **options: Any) -> WordEncoder:
@@ -71,15 +51,37 @@ def fresh_words(vocabulary: Sequence[str], kernel: int, seed: int, **options: An
         return WordEncoder(list(vocabulary), kernel=kernel, **options)
 
 
-def _read(open_: Callable[[Path], nn.Module], folder: Path) -> nn.Module:
-    with contextlib.redirect_stdout(io.StringIO()):  # the hub's mixin prints that it loads
-        return open_(folder)
+def _encoder(folder: Path) -> nn.Module:
+    return ENCODERS.get(_architecture(folder), open_transformer)(folder)
 
 
-def _note(folder: Path, kind: str) -> None:
-    (folder / "kind.json").write_text(json.dumps({"kind": kind}) + "\n", encoding="utf-8")
+def _classifier(folder: Path) -> TextClassifier:
+    name = _architecture(folder / "head")
+    if name not in HEADS:
+        raise CounterpointError(
+            f"{folder / 'head'} holds a head of kind '{name}'; known are {', '.join(HEADS)}"
+        )
+    return TextClassifier(_encoder(folder), HEADS[name](folder / "head"))
 
 
-def _kind(folder: Path) -> str:
+def _architecture(folder: Path) -> str:
+    """The class in config.json; older folders have a kind.json beside it."""
     note = folder / "kind.json"
-    return str(json.loads(note.read_text(encoding="utf-8")).get("kind", "")) if note.exists() else ""
+    stated = configuration(folder).get("architecture")
+    return str(
+        stated or (json.loads(note.read_text(encoding="utf-8")).get("kind", "") if note.exists() else "")
+    )
+
+
+def _unstated(folder: Path, content: Mapping[str, Any]) -> str:
+    if (folder / "head").is_dir() and _architecture(folder / "head") in HEADS:
+        return "TextClassifier"
+    return "TransformerText" if "model_type" in content else _architecture(folder)
+
+
+FOLDERS = Folders(
+    kind="text",
+    openers={"TextClassifier": _classifier, "TransformerText": open_transformer, **ENCODERS},
+    unstated=_unstated,
+    foreign=("TransformerText",),
+)

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
+
+from counterpoint.models.model_folders import Saved
 
 PIECE = 2**24
 """Numbers in a table of (text, label) features at a time, when all classes are scored."""
@@ -44,7 +45,7 @@ class Matcher(nn.Module):
         return self.outer(torch.relu(self.inner(torch.cat(parts, -1)))).squeeze(-1)
 
 
-class MatchHead(nn.Module, PyTorchModelHubMixin):
+class MatchHead(Saved):
     """A classifier's head whose classes are the words of their names.
 
     Args:
@@ -53,6 +54,8 @@ class MatchHead(nn.Module, PyTorchModelHubMixin):
         multi_label: a text may belong to several classes.
         hidden, interact: of the matcher.
     """
+
+    whole = False
 
     seen: Tensor
 

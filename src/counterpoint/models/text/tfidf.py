@@ -10,16 +10,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models.model_folders import Saved
 from counterpoint.models.text.encoder import Out
 from counterpoint.models.text.words import SPECIAL, split, vocabulary
 from counterpoint.models.tokens import Tokens, pad
 
 
-class Tfidf(nn.Module, PyTorchModelHubMixin):
+class Tfidf(Saved):
     """Sentence vectors with one coordinate per word; there are no token states and no embeddings to perturb.
 
     Args:

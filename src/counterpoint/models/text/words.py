@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models.model_folders import Saved
 from counterpoint.models.text.encoder import Out
 from counterpoint.models.tokens import Tokens, pad
 
@@ -57,7 +57,7 @@ def vocabulary(
     return words
 
 
-class WordEncoder(nn.Module, PyTorchModelHubMixin):
+class WordEncoder(Saved):
     """Mean and max of word vectors through an MLP; saved with its vocabulary in ``config.json``.
 
     Args:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models.model_folders import Saved, state
 
 
-class TableEncoder(nn.Module, PyTorchModelHubMixin):
+class TableEncoder(Saved):
     """``Linear -> BatchNorm or LayerNorm -> ReLU`` layers over standardised columns.
 
     Args:
@@ -123,6 +123,18 @@ class Predictor(nn.Module):
             self.get_buffer("scale").mul_(size / scale)
             self.unit = (offset, scale)
         return self
+
+    @property
+    def reading(self) -> Callable[[Sequence[str]], Any] | None:
+        """The encoder's ``reading``; None where it reads no rows."""
+        return getattr(self.encoder, "reading", None)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the encoder's ordinary folder with the head's in ``head/``."""
+        encoder: Any = self.encoder
+        encoder.save_pretrained(folder)
+        self.save_head(Path(folder) / "head")
+        state(folder, self)
 
     def save_head(self, folder: Path) -> None:
         """Write the head as safetensors beside an encoder: weight [F], bias [1], offset and scale."""

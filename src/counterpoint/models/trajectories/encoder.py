@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
+
+from counterpoint.models.model_folders import Saved
 
 
 def perceptron(sizes: Sequence[int], seed: int) -> nn.Sequential:
@@ -23,7 +24,7 @@ def perceptron(sizes: Sequence[int], seed: int) -> nn.Sequential:
         return nn.Sequential(*layers)
 
 
-class TrajectoryEncoder(nn.Module, PyTorchModelHubMixin):
+class TrajectoryEncoder(Saved):
     """A perceptron over standardised raw numbers; its output is not normalised.
 
     Args:
