@@ -25,7 +25,7 @@ from counterpoint.conversation import (
     turns,
 )
 from counterpoint.errors import CounterpointError
-from counterpoint.models.language.templates import carries_template, marked, turn_end
+from counterpoint.models.language.templates import carries_template, marked, turn_end, turn_lead
 
 logger = logging.getLogger("counterpoint")
 STAND_IN = "\ue006\ue007\ue008"
@@ -270,20 +270,21 @@ def _span(tokenizer: Any, talk: Conversation, at: int, whole: str, ids: list[int
     """First and one past the last id of a turn of the assistant, by what the conversation gains with it."""
     before = Conversation(talk[:at], talk.tools, talk.options)
     upto = Conversation(talk[: at + 1], talk.tools, talk.options)
-    start = _common(_encoded(tokenizer, _templated(tokenizer, before, reply=True)), ids) if at else 0
-    if at == len(talk) - 1 and at:
+    head = _encoded(tokenizer, _templated(tokenizer, before, reply=True)) if at else []
+    start = _common(head, ids)
+    known = bool(at) and start == len(head)
+    if known and at == len(talk) - 1:
         return start, len(ids)
     part = _encoded(tokenizer, _templated(tokenizer, upto))
     end = _common(part, ids)
     rest = tokenizer.decode(part[end:]).replace(tokenizer.eos_token or "\ue009", "").strip()
-    if at and not rest and end > start:
+    if known and not rest and end > start:
         return start, end
-    return _by_exchange(tokenizer, talk, at, whole, ids, start)
+    begun, ended = _by_exchange(tokenizer, talk, at, whole, ids)
+    return (min(start, begun) if known else begun), ended
 
 
-def _by_exchange(
-    tokenizer: Any, talk: Conversation, at: int, whole: str, ids: list[int], start: int
-) -> tuple[int, int]:
+def _by_exchange(tokenizer: Any, talk: Conversation, at: int, whole: str, ids: list[int]) -> tuple[int, int]:
     """The same for templates that write a turn differently once others follow: its text is found by exchanging it."""
     content = talk[at]["content"]
     if not content:
@@ -305,8 +306,8 @@ def _by_exchange(
             "writes; learn the last turn only (--turns last), or mark the assistant's text in the template by {% generation %}"
         )
     text_end = len(whole) - len(after) + _common(end, after)
-    begun = _common(_encoded(tokenizer, whole[:first]), ids)
-    return (min(start, begun) if at else begun), _common(_encoded(tokenizer, whole[:text_end]), ids)
+    begun = _common(_encoded(tokenizer, whole[:first].removesuffix(turn_lead(tokenizer))), ids)
+    return begun, _common(_encoded(tokenizer, whole[:text_end]), ids)
 
 
 def _encoded(tokenizer: Any, text: str) -> list[int]:

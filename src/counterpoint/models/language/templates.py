@@ -58,6 +58,11 @@ def turn_end(tokenizer: Any) -> str:
     return _traits(tokenizer, str(tokenizer.chat_template))[2]
 
 
+def turn_lead(tokenizer: Any) -> str:
+    """What the template writes between the announcement of a reply and the assistant's text, such as a blank."""
+    return _traits(tokenizer, str(tokenizer.chat_template))[3]
+
+
 def stop_id(tokenizer: Any) -> int | None:
     """The id of the first special token after the assistant's text: where a sampled turn ends. None where there is none."""
     if not tokenizer.chat_template:
@@ -76,7 +81,7 @@ def carries_template(tokenizer: Any, text: str) -> bool:
     """
     if not tokenizer.chat_template:
         return False
-    header, reply, _ = _traits(tokenizer, str(tokenizer.chat_template))
+    header, reply, _, _ = _traits(tokenizer, str(tokenizer.chat_template))
     if not header or header not in text:
         return False
     special = {*tokenizer.all_special_tokens, *map(str, tokenizer.added_tokens_decoder.values())}
@@ -84,14 +89,14 @@ def carries_template(tokenizer: Any, text: str) -> bool:
 
 
 @functools.lru_cache(maxsize=32)
-def _traits(tokenizer: Any, template: str) -> tuple[str, str, str]:
-    """What stands before a user's text, what announces a reply, and what follows the assistant's text."""
+def _traits(tokenizer: Any, template: str) -> tuple[str, str, str, str]:
+    """What stands before a user's text, what announces a reply, what follows the assistant's text, what leads to it."""
     user, assistant = {"role": "user", "content": USER}, {"role": "assistant", "content": ASSISTANT}
     try:
         opened = tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True)
         answered = tokenizer.apply_chat_template([user, assistant], tokenize=False)
     except Exception:  # a template that takes no such conversation has no traits that could be found
-        return "", "", tokenizer.eos_token or ""
+        return "", "", tokenizer.eos_token or "", ""
     before, _, reply = opened.partition(USER)
     end = answered.rpartition(ASSISTANT)[2]
     header = before
@@ -103,7 +108,9 @@ def _traits(tokenizer: Any, template: str) -> tuple[str, str, str]:
     except Exception:  # one exchange only
         pass
     bare = header.removeprefix(tokenizer.bos_token or "").strip()
-    return bare or header.strip(), reply.strip(), end
+    begun = answered.partition(ASSISTANT)[0]
+    lead = begun.removeprefix(opened) if begun.startswith(opened) else ""
+    return bare or header.strip(), reply.strip(), end, lead
 
 
 def _common_end(one: str, other: str) -> str:
