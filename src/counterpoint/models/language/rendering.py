@@ -272,16 +272,16 @@ def _span(tokenizer: Any, talk: Conversation, at: int, whole: str, ids: list[int
     upto = Conversation(talk[: at + 1], talk.tools, talk.options)
     head = _encoded(tokenizer, _templated(tokenizer, before, reply=True)) if at else []
     start = _common(head, ids)
-    known = bool(at) and start == len(head)
-    if known and at == len(talk) - 1:
+    prefixed = bool(at) and start == len(head)
+    if prefixed and at == len(talk) - 1:
         return start, len(ids)
     part = _encoded(tokenizer, _templated(tokenizer, upto))
     end = _common(part, ids)
     rest = tokenizer.decode(part[end:]).replace(tokenizer.eos_token or "\ue009", "").strip()
-    if known and not rest and end > start:
+    if prefixed and not rest and end > start:
         return start, end
     begun, ended = _by_exchange(tokenizer, talk, at, whole, ids)
-    return (min(start, begun) if known else begun), ended
+    return (min(start, begun) if prefixed else begun), ended
 
 
 def _by_exchange(tokenizer: Any, talk: Conversation, at: int, whole: str, ids: list[int]) -> tuple[int, int]:
