@@ -138,6 +138,16 @@ def positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
+def left(batch: Tokens) -> Tokens:
+    """Move each row's tokens to its beginning, in their order; padding is behind them.
+
+    >>> left(Tokens(torch.tensor([[0, 7, 0, 8]]), torch.tensor([[0, 1, 0, 1]]))).ids.tolist()
+    [[7, 8, 0, 0]]
+    """
+    order = (batch.mask == 0).to(torch.uint8).argsort(dim=1, stable=True)
+    return Tokens(batch.ids.gather(1, order), batch.mask.gather(1, order))
+
+
 def trim(batch: Tokens) -> Tokens:
     """Cut off the columns at either end that are padding in every row; one column stays where all are.
 

@@ -37,17 +37,18 @@ def worth_sharing(backbone: nn.Module, rows: int, prompts: int, width: int) -> b
         width: L, positions of the prompts.
     """
     config: Any = getattr(backbone, "config", None)
-    layers, heads = (
-        getattr(config, "num_hidden_layers", None) or 12,
-        getattr(config, "num_attention_heads", None) or 1,
-    )
+    layers, heads = _layers(backbone), getattr(config, "num_attention_heads", None) or 1
     hidden = getattr(config, "hidden_size", None) or 0
     kv_width = hidden * (getattr(config, "num_key_value_heads", None) or heads) // heads
     where = "cpu" if next(backbone.parameters()).device.type == "cpu" else "other"
     saved = (rows - prompts) * width * _weights_per_token(backbone)
     copied = 2 * rows * width * kv_width * layers
-    once, each = SECOND_CALL[where]
-    return saved > copied * COPY[where] + once + layers * each
+    return saved > copied * COPY[where] + _call(backbone)
+
+
+def call_in_positions(backbone: nn.Module) -> float:
+    """What a second call of a model costs, in positions that could go through it meanwhile."""
+    return _call(backbone) / max(_weights_per_token(backbone), 1)
 
 
 def dropping(backbone: nn.Module) -> bool:
@@ -142,6 +143,15 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for each in training:
             each.training = True
+
+
+def _layers(backbone: nn.Module) -> int:
+    return getattr(getattr(backbone, "config", None), "num_hidden_layers", None) or 12
+
+
+def _call(backbone: nn.Module) -> float:
+    once, each = SECOND_CALL["cpu" if next(backbone.parameters()).device.type == "cpu" else "other"]
+    return once + _layers(backbone) * each
 
 
 def _weights_per_token(backbone: nn.Module) -> int:

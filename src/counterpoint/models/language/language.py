@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from counterpoint.conversation import Completion, Message, Prompt
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.prefix.cache_names import cache_argument, returned_cache
+from counterpoint.kernels.prefix.choice import call_in_positions
 from counterpoint.kernels.scores import Head, dense
 from counterpoint.models import model_folders, tokens
 from counterpoint.models.language import prompt_groups, rendering, templates
 from counterpoint.models.language.adapters import Adapter, LoRA, attach, check_head, goes_on
+from counterpoint.models.language.like_lengths import states_in_parts
 from counterpoint.models.language.own_forward import Pass, settle
 from counterpoint.models.language.row_batches import batch
 from counterpoint.models.tokens import Replies, Tokens
@@ -148,15 +150,31 @@ class Language(nn.Module):
             states_BTD = prompt_groups.shared_states(self.backbone, ids_BL, mask_BL, last)
             if states_BTD is not None:
                 return states_BTD
-        hidden_BLD = self._together(ids_BL, mask_BL) if self.runs.padded else self._by_length(ids_BL, mask_BL)
         if last is None:
-            return hidden_BLD
-        if last >= hidden_BLD.shape[1]:
+            return self._hidden(ids_BL, mask_BL)
+        if last >= ids_BL.shape[1]:
             raise CounterpointError(
-                f"last={last} of {hidden_BLD.shape[1]} positions: the first token of a row is predicted by nothing; "
+                f"last={last} of {ids_BL.shape[1]} positions: the first token of a row is predicted by nothing; "
                 "put a prompt in front"
             )
-        return hidden_BLD[:, -last - 1 : -1]
+        if mask_BL.all():
+            return self._hidden(ids_BL, mask_BL)[:, -last - 1 : -1]
+        # Padding between the columns of prompts and answers, and behind short rows, costs as much as tokens do.
+        flush = tokens.trim(tokens.left(Tokens(ids_BL, mask_BL)))
+        if self.runs.padded:
+            hidden_BLD = states_in_parts(flush, call_in_positions(self.backbone), self._together)
+        else:
+            hidden_BLD = self._by_length(flush.ids, flush.mask)
+        column_BT = tokens.positions(mask_BL)[:, -last - 1 : -1]
+        states_BTD = hidden_BLD.gather(1, column_BT[..., None].expand(-1, -1, hidden_BLD.shape[-1]))
+        blind_BT = (mask_BL.cumsum(1) == 0)[
+            :, -last - 1 : -1
+        ]  # before the first token of a row without a prompt
+        return (
+            states_BTD.masked_fill(blind_BT[..., None], 0)
+            if blind_BT[mask_BL[:, -last:] > 0].any()
+            else states_BTD
+        )
 
     def decode(self, ids_BL: Tensor, mask_BL: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
         """One decoding step: logits [B, V] after the last of ``ids_BL``, and the grown key/value cache.
@@ -176,6 +194,9 @@ class Language(nn.Module):
     def logits(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """[B, L, V], formed whole; for trials and for models that decode without a cache."""
         return dense(self.scores(self(ids_BL, mask_BL)))
+
+    def _hidden(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
+        return self._together(ids_BL, mask_BL) if self.runs.padded else self._by_length(ids_BL, mask_BL)
 
     @property
     def _target(self) -> Any:
