@@ -41,11 +41,11 @@ def parts(lengths: Sequence[int], call: float) -> list[list[int]]:
         ]
         best.append(min(costs))
         start.append(costs.index(min(costs)))
-    found, end = [], len(cuts) - 1
+    divided, end = [], len(cuts) - 1
     while end > 0:
-        found.append(order[cuts[start[end]] : cuts[end]])
+        divided.append(order[cuts[start[end]] : cuts[end]])
         end = start[end]
-    return found[::-1]
+    return divided[::-1]
 
 
 def states_in_parts(rows: Tokens, call: float, states: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
