@@ -114,7 +114,8 @@ class DPO(Method[Language, PreferenceData]):
             token_logp = completion_log_probs(policy, prompts, answers, forward=run.forward)
             sums_R, lengths_R = self._reduce(token_logp, answers), answers.authored.sum(1)
             if name == "kto" and fixed is not None:
-                terms = self._kto(sums_R, lengths_R, fixed, rows[batch.index], run)
+                before = [rows[(int(index) - 1) % len(rows)] for index in batch.items]
+                terms = self._kto(sums_R, fixed, rows[batch.index], before, run)
             else:
                 pair = Pair(
                     *sums_R.chunk(2),
@@ -184,13 +185,11 @@ class DPO(Method[Language, PreferenceData]):
         )
 
     def _kto(
-        self, sums: Tensor, lengths: Tensor, fixed: Tensor, rows: list[Preference], run: Run
+        self, sums: Tensor, fixed: Tensor, rows: list[Preference], before: list[Preference], run: Run
     ) -> dict[str, Loss]:
-        has = torch.tensor([[bool(r.chosen), bool(r.rejected)] for r in rows], device=sums.device).T.reshape(
-            -1
-        )
+        has = _present(rows, sums.device)
         ratio = (sums - fixed.T.reshape(-1).to(sums.dtype)).chunk(2)
-        mismatched = run.gather_constant(ratio[1][lengths.chunk(2)[1] > 1])
+        mismatched = run.gather_constant(ratio[1][_present(before, sums.device)])
         good = torch.arange(len(has), device=sums.device) < len(rows)
         values = kto(
             ratio[0],
@@ -201,3 +200,12 @@ class DPO(Method[Language, PreferenceData]):
         )
         present = has.to(values.dtype)  # an unpaired row has one answer; the empty place counts for nothing
         return {"kto": Loss(values * present, counts=present)}
+
+
+def _present(rows: list[Preference], device: torch.device) -> Tensor:
+    """[2 B] bool, whether there is a chosen and a rejected answer; an unpaired row has one of them."""
+    return torch.tensor(
+        [bool(row.chosen) for row in rows] + [bool(row.rejected) for row in rows],
+        dtype=torch.bool,
+        device=device,
+    )

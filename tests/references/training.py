@@ -1,0 +1,54 @@
+"""A small model whose weights are a formula, and rows to train it on, for comparisons of losses with TRL. No randomness."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import families
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+FAMILY = "chatml"
+STEPS, LEARNING_RATE, BETA, SMOOTHING = 3, 1e-2, 0.1, 0.1
+
+
+def causal(vocabulary: int) -> Any:
+    """A Llama of two layers."""
+    config = LlamaConfig(
+        vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=False, bos_token_id=None, eos_token_id=1,
+        pad_token_id=0,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        for number, (name, weight) in enumerate(sorted(model.named_parameters())):
+            wave = torch.sin(
+                torch.arange(weight.numel(), dtype=torch.float64) * (0.37 + 0.11 * number) + number
+            )
+            weight.copy_(torch.ones_like(weight) if "norm" in name else (0.2 * wave).reshape(weight.shape))
+    return model
+
+
+def _talk(asked: str) -> list[dict[str, Any]]:
+    return [families.turn("user", asked)]
+
+
+def _said(text: str) -> list[dict[str, Any]]:
+    return [families.turn("assistant", text)]
+
+
+PAIRS = [
+    {"prompt": _talk("Why is the sky blue?"), "chosen": _said("It is the tool."), "rejected": _said("No.")},
+    {
+        "prompt": _talk("And green?"),
+        "chosen": _said("The model is."),
+        "rejected": _said("It is the sky and the user."),
+    },
+    {"prompt": _talk("Is it the user?"), "chosen": _said("It is."), "rejected": _said("It is not the user")},
+    {"prompt": _talk("Why?"), "chosen": _said("Why and why and why."), "rejected": _said("blue")},
+]
+SUPERVISED = [{"prompt": row["prompt"], "completion": row["chosen"]} for row in PAIRS]
+MARKED = [
+    {"prompt": row["prompt"], "completion": row["chosen" if good else "rejected"], "label": good}
+    for row, good in zip(PAIRS, (True, False, False, True))
+]
