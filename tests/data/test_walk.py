@@ -223,7 +223,7 @@ def test_every_kind_reads_what_the_walk_gives(tmp_path: Path) -> None:
         touch(tmp_path / "texts", *(f"{name}/{k}.{'TXT' if k % 2 else 'txt'}" for k in range(12)))
     assert load_texts(tmp_path / "texts", validation=0.2).sizes == (12, 12)
     touch(tmp_path / "sounds", "a/1.WAV", "a/._1.WAV", "b/2.wav", "__MACOSX/b/._2.wav")
-    assert [one.path.name for one in listing(tmp_path / "sounds")] == ["1.WAV", "2.wav"]
+    assert [one.path.name for one in listing(tmp_path / "sounds", [])] == ["1.WAV", "2.wav"]
     (tmp_path / "rows" / ".ipynb_checkpoints").mkdir(parents=True)
     for name in ("train.jsonl", "test.JSONL", ".ipynb_checkpoints/train-checkpoint.jsonl"):
         (tmp_path / "rows" / name).write_text('{"prompt": "a", "answer": "b"}\n')

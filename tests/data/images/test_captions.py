@@ -163,10 +163,10 @@ def change(folder, kind):
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("no image", r"captions.csv, row 42: there is no image 'dog/1.png'; did you mean '.*1\.png'\?"),
+        ("no image", r"captions.csv, row 41: there is no image 'dog/1.png'; did you mean '.*1\.png'\?"),
         ("nothing alike", r"there is no image 'zzzzzzzzz'; they are called like 'cat/00.png'"),
         ("no caption", r"2 of 40 images have no caption: cat/04.png, dog/07.png; add rows"),
-        ("empty", r"row 34 \(dog/07.png\): empty caption; .*captions=none"),
+        ("empty", r"row 33 \(dog/07.png\): empty caption; .*captions=none"),
         ("columns", r"columns \['photo', 'words'\], none of them file or file_name.*image=COLUMN"),
         ("comma", r"row 33: more fields than columns.*double quotes"),
         (

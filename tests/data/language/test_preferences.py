@@ -92,7 +92,7 @@ def test_saved_by_the_datasets_library(tmp_path: Path) -> None:
     data = load(tmp_path / "saved", validation=0.2)
     assert len(data.test) == 20
     assert len(data.train) + len(data.validation) == 20
-    assert any("no validation file" in note for note in data.describe())
+    assert any("no validation rows" in note for note in data.describe())
 
 
 def test_longer_conversations_are_kept_whole(tmp_path: Path) -> None:

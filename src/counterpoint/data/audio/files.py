@@ -17,14 +17,13 @@ import numpy as np
 
 from counterpoint.data import tables
 from counterpoint.data.endings import SOUNDS
-from counterpoint.data.walk import follow, walk
-from counterpoint.errors import CounterpointError, MissingExtra, nearest
+from counterpoint.data.walk import follow, shown, walk
+from counterpoint.errors import CounterpointError, MissingExtra
 
 BLOCK = 2**18
 RATES = (1000, 768_000)
 """Samples per second that sound is recorded at; anything else is a damaged header, which no filter could bring to a rate."""
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
-SPLITS = {**tables.SPLITS, "training": "train", "testing": "test"}
 FILE_COLUMNS = ("file", "file_name", "path", "audio", "filename", "wav")
 LABEL_COLUMNS = ("label", "class", "target", "variety", "accent", "intent")
 TEXT_COLUMNS = ("text", "transcription", "transcript", "sentence")
@@ -76,8 +75,8 @@ class Listed:
     split: str | None
 
 
-def listing(path: Path) -> list[Listed]:
-    """Every file that a folder or a table names, unread.
+def listing(path: Path, notes: list[str]) -> list[Listed]:
+    """Every file that a folder or a table names, unread; ``notes`` gets what a person should know.
 
     Raises:
         CounterpointError: nothing there, no sound files, a column or a file is missing.
@@ -87,14 +86,21 @@ def listing(path: Path) -> list[Listed]:
     if path.is_file():
         if path.suffix.lower() not in TABLES:
             raise CounterpointError(f"{path.name} is no table of sound files; expected {EXPECTED}")
-        return _of_table(path, None)
+        return _of_table(path, None, notes)
     metadata = walk(path).named("metadata", TABLES)
     if metadata:
-        return [
+        listed = [
             one
             for file in metadata
-            for one in _of_table(file.path, SPLITS.get(file.name.parent.name.lower()))
+            for one in _of_table(file.path, tables.split_of(file.name.parent.name), notes)
         ]
+        named = {one.path.name for one in listed}
+        bare = [file for file in walk(path).of(SOUNDS) if file.path.name not in named]
+        if bare:
+            notes.append(
+                f"{len(bare)} sound files stand in no row of the metadata, such as {shown(bare[0].name)}: left out"
+            )
+        return listed
     return _of_folder(path)
 
 
@@ -220,14 +226,14 @@ def _of_folder(path: Path) -> list[Listed]:
     if not files:
         raise CounterpointError(f"{path}: no sound files in this folder; expected {EXPECTED}")
     parts = [file.name.parts for file in files]
-    split_at_top = all(len(part) > 1 and part[0].lower() in SPLITS for part in parts)
+    split_at_top = all(len(part) > 1 and tables.split_of(part[0]) for part in parts)
     listed = []
     for file, part in zip(files, parts, strict=True):
         below = part[1:] if split_at_top else part
         if len(below) < 2:
             raise CounterpointError(f"{path / file.name} lies in no class folder; expected {EXPECTED}")
         row = {"label": below[0], "folder": "/".join(below[1:-1]), "prefix": _prefix(file.name.stem)}
-        listed.append(Listed(file.path, row, SPLITS[part[0].lower()] if split_at_top else None))
+        listed.append(Listed(file.path, row, tables.split_of(part[0]) if split_at_top else None))
     return listed
 
 
@@ -238,29 +244,29 @@ def _prefix(stem: str) -> str:
     return stem.split("_")[0]
 
 
-def _of_table(path: Path, split: str | None) -> list[Listed]:
-    rows = tables.read_file(path)
-    column = next((name for name in FILE_COLUMNS if name in rows[0]), None)
+def _of_table(path: Path, split: str | None, notes: list[str]) -> list[Listed]:
+    table = tables.read_table(path)
+    column = next((name for name in FILE_COLUMNS if name in table.names), None)
     if column is None:
         raise CounterpointError(
-            f"{path} has columns {', '.join(list(rows[0])[:12])} and none is called {', '.join(FILE_COLUMNS)}; expected {EXPECTED}"
+            f"{path} has columns {', '.join(table.names[:12])} and none is called {', '.join(FILE_COLUMNS)}; expected {EXPECTED}"
         )
+    named = tables.splits_named(table)
+    notes += [*table.notes, *table.gap_notes()]
     listed = []
-    for number, row in enumerate(rows, 1):
+    for index, row in enumerate(table.rows()):
         given = _text(row.get(column))
         file = follow(path.parent, given)
         if not given or not file.is_file():
             raise CounterpointError(
-                f"{path}, row {number}: there is no file '{given}' (paths are relative to the table's folder); mend or remove the row"
+                f"{table.where(index)}: there is no file '{given}' (paths are relative to the table's folder); mend or remove the row"
             )
-        own = _text(row.get("split")).lower()
-        if own and own not in SPLITS:
-            raise CounterpointError(f"{path}, row {number}: split '{own}'; {nearest(own, SPLITS)}")
-        listed.append(
-            Listed(file, {name: _text(value) for name, value in row.items()}, SPLITS[own] if own else split)
-        )
+        texts = {name: _text(value) for name, value in row.items()}
+        listed.append(Listed(file, texts, named[1][index] if named else split))
     return listed
 
 
 def _text(value: Any) -> str:
-    return "" if value is None or value != value else str(value).strip()
+    if value is None or value != value:
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()

@@ -81,10 +81,10 @@ def load_audio(
         raise CounterpointError(
             f"validation={validation}, test={test}; expected shares above 0 that leave some for training"
         )
-    listed = audio_files.listing(
-        _bundled(spec) if spec in BUNDLED and not Path(spec).exists() else Path(spec)
-    )
     notes: list[str] = []
+    listed = audio_files.listing(
+        _bundled(spec) if spec in BUNDLED and not Path(spec).exists() else Path(spec), notes
+    )
     names = _columns(listed, label, group, text, spec, notes)
     listed = _wanted(listed, names["label"], classes, spec)
     clips = audio_files.read(listed, sample_rate, seconds, part)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from counterpoint.data.tables import read_file
+from counterpoint.data.tables import read_table
 from counterpoint.errors import CounterpointError, data_option, nearest
 
 Captions = tuple[str, ...]
@@ -58,8 +58,8 @@ def read_captions(
     Raises:
         CounterpointError: other columns, a caption without its image, an image without a caption, an empty caption.
     """
-    rows = read_file(path)
-    columns = sorted({column for row in rows for column in row})
+    table = read_table(path)
+    columns = sorted(table.names)
     at, text_column = (
         _column(columns, given, usual, path.name)
         for given, usual in ((file, FILE_COLUMNS), (caption, CAPTION_COLUMNS))
@@ -67,7 +67,7 @@ def read_captions(
     positions = _positions(names)
     left = _positions(list(skipped))
     captions: dict[int, list[str]] = {}
-    for number, row in enumerate(rows, 2 if path.suffix.lower() in (".csv", ".tsv") else 1):
+    for index, row in enumerate(table.rows()):
         name = str(PurePosixPath(str(row.get(at) or "").replace("\\", "/")))
         rank = positions.get(name, positions.get(PurePosixPath(name).name))
         if rank is None:
@@ -76,15 +76,15 @@ def read_captions(
             hint = nearest(name, names)
             hint = hint if hint.startswith("did") else f"they are called like '{names[0]}'"
             raise CounterpointError(
-                f"{path.name}, row {number}: there is no image '{name}'; {hint}. Remove that row, or give the path below the folder"
+                f"{table.where(index)}: there is no image '{name}'; {hint}; remove that row, or give the path below the folder"
             )
         if rank < 0:
             raise CounterpointError(
-                f"{path.name}, row {number}: several images are called '{name}'; give the path below the folder, such as "
+                f"{table.where(index)}: several images are called '{name}'; give the path below the folder, such as "
                 f"'{next(n for n in names if n.endswith(PurePosixPath(name).name))}'"
             )
         text = row.get(text_column)
-        captions.setdefault(rank, []).extend(checked(text, f"{path.name}, row {number} ({name})"))
+        captions.setdefault(rank, []).extend(checked(text, f"{table.where(index)} ({name})"))
     bare = [name for rank, name in enumerate(names) if rank not in captions]
     if bare:
         raise CounterpointError(

@@ -19,8 +19,8 @@ import numpy as np
 from counterpoint.data.endings import PICTURES
 from counterpoint.data.images.captions import CAPTION_COLUMNS, Captions, checked
 from counterpoint.data.images.pixels import decode_frame, stack
-from counterpoint.data.tables import read_file
-from counterpoint.data.walk import follow, walk
+from counterpoint.data.tables import cells, read_table, split_of, splits_named
+from counterpoint.data.walk import follow, shown, walk
 from counterpoint.errors import CounterpointError, MissingExtra
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -116,12 +116,16 @@ def read(
     if metadata:
         table = Table()
         for file in metadata:
-            part = _rows(
-                file.path, image, label, caption_columns, split=SPLIT_NAMES.get(file.name.parent.name.lower())
-            )
+            part = _rows(file.path, image, label, caption_columns, split=split_of(file.name.parent.name))
             for name in ("pixels", "labels", "splits", "names", "captions", "notes", "unreadable", "skipped"):
                 getattr(table, name).extend(getattr(part, name))
             table.animated += part.animated
+        listed = {name.replace("\\", "/").rpartition("/")[2] for name in table.names + table.skipped}
+        bare = [file for file in walk(path).of(PICTURES) if file.name.name not in listed]
+        if bare:
+            table.notes.append(
+                f"{len(bare)} images stand in no row of the metadata, such as {shown(bare[0].name)}: left out"
+            )
         return table
     return _folder(path)
 
@@ -132,9 +136,9 @@ def _folder(path: Path) -> Table:
     if not files:
         raise CounterpointError(f"{path}: no images in this folder; expected {EXPECTED}")
     parts = [file.name.parts for file in files]
-    split_at_top = all(len(part) > 1 and part[0].lower() in SPLIT_NAMES for part in parts)
+    split_at_top = all(len(part) > 1 and split_of(part[0]) for part in parts)
     for file, part in zip(files, parts, strict=True):
-        split = SPLIT_NAMES[part[0].lower()] if split_at_top else None
+        split = split_of(part[0]) if split_at_top else None
         below = part[1:] if split_at_top else part
         _open(table, file.path, below[0] if len(below) > 1 else None, split, "/".join(part))
     nested = sum(len(part) > 2 + split_at_top for part in parts)
@@ -242,19 +246,25 @@ def _rows(
     caption_columns: tuple[str, ...],
     split: str | None = None,
 ) -> Table:
-    rows = read_file(path)
-    columns = sorted({column for row in rows for column in row})
+    found = read_table(path)
+    columns = sorted(found.names)
     at, tag = _columns(columns, image, label, path.name)
-    table = Table()
+    table = Table(notes=[*found.notes, *found.gap_notes()])
+    named = splits_named(found)
     if tag is None:
         table.notes.append(
             f"{path.name}: no label column among {columns}; the images are used without labels"
         )
     caption_column = next((column for column in caption_columns if column in columns), None)
-    for number, row in enumerate(rows, 2 if path.suffix.lower() in (".csv", ".tsv") else 1):
-        named = split or SPLIT_NAMES.get(str(row.get("split", "")).lower())
-        content = row[at]
-        captions = checked(row.get(caption_column), f"{path.name}, row {number}") if caption_column else None
+    labels = cells.whole(found.column(tag))[0].to_pylist() if tag else [None] * len(found)
+    for index, row in enumerate(found.rows()):
+        own_split = split or (named[1][index] if named else None)
+        content = row.get(at)
+        if content is None or content == "":
+            raise CounterpointError(
+                f"{found.where(index)}: no image in the column '{at}'; name one, or remove the row"
+            )
+        captions = checked(row.get(caption_column), found.where(index)) if caption_column else None
         if isinstance(content, dict):  # parquet as `datasets` writes it: {"bytes": ..., "path": ...}
             source: Any = (
                 io.BytesIO(content["bytes"])
@@ -264,7 +274,8 @@ def _rows(
             name = str(content.get("path"))
         else:
             source, name = follow(path.parent, str(content)), str(content)
-        _open(table, source, row.get(tag) if tag else None, named, name, captions)
+        label_here = None if tag is None or row.get(tag) is None else labels[index]
+        _open(table, source, label_here, own_split, name, captions)
     return table
 
 
@@ -304,8 +315,8 @@ def _datasets(path: Path, image: str | None, label: str | None, caption_columns:
             if hasattr(cell, "save"):  # a PIL image
                 buffer = io.BytesIO()
                 cell.save(buffer, format="PNG")
-                _open(table, buffer, value, SPLIT_NAMES.get(name), "", captions)
+                _open(table, buffer, value, split_of(name), "", captions)
             else:
                 pixels = stack(np.asarray(cell)[None], path.name)[0]
-                table.add(pixels, value, SPLIT_NAMES.get(name), "", captions)
+                table.add(pixels, value, split_of(name), "", captions)
     return table

@@ -131,7 +131,7 @@ def load(
     path = Path(spec)
     columns = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
     parts, notes = prompted.read(
-        path, lambda row, at: parse(row, columns, path, at), validation, test, delimiter, encoding
+        path, lambda row, file, at: parse(row, columns, file, at), validation, test, delimiter, encoding
     )
     return _finish(path.name, parts, notes, max_characters, reading)
 

@@ -128,7 +128,7 @@ def load(
     path = Path(spec)
     columns = {"prompt": prompt, "solution": solution, "answer": answer, "hint": hint}
     parts, notes = prompted.read(
-        path, lambda row, at: parse(row, columns, path, at), validation, test, delimiter, encoding
+        path, lambda row, file, at: parse(row, columns, file, at), validation, test, delimiter, encoding
     )
     if scorer == "auto":
         answers = [row.answer for rows in parts.values() for row in rows if row.answer]

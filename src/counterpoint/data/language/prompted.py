@@ -57,13 +57,13 @@ class PromptedRows(Generic[T]):
 
 def read(
     path: Path,
-    parse: Callable[[dict[str, Any], int], T],
+    parse: Callable[[dict[str, Any], Path, int], T],
     validation: float,
     test: float,
     delimiter: str | None = None,
     encoding: str | None = None,
 ) -> tuple[dict[str, list[T]], list[str]]:
-    """Read the splits of a file or folder, ``parse(row, number from 1)`` each row, and cut what is missing from train.
+    """Read the splits of a file or folder, ``parse(row, its file, its number there)`` each row, and cut what is missing from train.
 
     ``delimiter`` and ``encoding`` are of the files, as in ``data.tables.read_table``.
 
@@ -76,8 +76,11 @@ def read(
     parts: dict[str, list[T]] = {}
     notes: list[str] = []
     for name, split_tables in tables.read_splits(path, delimiter, encoding).items():
-        rows = (row for table in split_tables for row in table.rows())
-        parts[name] = [parse(row, at) for at, row in enumerate(rows, 1)]
+        parts[name] = [
+            parse(row, table.path, table.number(index))
+            for table in split_tables
+            for index, row in enumerate(table.rows())
+        ]
         notes += [note for table in split_tables for note in (*table.notes, *table.gap_notes())]
     if "all" in parts:
         notes.append(
@@ -86,13 +89,15 @@ def read(
         return _split(parts["all"], validation, test, path), notes
     if "train" not in parts:
         raise CounterpointError(
-            f"{path} holds {', '.join(parts)} but no train split; name one file train.jsonl"
+            f"{path} holds {', '.join(parts)} but no train split; name one file train.jsonl, or give its rows 'train' in the column 'split'"
         )
     for name, share in (("validation", validation), ("test", test)):
         if name not in parts:
             cut = _split(parts["train"], share, 0.0, path)
             parts["train"], parts[name] = cut["train"], cut["validation"]
-            notes.append(f"no {name} file: {share:.0%} of train went to it, by a hash of the prompt")
+            notes.append(
+                f"no {name} rows of its own: {share:.0%} of train went to it, by a hash of the prompt"
+            )
     return parts, notes
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterpoint.data.tables import Table, cells
+from counterpoint.data.tables import Table, cells, row_name
 from counterpoint.errors import CounterpointError, data_option
 
 MOST_VALUES = 50
@@ -132,13 +132,13 @@ def encode(
     for name in names:
         values, gap, wrong, note = numeric(tables, name)
         column = joined(tables, name)
-        if name in as_names or cells.leading_zeros(column) or _is_category(column, gap, wrong, name, spec):
+        if name in as_names or cells.leading_zeros(column) or _is_category(tables, gap, wrong, name, spec):
             if name not in as_names and cells.leading_zeros(column):
                 notes.append(f"column '{name}': numbers that begin with zeros are read as names")
             part, own = _categories(column, name, spec, notes, None)
         else:
             notes.extend([note] if note else [])
-            part, own = _number(values, gap, name, spec, missing, train, notes, None)
+            part, own = _number(tables, values, gap, name, spec, missing, train, notes, None)
             filled += (name,) * bool(gap.any())
         made += part
         encoding.append(own)
@@ -168,8 +168,8 @@ def encode_as(tables: Sequence[Table], encoding: Sequence[Column], spec: str) ->
             continue
         values, gap, wrong, _ = numeric(tables, column.name)
         if wrong.any():
-            raise _no_number(joined(tables, column.name), wrong, column.name, spec)
-        made += _number(values, gap, column.name, spec, "mean", ~gap, notes, column)[0]
+            raise _no_number(tables, wrong, column.name, spec)
+        made += _number(tables, values, gap, column.name, spec, "mean", ~gap, notes, column)[0]
     return Encoded(np.stack(made, 1).astype(np.float32), tuple(encoding), notes)
 
 
@@ -188,24 +188,26 @@ def scaling(values: np.ndarray) -> tuple[float, float]:
     return float((values / unit).mean()) * unit, spread or unit
 
 
-def _is_category(column: pa.ChunkedArray, gap: np.ndarray, wrong: np.ndarray, name: str, spec: str) -> bool:
+def _is_category(tables: Sequence[Table], gap: np.ndarray, wrong: np.ndarray, name: str, spec: str) -> bool:
     if not wrong.any():
         return False
+    column = joined(tables, name)
     if cells.is_text(column) and (~gap & ~wrong).sum() >= NEARLY_ALL * (~gap).sum():
-        raise _no_number(column, wrong, name, spec)
+        raise _no_number(tables, wrong, name, spec)
     return True
 
 
-def _no_number(column: pa.ChunkedArray, wrong: np.ndarray, name: str, spec: str) -> CounterpointError:
+def _no_number(tables: Sequence[Table], wrong: np.ndarray, name: str, spec: str) -> CounterpointError:
     row = int(np.argmax(wrong))
     return CounterpointError(
-        f"{spec}: column '{name}' holds numbers, but {int(wrong.sum())} cells are none, the first in row {row + 1}: "
-        f"{column[row].as_py()!r}; mend them, empty them for gaps, leave the column out with {data_option('leave_out', name)}, or read all its cells "
+        f"{spec}: column '{name}' holds numbers, but {int(wrong.sum())} cells are none, the first in {row_name(tables, row)}: "
+        f"{joined(tables, name)[row].as_py()!r}; mend them, empty them for gaps, leave the column out with {data_option('leave_out', name)}, or read all its cells "
         f"as names with {data_option('names', name)}"
     )
 
 
 def _number(
+    tables: Sequence[Table],
     values: np.ndarray,
     gap: np.ndarray,
     name: str,
@@ -218,14 +220,14 @@ def _number(
     infinite = ~np.isfinite(values) & ~gap
     if infinite.any():
         raise CounterpointError(
-            f"{spec}: column '{name}' holds {int(infinite.sum())} infinite numbers, the first in row {int(np.argmax(infinite)) + 1}; "
+            f"{spec}: column '{name}' holds {int(infinite.sum())} infinite numbers, the first in {row_name(tables, int(np.argmax(infinite)))}; "
             "mend or remove the rows"
         )
     given = train & ~gap
     if column is None:
         if gap.any() and missing == "error":
             raise CounterpointError(
-                f"{spec}: column '{name}' lacks {int(gap.sum())} values, the first in row {int(np.argmax(gap)) + 1}; fill "
+                f"{spec}: column '{name}' lacks {int(gap.sum())} values, the first in {row_name(tables, int(np.argmax(gap)))}; fill "
                 "them, or with --data-option missing=mean"
             )
         if not given.any():

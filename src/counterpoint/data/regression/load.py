@@ -287,7 +287,7 @@ def _targets(every: list[tables.Table], column: str, spec: str) -> np.ndarray:
             for value in (table.values(column) if column in table.names else [None] * len(table))
         ]
         raise CounterpointError(
-            f"{spec}, row {row + 1}: the target '{column}' is {given[row]!r}; expected a finite number: mend or remove the row"
+            f"{tables.row_at(every, row)}: the target '{column}' is {given[row]!r}; expected a finite number: mend or remove the row"
             + (f" ({int(bad.sum())} rows are like this)" if bad.sum() > 1 else "")
         )
     return values

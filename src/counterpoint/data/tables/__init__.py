@@ -4,7 +4,17 @@
 cells mean, ``read`` opens files and folders. A damaged file ends in one ``CounterpointError`` that names it.
 """
 
-from counterpoint.data.tables.read import SPLITS, SUFFIXES, read_file, read_splits, read_table, split_of
+from counterpoint.data.tables.read import (
+    SPLITS,
+    SUFFIXES,
+    read_file,
+    read_splits,
+    read_table,
+    row_at,
+    row_name,
+    split_of,
+    splits_named,
+)
 from counterpoint.data.tables.stored import read_parquet
 from counterpoint.data.tables.table import Row, Table
 
@@ -17,5 +27,8 @@ __all__ = [
     "read_parquet",
     "read_splits",
     "read_table",
+    "row_at",
+    "row_name",
     "split_of",
+    "splits_named",
 ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from counterpoint.data.tables.encodings import Text
 from counterpoint.errors import CounterpointError
@@ -12,7 +14,14 @@ from counterpoint.errors import CounterpointError
 Row = dict[str, Any]
 
 
-def read_json(text: Text) -> list[Row]:
+class JsonRows(NamedTuple):
+    """Rows, and [N] the line of each where blank lines lie between them."""
+
+    rows: list[Row]
+    lines: np.ndarray | None = None
+
+
+def read_json(text: Text) -> JsonRows:
     """Rows of a JSON file: a list of objects; or one object a line, as many files called .json are.
 
     Raises:
@@ -43,16 +52,17 @@ def read_json(text: Text) -> list[Row]:
     if "\\ud" in data or "\\uD" in data:
         for number, row in enumerate(content, 1):
             _check_characters(row, text.path, f"row {number}")
-    return content
+    return JsonRows(content)
 
 
-def read_json_lines(text: Text) -> list[Row]:
+def read_json_lines(text: Text) -> JsonRows:
     """Rows of a file with one JSON object a line; blank lines are passed over.
 
     Raises:
         CounterpointError: a line that is no JSON object, with its number.
     """
     rows: list[Row] = []
+    lines: list[int] = []
     with text.open() as file:
         for number, line in enumerate(file, 1):
             if line.isspace():
@@ -74,7 +84,8 @@ def read_json_lines(text: Text) -> list[Row]:
             if b"\\ud" in line or b"\\uD" in line:
                 _check_characters(row, text.path, f"line {number}")
             rows.append(row)
-    return rows
+            lines.append(number)
+    return JsonRows(rows, np.array(lines) if lines and lines[-1] > len(lines) else None)
 
 
 def _check_characters(row: Row, path: Path, where: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,7 +18,7 @@ from counterpoint.data.tables.encodings import Text, read_text
 from counterpoint.data.tables.json_rows import read_json, read_json_lines
 from counterpoint.data.tables.table import Row, Table
 from counterpoint.data.walk import walk
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, nearest
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 SPLITS = {
@@ -30,6 +33,8 @@ SPLITS = {
     "testing": "test",
 }
 """Names of splits, as people write them, and the split that is meant."""
+COLUMN = "split"
+"""Names the split of each row, in any kind's tables."""
 CANDIDATES = {".csv": (",", ";", "\t", "|"), ".tsv": ("\t", ",", ";", "|")}
 """Separators by ending, the usual one first."""
 INDEX_NAMES = re.compile(r"Unnamed: \d+|index|level_0|idx|row_?(id|nr|num|number|names?)?", re.IGNORECASE)
@@ -68,10 +73,25 @@ def read_table(path: Path, delimiter: str | None = None, encoding: str | None = 
             table = _delimited(text, suffix, delimiter, notes)
         else:
             rows = read_json(text) if suffix == ".json" else read_json_lines(text)
-            table = Table(path, [_without_row_numbers(row) for row in rows], notes)
+            table = Table(path, [_without_row_numbers(row) for row in rows.rows], notes, numbers=rows.lines)
     if not len(table):
         raise CounterpointError(f"{path} holds no rows; expected one example per row")
     return table
+
+
+def row_at(tables: Sequence[Table], index: int) -> str:
+    """The file and the number of a row, by its position over all of several tables, for messages."""
+    for table in tables:
+        if index < len(table):
+            return table.where(index)
+        index -= len(table)
+    raise IndexError(index)
+
+
+def row_name(tables: Sequence[Table], index: int) -> str:
+    """As ``row_at``, with the file only where there are several."""
+    shown = row_at(tables, index)
+    return shown if len({table.path for table in tables}) > 1 else shown.rpartition(", ")[2]
 
 
 def read_file(path: Path) -> list[Row]:
@@ -85,13 +105,13 @@ def read_splits(
     """Read a file, a folder with files named after splits, or a folder saved by the datasets library.
 
     Returns:
-        Tables by split; a single file, or files that name no split, come back under "all".
+        Tables by split: those that files are named after or a column ``split`` names; else, all under "all".
 
     Raises:
-        CounterpointError: nothing there, or nothing readable in it.
+        CounterpointError: nothing there, nothing readable in it, or a column of splits with another word in it.
     """
     if path.is_file():
-        return {"all": [read_table(path, delimiter, encoding)]}
+        return _by_column([read_table(path, delimiter, encoding)])
     if not path.is_dir():
         raise CounterpointError(
             f"there is no data at {path}; give a {', '.join(SUFFIXES)} file, a folder with train and test files, "
@@ -100,8 +120,8 @@ def read_splits(
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
         saved: dict[str, list[Table]] = {}
         for name, table in stored.read_saved(path).items():
-            saved.setdefault(split_of(name) or name or "all", []).append(Table(path, table))
-        return saved
+            saved.setdefault(split_of(name) or name or "all", []).append(Table(path / name, table))
+        return _by_column(saved["all"]) if set(saved) == {"all"} else saved
     splits: dict[str, list[Table]] = {}
     for file in walk(path).of(SUFFIXES):
         stem = re.split(r"[.\-_( ]", file.name.name.strip())[0]
@@ -113,11 +133,59 @@ def read_splits(
             f"{path} holds files that name a split and files that do not; keep only files named "
             "train, validation and test (e.g. train.jsonl)"
         )
+    return _by_column(splits["all"]) if "all" in splits else splits
+
+
+def splits_named(table: Table) -> tuple[str, list[str]] | None:
+    """The column ``split`` of a table and what each row's cell says; None where there is none, or it speaks of something else.
+
+    Raises:
+        CounterpointError: a row whose cell names no split, where others name some.
+    """
+    name = next((name for name in table.names if name.strip().lower() == COLUMN), None)
+    cells_ = table.values(name) if name is not None else []
+    meant = [split_of(cell) if isinstance(cell, str) else None for cell in cells_]
+    if name is None or not any(meant):
+        words = {cell.strip().lower() for cell in cells_ if isinstance(cell, str)}
+        near = next(
+            (word for word in sorted(words)[:20] if difflib.get_close_matches(word, SPLITS, 1, 0.75)), None
+        )
+        if near is not None:
+            raise CounterpointError(
+                f"{table.path}: the column '{name}' holds '{near}'; {nearest(near, SPLITS)}"
+            )
+        return None
+    if None in meant:
+        row = meant.index(None)
+        raise CounterpointError(
+            f"{table.where(row)}: the column '{name}' holds {cells_[row]!r}; expected train, validation or test in every row, or "
+            "rename the column"
+        )
+    return name, [split for split in meant if split]
+
+
+def _by_column(tables: list[Table]) -> dict[str, list[Table]]:
+    """Tables divided by a column ``split`` where one names the splits of its rows; else all of them, under "all"."""
+    splits: dict[str, list[Table]] = {}
+    for table in tables:
+        named = splits_named(table)
+        if named is None:
+            splits.setdefault("all", []).append(table)
+            continue
+        for number, split in enumerate(dict.fromkeys(named[1])):
+            part = table.select(np.array([each == split for each in named[1]]), without=named[0])
+            splits.setdefault(split, []).append(replace(part, notes=() if number else table.notes))
+    if "all" in splits and len(splits) > 1:
+        raise CounterpointError(
+            f"{splits['all'][0].path} has no column '{COLUMN}' that names splits, and another file has one; add it, or move the file away"
+        )
     return splits
 
 
 def _delimited(text: Text, suffix: str, delimiter: str | None, notes: Sequence[str]) -> Table:
     usual = CANDIDATES[suffix]
+    text, told = _without_hint(text)
+    delimiter = delimiter or told
     parsed = read_delimited(text, (separator_of(delimiter),) if delimiter else usual)
     notes = list(notes)
     if parsed.separator != usual[0]:
@@ -130,6 +198,18 @@ def _delimited(text: Text, suffix: str, delimiter: str | None, notes: Sequence[s
         )
     table = with_header(parsed.cells, text.path, notes)
     return Table(text.path, table, tuple(notes), delimited=True, separator=parsed.separator)
+
+
+def _without_hint(text: Text) -> tuple[Text, str | None]:
+    """The text without a first line ``sep=;``, by which spreadsheets are told the separator, and that separator."""
+    with text.open() as file:
+        line = file.readline(16)
+    hint = re.fullmatch(rb"sep=([^\r\n])\r?\n", line)
+    if hint is None:
+        return text, None
+    return Text(text.path, b"".join(text.blocks())[len(line) :], note=text.note), hint[1].decode(
+        "utf-8", "replace"
+    )
 
 
 def with_header(cells_: pa.Table, path: Path, notes: list[str]) -> pa.Table:

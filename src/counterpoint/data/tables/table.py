@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class Table:
         index: columns that pandas stored as a named index.
         delimited: cells were read from CSV or TSV, where words stand for missing values.
         separator: of the cells, where they are delimited.
+        numbers: [N] of the rows in their file, from 1 after the line of column names; None where they are 1 to N.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Table:
     index: tuple[str, ...] = ()
     delimited: bool = False
     separator: str = ""
+    numbers: np.ndarray | None = None
     _columns: dict[str, pa.ChunkedArray] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -49,6 +51,27 @@ class Table:
         if isinstance(self.data, list):
             return list(dict.fromkeys(name for row in self.data for name in row))
         return list(self.data.column_names)
+
+    def number(self, index: int) -> int:
+        """The number of a row in its file: JSON lines by line, others from 1 after the column names."""
+        return index + 1 if self.numbers is None else int(self.numbers[index])
+
+    def where(self, index: int) -> str:
+        """A row's file and number, for messages."""
+        return f"{self.path}, row {self.number(index)}"
+
+    def select(self, chosen: np.ndarray, without: str) -> Table:
+        """The rows that ``chosen`` [N] bool marks, under their own numbers, and all columns but one; without notes."""
+        numbers = np.arange(1, len(self) + 1) if self.numbers is None else self.numbers
+        if isinstance(self.data, list):
+            data: pa.Table | list[Row] = [
+                {name: value for name, value in row.items() if name != without}
+                for row, wanted in zip(self.data, chosen.tolist(), strict=True)
+                if wanted
+            ]
+        else:
+            data = self.data.filter(pa.array(chosen)).drop_columns([without])
+        return replace(self, data=data, notes=(), numbers=numbers[chosen], _columns={})
 
     def rows(self) -> Iterator[Row]:
         """One dict a row, a few thousand in memory at a time; null is None, and so is a word for it in a delimited file."""

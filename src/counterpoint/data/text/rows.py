@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,45 +141,29 @@ def _tables(
     label_column = None if label == "none" else _column(path, columns, label, LABEL_COLUMNS, "label")
     rows, several = Columns([], [], []), separator is not None
     notes: list[str] = []
-    starts: list[tuple[int, str]] = []
+    numbers: list[tuple[int, tables.Table]] = []  # where each file's rows begin, and what numbers them
     for split in list(splits):
         part = splits.pop(split)  # the files' columns are dropped one after the other
-        before = 0
-        prefix = "" if split == "all" else f"{split}, "
         for table in part:
-            starts.append((len(rows) - before, prefix))
-            where = _where(starts, path)
-            rows.texts.extend(_texts(table, text_column, notes, lambda number: where(len(rows) + number)))  # noqa: B023
-            at = len(rows.labels)
-            labels, listed = _label_cells(
-                table,
-                label_column,
-                separator,
-                notes,
-                lambda number: where(at + number),  # noqa: B023
-            )
+            numbers.append((len(rows), replace(table, data=[], _columns={})))
+            rows.texts.extend(_texts(table, text_column, notes))
+            labels, listed = _label_cells(table, label_column, separator, notes)
             rows.labels.extend(labels)
             several |= listed
             rows.splits.extend([None if split == "all" else split] * len(table))
-            before += len(table)
             notes.extend(table.notes)
     if not label_column:
         notes.append("no column of labels: texts are read without")
-    return rows, several, notes, _where(starts, None)
+
+    def where(index: int) -> str:
+        start, table = next((start, table) for start, table in reversed(numbers) if start <= index)
+        several_files = len({table.path for _, table in numbers}) > 1
+        return (f"{table.path.name}, " if several_files else "") + f"row {table.number(index - start)}"
+
+    return rows, several, notes, where
 
 
-def _where(starts: list[tuple[int, str]], path: Path | None) -> Callable[[int], str]:
-    """Says of a row's number, over all files, which row of which split it is."""
-    own = list(starts)
-
-    def where(number: int) -> str:
-        start, prefix = next((start, prefix) for start, prefix in reversed(own) if start <= number)
-        return (f"{path}, " if path else "") + f"{prefix}row {number - start + 1}"
-
-    return where
-
-
-def _texts(table: tables.Table, column: str, notes: list[str], where: Callable[[int], str]) -> list[str]:
+def _texts(table: tables.Table, column: str, notes: list[str]) -> list[str]:
     """The stripped texts of a column, empty where there is none."""
     if column not in table.names:
         return [""] * len(table)
@@ -188,7 +173,7 @@ def _texts(table: tables.Table, column: str, notes: list[str], where: Callable[[
     )
     if odd is not None:
         raise CounterpointError(
-            f"{where(odd)}: the text in column '{column}' is {values[odd]!r} ({type(values[odd]).__name__}); expected text in "
+            f"{table.where(odd)}: the text in column '{column}' is {reprlib.repr(values[odd])} ({type(values[odd]).__name__}); expected text in "
             "quotation marks: is this the right column? Name it with --data-option text=COLUMN"
         )
     missing = table.gaps(column) if table.delimited else None
@@ -204,13 +189,12 @@ def _label_cells(
     column: str | None,
     separator: str | None,
     notes: list[str],
-    where: Callable[[int], str],
 ) -> tuple[list[tuple[str, ...]], bool]:
     """Each row's labels, and whether they came as lists."""
     if column is None or column not in table.names:
         return [()] * len(table), False
     if isinstance(table.data, list) or pa.types.is_nested(table.data.column(column).type):
-        parsed = [_labels(value, separator, n, where) for n, value in enumerate(table.values(column))]
+        parsed = [_labels(value, separator, n, table.where) for n, value in enumerate(table.values(column))]
         return [labels for labels, _ in parsed], any(listed for _, listed in parsed)
     cells_ = table.data.column(column)
     if table.delimited:
@@ -223,7 +207,7 @@ def _label_cells(
         cells_ = pc.if_else(pa.array(missing), pa.scalar(None, cells_.type), cells_)
     codes, values = cells.coded(cells_)
     first = {int(code): int(n) for code, n in zip(*np.unique(codes, return_index=True), strict=True)}
-    of = [_labels(value, separator, first.get(code, 0), where)[0] for code, value in enumerate(values)]
+    of = [_labels(value, separator, first.get(code, 0), table.where)[0] for code, value in enumerate(values)]
     of.append(())
     return [of[code] for code in codes.tolist()], False
 
@@ -267,5 +251,5 @@ def _name(given: Any, number: int, where: Callable[[int], str]) -> str:
     if isinstance(given, str | int):
         return str(given).strip()
     raise CounterpointError(
-        f"{where(number)}: the label is {given!r} ({type(given).__name__}); expected a name, a whole number, or a list of names"
+        f"{where(number)}: the label is {reprlib.repr(given)} ({type(given).__name__}); expected a name, a whole number, or a list of names"
     )
