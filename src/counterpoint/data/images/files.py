@@ -246,25 +246,25 @@ def _rows(
     caption_columns: tuple[str, ...],
     split: str | None = None,
 ) -> Table:
-    found = read_table(path)
-    columns = sorted(found.names)
+    source_table = read_table(path)
+    columns = sorted(source_table.names)
     at, tag = _columns(columns, image, label, path.name)
-    table = Table(notes=[*found.notes, *found.gap_notes()])
-    named = splits_named(found)
+    table = Table(notes=[*source_table.notes, *source_table.gap_notes()])
+    named = splits_named(source_table)
     if tag is None:
         table.notes.append(
             f"{path.name}: no label column among {columns}; the images are used without labels"
         )
     caption_column = next((column for column in caption_columns if column in columns), None)
-    labels = cells.whole(found.column(tag))[0].to_pylist() if tag else [None] * len(found)
-    for index, row in enumerate(found.rows()):
+    labels = cells.whole(source_table.column(tag))[0].to_pylist() if tag else [None] * len(source_table)
+    for index, row in enumerate(source_table.rows()):
         own_split = split or (named[1][index] if named else None)
         content = row.get(at)
         if content is None or content == "":
             raise CounterpointError(
-                f"{found.where(index)}: no image in the column '{at}'; name one, or remove the row"
+                f"{source_table.where(index)}: no image in the column '{at}'; name one, or remove the row"
             )
-        captions = checked(row.get(caption_column), found.where(index)) if caption_column else None
+        captions = checked(row.get(caption_column), source_table.where(index)) if caption_column else None
         if isinstance(content, dict):  # parquet as `datasets` writes it: {"bytes": ..., "path": ...}
             source: Any = (
                 io.BytesIO(content["bytes"])

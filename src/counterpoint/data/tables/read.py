@@ -184,8 +184,8 @@ def _by_column(tables: list[Table]) -> dict[str, list[Table]]:
 
 def _delimited(text: Text, suffix: str, delimiter: str | None, notes: Sequence[str]) -> Table:
     usual = CANDIDATES[suffix]
-    text, told = _without_hint(text)
-    delimiter = delimiter or told
+    text, hinted = _without_hint(text)
+    delimiter = delimiter or hinted
     parsed = read_delimited(text, (separator_of(delimiter),) if delimiter else usual)
     notes = list(notes)
     if parsed.separator != usual[0]:
