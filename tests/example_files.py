@@ -9,6 +9,26 @@ from pathlib import Path
 
 import numpy as np
 
+RUNS: dict[str, tuple[str, str, str, dict[str, str], dict[str, int], str]] = {
+    "images": ("simclr", "photos", "conv-small", {}, {"batch_size": 8}, "Projected"),
+    "audio": (
+        "audio-classifier",
+        "clips",
+        "conv-speech",
+        {"group": "prefix"},
+        {"batch_size": 8},
+        "SpeechClassifier",
+    ),
+    "text": ("text-classifier", "mails.csv", "words", {}, {"batch_size": 8}, "TextClassifier"),
+    "problems": ("sft", "problems.jsonl", "characters", {}, {"lora_rank": 0}, "LlamaForCausalLM"),
+    "preferences": ("dpo", "preferences.jsonl", "characters", {}, {"lora_rank": 0}, "LlamaForCausalLM"),
+    "interactions": ("lightgcn", "ratings.tsv", "embeddings-8", {}, {}, "Recommender"),
+    "regression": ("regression", "houses.csv", "mlp", {"target": "price"}, {"batch_size": 8}, "Predictor"),
+    "trajectories": ("trajectory-vae", "walks", "encoder-4", {}, {}, "TrajectoryEncoder"),
+    "environment": ("contrastive-ucb", "lock", "auto", {}, {"rounds": 3}, "LowRankModel"),
+}
+"""Kind -> a method, one of these files or a name, a model, data options, settings, and the class of the trained model."""
+
 TEA, SEA = (
     ["kettle", "cup", "leaf", "warm", "pot", "sugar"],
     ["wave", "salt", "boat", "storm", "fish", "sail"],

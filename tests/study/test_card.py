@@ -14,27 +14,7 @@ from torch import nn
 import counterpoint
 from counterpoint.models.images.projector import Projected
 from counterpoint.tasks.task import kinds
-from example_files import write
-
-RUNS = {
-    "images": ("simclr", "photos", "conv-small", {}, {"batch_size": 8}, "Projected"),
-    "audio": (
-        "audio-classifier",
-        "clips",
-        "conv-speech",
-        {"group": "prefix"},
-        {"batch_size": 8},
-        "SpeechClassifier",
-    ),
-    "text": ("text-classifier", "mails.csv", "words", {}, {"batch_size": 8}, "TextClassifier"),
-    "problems": ("sft", "problems.jsonl", "characters", {}, {"lora_rank": 0}, "LlamaForCausalLM"),
-    "preferences": ("dpo", "preferences.jsonl", "characters", {}, {"lora_rank": 0}, "LlamaForCausalLM"),
-    "interactions": ("lightgcn", "ratings.tsv", "embeddings-8", {}, {}, "Recommender"),
-    "regression": ("regression", "houses.csv", "mlp", {"target": "price"}, {"batch_size": 8}, "Predictor"),
-    "trajectories": ("trajectory-vae", "walks", "encoder-4", {}, {}, "TrajectoryEncoder"),
-    "environment": ("contrastive-ucb", "lock", "auto", {}, {"rounds": 3}, "LowRankModel"),
-}
-"""Kind -> method, data, model, data options, settings, and the class of the trained model."""
+from example_files import RUNS, write
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 
 from counterpoint.errors import CounterpointError
 from counterpoint.tasks.options import checked_load
-from counterpoint.tasks.task import kinds, task
+from counterpoint.tasks.task import described, kinds, task
 
 
 def load(spec: str, *, size: int = 8, gray: bool = False) -> tuple[str, int, bool]:
@@ -35,14 +35,7 @@ def test_what_does_not_fit_is_refused_by_name(options, message):
         checked_load(load, "here", options, "pictures")
 
 
-BUNDLED = {
-    "audio": "voices-it", "environment": "lock", "images": "digits", "interactions": "movielens-100k",
-    "preferences": "paired:worked-sums", "problems": "worked-sums", "regression": "diabetes", "text": "fortunes",
-    "trajectories": "gridrobot",
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("kind", [kind for kind in kinds() if kind != "toy"])
 def test_every_kind_refuses_an_unknown_option(kind):
     with pytest.raises(CounterpointError, match="no data option 'no_such_option' for "):
-        task(kind).load_data(BUNDLED[kind], no_such_option=1)
+        task(kind).load_data(next(iter(described(kind).bundled), "a.csv"), no_such_option=1)

@@ -20,7 +20,7 @@ from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Method, Search
 from counterpoint.models.text.encoder import Coded, TextClassifier, coded, encoder_of
-from counterpoint.models.text.match_head import MatchHead, fresh_match_head, renamed
+from counterpoint.models.text.match_head import MatchHead, fresh_match_head
 from counterpoint.objectives.contrast.noise_contrast import scored_contrast
 from counterpoint.objectives.contrast.view_contrast import VIEWED, view_contrast
 from counterpoint.objectives.labels.label_match import label_match
@@ -112,7 +112,7 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
         """The model with a head that reads labels; one that it brings goes on with this data's classes."""
         encoder: Any = encoder_of(model)
         if isinstance(model, TextClassifier) and isinstance(model.head, MatchHead):
-            head = renamed(model.head, encoder, data.classes, data.label_texts, data.multi_label)
+            head = model.head.renamed(encoder, data.classes, data.label_texts, data.multi_label)
         else:
             head = fresh_match_head(
                 encoder, data.classes, data.label_texts, data.multi_label, seed, hidden=self.hidden

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -16,8 +16,6 @@ from counterpoint.evaluation.text import MEASUREMENTS
 from counterpoint.models.text import disentangled, words
 from counterpoint.models.text import folder as text_folder
 from counterpoint.models.text import transformer as text_transformer
-from counterpoint.models.text.encoder import TextClassifier
-from counterpoint.models.text.match_head import MatchHead, renamed
 from counterpoint.tasks.facts import Facts, imbalance_of, rows_of
 from counterpoint.tasks.options import checked_load
 
@@ -57,7 +55,13 @@ class TextTask:
         counterpoint wrote is opened as it was saved.
         """
         if Path(spec).is_dir():
-            return _for_classes(text_folder.load(Path(spec)), data, spec)
+            model = text_folder.load(Path(spec))
+            for_classes = getattr(model, "for_classes", None)  # of what has a head
+            if for_classes is None:
+                return model
+            return cast(
+                nn.Module, for_classes(data.classes, data.label_texts, data.multi_label, (spec, data.name))
+            )
         name, _, kernel = spec.partition(":")
         if name == "words" and (not kernel or kernel.isdigit()):
             # Without order, words that every text has (the, of) would drown the others in the mean.
@@ -85,23 +89,6 @@ class TextTask:
     def evaluate(self, model: nn.Module, data: Texts, split: str, seed: int = 0) -> dict[str, float]:
         """Measure a classifier's own answers, an encoder's by a probe or by the labels' names; see ``evaluation.text``."""
         return measured(self.measurements, model, data, split, seed)
-
-
-def _for_classes(model: nn.Module, data: Texts, spec: str) -> nn.Module:
-    """A saved classifier as it is; one that reads labels' names takes this data's classes.
-
-    Raises:
-        CounterpointError: a head of other classes.
-    """
-    if not isinstance(model, TextClassifier) or set(model.classes) == set(data.classes):
-        return model
-    if isinstance(model.head, MatchHead):
-        head = renamed(model.head, model.encoder, data.classes, data.label_texts, data.multi_label)
-        return TextClassifier(model.encoder, head)
-    raise CounterpointError(
-        f"{spec} classifies {', '.join(model.classes[:4])}..., and {data.name} has {', '.join(data.classes[:4]) or 'no labels'}...; give "
-        f"data with its classes, or remove {Path(spec) / 'head'} to start from its encoder alone"
-    )
 
 
 TASK = TextTask()

@@ -6,7 +6,7 @@ import torch
 from counterpoint.errors import CounterpointError
 from counterpoint.models.text import folder as text_folder
 from counterpoint.models.text.encoder import LinearHead, TextClassifier, TextEncoder, coded, with_linear_head
-from counterpoint.models.text.match_head import MatchHead, fresh_match_head, label_words, renamed
+from counterpoint.models.text.match_head import MatchHead, fresh_match_head, label_words
 from counterpoint.models.text.tfidf import fit_tfidf
 from counterpoint.models.text.transformer import fresh_transformer
 from counterpoint.models.text.words import WordEncoder, vocabulary
@@ -123,11 +123,11 @@ def test_labels_are_read_as_their_words():
     head = fresh_match_head(encoder, ["tea", "old", "zzz"], ["tea", "old stones", "zzz"], False, 0)
     logits = head(torch.randn(5, 8), encoder)
     assert logits.shape == (5, 3)
-    other = renamed(head, encoder, ["x", "tea"], ["old stones", "tea"], False)
+    other = head.renamed(encoder, ["x", "tea"], ["old stones", "tea"], False)
     sentences = torch.randn(5, 8)
     torch.testing.assert_close(other(sentences, encoder), head(sentences, encoder)[:, [1, 0]])
     head.seen.fill_(True)
-    assert renamed(head, encoder, ["x", "tea"], ["old stones", "tea"], False).zero_shot
+    assert head.renamed(encoder, ["x", "tea"], ["old stones", "tea"], False).zero_shot
     assert MatchHead(8, 6)(sentences, encoder).shape == (5, 0)
 
 

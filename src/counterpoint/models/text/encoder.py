@@ -155,6 +155,27 @@ class TextClassifier(nn.Module):
             return self.encoder(ids, mask, embedded=embedded, out=out)
         return self.head(self.encoder(ids, mask, embedded=embedded), self.encoder)
 
+    def for_classes(
+        self, classes: Sequence[str], label_texts: Sequence[str], multi_label: bool, names: tuple[str, str]
+    ) -> TextClassifier:
+        """This model, for data of its classes; with a head that reads labels' names, one for this data's.
+
+        Args:
+            classes, label_texts, multi_label: of the data. names: of the model's folder and of the data.
+
+        Raises:
+            CounterpointError: a head of other classes.
+        """
+        if set(self.classes) == set(classes):
+            return self
+        renamed = getattr(self.head, "renamed", None)
+        if renamed is None:
+            raise CounterpointError(
+                f"{names[0]} classifies {', '.join(self.classes[:4])}..., and {names[1]} has {', '.join(classes[:4]) or 'no labels'}...; "
+                f"give data with its classes, or remove {Path(names[0]) / 'head'} to start from its encoder alone"
+            )
+        return TextClassifier(self.encoder, renamed(self.encoder, classes, label_texts, multi_label))
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the encoder's ordinary folder with the head's in ``head/``."""
         encoder: Any = self.encoder

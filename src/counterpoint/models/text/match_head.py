@@ -99,6 +99,17 @@ class MatchHead(Saved):
         parts = [self.matcher(sentences[:, None], piece[None]) for piece in labels.split(step)]
         return torch.cat(parts, 1) if parts else sentences.new_zeros(len(sentences), 0)
 
+    def renamed(
+        self, encoder: Any, classes: Sequence[str], label_texts: Sequence[str], multi_label: bool
+    ) -> MatchHead:
+        """The same matcher for other classes, of which it has seen no labels."""
+        if tuple(classes) == self.classes and multi_label == self.multi_label:
+            return self
+        label_ids = label_words(encoder, label_texts)
+        other = MatchHead(**self.sizes, classes=list(classes), label_ids=label_ids, multi_label=multi_label)
+        other.matcher.load_state_dict(self.matcher.state_dict())
+        return other.to(self.seen.device)
+
 
 def mean_vectors(vectors: Tensor, mask: Tensor) -> Tensor:
     """Mean of a label's word vectors, [..., K, E] with mask [..., K] -> [..., E]; 0 for a label without known words."""
@@ -138,19 +149,3 @@ def fresh_match_head(
             int(encoder.num_features), int(encoder.width), list(classes), label_words(encoder, label_texts),
             multi_label, hidden, interact,
         )  # fmt: skip
-
-
-def renamed(
-    head: MatchHead, encoder: Any, classes: Sequence[str], label_texts: Sequence[str], multi_label: bool
-) -> MatchHead:
-    """The same matcher for other classes, of which it has seen no labels."""
-    if tuple(classes) == head.classes and multi_label == head.multi_label:
-        return head
-    other = MatchHead(
-        **head.sizes,
-        classes=list(classes),
-        label_ids=label_words(encoder, label_texts),
-        multi_label=multi_label,
-    )
-    other.matcher.load_state_dict(head.matcher.state_dict())
-    return other.to(head.seen.device)
