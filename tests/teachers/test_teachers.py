@@ -223,7 +223,7 @@ def test_an_interrupted_writer_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "cut" / "shard-000000.safetensors").stat().st_mtime_ns == first
     for name in ("shard-000000.safetensors", "shard-000001.safetensors"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert whole.bytes_per_token() <= 3 * 50 + 1
+    assert whole.packed.nbytes + whole.distinct.nbytes <= (3 * 50 + 1) * len(whole.distinct)
 
 
 def test_stored_lessons(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_a_confident_teacher_takes_few_bytes(tmp_path: Path) -> None:
     kept = write(tmp_path / "s", Confident(), [([], completions, torch.arange(4))])  # type: ignore[list-item]
     answer = kept.answer([], completions, torch.arange(4))
     assert isinstance(answer, Sparse)
-    assert kept.bytes_per_token() <= 40
+    assert kept.packed.nbytes + kept.distinct.nbytes <= 40 * len(kept.distinct)
     assert int(answer.ids.max()) > 1 << 17
 
 

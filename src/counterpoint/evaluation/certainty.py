@@ -31,10 +31,9 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int = 10) -> float:
 
 
 @torch.no_grad()
-def answer_change(
-    model: TextClassifier, texts: Sequence[str], std: float = 0.3, seed: int = 0, size: int = 128
-) -> float:
+def answer_change(model: TextClassifier, texts: Sequence[str], std: float = 0.3, seed: int = 0) -> float:
     """Mean total variation between the answers with and without normal noise on the normalised embeddings."""
+    size = 128
     training = model.training
     model.eval()
     draws = torch.Generator().manual_seed(seed)

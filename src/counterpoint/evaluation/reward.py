@@ -44,7 +44,7 @@ def similarity_accuracy(z_ND: Tensor, answers_Q3: Tensor) -> float:
     return float(right.double().mean())
 
 
-def linear_rewards(differences_RPD: Tensor, ridge: float = 1.0, steps: int = 30) -> Tensor:
+def linear_rewards(differences_RPD: Tensor, ridge: float = 1.0) -> Tensor:
     """Bradley-Terry rewards [R, D], linear in the embedding: Newton's method on the convex, ridge-penalised loss.
 
     Args:
@@ -53,6 +53,7 @@ def linear_rewards(differences_RPD: Tensor, ridge: float = 1.0, steps: int = 30)
     >>> linear_rewards(torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])).argmax()
     tensor(0)
     """
+    steps = 30
     x = differences_RPD.double()
     theta = x.new_zeros(x.shape[0], x.shape[2])
     eye = torch.eye(x.shape[2], dtype=x.dtype)
@@ -92,7 +93,6 @@ def network_scores(
     rejected_RP: Tensor,
     stops: Sequence[int],
     learning_rate: float = 1e-3,
-    weight_decay: float = 1e-3,
 ) -> list[Tensor]:
     """Rewards learnt through a whole network, one copy per person, all trained at once: [R, N] after each of ``stops`` steps.
 
@@ -101,6 +101,7 @@ def network_scores(
         inputs_NM: standardised raw inputs.
         stops: numbers of full-batch AdamW steps, rising.
     """
+    weight_decay = 1e-3
     people = len(chosen_RP)
     copies = [w.detach().expand(people, *w.shape).clone().requires_grad_() for pair in layers for w in pair]
     generator = torch.Generator().manual_seed(0)

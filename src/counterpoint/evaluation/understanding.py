@@ -42,7 +42,6 @@ def understand(
     transcribe: bool = False,
     beams: int = 1,
     limit: int = 64,
-    size: int = 64,
 ) -> Answers:
     """Run a model over clips and leave it in the mode it was in.
 
@@ -53,6 +52,7 @@ def understand(
         beams, limit: of the transcripts' search.
         size: clips at a time.
     """
+    size = 64
     device = next(model.parameters()).device
     training = model.training
     model.eval()

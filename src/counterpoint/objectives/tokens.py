@@ -73,17 +73,6 @@ def desensitised_sum(values_BT: Tensor, mask_BT: Tensor, public_B: Tensor, alpha
     return (masked(values_BT, mask_BT) * weight_BT).sum(-1)
 
 
-def until_end(ids_BT: Tensor, end_id: int | list[int]) -> Tensor:
-    """Return the boolean mask [B, T] that is true up to and including each row's first end token.
-
-    >>> until_end(torch.tensor([[5, 2, 7], [5, 6, 7]]), end_id=2).int().tolist()
-    [[1, 1, 0], [1, 1, 1]]
-    """
-    ends = torch.as_tensor(end_id, device=ids_BT.device).reshape(-1)
-    is_end_BT = torch.isin(ids_BT, ends)
-    return (is_end_BT.long().cumsum(-1) - is_end_BT.long()) == 0
-
-
 def aggregate(
     values_BT: Tensor,
     mask_BT: Tensor,

@@ -92,14 +92,14 @@ def others(index_B: Tensor, uniform_BK: Tensor, count: int) -> Tensor:
     return torch.tensor(rows, dtype=torch.long).reshape(len(rows), wanted)
 
 
-def nearest(vectors: np.ndarray, count: int, block: int = 1024) -> Tensor:
+def nearest(vectors: np.ndarray, count: int) -> Tensor:
     """Return each row's nearest others by cosine, [N, count]; indices repeat in a cycle where the pool is too small.
 
     Args:
         vectors: [N, d], dense or a scipy sparse matrix; normalised here.
         count: how many.
-        block: rows compared at a time.
     """
+    block = 1024  # rows compared at a time
     import numpy as np
     from sklearn.preprocessing import normalize
 

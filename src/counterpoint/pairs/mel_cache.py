@@ -31,8 +31,9 @@ class Bands(Clips):
 
 
 @torch.no_grad()
-def bands_of(mel: LogMel, clips: Clips, size: int = 64) -> Bands:
+def bands_of(mel: LogMel, clips: Clips) -> Bands:
     """The same clips as the bands of ``mel``."""
+    size = 64
     device = mel.get_buffer("filters").device
     frames: list[Tensor] = []
     for index in torch.arange(len(clips)).split(size):

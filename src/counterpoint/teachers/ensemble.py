@@ -1,4 +1,4 @@
-"""Several teachers that answer as one: the mean of their probabilities."""
+"""Several teachers that answer as one, the mean of their probabilities. Waits for disco, which has several."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ class Ensemble:
     Args:
         teachers: at least one, all of one vocabulary.
         weights: of each; equal when None. They are normalised to sum to one.
-        temperature: at which the probabilities are averaged.
 
     >>> from counterpoint.models.language.characters import tiny
     >>> from counterpoint.teachers.answering import Answering
@@ -34,8 +33,6 @@ class Ensemble:
         self,
         teachers: Sequence[Teacher[Scores | Sparse]],
         weights: Sequence[float] | None = None,
-        *,
-        temperature: float = 1.0,
     ) -> None:
         weights = [1.0] * len(teachers) if weights is None else list(weights)
         if not teachers or len(weights) != len(teachers) or min(weights) < 0 or sum(weights) == 0:
@@ -45,7 +42,6 @@ class Ensemble:
             )
         self.teachers = list(teachers)
         self.weights = [each / sum(weights) for each in weights]
-        self.temperature = temperature
 
     def answer(self, prompts: Prompts, completions: Tokens, index: Tensor | None = None) -> Tensor:
         """Log of the mean probabilities [B, T, V]; padded tail entries of wider vocabularies are cut."""
@@ -58,6 +54,6 @@ class Ensemble:
                 raise CounterpointError(
                     "an ensemble averages whole distributions; a sparse stored teacher has none"
                 )
-            parts.append((dense(scores) / self.temperature).log_softmax(-1) + math.log(weight))
+            parts.append(dense(scores).log_softmax(-1) + math.log(weight))
         width = min(part.shape[-1] for part in parts)
         return torch.logsumexp(torch.stack([part[..., :width] for part in parts]), 0)

@@ -94,10 +94,6 @@ class Stored:
         device = completions.ids.device
         return Sparse(torch.from_numpy(ids).to(device), torch.from_numpy(probs).to(device))
 
-    def bytes_per_token(self) -> float:
-        """Size of the store over its positions."""
-        return (self.packed.nbytes + self.distinct.nbytes) / max(len(self.distinct), 1)
-
     def _find(self, row: int, ids: list[int]) -> int:
         number = self.row_numbers.get(row)
         if number is None:

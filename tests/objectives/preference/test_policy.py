@@ -18,7 +18,7 @@ from counterpoint.objectives.preference.policy import (
     policy_gradient,
     ratio,
 )
-from counterpoint.objectives.tokens import AGGREGATIONS, aggregate, until_end
+from counterpoint.objectives.tokens import AGGREGATIONS, aggregate
 
 
 def batch(seed: int = 0, rows: int = 4, tokens: int = 5, old: bool = True) -> dict[str, torch.Tensor]:
@@ -230,7 +230,6 @@ def test_masks() -> None:
         0.1,
     )
     assert drop.tolist() == [False, True, True]
-    assert until_end(torch.tensor([[9, 1, 2, 1]]), [1, 2]).tolist() == [[True, True, False, False]]
 
 
 # Exact expectations: a categorical policy over five actions, every group of G enumerated.

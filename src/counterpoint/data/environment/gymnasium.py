@@ -258,8 +258,9 @@ def _states(env: Any, space: Any, bins: int | None) -> tuple[int, Callable[[Any]
     )
 
 
-def _edges(env: Any, bins: int, steps: int = 2000) -> list[np.ndarray]:
+def _edges(env: Any, bins: int) -> list[np.ndarray]:
     """Inner edges of the cells of every number: quantiles of what random play sees, from a fixed seed."""
+    steps = 2000
     draws = np.random.default_rng(0)
     seen = [np.ravel(env.reset(seed=0)[0])]
     for step in range(steps):

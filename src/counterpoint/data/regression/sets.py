@@ -27,8 +27,9 @@ def load(
     return build(inputs, targets, split, columns, name, notes, limit, validation, test, seed)
 
 
-def _films(least: int = 10) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
+def _films() -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
     """Films with at least ``least`` ratings: one column per person (their rating, 0 for none) and one per genre."""
+    least = 10
     import pyarrow.parquet as parquet
 
     folder = bundled.path("movielens-100k").parent
@@ -54,10 +55,11 @@ def _films(least: int = 10) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], li
     )
 
 
-def _garments(
-    count: int = 2000, spread: float = 25.0, most: float = 75.0
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
+def _garments() -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
     """As many of each of ten kinds, turned by whole degrees: normal about upright, so that large angles are rare."""
+    count = 2000
+    spread = 25.0
+    most = 75.0
     import torch
     from torch.nn.functional import affine_grid, grid_sample
 

@@ -91,9 +91,7 @@ def class_gaps(column: pa.ChunkedArray) -> tuple[str, ...]:
     return GAPS if signs - set(MARKS) else (*GAPS, *MARKS)
 
 
-def numbers(
-    column: pa.ChunkedArray, words: Sequence[str] = NUMBER_GAPS
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A column as float64.
 
     Returns:
@@ -109,8 +107,8 @@ def numbers(
             values = pc.cast(column, pa.float64()).to_numpy()
             return values, np.isnan(values), wrong
         except pa.ArrowInvalid:
-            return _of_text(column, gaps(column, words))
-    missing = gaps(column, words)
+            return _of_text(column, gaps(column, NUMBER_GAPS))
+    missing = gaps(column, NUMBER_GAPS)
     kind = column.type
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())

@@ -78,16 +78,13 @@ def separator_of(given: str) -> str:
     return separator
 
 
-def read_delimited(
-    text: Text, candidates: Sequence[str], quoted: bool | None = None, one_column: bool = True
-) -> Delimited:
+def read_delimited(text: Text, candidates: Sequence[str], one_column: bool = True) -> Delimited:
     """Split a file into cells.
 
     Args:
         text: the file.
         candidates: separators, likeliest first. The first one with the same number of fields in every row of the file is
             taken; if there is none, the first one's rows are judged.
-        quoted: whether double quotes enclose cells; None: in a tab-separated file where they do so throughout, else yes.
         one_column: whether a file whose first line holds no separator may be a table of one column.
 
     Raises:
@@ -98,13 +95,13 @@ def read_delimited(
     first: CounterpointError | None = None
     for mark in likely:
         try:
-            return _split(text, mark, quoted)
+            return _split(text, mark)
         except CounterpointError as error:
             first = first or error
     if first is not None and (candidates[0] in likely or not one_column):
         raise first
     try:
-        return _split(text, candidates[0], quoted)
+        return _split(text, candidates[0])
     except CounterpointError as error:
         raise first or error from None
 
@@ -119,14 +116,15 @@ def _head(text: Text) -> str:
     return re.sub(r'"[^"]*"', "", line).strip(" ")
 
 
-def _split(text: Text, mark: str, quoted: bool | None) -> Delimited:
+def _split(text: Text, mark: str) -> Delimited:
+    """Double quotes enclose cells; in a tab-separated file only where they do so throughout."""
     tab = mark not in (",", ";", "|")
-    wanted = quoted is not False and any(b'"' in block for block in text.blocks())
+    wanted = any(b'"' in block for block in text.blocks())
     if wanted:
         try:
             _check_quotes(text, mark)
         except CounterpointError:
-            if quoted or not tab:
+            if not tab:
                 raise
             wanted = False  # a tab-separated file may write quotes as they are
     if mark in ("::", " "):

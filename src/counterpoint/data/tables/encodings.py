@@ -98,11 +98,12 @@ def read_text(path: Path, encoding: str | None = None, fallback: str | None = No
     return _convert(path, wanted, skip)
 
 
-def first_lines(path: Path, count: int = 5, size: int = 2**16) -> list[str]:
+def first_lines(path: Path, count: int = 5) -> list[str]:
     """The first lines of a text file in whatever encoding it says or shows, for a look at what it may be.
 
-    Reads ``size`` bytes at most; a line that they cut off counts where it is the only one. A binary or unreadable file has none.
+    Reads 64 KiB at most; a line that they cut off counts where it is the only one. A binary or unreadable file has none.
     """
+    size = 2**16
     try:
         with path.open("rb") as file:
             head = file.read(size)

@@ -62,12 +62,14 @@ def frame_mask(counts: Tensor, frames: int) -> Tensor:
     return torch.arange(frames, device=counts.device)[None, :] < counts[:, None]
 
 
-def mel_filters(num_mels: int, num_fft: int, sample_rate: int, low: float = 20.0) -> Tensor:
+def mel_filters(num_mels: int, num_fft: int, sample_rate: int) -> Tensor:
     """[num_fft // 2 + 1, num_mels] triangles, evenly spaced on the mel scale from ``low`` to half the sample rate.
 
     >>> mel_filters(40, 256, 8000).shape
     torch.Size([129, 40])
     """
+
+    low = 20.0
 
     def mel(hertz: float) -> float:
         return 2595 * math.log10(1 + hertz / 700)

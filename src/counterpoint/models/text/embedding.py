@@ -24,7 +24,7 @@ log = logging.getLogger("counterpoint")
 
 
 @torch.no_grad()
-def sentences(texts: Sequence[str], *, spec: str | Path = "all-minilm-l6-v2", size: int = 64) -> np.ndarray:
+def sentences(texts: Sequence[str], *, spec: str | Path = "all-minilm-l6-v2") -> np.ndarray:
     """Return [N, d] float32 vectors of unit length.
 
     Args:
@@ -32,6 +32,7 @@ def sentences(texts: Sequence[str], *, spec: str | Path = "all-minilm-l6-v2", si
         spec: an encoder's folder, or a bundled name.
         size: texts at a time.
     """
+    size = 64
     try:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar

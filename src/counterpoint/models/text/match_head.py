@@ -140,12 +140,11 @@ def fresh_match_head(
     seed: int,
     *,
     hidden: int = 64,
-    interact: bool = True,
 ) -> MatchHead:
     """A head for these classes whose matcher is drawn from ``seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MatchHead(
             int(encoder.num_features), int(encoder.width), list(classes), label_words(encoder, label_texts),
-            multi_label, hidden, interact,
+            multi_label, hidden,
         )  # fmt: skip

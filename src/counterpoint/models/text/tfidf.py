@@ -77,8 +77,9 @@ class Tfidf(Saved):
         )
 
 
-def fit_tfidf(texts: Iterable[str], least: int = 1, most: int = 100_000) -> Tfidf:
+def fit_tfidf(texts: Iterable[str], least: int = 1) -> Tfidf:
     """Count words in texts; those in fewer than ``least`` are left out."""
+    most = 100_000
     texts = list(texts)
     names = vocabulary(texts, least, most)
     counts = Counter(word for text in texts for word in set(split(text)))

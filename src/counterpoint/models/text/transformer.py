@@ -194,14 +194,14 @@ def fresh_transformer(
     width: int = 128,
     heads: int = 2,
     limit: int = LIMIT,
-    dropout: float = 0.1,
     seed: int = 0,
 ) -> TransformerText:
     """A small BERT over whole words, its weights drawn from ``seed``.
 
     Args:
-        words: the vocabulary, in lower case. layers, width, heads, dropout: of the network. limit: longest text in tokens.
+        words: the vocabulary, in lower case. layers, width, heads: of the network. limit: longest text in tokens.
     """
+    dropout = 0.1
     try:
         from transformers import BertConfig, BertModel
     except ImportError:

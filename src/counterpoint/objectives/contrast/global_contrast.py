@@ -147,9 +147,7 @@ def descend(
 
 
 @torch.no_grad()
-def best_temperature(
-    h: Tensor, rho: float | Tensor, lowest: float, *, highest: float = 1e3
-) -> tuple[Tensor, Tensor, Tensor]:
+def best_temperature(h: Tensor, rho: float | Tensor, lowest: float) -> tuple[Tensor, Tensor, Tensor]:
     """Exact dual for fixed features: the minimiser over tau >= lowest of ``tau log E e^{h/tau} + (tau - lowest) rho``.
 
     Args:
@@ -162,6 +160,7 @@ def best_temperature(
     >>> tau.tolist(), value.tolist(), p.tolist()
     ([0.05000000074505806], [0.0], [[0.5, 0.5]])
     """
+    highest = 1e3
     log_count = math.log(h.shape[1])
 
     def slope(tau: Tensor) -> Tensor:

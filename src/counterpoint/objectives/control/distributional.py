@@ -58,8 +58,9 @@ def categorical_loss(logits_BAP: Tensor, action_B: Tensor, target_BP: Tensor) ->
 
 
 @torch.no_grad()
-def priority(logits_BAP: Tensor, action_B: Tensor, target_BP: Tensor, floor: float = 1e-6) -> Tensor:
+def priority(logits_BAP: Tensor, action_B: Tensor, target_BP: Tensor) -> Tensor:
     """KL [B] from the target (its probabilities at least ``floor``) to the taken action's distribution, in [floor, 1/floor]."""
+    floor = 1e-6
     clamped_BP = target_BP.clamp(floor, 1)
     divergence = (clamped_BP * (clamped_BP.log() - taken(logits_BAP.log_softmax(-1), action_B))).sum(-1)
     return divergence.clamp(floor, 1 / floor)

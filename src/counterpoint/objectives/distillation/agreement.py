@@ -36,7 +36,6 @@ def token_agreement(
     stat: Literal["var", "range"] = "var",
     quantile: float = 0.95,
     cap: float = 10.0,
-    floor: float = 0.01,
     gather: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return (weights, disagreement), both [B, T]; what uncounted tokens hold means nothing, ``aggregate`` drops it.
@@ -48,13 +47,13 @@ def token_agreement(
         stat: how spread is measured.
         quantile: the batch quantile of disagreement that counts as one unit.
         cap: largest number of units.
-        floor: smallest weight.
         gather: [n] -> [N], joins the values of all ranks, so that the quantile is the global batch's.
 
     >>> same = torch.zeros(3, 1, 2)
     >>> token_agreement(same, torch.ones(1, 2))[0].tolist()
     [[1.0, 1.0]]
     """
+    floor = 0.01  # smallest weight
     mask = mask_BT.bool()
     delta_BT = _spread(context_logp_KBT.detach(), stat, correction=1)
     counted = delta_BT[mask].float()
@@ -72,13 +71,13 @@ def sequence_agreement(
     *,
     gamma: float = 0.01,
     stat: Literal["var", "range"] = "var",
-    floor: float = 1e-6,
 ) -> tuple[Tensor, Tensor]:
     """Return (weights [B, T], disagreement [B]): one weight for all counted tokens of a sequence.
 
     Under a per-sequence weighted mean a constant weight cancels, so it acts only when tokens are pooled over the batch
     (``aggregate(..., "token_mean", weights_BT=...)``).
     """
+    floor = 1e-6  # smallest weight
     mask = mask_BT.bool()
     means_KB = torch.stack([sequence_mean(each_BT, mask) for each_BT in context_logp_KBT.detach()])
     delta_B = _spread(means_KB, stat, correction=0)

@@ -77,7 +77,7 @@ def climb(delta: Tensor, gradient: Tensor, step: float = 1e-4) -> Tensor:
     return (delta + step * gradient / (1e-6 + gradient.abs().amax(-1, keepdim=True))).detach()
 
 
-def disturbed(embeddings: Tensor, noise: Tensor, epsilon: float = 1e-7) -> Tensor:
+def disturbed(embeddings: Tensor, noise: Tensor) -> Tensor:
     """[N, T, H] embeddings, held constant, whose normalised form is ``normalised(embeddings) + noise``.
 
     A network that begins with a layer normalisation cannot tell this from n + noise, which is what the authors' code feeds it;
@@ -86,6 +86,7 @@ def disturbed(embeddings: Tensor, noise: Tensor, epsilon: float = 1e-7) -> Tenso
     >>> disturbed(torch.tensor([[1.0, 3.0, 5.0, 7.0]]), torch.tensor([[0.1, 0.0, 0.0, 0.0]]))
     tensor([[1.2236, 3.0000, 5.0000, 7.0000]])
     """
+    epsilon = 1e-7
     wide = embeddings.detach().to(torch.promote_types(embeddings.dtype, torch.float32))
     spread = (wide.var(-1, unbiased=False, keepdim=True) + epsilon).sqrt()
     return wide + spread * noise

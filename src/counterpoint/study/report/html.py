@@ -86,9 +86,9 @@ def environment(given: Mapping[str, Any]) -> str:
     return sentences(lines)
 
 
-def curve_of(folder: Any, name: str = "loss") -> list[tuple[float, float]]:
+def curve_of(folder: Any) -> list[tuple[float, float]]:
     """A run's (step, figure) pairs, thinned to bin means."""
-    points = [(float(e["step"]), float(e[name])) for e in events(folder) if name in e and "step" in e]
+    points = [(float(e["step"]), float(e["loss"])) for e in events(folder) if "loss" in e and "step" in e]
     width = max(1, -(-len(points) // POINTS))
     blocks = [points[i : i + width] for i in range(0, len(points), width)]
     return [(block[-1][0], sum(v for _, v in block) / len(block)) for block in blocks]

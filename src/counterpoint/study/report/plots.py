@@ -174,7 +174,7 @@ def _domain(given: Sequence[Row], zero: bool, start: float | None) -> tuple[floa
     return low - pad, high + pad
 
 
-def curve(series: Series, *, title: str, unit: str = "step") -> str:
+def curve(series: Series, *, title: str) -> str:
     """One panel: thin lines for seeds, a thick one for their mean."""
     width, height, left, bottom = 320, 196, 46, 160
     every = [p for line in [series.points, *series.thin] for p in line if math.isfinite(p[1])]
@@ -196,7 +196,7 @@ def curve(series: Series, *, title: str, unit: str = "step") -> str:
         parts.append(
             f'<text class="tick" x="{x(m):.1f}" y="{bottom + 16}" text-anchor="middle">{m:,.0f}</text>'
         )
-    parts.append(f'<text class="tick" x="{width - 10}" y="{bottom + 29}" text-anchor="end">{unit}</text>')
+    parts.append(f'<text class="tick" x="{width - 10}" y="{bottom + 29}" text-anchor="end">step</text>')
     clip = high + pad
     for line in series.thin:
         parts.append(
