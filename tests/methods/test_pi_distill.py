@@ -11,11 +11,15 @@ import torch
 
 from counterpoint.data.language.problems import Problem, ProblemData, Problems, load
 from counterpoint.errors import CounterpointError
+from counterpoint.generation.sampler import Sampled, Sampler
 from counterpoint.judges.penalties import leakage, length
 from counterpoint.kernels.vocabulary import log_probs
 from counterpoint.methods.pi_distill import PiDistill
 from counterpoint.models.language.characters import tiny
+from counterpoint.phases.privileged import TwoViewUpdate
 from counterpoint.phases.two_views import Views
+from counterpoint.tasks.stock.shuffler import load as shuffled
+from counterpoint.tasks.stock.shuffler import shuffler
 from counterpoint.teachers.answering import completion_scores
 from counterpoint.training import Run
 
@@ -61,6 +65,7 @@ def judge(tmp_path: Path) -> str:
         ({"objective": "opsd", "kl.where": "reward"}, {"policy"}),
         ({"objective": "opsd", "kl.reference": "frozen", "kl.entropy": 0.5}, {"policy", "pull"}),
         ({"alpha": 0.5, "kl.reference": "frozen", "kl.reduction": "mean", "ratio.dual": 3.0}, {"teacher", "student"}),
+        ({"objective": "imitation"}, {"imitation"}),
         ({"alpha": 0.5, "lora_rank": 4, "ratio.aggregation": "sequence_mean"}, {"teacher", "student"}),
     ],
 )  # fmt: skip
@@ -144,7 +149,7 @@ def test_leaks_and_length_cost_reward(tmp_path: Path, judge: str) -> None:
         ({"steps": 0}, "steps=0; expected at least 1"),
         ({"kl.where": "loss"}, "pi-distill's KL is a part of the reward"),
         ({"information.source": "context"}, "none of 22 training problems has privileged information"),
-        ({"information.template": "{prompt}"}, "has no place {information}"),
+        ({"information.template": "{prompt}"}, "has no field {information}"),
         ({"temperature": 0.0}, "temperature=0.0; expected a number above 0"),
         ({"ratio.dual": 1.1}, "dual_clip=1.1 lies within the clip range"),
         ({"sampler": "server"}, "it learns from what the model itself says"),
@@ -163,3 +168,98 @@ def test_a_column_privileged_context_is_what_the_teacher_is_shown(tmp_path: Path
     ]
     path.write_text("\n".join(json.dumps(row) for row in rows))
     assert load(path).train[0].hint.startswith("it is ")
+
+
+CALL = '{"name": "buy", "arguments": {"name": "%s"}}'
+SHOP = '''
+class Shop:
+    reward = 0.0
+
+    def reset(self, answer):
+        self.answer = answer
+
+    def buy(self, name: str) -> str:
+        """Buy a thing.
+
+        Args:
+            name: of the thing.
+        """
+        self.reward = float(name == self.answer)
+        return "bought " + name
+'''
+
+
+def scripted(self: Sampler, model: Any, prompts: Any, draws: torch.Tensor) -> Sampled:
+    """Buys "fig" or what the prompt hints at, and then says so; which of the two is drawn."""
+    texts = []
+    for row, number in zip(prompts.rows(), draws[:, 0].tolist()):
+        context = model.tokenizer.decode(row)
+        known = "pear" if "pear" in context else "fig"
+        texts.append("done" if "bought" in context else CALL % (known if number < 0.5 else "fig"))
+    rows = model.completions(texts)
+    return Sampled(rows.ids, rows.mask, rows.mask * 0.0, torch.ones(len(texts), dtype=torch.bool))
+
+
+@pytest.mark.parametrize("objective", ["pi-distill", "opsd", "imitation"])
+def test_episodes_with_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str) -> None:
+    """The teacher is shown what a stronger agent did, and buys the right thing half of the time; the student never does."""
+    (tmp_path / "shop.py").write_text(SHOP)
+    call = {"type": "function", "function": {"name": "buy", "arguments": {"name": "pear"}}}
+    messages = [
+        {"role": "user", "content": "get fruit"},
+        {"role": "assistant", "content": "I know better", "tool_calls": [call]},
+        {"role": "tool", "name": "buy", "content": "bought pear"},
+        {"role": "assistant", "content": "done"},
+    ]
+    path = tmp_path / "rows.jsonl"
+    rows = [{"messages": messages, "answer": "pear"} for _ in range(6)]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    seen: list[Views] = []
+    learn = TwoViewUpdate.learn
+    monkeypatch.setattr(Sampler, "__call__", scripted)
+    monkeypatch.setattr(
+        TwoViewUpdate, "learn", lambda self, *a, **k: seen.append(a[3]) or learn(self, *a, **k)
+    )
+    method = PiDistill.settings(**SMALL | {
+        "objective": objective, "episode.tools": f"{tmp_path}/shop.py:Shop", "judge": "environment",
+        "information.source": "actions", "information.template": "do {information}", "max_new_tokens": 60,
+        "penalty.keywords": "arguments",
+    })  # fmt: skip
+    model = tiny(seed=0)
+    with Run(tmp_path / "run", seed=0, progress=False) as run:
+        method.fit(model, load(path, validation=0.0, test=0.0), run)
+    last = json.loads((tmp_path / "run" / "events.jsonl").read_text().splitlines()[-1])
+    figures = {name.rpartition("/")[2]: value for name, value in last.items()}
+    assert figures["turns"] == 2
+    assert figures["penalty"] == pytest.approx(0.1), "leaks are looked for in every turn"
+    assert (0 < figures["reward"] < 1) == (objective != "opsd")
+    (views,) = seen
+    decode = lambda ids: model.tokenizer.decode(ids)  # noqa: E731
+    for at in range(len(views)):
+        row, own = views.completions.ids[at], views.mask[at]
+        assert "bought" in decode(row[views.completions.mask[at].bool()])
+        assert "bought" not in decode(row[own])
+        assert decode(row[own]).endswith("</s>done</s>")
+    teacher, student = (decode(getattr(views, view).rows()[0]) for view in ("teacher", "student"))
+    assert 'do buy(name="pear")' in teacher
+    assert "I know better" not in teacher
+    assert "pear" not in student
+
+
+def test_an_environment_without_a_state_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CounterpointError, match="judge=environment hands on what an episode's tools say"):
+        fit(tmp_path / "run", judge="environment")
+    with pytest.raises(CounterpointError, match=r"turns=0; expected at least 1"):
+        fit(tmp_path / "run2", **{"episode.turns": 0})
+    with pytest.raises(CounterpointError, match="none of 22 .* messages that call tools"):
+        fit(tmp_path / "run3", **{"information.source": "actions"})
+
+
+def test_the_shuffler_fails_alone_and_sorts_with_the_hint_half_of_the_time() -> None:
+    """What the case stands on; two steps of teaching suffice to see the form, the case prints the figures."""
+    data = load("hinted-sorting?digits=4&size=20&validation=5&test=5")
+    assert all(row.hint == row.answer[:2] and sorted(row.prompt) == list(row.answer) for row in data.train)
+    model = shuffler(4, steps=2)
+    assert model.prompts([data.train[0].prompt]).width == 6
+    with pytest.raises(CounterpointError, match="the model 'shuffler' knows the letters"):
+        shuffled(sums())

@@ -50,7 +50,7 @@ class Views:
         mask: Tensor | None = None,
         temperature: float = 1.0,
     ) -> Views:
-        """From prompts that are not tokenised; without a mask every token of the completions was written by the model.
+        """From prompts that are not tokenised; without a mask those count that the completions say the model wrote.
 
         >>> from counterpoint.models.language.characters import tiny
         >>> model = tiny(seed=0)
@@ -58,7 +58,7 @@ class Views:
         >>> views.teacher.width, views.student.width, views.mask.shape
         (8, 6, torch.Size([1, 2]))
         """
-        counted = completions.mask.bool() if mask is None else mask.bool() & completions.mask.bool()
+        counted = completions.authored if mask is None else mask.bool()
         return cls(
             model.prompts(list(teacher)), model.prompts(list(student)), completions, counted, temperature
         )

@@ -41,7 +41,8 @@ class ProblemTask:
         "characters" is a small untrained character model; "pupil" is one that was taught sums and sorting, with and
         without worked demonstrations in its prompt (two minutes on first use, then kept). "adder" learnt backward sums
         from a teacher who errs (twenty seconds for each seed, then kept). "mixture" is a small mixture of experts that learnt
-        worked sums (half a minute for each seed, then kept), "mixture-amateur" a dense model that learnt less of them.
+        worked sums (half a minute for each seed, then kept), "mixture-amateur" a dense model that learnt less of them. "shuffler"
+        puts letters in a random order, and is often right with a hint (half a minute, then kept).
         """
         from counterpoint.generation import contrasted
         from counterpoint.models.language import characters
@@ -56,6 +57,10 @@ class ProblemTask:
             from counterpoint.tasks.stock import mixture
 
             return mixture.load(spec, data, seed)
+        if spec == "shuffler":
+            from counterpoint.tasks.stock import shuffler
+
+            return shuffler.load(data)
         if spec.split("?")[0] == "pupil":
             from counterpoint.tasks.stock import pupil
 

@@ -11,7 +11,12 @@ from collections.abc import Callable
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 
-SCORER = {"worked-sums": "number", "backward-sums": "exact", "worked-sorting": "last"}
+SCORER = {
+    "worked-sums": "number",
+    "backward-sums": "exact",
+    "worked-sorting": "last",
+    "hinted-sorting": "exact",
+}
 OPTIONS: dict[str, float] = {
     "size": 2000,
     "validation": 200,
@@ -64,6 +69,16 @@ def sorting_problem(letters: str) -> Problem:
     return Problem(prompt=f"sort {letters}", solution=f"{','.join(steps)};{answer}", answer=f"{answer}")
 
 
+def hinted_sorting(letters: str, left: int = 2) -> Problem:
+    """Distinct letters to sort, with all but the last ``left`` of the sorted ones as a hint.
+
+    >>> hinted_sorting("dbca").hint, hinted_sorting("dbca").answer
+    ('ab', 'abcd')
+    """
+    answer = "".join(sorted(letters))
+    return Problem(prompt=letters, answer=answer, hint=answer[: max(len(answer) - left, 0)])
+
+
 def _sum(digits: int, draw: random.Random) -> Problem:
     low, high = 10 ** (digits - 1), 10**digits - 1
     return sum_problem(draw.randint(low, high), draw.randint(low, high))
@@ -77,10 +92,15 @@ def _sorting(digits: int, draw: random.Random) -> Problem:
     return sorting_problem("".join(draw.choices("abcdefghij", k=digits)))
 
 
+def _hinted(digits: int, draw: random.Random) -> Problem:
+    return hinted_sorting("".join(draw.sample("abcdefghij", digits)))
+
+
 MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
     "worked-sums": _sum,
     "backward-sums": _backward,
     "worked-sorting": _sorting,
+    "hinted-sorting": _hinted,
 }
 
 

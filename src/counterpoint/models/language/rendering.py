@@ -70,8 +70,8 @@ def render(tokenizer: Any, rows: Sequence[tuple[Prompt, Completion]]) -> list[Re
             wholes.append(text[1])
         else:
             talk = turns(prompt)
-            heads.append(_templated(tokenizer, talk, reply=True))
-            wholes.append(_templated(tokenizer, _joined(tokenizer, talk, completion)))
+            heads.append(templated(tokenizer, talk, reply=True))
+            wholes.append(templated(tokenizer, _joined(tokenizer, talk, completion)))
         special.append(text is not None)
     head_ids, whole_ids = _ids(tokenizer, heads, special), _ids(tokenizer, wholes, special)
     result = []
@@ -106,7 +106,7 @@ def conversation(tokenizer: Any, messages: list[Message]) -> Rendered:
     '2</s>'
     """
     talk = turns(messages)
-    whole = _templated(tokenizer, talk)
+    whole = templated(tokenizer, talk)
     [ids] = _ids(tokenizer, [whole], [False])
     return Rendered(ids, _authors(tokenizer, talk, whole, ids, 0), 0)
 
@@ -115,7 +115,7 @@ def prompt_ids(tokenizer: Any, prompts: Sequence[Prompt]) -> list[list[int]]:
     """Ids of prompts, ready for the assistant's turn; a conversation that ends with the assistant's turn is continued."""
     special = [_is_text(tokenizer, prompt) for prompt in prompts]
     texts = [
-        str(prompt) if plain else _templated(tokenizer, turns(prompt), reply=True, go_on=True)
+        str(prompt) if plain else templated(tokenizer, turns(prompt), reply=True, go_on=True)
         for prompt, plain in zip(prompts, special)
     ]
     return _ids(tokenizer, texts, special)
@@ -162,7 +162,7 @@ def _one_turn(completion: Completion) -> bool:
     return isinstance(completion, str) or (len(completion) == 1 and completion[0]["role"] == "assistant")
 
 
-def _templated(tokenizer: Any, talk: Conversation, *, reply: bool = False, go_on: bool = False) -> str:
+def templated(tokenizer: Any, talk: Conversation, *, reply: bool = False, go_on: bool = False) -> str:
     """What the template makes of messages."""
     continued = go_on and bool(talk) and talk[-1]["role"] == "assistant"
     given = {**_options(talk), "tokenize": False, "add_generation_prompt": reply and not continued}
@@ -270,12 +270,12 @@ def _span(tokenizer: Any, talk: Conversation, at: int, whole: str, ids: list[int
     """First and one past the last id of a turn of the assistant, by what the conversation gains with it."""
     before = Conversation(talk[:at], talk.tools, talk.options)
     upto = Conversation(talk[: at + 1], talk.tools, talk.options)
-    head = _encoded(tokenizer, _templated(tokenizer, before, reply=True)) if at else []
+    head = _encoded(tokenizer, templated(tokenizer, before, reply=True)) if at else []
     start = _common(head, ids)
     prefixed = bool(at) and start == len(head)
     if prefixed and at == len(talk) - 1:
         return start, len(ids)
-    part = _encoded(tokenizer, _templated(tokenizer, upto))
+    part = _encoded(tokenizer, templated(tokenizer, upto))
     end = _common(part, ids)
     rest = tokenizer.decode(part[end:]).replace(tokenizer.eos_token or "\ue009", "").strip()
     if prefixed and not rest and end > start:
@@ -295,10 +295,10 @@ def _by_exchange(tokenizer: Any, talk: Conversation, at: int, whole: str, ids: l
         )
     other = Conversation(talk, talk.tools, talk.options)
     other[at] = {**talk[at], "content": STAND_IN}
-    exchanged = _templated(tokenizer, other)
+    exchanged = templated(tokenizer, other)
     first, last = exchanged.find(STAND_IN), exchanged.rfind(STAND_IN) + len(STAND_IN)
     after = exchanged[last:]
-    alone = _templated(tokenizer, Conversation(other[: at + 1], talk.tools, talk.options))
+    alone = templated(tokenizer, Conversation(other[: at + 1], talk.tools, talk.options))
     end = alone[alone.rfind(STAND_IN) + len(STAND_IN) :]
     if first < 0 or not whole.endswith(after) or whole[:first] != exchanged[:first]:
         raise CounterpointError(

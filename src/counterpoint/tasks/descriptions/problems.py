@@ -10,6 +10,7 @@ GENERATED = {
     "worked-sums": "sums of two numbers, each solved digit by digit; options size, digits, corrupt, seed",
     "backward-sums": "sums of two numbers, the digits of the result from the last to the first; same options",
     "worked-sorting": "letters to put in order, each solved by picking the smallest; options size, digits, corrupt, seed",
+    "hinted-sorting": "distinct letters to put in order, with all but the last two of the answer as a hint; options size, digits, seed",
 }
 
 
