@@ -34,11 +34,17 @@ def sums(size: int = 22) -> ProblemData:
 
 
 def fit(
-    out: Path, data: ProblemData | None = None, *, epochs: float = 1.0, audit: bool = True, **settings: Any
+    out: Path,
+    data: ProblemData | None = None,
+    *,
+    model: Any = None,
+    epochs: float = 1.0,
+    audit: bool = True,
+    **settings: Any,
 ) -> tuple[torch.nn.Module, list[dict[str, Any]]]:
     method = PiDistill.settings(**{**SMALL, "epochs": epochs, **settings})
     with Run(out, seed=0, progress=False, audit=audit) as run:
-        model = method.fit(tiny(seed=0, length=64), data or sums(), run)
+        model = method.fit(model or tiny(seed=0, length=64), data or sums(), run)
     return model, [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
 
 
@@ -87,10 +93,20 @@ def test_reward_rises(tmp_path: Path, judge: str) -> None:
 
 
 def test_opsd_pulls_the_student_to_the_teacher(tmp_path: Path) -> None:
-    """Without any reward the KL is all that acts."""
-    _, events = fit(tmp_path / "run", epochs=8, audit=False, objective="opsd", learning_rate=1e-2)
+    """Without any reward the KL is all that acts; the views of a model with large weights are far apart."""
+    model = tiny(seed=0, length=64)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(2.0)
+    rows = [Problem("1+1=", answer="nobody writes this", hint="zzz") for _ in range(16)]
+    data = ProblemData("own", Problems(rows, "exact"), Problems([], "exact"), Problems([], "exact"))
+    opsd = {"objective": "opsd", "kl.reference": "frozen", "information.source": "context", "batch_size": 16}
+    _, events = fit(
+        tmp_path / "run", data, model=model, epochs=16, audit=False, steps=1, learning_rate=1e-3, **opsd
+    )
     kl = [event["policy/kl"] for event in events]
-    assert sum(kl[-3:]) < 0.7 * max(kl[:6]) * 3
+    assert kl[0] > 0.1
+    assert kl[-1] < 0.2 * kl[0]
 
 
 def test_a_row_without_information_is_learnt_by_reward_alone(tmp_path: Path, judge: str) -> None:

@@ -136,7 +136,8 @@ class TwoViewUpdate:
         for number in range(parts):
             rows = rows_of((part == number).nonzero().squeeze(1), self.group)
             mine = views[rows]
-            mask = mine.mask & telling[rows][:, None]
+            # Not beside a KL in the loss, whose weight is against the mean reward of all completions (eq. 5).
+            mask = mine.mask if self.where == "loss" else mine.mask & telling[rows][:, None]
             if self.objective == "pi-distill":
                 terms = self._joint(mine, old[rows], advantage[rows], mask, run, policy, alpha)
             elif student_acts:
