@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from counterpoint import tasks
 from counterpoint.errors import CounterpointError
 from counterpoint.tasks import descriptions
 from counterpoint.tasks.recognise import kind_of
@@ -109,7 +111,7 @@ def test_columns_decide_and_ordinary_words_are_no_ids(
 
 
 def test_what_is_not_recognised_comes_with_the_options_that_read_it(tmp_path: Path) -> None:
-    (tmp_path / "houses.csv").write_text("rooms,area,price\n3,70,250\n2,50,180\n")
+    (tmp_path / "houses.csv").write_text("rooms,area,price\n3,70,250\n2,50,?\n")
     with pytest.raises(
         CounterpointError, match="rooms, area, price.*--kind regression --data-option target=price"
     ):
@@ -185,3 +187,20 @@ def test_every_kind_is_described_once() -> None:
 )  # fmt: skip
 def test_what_is_described_is_what_the_loader_takes(kind: str, module: str) -> None:
     assert set(descriptions.described(kind).bundled) == set(importlib.import_module(module).BUNDLED)
+
+
+def test_nothing_outside_asks_which_kind_it_is() -> None:
+    package = Path(tasks.__file__).parents[1]
+    own = ("tasks", "data", "models", "bundled")
+    for path in sorted(package.rglob("*.py")):
+        if path.relative_to(package).parts[0] in own:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Compare)
+                and getattr(node.left, "attr", getattr(node.left, "id", "")) == "kind"
+            ):
+                named = {leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)}
+                assert not named & set(descriptions.ORDER), (
+                    f"{path}:{node.lineno}: what differs is for tasks/KIND.py to say"
+                )

@@ -12,12 +12,15 @@ def file(look: FileSample) -> bool:
 
 
 def maybe(look: FileSample) -> str:
-    """A table with a column of numbers: the last of them may be the target."""
-    numeric = [
-        name
-        for name in look.names
-        if look.rows and all(is_number(str(row.get(name, ""))) for row in look.rows)
-    ]
+    """A table with a column of numbers, gaps aside: the last of them may be the target."""
+    from counterpoint.data.tables.cells import NUMBER_GAPS
+
+    def is_numeric(name: str) -> bool:
+        cells = [str(row.get(name, "")).strip() for row in look.rows]
+        numbers = [cell for cell in cells if cell not in NUMBER_GAPS]
+        return bool(numbers) and all(map(is_number, numbers))
+
+    numeric = [name for name in look.names if is_numeric(name)]
     return f"--kind regression --data-option target={numeric[-1]}" if len(look.names) > 1 and numeric else ""
 
 
