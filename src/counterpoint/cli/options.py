@@ -237,7 +237,7 @@ def read_config(path: Path | None) -> dict[str, Any]:
             raise CounterpointError(
                 f"{path}: unknown name '{name}'; {hint} (a method's settings stand in the table 'settings')"
             )
-    for name in ("settings", "data_options"):
+    for name in ("settings", "data_options", "model_options"):
         if not isinstance(content.get(name, {}), dict):
             raise CounterpointError(
                 f"{path}: '{name}' is a {type(content[name]).__name__}; expected a table of names with values"

@@ -5,6 +5,7 @@ Nothing here is a private format.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -18,6 +19,8 @@ from torch import nn
 
 from counterpoint.errors import CounterpointError, MissingExtra
 
+SOURCE = "_source_dtype"
+"""Attribute of an opened model: the type of the numbers in its folder."""
 STATEMENT = "counterpoint"
 """The key of config.json under which a folder says what opens it, ``KIND/CLASS``."""
 
@@ -82,8 +85,18 @@ def find(spec: str | Path) -> Path:
     return bundled.path(str(spec))
 
 
-def read(spec: str | Path, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
+def read(
+    spec: str | Path,
+    dtype: torch.dtype | None = None,
+    *,
+    attention: str | None = None,
+    quantization: str | None = None,
+) -> tuple[Any, Any]:
     """Return (causal model, tokenizer) of a folder or a bundled name; adapters come back trainable, on their base.
+
+    Args:
+        spec: a folder or a bundled name. dtype: of the weights in memory; float32 when None.
+        attention, quantization: as of ``models.language.language.load``.
 
     Raises:
         CounterpointError: neither a folder nor a bundled name; a folder without a causal model; adapters without a base.
@@ -104,11 +117,25 @@ def read(spec: str | Path, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
             )
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        own = transformers.AutoConfig.from_pretrained(where, local_files_only=True).dtype
         causal: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            where, dtype=dtype or torch.float32, local_files_only=True
+            where,
+            dtype=dtype or torch.float32,
+            local_files_only=True,
+            **({} if attention is None else {"attn_implementation": attention}),
+            **({} if quantization is None else quantized(quantization)),
         )
+    except ImportError as error:
+        first = str(error).strip().splitlines()[0]
+        raise CounterpointError(
+            f"attention={attention}: {first}; leave it out, or give attention=sdpa"
+        ) from None
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
+        if attention is not None and attention in str(error):
+            raise CounterpointError(
+                f"attention={attention}: {first}; leave it out, or give attention=eager"
+            ) from None
         raise CounterpointError(
             f"{folder} holds no causal language model that transformers can load: {first}"
         ) from None
@@ -117,8 +144,47 @@ def read(spec: str | Path, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
             import peft
         except ImportError:
             raise MissingExtra("peft", "language") from None
+        setattr(causal, SOURCE, own)
         causal = peft.PeftModel.from_pretrained(causal, str(folder), is_trainable=True)
+    else:
+        setattr(causal, SOURCE, own)
     return causal, tokenizer
+
+
+def quantized(bits: str) -> dict[str, Any]:
+    """What ``from_pretrained`` is given for an 8- or 4-bit base.
+
+    Raises:
+        CounterpointError: no GPU, or no bitsandbytes.
+    """
+    if not torch.cuda.is_available():
+        raise CounterpointError(
+            f"quantization={bits} needs an NVIDIA GPU, and there is none; leave it out, or give dtype=bf16"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise CounterpointError(f"quantization={bits} needs bitsandbytes: pip install bitsandbytes")
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_8bit=bits == "8bit",
+        load_in_4bit=bits == "4bit",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
+
+
+def in_source_type(causal: Any) -> dict[str, Any]:
+    """What ``save_pretrained`` is given so that the folder has the numbers' type of the one that was opened."""
+    kind = getattr(causal, SOURCE, None)
+    if kind not in (torch.bfloat16, torch.float16) or causal.dtype == kind:
+        return {}
+    seen: dict[int, torch.Tensor] = {}  # tied weights stay one tensor
+    state = causal.state_dict()
+    for name, value in state.items():
+        if value.is_floating_point():
+            state[name] = seen.setdefault(value.data_ptr(), value.to(kind))
+    return {"state_dict": state}
 
 
 def write(
@@ -137,7 +203,13 @@ def write(
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    causal.save_pretrained(str(partial))
+    given = in_source_type(causal)
+    causal.save_pretrained(str(partial), **given)
+    if given:
+        content = configuration(partial) | {"dtype": str(getattr(causal, SOURCE)).removeprefix("torch.")}
+        (partial / "config.json").write_text(
+            json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
     tokenizer.save_pretrained(str(partial))
     if beside is not None:
         beside(partial)

@@ -60,6 +60,17 @@ class Recorded:
         expected="names with values",
         identity="always",
     )
+    model_options: Mapping[str, Any] = option(
+        dict,
+        help="option of the model's loader (dtype=bf16, attention=eager, recompute=true, quantization=4bit); may be repeated",
+        expected="names with values",
+    )
+    save: Literal["merged", "adapter", "both"] = option(
+        "merged",
+        help="what is written of a model with adapters: merged, adapter or both",
+        expected="merged, adapter or both",
+        identity="never",
+    )
     seed: int = option(
         0,
         help="every random number derives from it",
@@ -150,7 +161,9 @@ def identifying(recorded: Recorded) -> list[str]:
     names = []
     for each in dataclasses.fields(Recorded):
         part = each.metadata["identity"]
-        if part == "always" or (part == "unless default" and getattr(recorded, each.name) != each.default):
+        made = each.default_factory
+        default = each.default if made is dataclasses.MISSING else made()
+        if part == "always" or (part == "unless default" and getattr(recorded, each.name) != default):
             names.append(each.name)
     return names
 

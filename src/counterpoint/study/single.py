@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,6 +80,7 @@ def execute(
         return Result.read(out)
     memory = Memory() if first else None
     start = _starting_model(recipe, task, data, model, out)
+    _check_form(recipe, method, task, start)
     data = fitted(task, start, data)
     with _claimed(recipe, fingerprint, out, first):
         before, way = _before(recipe, task, start, data, out) if first else ({}, {})
@@ -94,7 +96,7 @@ def execute(
                 trackers=trackers,
                 checkpoint_seconds=checkpoint_seconds,
             )
-            trained = _fit(method, task, start, data, run, out, meter, keep_model)
+            trained = _fit(method, task, start, data, run, out, meter, keep_model, recipe.save)
             metrics = _evaluated(recipe, task, trained, data, run, out, meter)
         finally:
             cost = meter.stop() if meter is not None else {}
@@ -178,6 +180,7 @@ def _fit(
     out: Path,
     meter: Meter | None,
     keep_model: bool,
+    form: str,
 ) -> nn.Module:
     """Train, and let the first process (the one with a meter) save the model and what training reported."""
     with run:
@@ -185,7 +188,7 @@ def _fit(
         if meter is not None:
             meter.part("fit")
             if keep_model:
-                _save_model(task, trained, run.reported, out)
+                _save_model(task, trained, run.reported, out, form)
             run.reported.write(out / REPORTED)
         run.pause()  # a signal that came after the last step
     return trained
@@ -232,10 +235,15 @@ def _starting_model(recipe: Recipe, task: Task, data: Any, model: nn.Module | No
 
     seed_everything(derive(recipe.seed, "model"))
     if model is not None:
+        if recipe.model_options:
+            raise CounterpointError(
+                f"model_options ({', '.join(recipe.model_options)}) are of a folder's loader, and the model is an object; open "
+                "it so: counterpoint.models.language.language.load(FOLDER, dtype=...)"
+            )
         return copy.deepcopy(model)
     if recipe.model == GIVEN:
         refuse_objects(recipe, out)
-    return open_model(task, recipe.model, data, recipe.seed)
+    return open_model(task, recipe.model, data, recipe.seed, recipe.model_options)
 
 
 def _before(
@@ -306,17 +314,32 @@ def _shared_primary(task: Task, metrics: Mapping[str, Mapping[str, float]]) -> s
     return ranked_by(task, shared) or task.primary
 
 
-def _save_model(task: Task, model: nn.Module, report: Report, out: Path) -> None:
+def _save_model(task: Task, model: nn.Module, report: Report, out: Path, form: str) -> None:
     """Write the model folder aside, then publish it; a full disk leaves none."""
     from counterpoint.training.durable import MANIFEST, write_folder
 
     def save(folder: Path) -> None:
-        task.save_model(model, folder)
+        task.save_model(model, folder, **({} if form == "merged" else {"form": form}))
         report.write_tables(folder)
 
     with disk(out / "model"):
         write_folder(out / "model", save)
         (out / "model" / MANIFEST).unlink(missing_ok=True)
+
+
+def _check_form(recipe: Recipe, method: Method[Any, Any], task: Task, start: nn.Module) -> None:
+    """Refuse to save an adapter where there will be none, before anything is trained."""
+    if recipe.save == "merged":
+        return
+    if "form" not in inspect.signature(task.save_model).parameters:
+        raise CounterpointError(
+            f"save={recipe.save}: models for {task.kind} have no adapters; leave --save out"
+        )
+    if not getattr(method, "lora_rank", 0) and not getattr(start, "adapted", False):
+        raise CounterpointError(
+            f"save={recipe.save}, and {recipe.key} trains every weight here, without adapters; give a rank, --lora-rank 16, or "
+            "--save merged"
+        )
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

@@ -13,14 +13,21 @@ from counterpoint.errors import CounterpointError, nearest
 T = TypeVar("T")
 
 
-def checked_load(loader: Callable[..., T], spec: str | None, options: Mapping[str, Any], owner: str) -> T:
+def checked_load(
+    loader: Callable[..., T],
+    spec: str | None,
+    options: Mapping[str, Any],
+    owner: str,
+    *,
+    what: str = "data option",
+) -> T:
     """Call a loader with options given as values or as text.
 
     Args:
         loader: its first parameter, where it is "spec" or "name", takes ``spec``; all others are the options.
         spec: a bundled name or a path; None for a loader that takes none.
         options: option -> value; text is read by the type of the parameter.
-        owner: what the options are for, for the message, such as "images".
+        owner: what the options are for, for the message, such as "images". what: how the message calls an option.
 
     Raises:
         CounterpointError: an unknown option (with the nearest name), a value that does not fit its type, or the loader's own.
@@ -29,11 +36,11 @@ def checked_load(loader: Callable[..., T], spec: str | None, options: Mapping[st
     names = [name for name in parameters if not (name == first and name in ("spec", "name"))]
     for name in options:
         if name not in names:
-            raise CounterpointError(f"no data option '{name}' for {owner}; {nearest(name, names)}")
+            raise CounterpointError(f"no {what} '{name}' for {owner}; {nearest(name, names)}")
     try:
         checked = validate_call(loader)
         return checked(**options) if spec is None else checked(spec, **options)
     except ValidationError as error:
         wrong = error.errors()[0]
         name = str(wrong["loc"][-1])
-        raise CounterpointError(f"data option {name}={options.get(name)!r}: {wrong['msg'].lower()}") from None
+        raise CounterpointError(f"{what} {name}={options.get(name)!r}: {wrong['msg'].lower()}") from None

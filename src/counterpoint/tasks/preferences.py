@@ -13,7 +13,7 @@ from counterpoint.evaluation.measurement import measured
 from counterpoint.evaluation.preference import MEASUREMENTS
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.rows_fit import Row
-from counterpoint.tasks import language_rows
+from counterpoint.tasks import language_model, language_rows
 from counterpoint.tasks.options import checked_load
 
 
@@ -29,13 +29,17 @@ class PreferenceTask:
         """Load and split preferences; options are those of ``data.preferences.load``, as values or as text."""
         return checked_load(preferences.load, spec, options, "preferences")
 
-    def load_model(self, spec: str, data: PreferenceData, seed: int) -> nn.Module:
-        """Open a bundled model or a folder with a causal language model; "characters" is a small untrained one."""
+    def load_model(self, spec: str, data: PreferenceData, seed: int, **options: Any) -> nn.Module:
+        """Open a bundled model or a folder with a causal language model; "characters" is a small untrained one.
+
+        Options are those of ``tasks.language_model.opened``.
+        """
         from counterpoint.models.language import characters, language
 
         if spec == "characters":
+            language_model.refuse_options(spec, options)
             return characters.tiny(seed=seed)
-        return language.load(spec, seed=seed)
+        return language.load(spec, seed=seed, **language_model.checked(options))
 
     def fitted(self, model: nn.Module, data: PreferenceData) -> PreferenceData:
         """Data as the model will read them: see ``tasks.language_rows``."""
@@ -45,9 +49,9 @@ class PreferenceTask:
         """Lengths in tokens, and one row with what is learnt of it."""
         return language_rows.preview(cast(Language, model), data, _row, _row)
 
-    def save_model(self, model: nn.Module, folder: Path) -> None:
-        """Write an ordinary folder; adapters are merged into the weights."""
-        model.save(folder)  # type: ignore[operator]
+    def save_model(self, model: nn.Module, folder: Path, form: str = "merged") -> None:
+        """Write an ordinary folder; adapters are merged into the weights, or as ``tasks.language_model.save`` says."""
+        language_model.save(model, folder, form)
 
     def evaluate(self, model: nn.Module, data: PreferenceData, split: str, seed: int = 0) -> dict[str, float]:
         """Rank the split's answers by likelihood; see ``evaluation.preference``."""

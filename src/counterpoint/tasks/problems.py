@@ -14,8 +14,11 @@ from counterpoint.evaluation.language import MEASUREMENTS
 from counterpoint.evaluation.measurement import measured
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.rows_fit import Row
-from counterpoint.tasks import language_rows
+from counterpoint.tasks import language_model, language_rows
 from counterpoint.tasks.options import checked_load
+
+STOCK = ("characters", "adder", "mixture", "mixture-amateur", "pupil", "shuffler")
+"""Models that are made here, by name."""
 
 
 class ProblemTask:
@@ -35,7 +38,7 @@ class ProblemTask:
         """
         return checked_load(problems.load, spec, options, "problems")
 
-    def load_model(self, spec: str, data: ProblemData, seed: int) -> nn.Module:
+    def load_model(self, spec: str, data: ProblemData, seed: int, **options: Any) -> nn.Module:
         """Open a bundled model or a folder with a causal language model.
 
         "characters" is a small untrained character model; "pupil" is one that was taught sums and sorting, with and
@@ -43,10 +46,13 @@ class ProblemTask:
         from a teacher who errs (twenty seconds for each seed, then kept). "mixture" is a small mixture of experts that learnt
         worked sums (half a minute for each seed, then kept), "mixture-amateur" a dense model that learnt less of them. "shuffler"
         puts letters in a random order, and is often right with a hint (half a minute, then kept).
+        Options are those of ``tasks.language_model.opened``.
         """
         from counterpoint.generation import contrasted
         from counterpoint.models.language import characters
 
+        if spec.split("?")[0] in STOCK:
+            language_model.refuse_options(spec, options)
         if spec == "characters":
             return characters.tiny(seed=seed)
         if spec == "adder":
@@ -65,7 +71,7 @@ class ProblemTask:
             from counterpoint.tasks.stock import pupil
 
             return pupil.load(spec)
-        return contrasted.load(spec, seed=seed)
+        return contrasted.load(spec, seed=seed, **language_model.checked(options))
 
     def fitted(self, model: nn.Module, data: ProblemData) -> ProblemData:
         """Data as the model will read them: see ``tasks.language_rows``."""
@@ -75,9 +81,9 @@ class ProblemTask:
         """Lengths in tokens, and one row with what is learnt of it."""
         return language_rows.preview(cast(Language, model), data, _row, _example)
 
-    def save_model(self, model: nn.Module, folder: Path) -> None:
-        """Write an ordinary folder; adapters are merged into the weights."""
-        cast(Language, model).save(folder)
+    def save_model(self, model: nn.Module, folder: Path, form: str = "merged") -> None:
+        """Write an ordinary folder; adapters are merged into the weights, or as ``tasks.language_model.save`` says."""
+        language_model.save(model, folder, form)
 
     def evaluate(self, model: nn.Module, data: ProblemData, split: str, seed: int = 0) -> dict[str, float]:
         """Greedy accuracy by the problems' scorer, and the perplexity of references; see ``evaluation.language``."""

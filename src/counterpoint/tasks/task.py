@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
@@ -161,9 +162,21 @@ def open_data(chosen: Task, spec: str, options: Mapping[str, Any] | None = None)
     return _guarded(lambda: chosen.load_data(spec, **(options or {})), spec, f"{chosen.kind} data")
 
 
-def open_model(chosen: Task, spec: str, data: Any, seed: int) -> nn.Module:
-    """Load a model; what a library says of a damaged folder becomes a message that names the folder."""
-    return _guarded(lambda: chosen.load_model(spec, data, seed), spec, f"a model for {chosen.kind}")
+def open_model(
+    chosen: Task, spec: str, data: Any, seed: int, options: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """Load a model; what a library says of a damaged folder becomes a message that names the folder.
+
+    Raises:
+        CounterpointError: options for a kind whose models have none, the task's own message, or the library's.
+    """
+    if options and "options" not in inspect.signature(chosen.load_model).parameters:
+        raise CounterpointError(
+            f"models for {chosen.kind} have no options ({', '.join(options)}); leave --model-option out"
+        )
+    return _guarded(
+        lambda: chosen.load_model(spec, data, seed, **(options or {})), spec, f"a model for {chosen.kind}"
+    )
 
 
 def fitted(chosen: Task, model: nn.Module, data: Any) -> Any:

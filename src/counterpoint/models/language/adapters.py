@@ -121,8 +121,9 @@ def attach(causal: Any, lora: LoRA, seed: int = 0) -> Any:
                 given = f"rank={lora.rank}, alpha={lora.alpha}"
                 raise CounterpointError(
                     f"{name} has its experts in stacked weights, which PEFT adapts without dropout only (given: "
-                    f"dropout={lora.dropout}); pass LoRA({given}, dropout=0.0), or leave the experts frozen: "
-                    f"LoRA({given}, targets={attention!r}), or train every weight: lora_rank=0"
+                    f"dropout={lora.dropout}); pass LoRA({given}, dropout=0.0), in a run --adapter.dropout 0, or leave the experts frozen: "
+                    f"LoRA({given}, targets={attention!r}), in a run --adapter.targets {','.join(attention)}, or train every weight: "
+                    "lora_rank=0"
                 ) from None
             raise CounterpointError(f"LoRA targets {lora.targets!r} do not fit this model: {error}") from None
     frozen = _bare_experts(adapted) if lora.targets == "all" else 0

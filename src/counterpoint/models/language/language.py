@@ -26,6 +26,7 @@ from counterpoint.models.language import prompt_groups, rendering, templates
 from counterpoint.models.language.adapters import Adapter, LoRA, attach, check_head, goes_on
 from counterpoint.models.language.like_lengths import states_in_parts
 from counterpoint.models.language.own_forward import Pass, settle
+from counterpoint.models.language.recompute import recompute_blocks
 from counterpoint.models.language.row_batches import batch
 from counterpoint.models.tokens import Replies, Tokens
 
@@ -371,7 +372,14 @@ class Language(nn.Module):
 
 
 def load(
-    spec: str | Path, *, lora: LoRA | None = None, seed: int = 0, dtype: torch.dtype | None = None
+    spec: str | Path,
+    *,
+    lora: LoRA | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+    attention: str | None = None,
+    quantization: str | None = None,
+    recompute: bool = False,
 ) -> Language:
     """Load a transformers folder, an adapter folder, or a bundled model's name.
 
@@ -379,13 +387,19 @@ def load(
         spec: a folder written by ``save_pretrained``, or a bundled name such as "smollm2-135m-instruct".
         lora: put fresh adapters on.
         seed: of the adapters' initial values.
-        dtype: of the weights; float32 by default, which is what full training wants.
+        dtype: of the weights; float32 by default, which is what full training wants. A saved model has its source's.
+        attention: its implementation, a name that transformers knows.
+        quantization: "8bit" or "4bit", by bitsandbytes on a GPU; the weights are then frozen, so give adapters.
+        recompute: each block's activations are computed again in the backward pass.
 
     Raises:
         CounterpointError: neither a folder nor a bundled name; a folder without a causal model.
         MissingExtra: transformers or peft is not installed.
     """
-    model = Language(*model_folders.read(spec, dtype))
+    causal, tokenizer = model_folders.read(spec, dtype, attention=attention, quantization=quantization)
+    if recompute:
+        recompute_blocks(causal)
+    model = Language(causal, tokenizer)
     model.stops  # noqa: B018  (fails here, with its lesson, and not in the middle of a run)
     return model if lora is None else model.with_lora(lora, seed)
 
@@ -401,6 +415,10 @@ def adapt(model: Language, rank: int, seed: int = 0, adapter: Adapter | None = N
         return model
     chosen = adapter or Adapter()
     if rank == 0:
+        if getattr(model.base, "is_quantized", False):
+            raise CounterpointError(
+                "lora_rank=0 trains every weight, and quantized ones cannot be trained; give a rank: --lora-rank 16"
+            )
         chosen.unread()
         return model
     return model.with_lora(chosen.of(rank), seed)
