@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from counterpoint.data.language import reasoning
-from counterpoint.data.language.answer import NUMBER, final_answer, number
+from counterpoint.data.language.answer import NUMBER, answer_kind, final_answer, number
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.judges.mathematical import mathematical
@@ -58,12 +58,15 @@ def procedural(completion: str, problem: Problem) -> float:
     return reasoning.score_entry(named, problem.meta)
 
 
+BY_KIND: dict[str, Callable[[str, str], float]] = {"number": numeric, "math": mathematical, "exact": exact}
+"""How each kind of answer is compared, in files that mix them."""
 SCORERS: dict[str, Scorer] = {
     "exact": lambda completion, problem: exact(completion, problem.answer),
     "number": lambda completion, problem: numeric(completion, problem.answer),
     "last": lambda completion, problem: last(completion, problem.answer),
     "math": lambda completion, problem: mathematical(completion, problem.answer),
     "choice": lambda completion, problem: choice(completion, problem.answer, problem.question),
+    "answer": lambda completion, problem: BY_KIND[answer_kind(problem.answer)](completion, problem.answer),
     "tests": lambda completion, problem: UnitTests().score(completion, problem),
     "reasoning-gym": procedural,
 }

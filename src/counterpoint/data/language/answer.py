@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from typing import TypedDict
+from typing import Literal, TypedDict
 
-SCORERS = ("exact", "number", "last", "math", "choice", "tests")
+SCORERS = ("exact", "number", "last", "math", "choice", "tests", "answer")
 """How the answers of a file can be compared; ``judges.scorers`` holds the functions."""
 NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)")
-MARKS = (re.compile(r"answer\s*(?:is)?\s*:\s*(.+)", re.IGNORECASE), re.compile(r"####\s*(.+)"))
-BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+MARKS = (
+    re.compile(r"answer\s*(?:is)?\s*:\s*(.+)", re.IGNORECASE),
+    re.compile(r"answer\s+is\s+(?!:)(.+?)(?=\.(?:\s|$)|$)", re.IGNORECASE | re.MULTILINE),
+    re.compile(r"####\s*(.+)"),
+)
+BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+FORMULA = re.compile(r"\\[a-zA-Z]+|\^|\d\s*/\s*\d|[([]\s*-?[\d.]+\s*,")
+COUNTED = re.compile(r"[-+]?\W?(?:\d[\d,]*\.?\d*|\.\d+)\s*%?(?:\s+[^\W\d]+){0,3}\W*")
 
 
 class Answer(TypedDict):
@@ -46,15 +52,44 @@ def number(text: str) -> Decimal | None:
 
 
 def final_answer(completion: str) -> str:
-    """What a completion names as its answer: after the last "Answer:" or "####", inside \\\\boxed{}, or all of it.
+    """What a completion names as its answer: inside the last \\\\boxed{}, after the last "Answer:", "answer is" or "####", or all of it.
 
-    >>> final_answer("2+2 makes 4\\nAnswer: 4")
-    '4'
+    >>> final_answer("2+2 makes 4\\nAnswer: 4"), final_answer("so 48 + 24 = 72\\n#### 72")
+    ('4', '72')
+    >>> final_answer("The answer is **72**. Right?"), final_answer(r"hence \\boxed{\\frac{1}{2}}")
+    ('72', '\\\\frac{1}{2}')
     >>> final_answer(" yes ")
     'yes'
     """
-    boxed = BOXED.findall(completion)
-    if boxed:
-        return boxed[-1].strip()
+    inside = [_balanced(completion, match.end()) for match in BOXED.finditer(completion)]
+    closed = [text for text in inside if text is not None]
+    if closed:
+        return closed[-1].strip()
     marked = [(match.start(), match.group(1)) for mark in MARKS for match in mark.finditer(completion)]
-    return (max(marked)[1] if marked else completion).strip()
+    return max(marked)[1].strip(" \t*$") if marked else completion.strip()
+
+
+def answer_kind(answer: str) -> Literal["number", "math", "exact"]:
+    """How an answer is compared: by its value where it is a number (perhaps with a unit, or at the end of a sentence), as mathematics
+    where it is a formula, else as text.
+
+    >>> [answer_kind(text) for text in ("72", "$1,200", "12 apples", "It is 0.", r"\\frac{1}{2}", "(1, 2)", "Paris in 1945 was free")]
+    ['number', 'number', 'number', 'number', 'math', 'math', 'exact']
+    """
+    named = final_answer(answer)
+    if COUNTED.fullmatch(named):
+        return "number"
+    if FORMULA.search(named):
+        return "math"
+    ends = NUMBER.findall(named)
+    return "number" if ends and named.rstrip(" .%").endswith(ends[-1].rstrip(".,")) else "exact"
+
+
+def _balanced(text: str, start: int) -> str | None:
+    """What stands before the brace that closes one opened before ``start``; None where none does."""
+    depth = 1
+    for at in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[at], 0)
+        if not depth:
+            return text[start:at]
+    return None

@@ -61,8 +61,10 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
     prompt: Prompt = given if isinstance(given, str) else conversation(given, row, where)
     reply = completion(fields["solution"], where, "the completion")
     texts = _texts(fields, where)
-    if "####" in texts["answer"] and not reply:  # worked solution and answer in one column
-        reply, texts["answer"] = texts["answer"], final_answer(texts["answer"])
+    if any(
+        mark in texts["answer"] for mark in ("####", "\\boxed")
+    ):  # worked solution and answer in one column
+        reply, texts["answer"] = reply or texts["answer"], final_answer(texts["answer"])
     turns = () if isinstance(reply, str) else tuple(reply)
     return Problem(prompt=prompt, solution=text_of(reply), messages=turns, **texts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from counterpoint.conversation import stored
 from counterpoint.data.language import prompted, puzzles, reasoning
-from counterpoint.data.language.answer import SCORERS, final_answer, number
+from counterpoint.data.language.answer import SCORERS, answer_kind, final_answer
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problem_rows import parse
 from counterpoint.data.language.reading import AS_IT_COMES, Format, Reading, TooLong
@@ -99,7 +100,7 @@ def load(
             file, a folder with train, validation and test files, or a folder saved by the datasets library.
         prompt, solution, answer, hint: columns, when they do not carry a usual name.
         scorer: "exact", "number", "math" (the same formula), "choice" (the same option), "tests" (the answers are unit tests), or
-            "auto": number when every answer is one.
+            "auto": by value where answers are numbers, as formulas, or as text, each by its kind where a file mixes them.
         validation, test: shares of a single file (by a hash of the prompt, so that duplicates stay on one side).
         max_characters: leave out longer rows, and say how many; None keeps all.
         delimiter: between the cells of CSV and TSV (comma, tab, semicolon, ...), where it is not found by itself.
@@ -130,20 +131,39 @@ def load(
     parts, notes = prompted.read(
         path, lambda row, file, at: parse(row, columns, file, at), validation, test, delimiter, encoding
     )
+    parts = {name: [_as(row) for row in rows] for name, rows in parts.items()}
     if scorer == "auto":
-        answers = [row.answer for rows in parts.values() for row in rows if row.answer]
-        numbers = bool(answers) and all(number(final_answer(each)) is not None for each in answers)
-        scorer = "number" if numbers else "exact"
+        scorer = _scorer([row.answer for rows in parts.values() for row in rows if row.answer], notes)
     if scorer not in SCORERS:
         raise CounterpointError(f"there is no scorer '{scorer}'; {nearest(scorer, SCORERS)}")
     return _finish(
         path.name,
-        {name: [_as(row) for row in rows] for name, rows in parts.items()},
+        parts,
         scorer,
         notes,
         max_characters,
         reading,
     )
+
+
+def _scorer(answers: list[str], notes: list[str]) -> str:
+    """The scorer of answers of one kind; "answer", by the kind of each, where they are of several."""
+    kinds = Counter(map(answer_kind, answers))
+    if kinds["math"] and importlib.util.find_spec("math_verify") is None:
+        notes.append(
+            f"{kinds['math']} answers are formulas, compared as text: as formulas with pip install 'counterpoint[math]'"
+        )
+        kinds["exact"] += kinds.pop("math")
+    present = [kind for kind, count in kinds.items() if count]
+    if len(present) > 1:
+        counts = ", ".join(f"{kinds[kind]} as {HOW[kind]}" for kind in HOW if kinds[kind])
+        notes.append(f"answers are compared by their kind: {counts}")
+        return "answer"
+    return present[0] if present else "exact"
+
+
+HOW = {"number": "numbers", "math": "formulas", "exact": "text"}
+"""Kinds of answers in words."""
 
 
 def _as(row: Problem) -> Problem:
