@@ -148,7 +148,7 @@ def load(
 
 def _scorer(answers: list[str], notes: list[str]) -> str:
     """The scorer of answers of one kind; "answer", by the kind of each, where they are of several."""
-    kinds = Counter(map(answer_kind, answers))
+    kinds: Counter[str] = Counter(answer_kind(answer) for answer in answers)
     if kinds["math"] and importlib.util.find_spec("math_verify") is None:
         notes.append(
             f"{kinds['math']} answers are formulas, compared as text: as formulas with pip install 'counterpoint[math]'"
