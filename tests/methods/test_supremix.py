@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from counterpoint.data.regression.load import Regression, build
+from counterpoint.data.regression.load import build
+from counterpoint.data.regression.splits import Regression
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.regression import predict, ridge_probe, with_head
 from counterpoint.methods.catalog import load

@@ -16,6 +16,7 @@ from counterpoint.models.text.encoder import TextClassifier
 from counterpoint.objectives.labels.adversarial import disturbed, normalised
 from counterpoint.objectives.reduction import total
 from counterpoint.phases.encoder_tricks import attacked, replaced_tokens, stratified_folds
+from counterpoint.phases.own_labels import calibrated, logits_of
 from counterpoint.study.ablate import variations
 from counterpoint.tasks.text import TASK
 from counterpoint.training import Budget, Run
@@ -273,7 +274,7 @@ def test_folds_are_even_and_of_all_classes() -> None:
     assert not torch.equal(folds, stratified_folds(targets, 5, seed=1))
 
 
-def test_wrong_labels_are_found_out_of_fold_and_only_there(tmp_path) -> None:
+def test_wrong_labels_are_found_out_of_fold_and_only_there(tmp_path, monkeypatch) -> None:
     noisy = texts(240, mislabelled=0.25)
     flipped = (noisy.truth != noisy.train.targets).any(1)
     on = {**OFF, "calibration.on": True, "calibration.low": 0.3, "calibration.high": 0.6}
@@ -281,16 +282,14 @@ def test_wrong_labels_are_found_out_of_fold_and_only_there(tmp_path) -> None:
     for folds in (1, 3):
         seen: list[torch.Tensor] = []
 
-        class Noting(Vega):
-            def _mended(self, run, rows, opinions, seen=seen):
-                order = opinions.column("row").argsort()
-                seen.append(
-                    (opinions.column("probabilities")[order] * rows.targets).sum(1) < self.calibration.low
-                )
-                return super()._mended(run, rows, opinions)
+        def noting(run, rows, opinions, how, seen=seen):
+            order = opinions.column("row").argsort()
+            seen.append((opinions.column("probabilities")[order] * rows.targets).sum(1) < how.low)
+            return calibrated(run, rows, opinions, how)
 
+        monkeypatch.setattr("counterpoint.methods.vega.calibrated", noting)
         with Run(tmp_path / str(folds), seed=1, budget=Budget(steps=60 * (folds + 1)), progress=False) as run:
-            Noting.settings(**{**SMALL, **on, "calibration.folds": folds}).fit(fresh(noisy), noisy, run)
+            Vega.settings(**{**SMALL, **on, "calibration.folds": folds}).fit(fresh(noisy), noisy, run)
         counts[folds] = float((seen[0] & flipped).sum()) / float(flipped.sum())
         assert float((seen[0] & flipped).sum()) / max(float(seen[0].sum()), 1) > 0.6
     assert counts[3] > 0.6
@@ -298,7 +297,7 @@ def test_wrong_labels_are_found_out_of_fold_and_only_there(tmp_path) -> None:
     assert logged[0]["relabelled"] + logged[0]["dropped"] > 10
 
 
-def test_every_label_is_judged_by_a_model_that_did_not_train_on_it(tmp_path, partly) -> None:
+def test_every_label_is_judged_by_a_model_that_did_not_train_on_it(tmp_path, partly, monkeypatch) -> None:
     trained: list[set] = []
     judged: list[set] = []
 
@@ -307,10 +306,11 @@ def test_every_label_is_judged_by_a_model_that_did_not_train_on_it(tmp_path, par
             trained.append({tuple(row) for row in rows.ids.tolist()})
             super()._tune(run, net, rows, own)
 
-        def _logits(self, run, net, asked):
-            judged.append({tuple(row) for row in net.tokenize(asked).ids.tolist()})
-            return super()._logits(run, net, asked)
+    def noting(run, net, texts):
+        judged.append({tuple(row) for row in net.tokenize(texts).ids.tolist()})
+        return logits_of(run, net, texts)
 
+    monkeypatch.setattr("counterpoint.methods.vega.logits_of", noting)
     with Run(tmp_path, seed=1, budget=Budget(steps=4), progress=False) as run:
         Noting.settings(**{**SMALL, **OFF, "calibration.on": True, "calibration.folds": 3}).fit(
             fresh(partly), partly, run
@@ -323,17 +323,17 @@ def test_every_label_is_judged_by_a_model_that_did_not_train_on_it(tmp_path, par
     assert len(set.union(*map(strip, judged))) >= 28
 
 
-def test_own_labels_come_from_the_inputs_that_were_asked_for(tmp_path, partly) -> None:
+def test_own_labels_come_from_the_inputs_that_were_asked_for(tmp_path, partly, monkeypatch) -> None:
     asked: list[tuple] = []
 
-    class Noting(Vega):
-        def _logits(self, run, net, texts):
-            asked.append(tuple(texts))
-            return super()._logits(run, net, texts)
+    def noting(run, net, texts):
+        asked.append(tuple(texts))
+        return logits_of(run, net, texts)
 
+    monkeypatch.setattr("counterpoint.phases.own_labels.logits_of", noting)
     for inputs in ("test", "unlabelled"):
         with Run(tmp_path / inputs, seed=1, budget=Budget(steps=2), progress=False) as run:
-            Noting.settings(**{**SMALL, **OFF, "transduction.on": True, "transduction.inputs": inputs}).fit(
+            Vega.settings(**{**SMALL, **OFF, "transduction.on": True, "transduction.inputs": inputs}).fit(
                 fresh(partly), partly, run
             )
     assert asked[0] == partly.test.texts

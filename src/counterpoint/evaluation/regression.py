@@ -14,7 +14,7 @@ import torch
 from scipy.stats import rankdata, spearmanr
 from torch import Tensor, nn
 
-from counterpoint.data.regression.load import Regression
+from counterpoint.data.regression.splits import Regression
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.features import features
 from counterpoint.evaluation.measurement import Measurement, Subject, everything, is_a

@@ -15,39 +15,35 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from counterpoint.data.audio.load import Audio, Clips
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.evaluation.speech import vectors
 from counterpoint.evaluation.understanding import stage_rows
 from counterpoint.generation.beam import own_words
-from counterpoint.kernels.vocabulary import log_probs
 from counterpoint.methods.base import Method, Search
 from counterpoint.models.audio.lexicon import Lexicon
 from counterpoint.models.audio.projections import ProjectedStudent
 from counterpoint.models.audio.understanding import with_head
-from counterpoint.objectives.distillation.continual import (
-    audio_text_contrast,
-    distillation_share,
-    old_class_distillation,
-    replayed_contrast,
-    replayed_share,
-    token_distillation,
-)
-from counterpoint.objectives.distillation.matching import feature_distance
 from counterpoint.objectives.labels.intent_classification import intent_loss
 from counterpoint.objectives.reduction import Loss
-from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs.exemplars import ReplayMemory, Selection, capacity, class_order
 from counterpoint.pairs.mel_cache import cached_bands
 from counterpoint.pairs.rehearsal import Mixed, targets
+from counterpoint.phases.old_classes import (
+    KINDS,
+    Distillation,
+    Multimodal,
+    ReplayedContrast,
+    StudentTeacherBatch,
+    contrasted,
+    distilled,
+    old_classes,
+    tied,
+)
 from counterpoint.teachers.copies import on_rows
 from counterpoint.teachers.past import Past
 from counterpoint.training import Optimizer, Run
-from counterpoint.training.distributed import gather_tensors
-
-KINDS = ("tokens", "sequence", "audio", "classes", "replayed-classes")
 
 
 @dataclass
@@ -63,67 +59,6 @@ class ReplaySettings:
     size: float = 0.01
     selection: Selection = "random"
     replay_share: float = 0.0
-
-
-@dataclass
-class ReplayedContrast:
-    """Replayed clips by the previous model's vectors (NSPT).
-
-    Attributes:
-        kind: "nspt"; "ntpt", the teacher's vectors as negatives, too; "student", without a teacher.
-        weight: lambda_NSPT; 0 is off.
-        self_positive, self_negative: a clip's own teacher vector is a positive; its own vector stands in the denominator.
-    """
-
-    kind: Literal["nspt", "ntpt", "student"] = "nspt"
-    weight: float = 0.1
-    self_positive: bool = True
-    self_negative: bool = True
-
-
-@dataclass
-class Multimodal:
-    """Clips tied to their transcripts.
-
-    Attributes:
-        clips: "new" ones or "all". weight: lambda_MM; 0 is off.
-    """
-
-    clips: Literal["new", "all"] = "new"
-    weight: float = 0.1
-
-
-@dataclass
-class Distillation:
-    """What the previous model's head gives, learnt again.
-
-    Attributes:
-        kinds: joined by "+", "" is none. Of replayed clips: "tokens" (the teacher's distributions), "sequence" (its own decoded
-            transcripts), "audio" (its states), "replayed-classes" (its scores of old intents, weighed by how many clips are
-            replayed); of all clips: "classes" (weighed by how many intents are old).
-        weight: of "tokens", "sequence" and "audio".
-        beams: of the decoding for "sequence".
-    """
-
-    kinds: str = ""
-    weight: float = 1.0
-    beams: int = 4
-
-
-@dataclass(frozen=True)
-class StudentTeacherBatch:
-    """A batch of clips: what it holds, what the student makes of it, and what the teacher does; zeros where it is not asked.
-
-    Attributes:
-        items: of the batch. out, old: named tensors of student and teacher. seen, before: intents up to this stage, and
-            before it.
-    """
-
-    items: dict[str, Tensor]
-    out: dict[str, Tensor]
-    old: dict[str, Tensor]
-    seen: list[int]
-    before: list[int]
 
 
 @dataclass(kw_only=True)
@@ -194,7 +129,9 @@ class Coconut(Method[nn.Module, Audio]):
             replayed_rows = memory.rows()
             if stage:
                 run.once("teacher", partial(past.refresh, student))
-            decoded: list[list[int]] | None = [] if stage and "sequence" in self._kinds() else None
+            decoded: list[list[int]] | None = (
+                [] if stage and "sequence" in self.distillation.names() else None
+            )
             if decoded is not None and len(replayed_rows):
                 decode = partial(
                     own_words, past.model.model, data.train, beams=self.distillation.beams, limit=self.longest
@@ -224,7 +161,7 @@ class Coconut(Method[nn.Module, Audio]):
         run: Run,
     ) -> dict[str, Loss]:
         """The named terms of a batch of new and replayed clips."""
-        items, kinds = batch.items, self._kinds()
+        items, kinds = batch.items, self.distillation.names()
         head: Any = student.model.head
         scored = bool({"classes", "replayed-classes"} & set(kinds))
         replayed, labels, ids, mask = (items[name] for name in ("replayed", "labels", "ids", "mask"))
@@ -238,7 +175,7 @@ class Coconut(Method[nn.Module, Audio]):
         terms = {"label": label}
         batch_of = partial(StudentTeacherBatch, items, out, seen=seen, before=before)
         if self.multimodal.weight:
-            terms["multimodal"] = self._tied(batch_of(old={}))
+            terms["multimodal"] = tied(batch_of(old={}), self.multimodal, self.temperature)
         if not before:
             return terms
         # New clips mean nothing to the teacher; it is given them only where a form asks for it.
@@ -248,86 +185,25 @@ class Coconut(Method[nn.Module, Audio]):
         old = on_rows(index, partial(run.forward, teacher), *inputs, **wanted) if needed else {}
         both = batch_of(old=old)
         if self.contrast.weight:
-            terms["contrast"] = self._contrasted(both, batch.offset)
-        terms |= self._distilled(both, head, teacher.model.model.head)
+            terms["contrast"] = contrasted(both, self.contrast, self.temperature, batch.offset)
+        terms |= distilled(both, self.distillation, head, teacher.model.model.head)
         if scored:
-            terms["classes"] = self._old_classes(both, batch.size, run)
+            terms["classes"] = old_classes(both, self.distillation, batch.size, run)
             share = 0.0 if "audio" in kinds else terms["classes"].weight
             terms["label"] = Loss(label.values, label.counts, 1.0 - share)
         return terms
-
-    def _tied(self, batch: StudentTeacherBatch) -> Loss:
-        """Clips and their transcripts, against all ranks' clips."""
-        new = ~batch.items["replayed"] if self.multimodal.clips == "new" else True
-        rows = batch.out["audio"], batch.out["text"], batch.items["labels"], batch.items["transcribed"] & new
-        all_ranks: Any = gather_tensors(rows, constant=(2, 3))
-        loss = audio_text_contrast(*rows, temperature=self.temperature, candidates=all_ranks)
-        return Loss(loss.values, loss.counts, self.multimodal.weight)
-
-    def _contrasted(self, batch: StudentTeacherBatch, offset: int) -> Loss:
-        """Replayed clips: the teacher's vectors of their class as positives."""
-        z, labels = batch.out["projected"], batch.items["labels"]
-        t = None if self.contrast.kind == "student" else batch.old["projected"]
-        all_ranks: Any = gather_tensors((z, t, labels), constant=(1, 2))
-        loss = replayed_contrast(
-            z,
-            labels,
-            batch.items["replayed"],
-            t,
-            temperature=self.temperature,
-            negatives="teacher" if self.contrast.kind == "ntpt" else "student",
-            self_positive=self.contrast.self_positive and t is not None,
-            self_negative=self.contrast.self_negative,
-            candidates=all_ranks,
-            offset=offset,
-        )
-        return Loss(loss.values, loss.counts, self.contrast.weight, loss.stats)
-
-    def _distilled(self, batch: StudentTeacherBatch, head: Any, teacher_head: Any) -> dict[str, Loss]:
-        """The teacher's distributions, transcripts and states of replayed clips."""
-        items, out, old = batch.items, batch.out, batch.old
-        again, losses = items["replayed"][:, None], {}
-        if "tokens" in self._kinds():
-            scores = teacher_head.scores(old["hidden"])
-            losses["tokens"] = token_distillation(head.scores(out["hidden"]), scores, items["mask"] & again)
-        if "sequence" in self._kinds():
-            mask = items["decoded_mask"]
-            losses["sequence"] = aggregate(
-                -log_probs(head.scores(out["decoded"]), items["decoded"], mask=mask), mask
-            )
-        if "audio" in self._kinds():
-            frames = out["frames"] & again
-            states = F.pad(old["states"], (0, 0, 0, frames.shape[1] - old["states"].shape[1]))
-            losses["audio"] = aggregate(feature_distance(out["states"], states), frames)
-        return {
-            name: Loss(loss.values, loss.counts, self.distillation.weight) for name, loss in losses.items()
-        }
-
-    def _old_classes(self, batch: StudentTeacherBatch, size: int, run: Run) -> Loss:
-        """The teacher's scores of the intents before this stage."""
-        kl = old_class_distillation(
-            batch.out["intents"][:, batch.seen], batch.old["intents"][:, batch.before]
-        )
-        if "classes" in self._kinds():
-            return Loss(kl, weight=distillation_share(len(batch.seen), len(batch.before)))
-        share = replayed_share(int(run.gather_constant(batch.items["replayed"]).sum()), size)
-        again_B = batch.items["replayed"].to(kl.dtype)
-        return Loss(kl * again_B, again_B, share)
-
-    def _kinds(self) -> list[str]:
-        return [name.strip() for name in self.distillation.kinds.split("+") if name.strip()]
 
     def _check(self, data: Audio) -> None:
         self.demand(above_zero=("temperature", "batch_size", "epochs", "learning_rate"))
         self.demand(
             not_negative=("contrast.weight", "multimodal.weight", "distillation.weight", "weight_decay")
         )
-        for name in self._kinds():
+        for name in self.distillation.names():
             if name not in KINDS:
                 raise CounterpointError(
                     f"distillation.kinds='{self.distillation.kinds}': no kind '{name}'; {nearest(name, KINDS)}"
                 )
-        if self.head == "classifier" and {"tokens", "sequence"} & set(self._kinds()):
+        if self.head == "classifier" and {"tokens", "sequence"} & set(self.distillation.names()):
             raise CounterpointError(
                 f"distillation.kinds='{self.distillation.kinds}' distils a decoder's tokens and head='classifier' has no decoder; use "
                 "head=decoder, or distillation.kinds=classes, replayed-classes or audio"

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from counterpoint.data.regression.load import Regression
+from counterpoint.data.regression.splits import Regression
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.regression import with_head
 from counterpoint.methods.base import Method, Search

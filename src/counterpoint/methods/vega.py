@@ -11,18 +11,16 @@ build on, and the page says which.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 
 from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
-from counterpoint.evaluation.text import outputs
 from counterpoint.methods.base import Method, Search
 from counterpoint.methods.groups import value_of
 from counterpoint.models.environment.replay import Replay
@@ -30,21 +28,12 @@ from counterpoint.models.text.detector import Detector
 from counterpoint.models.text.encoder import Coded, check_classes, coded, encoder_of, with_linear_head
 from counterpoint.objectives.contrast.infonce import info_nce
 from counterpoint.objectives.labels.adversarial import symmetric_cross_entropy
-from counterpoint.objectives.labels.self_labels import (
-    DROP,
-    RELABEL,
-    blended,
-    pseudo_label_loss,
-    pseudo_labels,
-    repair,
-)
+from counterpoint.objectives.labels.self_labels import pseudo_label_loss
 from counterpoint.objectives.reduction import Loss
 from counterpoint.phases.encoder_tricks import attacked, replaced_tokens, stratified_folds
+from counterpoint.phases.own_labels import Calibration, Transduction, calibrated, logits_of, own_labels
 from counterpoint.teachers.past import Past
 from counterpoint.training import Optimizer, Run
-
-SHARD = 256
-"""Texts per durable shard of predictions."""
 
 
 @dataclass
@@ -69,25 +58,6 @@ class Pretraining:
 
 
 @dataclass
-class Calibration:
-    """Labels are mended before the tuning by models that never saw them.
-
-    Attributes:
-        on: whether they are.
-        folds: K; every label is judged by a model that trained on the other folds. 1 judges in-sample, which finds little.
-        mending: "hard" relabels or drops, "soft" blends labels with predictions by ``mix``.
-        low, high: a label below ``low`` is dropped, or replaced where another class is above ``high``.
-    """
-
-    on: bool = True
-    folds: int = 5
-    mending: Literal["hard", "soft"] = "hard"
-    low: float = 0.1
-    high: float = 0.9
-    mix: float = 0.3
-
-
-@dataclass
 class Adversarial:
     """Answers stay the same under the worst small noise.
 
@@ -99,21 +69,6 @@ class Adversarial:
     weight: float = 3.0
     step_size: float = 1e-4
     noise: float = 1e-2
-
-
-@dataclass
-class Transduction:
-    """A last phase with the classifier's own labels for the inputs.
-
-    Attributes:
-        on: whether there is one. inputs: whose texts get own labels: "test", or "unlabelled" training texts.
-        threshold: theta, the confidence that an own label needs. weight: w.
-    """
-
-    on: bool = True
-    inputs: Literal["test", "unlabelled"] = "test"
-    threshold: float = 0.9
-    weight: float = 0.5
 
 
 @dataclass(kw_only=True)
@@ -200,8 +155,8 @@ class Vega(Method[nn.Module, Texts]):
             self._tune(
                 run,
                 net,
-                self._mended(run, train[labelled], opinions),
-                self._own(run, net, data) if phase == "transduction" else None,
+                calibrated(run, train[labelled], opinions, self.calibration),
+                own_labels(run, net, data, self.transduction) if phase == "transduction" else None,
             )
         return net
 
@@ -271,7 +226,7 @@ class Vega(Method[nn.Module, Texts]):
         if self.calibration.folds > 1:
             others[held] = False
         self._tune(run, net, train[labelled[others]])
-        logits = torch.stack(self._logits(run, net, [data.train.texts[i] for i in labelled[held].tolist()]))
+        logits = logits_of(run, net, [data.train.texts[i] for i in labelled[held].tolist()])
         rows = {"row": held.to(run.device), "probabilities": torch.softmax(logits, 1).to(run.device)}
         run.once("note", lambda: opinions.add(**rows))
 
@@ -320,46 +275,6 @@ class Vega(Method[nn.Module, Texts]):
                     scores, labels, torch.ones_like(labels).bool(), self.transduction.weight
                 )
             run.step(terms, tokens=int(mask.sum()))
-
-    def _logits(self, run: Run, net: nn.Module, texts: Sequence[str]) -> list[Tensor]:
-        """Logits of every text, as a durable stage."""
-
-        def answered(shard: Sequence[str]) -> list[Tensor]:
-            return list(outputs(net, shard, out="logits"))
-
-        return run.stage("say", answered, over=texts, size=SHARD)
-
-    def _mended(self, run: Run, rows: Coded, opinions: Replay) -> Coded:
-        """Rows whose labels are calibrated, if that is wanted, by the predictions of models that had not seen them."""
-        if not self.calibration.on:
-            return rows
-        opinion = opinions.column("probabilities")[opinions.column("row").argsort()].cpu()
-        labels = rows.targets.argmax(1)
-        if self.calibration.mending == "soft":
-            return replace(rows, targets=blended(opinion, labels, self.calibration.mix))
-        mended = repair(opinion, labels, self.calibration.low, self.calibration.high)
-        remaining = torch.nonzero(mended.action != DROP)[:, 0]
-        run.log(relabelled=float((mended.action == RELABEL).sum()), dropped=len(rows) - len(remaining))
-        if not len(remaining):
-            raise CounterpointError(
-                f"calibration.low={self.calibration.low}: the model doubts every label and none is left to train on; lower it, train longer, or use calibration.mending=soft"
-            )
-        return replace(rows, targets=one_hot(mended.labels, rows.targets.shape[1]).float())[remaining]
-
-    def _own(self, run: Run, net: nn.Module, data: Texts) -> Coded:
-        """The inputs that the classifier is sure of, with its labels for them."""
-        texts: Sequence[str] = data.test.texts
-        if self.transduction.inputs == "unlabelled":
-            texts = data.train[torch.nonzero(~data.train.labelled)[:, 0]].texts
-        labels, selected = pseudo_labels(
-            torch.stack(self._logits(run, net, texts)), self.transduction.threshold
-        )
-        run.log(confident=float(selected.float().mean()))
-        if not selected.any():
-            run.say(
-                f"no prediction reaches the threshold {self.transduction.threshold}: nothing is learnt from the inputs"
-            )
-        return coded(net, texts, one_hot(labels, len(data.classes)), selected)[torch.nonzero(selected)[:, 0]]
 
     def _optimizer(self, rate: float) -> Optimizer:
         return Optimizer(

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from counterpoint.data.regression import sets as regression_sets
-from counterpoint.data.regression.load import Regression, load_regression
+from counterpoint.data.regression.load import load_regression
+from counterpoint.data.regression.splits import Regression
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.measurement import measured
 from counterpoint.evaluation.regression import MEASUREMENTS

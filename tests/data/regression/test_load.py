@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.regression.load import Regression, load_regression
+from counterpoint.data.regression.load import load_regression
+from counterpoint.data.regression.splits import Regression
 from counterpoint.errors import CounterpointError
 
 

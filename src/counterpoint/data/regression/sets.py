@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from counterpoint.bundled.convert import data as bundled
-from counterpoint.data.regression.load import Regression, build
+from counterpoint.data.regression.load import build
+from counterpoint.data.regression.splits import Regression
 from counterpoint.errors import CounterpointError, nearest
 
 BUNDLED = ("film-years", "garment-angles", "diabetes")

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from counterpoint.data.regression.load import Regression
+from counterpoint.data.regression.splits import Regression
 from counterpoint.methods.base import Method, Search
 from counterpoint.models.regression.tabular import Predictor
 from counterpoint.pairs.table_views import input_views
