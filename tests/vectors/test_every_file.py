@@ -87,6 +87,21 @@ def test_a_case_runs_on_the_arrays_that_it_has(stem: str, case_name: str, droppe
     harness._complete(HANDLERS[stem], Case(stem, case_name, left), harness.kernel_paths()[0])
 
 
+@pytest.mark.parametrize("stem", sorted(path.stem for path in folder().glob("*.npz")))
+def test_a_case_without_its_gradients_runs_on_its_values(stem: str) -> None:
+    case = harness.load_cases(folder() / f"{stem}.npz")[0]
+    left = {key: value for key, value in case.arrays.items() if not key.split("/")[-1].startswith("grad_")}
+    handler = HANDLERS[handler_prefix(stem) or ""]
+    results = [key for key in left if key.split("/")[-1].startswith(harness.RESULTS)]
+    if results:
+        harness._complete(handler, Case(case.file, case.name, left), harness.kernel_paths()[0])
+
+
+def test_a_case_of_which_nothing_is_compared_fails() -> None:
+    with pytest.raises(AssertionError, match="nothing of this case"):
+        harness._complete(_reads_all, _case(x=1.0), harness.kernel_paths()[0])
+
+
 def test_a_handler_that_cannot_place_a_case_becomes_a_failing_check() -> None:
     def lost(case: Case) -> Checks:
         raise KeyError("method")

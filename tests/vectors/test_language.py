@@ -87,8 +87,10 @@ def divergences(case: Case) -> Checks:
         if f"grad_{how}" in case:
             case.expect(f"grad_{how}", torch.stack([grad_of(value, student)[0] for value in values]), **tol)
 
-    names = [key.removeprefix("loss_") for key in case.keys("loss_")]
-    return {"per_token": per_token} | {how: partial(reduced, how) for how in names}
+    names = case.names("loss_*", "grad_*")
+    return ({"per_token": per_token} if "per_token" in case else {}) | {
+        how: partial(reduced, how) for how in names
+    }
 
 
 def divergences_alpha(case: Case) -> Checks:
@@ -108,7 +110,7 @@ def divergences_alpha(case: Case) -> Checks:
         if f"grad_{name}_mean" in case:
             case.expect(f"grad_{name}_mean", grad_of(values.mean(), student)[0], **tol)
 
-    names = [key.removeprefix("per_token_") for key in case.keys("per_token_")]
+    names = case.names("per_token_*", "grad_*_mean")
     return {name: alpha if name == "alpha" else partial(one, name) for name in names}
 
 
@@ -174,7 +176,7 @@ def divergences_distillm(case: Case) -> Checks:
             f"grad_{name}", torch.stack([grad_of(v, student)[0] for v in values]), rtol=1e-9, atol=1e-12
         )
 
-    return {key.removeprefix("loss_"): partial(one, key.removeprefix("loss_")) for key in case.keys("loss_")}
+    return {name: partial(one, name) for name in case.names("loss_*", "grad_*")}
 
 
 def divergences_topk(case: Case) -> Checks:
@@ -204,14 +206,11 @@ def divergences_topk(case: Case) -> Checks:
         loss = aggregate(values, case.tensor("mask"), "sequence_mean").mean()
         case.expect(f"{name}_grad", grad_of(loss, student)[0], **tol)
 
-    checks: Checks = {
-        key.removeprefix("per_token_"): partial(top, key.removeprefix("per_token_"))
-        for key in case.keys("per_token_")
-    }
+    checks: Checks = {name: partial(top, name) for name in case.names("per_token_*", "grad_*")}
     return checks | {
-        key.removesuffix("_per_token"): partial(sampled, key.removesuffix("_per_token"))
-        for key in case.keys("sampled")
-        if key.endswith("_per_token")
+        f"sampled{name}": partial(sampled, f"sampled{name}")
+        for name in ("", "_is")
+        if f"sampled{name}_per_token" in case or f"sampled{name}_grad" in case
     }
 
 
@@ -400,7 +399,7 @@ def _pair(case: Case, table: Tensor, ld_alpha: float | None = None) -> Pair:
 
 
 def preference_core(case: Case) -> Checks:
-    names = [key.removeprefix("loss_") for key in case.keys("loss_")]
+    names = case.names("loss_*", "grad_*")
     logps = any(key in case for key in ("logps", "ref_logps", "lengths")) or case.keys("metric_")
     checks: Checks = {name: partial(_preference, case, name) for name in names}
     return checks | ({"log_probabilities": partial(_logps, case)} if logps else {})
