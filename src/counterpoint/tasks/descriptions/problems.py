@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from counterpoint.tasks.descriptions.description import Description
-from counterpoint.tasks.sample import FileSample
+from counterpoint.tasks.sample import FileSample, is_number
 
 SOLUTIONS = ("completion", "output", "response", "solution", "answer")
 GENERATED = {
@@ -15,9 +15,16 @@ GENERATED = {
 
 
 def file(look: FileSample) -> bool:
-    """Whether a table holds questions, or instructions with what answers them."""
-    asks = look.has_any(("question", "problem", "prompt", "messages", "conversations"))
-    return asks or (look.has("instruction") and look.has_any(SOLUTIONS))
+    """Whether a table holds questions, whole conversations, or instructions with what answers them."""
+    from counterpoint.data.language.problem_rows import ALIASES, WHOLE
+
+    if look.has_any(("question", "problem", "prompt")):
+        return True
+    if any(isinstance(row.get(name), list) for row in look.rows for name in WHOLE):
+        return True
+    asks = (row.get(name) for row in look.rows for name in ALIASES["prompt"])
+    in_words = any(isinstance(cell, str) and cell.strip() and not is_number(cell) for cell in asks)
+    return in_words and look.has_any(SOLUTIONS)
 
 
 def name(given: str) -> bool:
