@@ -10,10 +10,11 @@ from crash_harness import Command, check, command
 from test_kill import ratings
 
 from counterpoint.methods.catalog import ready
-from counterpoint.models.language.characters import tiny
+from counterpoint.models.language.characters import tiny, tiny_encoder_decoder
 from counterpoint.tasks.stock.mixture import ALPHABET, experts
 from texts_made_up import rows, write_csv
 
+TAUGHT = "second-largest?size=24&digits=3&validation=4&test=4"
 SUMS = "worked-sums?size=24&validation=4&test=4"
 SMALL = {"batch_size": 4, "lora_rank": 0, "learning_rate": 1e-3}
 SAMPLED = {**SMALL, "max_new_tokens": 4}
@@ -60,6 +61,19 @@ RUNS: dict[str, dict[str, Any]] = {
     "scmoe": {"data": SUMS, "model": "experts", "settings": {"weak": "rank-3"}, "steps": 0},
     "dola": {"data": SUMS, "model": "experts", "settings": {}, "steps": 0},
     "contrastive-decoding": {"data": SUMS, "model": "experts", "settings": {"amateur": "amateur"}, "steps": 0},
+    "qcrd": {
+        "data": TAUGHT,
+        "model": "encoder-decoder",
+        "settings": {
+            "batch_size": 8, "learning_rate": 1e-3, "max_new_tokens": 6, "epochs": 4.0, "negatives": {"back": 2},
+            "judge": {"steps": 6},
+        },
+        "steps": 0,
+    },
+    "step-by-step": {
+        "data": TAUGHT, "model": "encoder-decoder",
+        "settings": {"batch_size": 4, "learning_rate": 1e-3, "epochs": 6.0}, "steps": 0,
+    },
     "lightgcn": GRAPH,
     "simgcl": GRAPH,
     "sgl": GRAPH,
@@ -104,6 +118,8 @@ def trained(key: str, folder: Path) -> Command:
         rest["model"] = str(experts(0, layers=3).save(folder / "experts"))
         dense = tiny(seed=1, layers=1, length=128, alphabet=ALPHABET).save(folder / "amateur")
         settings |= {"amateur": str(dense)} if "amateur" in settings else {}
+    if given["model"] == "encoder-decoder":
+        rest["model"] = str(tiny_encoder_decoder(seed=0).save(folder / "encoder-decoder"))
     return command(key, settings, **rest)
 
 
@@ -115,6 +131,7 @@ FAST = (
     "pi-distill",
     "self-rewarding",
     "scmoe",
+    "qcrd",
     "sgl",
     "trajectory-vae",
     "regression",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.methods.catalog import load, row
-from counterpoint.models.language.characters import tiny
+from counterpoint.models.language.characters import tiny, tiny_encoder_decoder
 from counterpoint.tasks.stock.mixture import experts
 from counterpoint.tasks.task import task
 from ranks_harness import Weights, report, short_run
@@ -22,6 +22,8 @@ ROUNDS: dict[str, Any] = {
     "rounds": 1, "answers": 4, "top_p": 1.0, "max_new_tokens": 4, "learning_rate": 1e-3, "batch_size": 5,
     "sft_epochs": 2.0, "epochs": 1.0, "sft_learning_rate": 3e-3, "seed_examples": 16,
 }  # fmt: skip
+TAUGHT = "second-largest?size=13&digits=3&validation=2&test=2"
+RATIONALES: dict[str, Any] = {"batch_size": 5, "learning_rate": 1e-3}
 METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "unisd": (
         "unisd",
@@ -48,6 +50,12 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "opsd": ("pi-distill", SUMS, {**HINTED, "objective": "opsd"}),
     "cream": ("cream", "backward-sums?digits=1&size=40&validation=4&test=4", ROUNDS),
     "self-rewarding": ("self-rewarding", "backward-sums?digits=1&size=40&validation=4&test=4", ROUNDS),
+    "qcrd": (
+        "qcrd",
+        TAUGHT,
+        {**RATIONALES, "epochs": 2.0, "max_new_tokens": 4, "negatives": {"back": 1}, "judge": {"steps": 2}},
+    ),
+    "step-by-step": ("step-by-step", TAUGHT, RATIONALES),
     "scmoe": ("scmoe", SUMS, {"weak": "rank-3"}),
     "dola": ("dola", SUMS, {}),
     "contrastive-decoding": ("contrastive-decoding", SUMS, {"amateur": "characters"}),
@@ -61,6 +69,7 @@ def train(out: Path) -> dict[str, Weights]:
         data = task(row(key).kind).load_data(spec)
         with short_run(out / name, steps=4) as run:
             model = experts(seed=0) if name == "scmoe" else tiny(seed=0)
+            model = tiny_encoder_decoder(seed=0) if name == "qcrd" else model
             result[name] = load(key).settings(**settings).fit(model, data, run).state_dict()
     return result
 

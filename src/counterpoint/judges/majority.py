@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from counterpoint.data.language.answer import Answers, final_answer, number
 from counterpoint.data.language.problem import Problem
@@ -23,6 +24,38 @@ def same_answer(completion: str) -> str:
     if value is not None and named.strip(" .$").replace(",", "").lstrip("+-").replace(".", "").isdigit():
         return format(value.normalize(), "f")
     return " ".join(named.split()).strip(" .").casefold()
+
+
+@dataclass(frozen=True)
+class Voted:
+    """A teacher's rationales to one problem, by the vote of their answers.
+
+    Attributes:
+        positive: the distinct ones whose answer is the majority's, of equally frequent answers the first.
+        negative: the distinct others.
+        answer: the majority's, as it was first written; empty where there is no rationale.
+    """
+
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+    answer: str
+
+
+def by_vote(texts: Sequence[str]) -> Voted:
+    """Divide rationales by their final answers.
+
+    >>> by_vote(["so #### 4", "well #### 5", "2+2 #### 4.0", "so #### 4"])
+    Voted(positive=('so #### 4', '2+2 #### 4.0'), negative=('well #### 5',), answer='4')
+    """
+    distinct = list(dict.fromkeys(text for text in texts if text.strip()))
+    votes = Counter(same_answer(text) for text in texts if text.strip())
+    if not votes:
+        return Voted((), (), "")
+    winner = votes.most_common(1)[0][0]
+    positive = tuple(text for text in distinct if same_answer(text) == winner)
+    return Voted(
+        positive, tuple(text for text in distinct if text not in positive), final_answer(positive[0])
+    )
 
 
 class MajorityVote:

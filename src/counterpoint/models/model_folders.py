@@ -92,7 +92,7 @@ def read(
     attention: str | None = None,
     quantization: str | None = None,
 ) -> tuple[Any, Any]:
-    """Return (causal model, tokenizer) of a folder or a bundled name; adapters come back trainable, on their base.
+    """Return (model, tokenizer) of a folder or a bundled name, causal or encoder-decoder; adapters come back on their base.
 
     Args:
         spec: a folder or a bundled name. dtype: of the weights in memory; float32 when None.
@@ -117,8 +117,10 @@ def read(
             )
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        own = transformers.AutoConfig.from_pretrained(where, local_files_only=True).dtype
-        causal: Any = transformers.AutoModelForCausalLM.from_pretrained(
+        config = transformers.AutoConfig.from_pretrained(where, local_files_only=True)
+        own, reads = config.dtype, config.is_encoder_decoder
+        kind = transformers.AutoModelForSeq2SeqLM if reads else transformers.AutoModelForCausalLM
+        causal: Any = kind.from_pretrained(
             where,
             dtype=dtype or torch.float32,
             local_files_only=True,

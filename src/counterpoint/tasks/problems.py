@@ -41,7 +41,7 @@ class ProblemTask:
     def load_model(self, spec: str, data: ProblemData, seed: int, **options: Any) -> nn.Module:
         """Open a bundled model or a folder with a causal language model.
 
-        "characters" is a small untrained character model; "pupil" is one that was taught sums and sorting, with and
+        "characters" is a small untrained character model, "encoder-decoder" one with an encoder; "pupil" is one that was taught sums and sorting, with and
         without worked demonstrations in its prompt (two minutes on first use, then kept). "adder" learnt backward sums
         from a teacher who errs (twenty seconds for each seed, then kept). "mixture" is a small mixture of experts that learnt
         worked sums (half a minute for each seed, then kept), "mixture-amateur" a dense model that learnt less of them. "shuffler"
@@ -55,6 +55,8 @@ class ProblemTask:
             language_model.refuse_options(spec, options)
         if spec == "characters":
             return characters.tiny(seed=seed)
+        if spec == "encoder-decoder":
+            return characters.tiny_encoder_decoder(seed=seed, width=48, heads=4)
         if spec == "adder":
             from counterpoint.tasks.stock import adder
 

@@ -66,7 +66,23 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
     ):  # worked solution and answer in one column
         reply, texts["answer"] = reply or texts["answer"], final_answer(texts["answer"])
     turns = () if isinstance(reply, str) else tuple(reply)
-    return Problem(prompt=prompt, solution=text_of(reply), messages=turns, **texts)
+    return Problem(
+        prompt=prompt, solution=text_of(reply), messages=turns, meta=_rationales(row, where), **texts
+    )
+
+
+def _rationales(row: dict[str, Any], where: str) -> dict[str, Any]:
+    """What a teacher wrote to the prompt, several texts, where the row has a column of them."""
+    given = row.get("rationales")
+    if not given:
+        return {}
+    texts = list(given) if isinstance(given, list | tuple) else given
+    if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise CounterpointError(
+            f"{where}: 'rationales' must be a list of texts, what a teacher wrote to the prompt, such as "
+            '["2+2 is 4. Answer: 4", "2+2 is 5. Answer: 5"]'
+        )
+    return {"rationales": texts}
 
 
 def _texts(fields: dict[str, Any], where: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from counterpoint.data.language import noisy_rationales
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 
@@ -16,6 +17,7 @@ SCORER = {
     "backward-sums": "exact",
     "worked-sorting": "last",
     "hinted-sorting": "exact",
+    "second-largest": "number",
 }
 OPTIONS: dict[str, float] = {
     "size": 2000,
@@ -25,6 +27,8 @@ OPTIONS: dict[str, float] = {
     "corrupt": 0.0,
     "seed": 0,
 }
+OF_TEACHER: dict[str, float] = {"samples": 5, "wrong": 0.3}
+"""Further options of "second-largest": how many rationales its teacher writes to a problem, and the share of wrong ones."""
 
 
 def sum_problem(one: int, other: int) -> Problem:
@@ -97,6 +101,7 @@ def _hinted(digits: int, draw: random.Random) -> Problem:
 
 
 MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
+    "second-largest": noisy_rationales.drawn,
     "worked-sums": _sum,
     "backward-sums": _backward,
     "worked-sorting": _sorting,
@@ -118,14 +123,16 @@ def load(spec: str) -> dict[str, list[Problem]]:
     from counterpoint.data.language.reasoning import parse
 
     name, given = parse("puzzle:" + spec)
+    taught = name == "second-largest"
+    usual = OPTIONS | OF_TEACHER if taught else OPTIONS
     for option in given:
-        if option not in OPTIONS:
-            raise CounterpointError(f"{name} has no option '{option}'; {nearest(option, OPTIONS)}")
+        if option not in usual:
+            raise CounterpointError(f"{name} has no option '{option}'; {nearest(option, usual)}")
         try:
             given[option] = float(given[option])
         except (TypeError, ValueError):
             raise CounterpointError(f"{name}: {option}={given[option]!r} is not a number") from None
-    options = OPTIONS | given
+    options = usual | given
     draw = random.Random(f"{name}/{options['seed']}/{options['digits']}")
     wanted = {"test": options["test"], "validation": options["validation"], "train": options["size"]}
     distinct: dict[str, Problem] = {}
@@ -142,6 +149,10 @@ def load(spec: str) -> dict[str, list[Problem]]:
     for split, count in wanted.items():
         parts[split] = rows[at : at + int(count)]
         at += int(count)
+    if taught:
+        teacher = int(options["samples"]), options["wrong"], draw
+        for split in ("train", "validation"):
+            parts[split] = [noisy_rationales.with_teacher(row, *teacher) for row in parts[split]]
     train = parts["train"]
     wrong = draw.sample(range(len(train)), int(options["corrupt"] * len(train)))
     sources = [train[(position + 1) % len(train)].solution for position in wrong]

@@ -7,12 +7,15 @@ sums and sorting from scratch in a minute or two.
 from __future__ import annotations
 
 import string
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from counterpoint.errors import MissingExtra
 from counterpoint.models.language.language import Language
+
+if TYPE_CHECKING:
+    from counterpoint.models.language.encoder_decoder import EncoderDecoder
 
 ALPHABET = string.digits + string.ascii_letters + " \n.,:;=+-*/()<>?!#|_'\"&%$@^~[]{}\\"
 """Characters with an id of their own; any other becomes the unknown token."""
@@ -88,3 +91,46 @@ def tiny(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Language(LlamaForCausalLM(config), names)
+
+
+def tiny_encoder_decoder(
+    *,
+    seed: int = 0,
+    layers: int = 2,
+    width: int = 32,
+    heads: int = 2,
+    dropout: float = 0.0,
+    alphabet: str = ALPHABET,
+) -> EncoderDecoder:
+    """Return a randomly initialised character-level T5; the seed alone decides its weights.
+
+    Args:
+        seed: of the weights. layers: blocks of the encoder, and of the decoder.
+        width: of the hidden states. heads: attention heads. dropout: in training.
+        alphabet: the characters it knows.
+    """
+    from counterpoint.models.language.encoder_decoder import EncoderDecoder
+
+    try:
+        from transformers import T5Config, T5ForConditionalGeneration
+    except ImportError:
+        raise MissingExtra("transformers", "language") from None
+    names = tokenizer(alphabet)
+    special: dict[str, Any] = {"tie_word_embeddings": False, "decoder_start_token_id": names.pad_token_id}
+    config = T5Config(
+        **special,
+        vocab_size=len(names),
+        d_model=width,
+        d_kv=width // heads,
+        d_ff=2 * width,
+        num_layers=layers,
+        num_decoder_layers=layers,
+        num_heads=heads,
+        dropout_rate=dropout,
+        feed_forward_proj="gated-gelu",
+        pad_token_id=names.pad_token_id,
+        eos_token_id=names.eos_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return EncoderDecoder(T5ForConditionalGeneration(config), names)

@@ -9,6 +9,8 @@ SOLUTIONS = ("completion", "output", "response", "solution", "answer")
 GENERATED = {
     "worked-sums": "sums of two numbers, each solved digit by digit; options size, digits, corrupt, seed",
     "backward-sums": "sums of two numbers, the digits of the result from the last to the first; same options",
+    "second-largest": "the second largest of several digits, with rationales of a teacher who errs; options size, digits (how "
+    "many), samples, wrong, seed",
     "worked-sorting": "letters to put in order, each solved by picking the smallest; options size, digits, corrupt, seed",
     "hinted-sorting": "distinct letters to put in order, with all but the last two of the answer as a hint; options size, digits, seed",
 }
