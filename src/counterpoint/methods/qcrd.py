@@ -156,10 +156,10 @@ class QCRD(Method[Language, ProblemData]):
                         loss = rationales.judged(*raw, *there, form=self.judge.form)
                         weight = self.judge.weight * self.judge.decay**batch.epoch
                         run.step({"judge": replace(loss, weight=weight)}, optimizer="judge")
-                asked = [with_demonstration(problems[at], "", self.explain) for at in batch.items]
+                to_explain = [with_demonstration(problems[at], "", self.explain) for at in batch.items]
                 contrast = rationales.contrasted(
-                    entropies(model, asked, towards, run),
-                    entropies(model, asked, against, run),
+                    entropies(model, to_explain, towards, run),
+                    entropies(model, to_explain, against, run),
                     *there,
                     positive_scores=scores[0],
                     negative_scores=scores[1],
@@ -256,12 +256,12 @@ class QCRD(Method[Language, ProblemData]):
         """Cross-entropy a token of the teacher's rationales after training, and whether the judge knows good from bad."""
         model.eval()
         figures: dict[str, Any] = {}
-        asked = [with_demonstration(row, "", self.explain) for row in problems[:MEASURED]]
+        to_explain = [with_demonstration(row, "", self.explain) for row in problems[:MEASURED]]
         for name, texts in (("positive", good), ("negative", bad)):
             total, count = 0.0, 0
-            for start in range(0, len(asked), SHARD):
-                part = texts[: len(asked)][start : start + SHARD]
-                total += float(entropies(model, asked[start : start + SHARD], part, run).sum())
+            for start in range(0, len(to_explain), SHARD):
+                part = texts[: len(to_explain)][start : start + SHARD]
+                total += float(entropies(model, to_explain[start : start + SHARD], part, run).sum())
                 count += sum(map(len, part))
             if count:
                 figures[f"{name}_entropy"] = total / count

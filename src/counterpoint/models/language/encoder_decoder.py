@@ -16,7 +16,7 @@ from torch import Tensor
 
 from counterpoint.conversation import Completion, Prompt, text_of
 from counterpoint.errors import CounterpointError
-from counterpoint.kernels.cache_names import cache_argument, returned_cache
+from counterpoint.kernels.prefix.cache_names import cache_argument, returned_cache
 from counterpoint.kernels.scores import dense
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.own_forward import Pass
