@@ -27,8 +27,8 @@ from counterpoint.methods.base import Method
 from counterpoint.methods.baselines.step_by_step import StepByStep
 from counterpoint.methods.qcrd import QCRD, Judging, Negatives
 from counterpoint.models.language.characters import tiny, tiny_encoder_decoder
-from counterpoint.models.language.encoder_decoder import EncoderDecoder
-from counterpoint.models.language.language import Language, load
+from counterpoint.models.language.encoder_decoder import EncoderDecoder, load
+from counterpoint.models.language.language import Language
 from counterpoint.models.language.rationale_judge import RationaleJudge
 from counterpoint.pairs.rationales import Recent, spoilt
 from counterpoint.phases.rationales import Rationales, entropies

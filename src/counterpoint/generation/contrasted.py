@@ -21,7 +21,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.generation.contrast import Contrast
 from counterpoint.generation.weak import Amateur, EarlyLayers, Weak, WeakExperts
 from counterpoint.models import model_folders
-from counterpoint.models.language import language
+from counterpoint.models.language import encoder_decoder, language
 from counterpoint.models.language.experts import Routers, Routing
 from counterpoint.models.language.find_routers import routers
 from counterpoint.models.language.language import Language, same_vocabulary
@@ -227,12 +227,12 @@ def load(spec: str | Path, **options: Any) -> Language:
     """Load a language model; one that was saved contrasted decodes so again.
 
     Args:
-        spec: as of ``models.language.language.load``, which takes the options.
+        spec: as of ``models.language.language.load``, which takes the options; an encoder-decoder, too.
 
     Raises:
         CounterpointError: what is beside the weights cannot be read.
     """
-    model = language.load(spec, **options)
+    model = encoder_decoder.load(spec, **options)
     file = model_folders.find(spec) / FILE
     if not file.exists():
         return model

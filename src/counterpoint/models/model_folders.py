@@ -85,6 +85,12 @@ def find(spec: str | Path) -> Path:
     return bundled.path(str(spec))
 
 
+def has_encoder(spec: str | Path) -> bool:
+    """Whether a folder holds an encoder-decoder; a bundled name's folder, too. False where its configuration says nothing."""
+    file = find(spec) / "config.json"
+    return file.exists() and bool(json.loads(file.read_text(encoding="utf-8")).get("is_encoder_decoder"))
+
+
 def read(
     spec: str | Path,
     dtype: torch.dtype | None = None,

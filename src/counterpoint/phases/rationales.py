@@ -18,7 +18,8 @@ from counterpoint.generation.answers import several_answers
 from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Own, Source
 from counterpoint.kernels.vocabulary import log_probs
-from counterpoint.models.language.language import Language, load
+from counterpoint.models.language.encoder_decoder import load
+from counterpoint.models.language.language import Language
 from counterpoint.models.tokens import join
 from counterpoint.objectives.preference.likelihood import nll
 from counterpoint.objectives.reduction import Loss

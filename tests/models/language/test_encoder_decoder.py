@@ -12,8 +12,8 @@ from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.kernels.sharing import share_prompts
 from counterpoint.models.language.characters import tiny, tiny_encoder_decoder, tokenizer
-from counterpoint.models.language.encoder_decoder import EncoderDecoder
-from counterpoint.models.language.language import Language, LoRA, load
+from counterpoint.models.language.encoder_decoder import EncoderDecoder, load
+from counterpoint.models.language.language import Language, LoRA
 from counterpoint.models.language.likelihood import completion_log_probs
 
 PROMPTS, ANSWERS = ["12+3=", "4=", "7+7+7="], ["15", "no: 22", "2"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from counterpoint.conversation import Completion, Prompt, text_of
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.prefix.cache_names import cache_argument, returned_cache
 from counterpoint.kernels.scores import dense
+from counterpoint.models import model_folders
+from counterpoint.models.language import language
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.own_forward import Pass
 from counterpoint.models.tokens import Replies, Tokens, positions
@@ -167,6 +170,22 @@ class EncoderDecoder(Language):
                 f"{name}: the scores of its own forward are not its output layer's (they differ by {error:.2g}), so no "
                 "log-probability would be right; give another encoder-decoder"
             )
+
+
+def load(spec: str | Path, **options: Any) -> Language:
+    """Load an encoder-decoder's folder, or whatever else ``models.language.language.load`` loads, which takes the options.
+
+    Raises:
+        CounterpointError: as of ``language.load``; options that are for causal models.
+    """
+    if not model_folders.has_encoder(spec):
+        return language.load(spec, **options)
+    given = {name: value for name, value in options.items() if value and name not in ("seed", "dtype")}
+    if given:
+        raise CounterpointError(
+            f"{spec} is an encoder-decoder, for which there is no {', '.join(given)}; leave it out"
+        )
+    return EncoderDecoder(*model_folders.read(spec, options.get("dtype")))
 
 
 def _to_the_left(ids_BL: Tensor, mask_BL: Tensor, fill: int) -> Tokens:

@@ -399,12 +399,7 @@ def load(
     causal, tokenizer = model_folders.read(spec, dtype, attention=attention, quantization=quantization)
     if recompute:
         recompute_blocks(causal)
-    if causal.config.is_encoder_decoder:
-        from counterpoint.models.language.encoder_decoder import EncoderDecoder
-
-        model: Language = EncoderDecoder(causal, tokenizer)
-    else:
-        model = Language(causal, tokenizer)
+    model = Language(causal, tokenizer)
     model.stops  # noqa: B018  (fails here, with its lesson, and not in the middle of a run)
     return model if lora is None else model.with_lora(lora, seed)
 
