@@ -42,8 +42,19 @@ def refreshed(page: str, folder: Path) -> str:
             f"<!-- example: {command} -->\n{shown}```console\n$ {command}\n{printed}\n```\n<!-- /example -->"
         )
 
+    page = re.sub(r"<!-- recognised -->.*?<!-- /recognised -->", recognised(), page, flags=re.S)
     page = re.sub(r"<!-- options: (\S+) -->.*?<!-- /options -->", options, page, flags=re.S)
     return re.sub(r"<!-- example: ([^\n]*?) -->.*?<!-- /example -->", draw, page, flags=re.S)
+
+
+def recognised() -> str:
+    """The table of what is recognised, in the order in which kinds are tried."""
+    from counterpoint.tasks import descriptions
+
+    rows = [f"| [{kind}](#{kind}) | {descriptions.described(kind).looks} |" for kind in descriptions.ORDER]
+    return "\n".join(
+        ["<!-- recognised -->", "| kind | recognised by |", "|---|---|", *rows, "<!-- /recognised -->"]
+    )
 
 
 def options(block: re.Match[str]) -> str:

@@ -182,6 +182,7 @@ def test_every_kind_is_described_once() -> None:
     assert sorted(descriptions.ORDER) == sorted(files)
     for kind in descriptions.ORDER:
         assert descriptions.described(kind).kind == kind
+        assert descriptions.described(kind).looks
         assert task(kind).kind == kind
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
@@ -56,29 +57,8 @@ class EnvironmentTask:
         match = re.fullmatch(r"auto|low-rank(?:-(\d+))?|c51(?:-(\d+))?", spec)
         if match is None:
             return self._saved(Path(spec), data)
-        if isinstance(data, VectorWorld):
-            if spec.startswith("low-rank"):
-                raise CounterpointError(
-                    f"{data.name} has vector observations; load it with --data-option bins=8, or use the model c51"
-                )
-            hidden = int(match[2] or 256)
-            return CategoricalQ(
-                data.width, data.actions, hidden=hidden, latent=max(hidden // 4, 8), seed=seed
-            )
-        if spec.startswith("c51"):
-            raise CounterpointError(
-                f"{data.name} has {data.states} states and no vectors; use the model low-rank-{data.rank}, or for c51 show the "
-                "states of a gymnasium environment as vectors: --data-option one_hot=true"
-            )
-        return LowRankModel(
-            data.states,
-            data.actions,
-            data.horizon,
-            int(match[1] or data.rank),
-            data.opponents,
-            data.stationary,
-            seed=seed,
-        )
+        dimension = None if match[1] is None else int(match[1])
+        return _fresh(data, spec, dimension, int(match[2] or 256), seed)
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
         """Write an ordinary folder."""
@@ -112,6 +92,46 @@ class EnvironmentTask:
                 f"and {wanted[1]}"
             )
         return model
+
+
+@singledispatch
+def _fresh(data: World, spec: str, dimension: int | None, hidden: int, seed: int) -> nn.Module:
+    """A new model for a world.
+
+    Args:
+        spec: the model's name. dimension: of a low-rank model, None for the world's own. hidden: of c51.
+
+    Raises:
+        CounterpointError: a model that is for worlds of the other sort.
+    """
+    raise CounterpointError(f"a {type(data).__name__} is no world; give one that load_data returns")
+
+
+@_fresh.register
+def _(data: VectorWorld, spec: str, dimension: int | None, hidden: int, seed: int) -> nn.Module:
+    if spec.startswith("low-rank"):
+        raise CounterpointError(
+            f"{data.name} has vector observations; load it with --data-option bins=8, or use the model c51"
+        )
+    return CategoricalQ(data.width, data.actions, hidden=hidden, latent=max(hidden // 4, 8), seed=seed)
+
+
+@_fresh.register
+def _(data: FiniteWorld, spec: str, dimension: int | None, hidden: int, seed: int) -> nn.Module:
+    if spec.startswith("c51"):
+        raise CounterpointError(
+            f"{data.name} has {data.states} states and no vectors; use the model low-rank-{data.rank}, or for c51 show the "
+            "states of a gymnasium environment as vectors: --data-option one_hot=true"
+        )
+    return LowRankModel(
+        data.states,
+        data.actions,
+        data.horizon,
+        data.rank if dimension is None else dimension,
+        data.opponents,
+        data.stationary,
+        seed=seed,
+    )
 
 
 TASK = EnvironmentTask()

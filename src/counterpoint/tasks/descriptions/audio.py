@@ -21,6 +21,7 @@ def file(look: FileSample) -> bool:
 
 DESCRIPTION = Description(
     kind="audio",
+    looks="a folder of sounds; a table that names sounds in a column `file`, `path` or `audio`",
     loaders={"": "counterpoint.data.audio.load:load_audio"},
     bundled={
         "voices": "telephone prompts in eight voices, seven varieties, five languages",

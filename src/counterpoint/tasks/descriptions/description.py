@@ -21,7 +21,7 @@ class Description:
     """A kind of data, as far as it is recognised before loading any.
 
     Attributes:
-        kind: the catalog's name of the kind.
+        kind: the catalog's name of the kind. looks: by what it is recognised, in words, for docs/data.md.
         bundled: name of a data set that comes along -> one line that says what it is, for ``counterpoint data list``. A name
             with a colon stands for all that begin with what is before the colon.
         loaders: the functions whose parameters are the data options, as "module:function": under "" the one of a person's own
@@ -33,6 +33,7 @@ class Description:
     """
 
     kind: str
+    looks: str = ""
     bundled: Mapping[str, str] = field(default_factory=dict)
     loaders: Mapping[str, str] = field(default_factory=dict)
     file: Callable[[FileSample], bool] = _no

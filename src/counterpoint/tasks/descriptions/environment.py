@@ -17,6 +17,7 @@ def name(given: str) -> bool:
 
 DESCRIPTION = Description(
     kind="environment",
+    looks="a name of the form that gymnasium's ids have, such as CartPole-v1",
     loaders={
         "": "counterpoint.data.environment.gymnasium:load_gymnasium",
         "lock": "counterpoint.data.environment.stepped:load_lock_world",

@@ -55,6 +55,7 @@ def _are_ids(lines: Sequence[Sequence[str]]) -> bool:
 
 DESCRIPTION = Description(
     kind="interactions",
+    looks="a table with a user column and an item column (`user_id`, `customer_id`, `movie_id`, `asin`, ...); lines without names of two ids with a digit in each, a rating and a time after them; lines of numbers",
     loaders={"": "counterpoint.data.interactions.load:load_interactions"},
     bundled={
         "movielens-100k": "100,000 film ratings of 943 users; ratings of at least 4 are positives",

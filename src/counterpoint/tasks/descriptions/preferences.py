@@ -13,6 +13,7 @@ def file(look: FileSample) -> bool:
 
 DESCRIPTION = Description(
     kind="preferences",
+    looks="a table with `chosen` and `rejected`, or with `completion` and `label`",
     loaders={"": "counterpoint.data.language.preferences:load"},
     bundled={
         "paired:reasoning-gym:basic_arithmetic?size=1000": "sums: the right answer against another sum's",

@@ -36,6 +36,7 @@ def name(given: str) -> bool:
 
 DESCRIPTION = Description(
     kind="problems",
+    looks="a table with `prompt`, `question` or `problem`, with `messages` or `conversations`, or with `instruction`, `query` or `input` in words and `output`, `response`, `solution` or `answer`",
     loaders={"": "counterpoint.data.language.problems:load"},
     bundled={
         "reasoning-gym:basic_arithmetic?size=500": "any of the 106 procedural tasks of reasoning-gym, with its scorer",

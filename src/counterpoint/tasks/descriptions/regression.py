@@ -26,6 +26,7 @@ def maybe(look: FileSample) -> str:
 
 DESCRIPTION = Description(
     kind="regression",
+    looks="a table with a column `target`",
     loaders={"": "counterpoint.data.regression.load:load_regression"},
     bundled={
         "film-years": "1,152 films of MovieLens 100k: who rated them how, and genres; the year they came out",

@@ -22,6 +22,7 @@ def file(look: FileSample) -> bool:
 
 DESCRIPTION = Description(
     kind="text",
+    looks="folders of text files; a table with `text` or `sentence`, or with `content`, `document` or `body` and a label",
     loaders={"": "counterpoint.data.text.load:load_texts", "wiki-vital": "counterpoint.data.text.sets:load"},
     bundled={
         "fortunes": "9,198 short quotations and jokes in 26 topics, from 1,243 texts down to 30",

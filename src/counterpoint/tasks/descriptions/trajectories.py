@@ -18,6 +18,7 @@ def file(look: FileSample) -> bool:
 
 DESCRIPTION = Description(
     kind="trajectories",
+    looks="a folder with a file called trajectories; a table with `id` and `states`",
     loaders={
         "": "counterpoint.data.trajectories.files:load_trajectory_files",
         "gridrobot": "counterpoint.data.trajectories.grid_robot:load_grid_robot",
