@@ -91,10 +91,11 @@ def described(cls: type) -> dict[str, str]:
     names = {field.name for field in fields(cls)} if is_dataclass(cls) else None
     texts: dict[str, str] = {}
     groups = groups_of(cls) if is_dataclass(cls) else {}
-    block = (cls.__doc__ or "").partition("Attributes:")[2].split("\n\n")[0]
-    for name, text in docstring_items(block).items():
-        if names is None or (name in names and name not in groups):
-            texts[name] = text
+    for each in reversed(cls.__mro__):  # a group's own words replace those of what it is derived from
+        block = (each.__doc__ or "").partition("Attributes:")[2].split("\n\n")[0]
+        for name, text in docstring_items(block).items():
+            if names is None or (name in names and name not in groups):
+                texts[name] = text
     for name in names or ():
         if name not in groups and name in COMMON:
             texts.setdefault(name, COMMON[name])
