@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import counterpoint
 from counterpoint.data.language.preferences import Preference, PreferenceData, Preferences
 from counterpoint.errors import CounterpointError
 from counterpoint.methods import catalog, groups
@@ -18,6 +20,7 @@ from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language, adapt, load
 from counterpoint.objectives.preference.choice import check_choice
+from counterpoint.pairs.demonstrations import demonstrations
 from counterpoint.training import Budget, Optimizer, Run
 
 OF_LANGUAGE = [key for key in catalog.ready() if "lora_rank" in groups.settings_of(catalog.load(key))]
@@ -150,3 +153,34 @@ def test_a_loss_that_needs_another_default_says_so() -> None:
     (line,) = check_choice(DPO.settings(loss="simpo"))
     assert "beta from 2 to 10" in line
     assert check_choice(DPO.settings(loss="simpo", beta=2.0, margin=1.0)) == []
+
+
+def test_supervised_tuning_and_preferences_compete_on_preference_data(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"{n}?", "chosen": "yes", "rejected": "no"} for n in range(40)]
+    file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    settings = {
+        "sft": {"lora_rank": 0, "learning_rate": 1e-2, "batch_size": 8},
+        "dpo": {"learning_rate": 1e-3, "batch_size": 8},
+    }
+    summary = counterpoint.compare(
+        ["sft", "dpo"],
+        data=file,
+        model="characters",
+        out=tmp_path / "duel",
+        settings=settings,
+        seeds=2,
+        steps=6,
+    )
+    assert set(summary["arms"]) == {"sft", "dpo"}
+    result = json.loads(next((tmp_path / "duel").rglob("sft*/**/result.json")).read_text())
+    assert result["metrics"]["test"]["chosen_logp"] > -4.0  # an untrained model's is -4.6 a token
+
+
+def test_chosen_messages_are_imitated_as_messages() -> None:
+    messages = [{"role": "assistant", "content": "yes"}]
+    rows = Preferences(
+        [Preference("1?", messages, "no"), Preference("2?", "", "no"), Preference("3?", "aye", "no")]
+    )
+    found = demonstrations(PreferenceData("made up", rows, rows, rows), "sft")
+    assert [problem.example("all") for problem in found] == [("1?", messages), ("3?", "aye")]

@@ -76,13 +76,14 @@ class Saved(nn.Module, PyTorchModelHubMixin):
 
 
 def find(spec: str | Path) -> Path:
-    """Return the folder of a model: the path itself, or a bundled model's."""
+    """Return the folder of a model: the path itself, a bundled model's, or that of a name ``org/name[@revision]`` on the hub."""
     folder = Path(spec)
     if folder.is_dir():
         return folder
     from counterpoint import bundled
+    from counterpoint.bundled import hub
 
-    return bundled.path(str(spec))
+    return hub.model(str(spec)) or bundled.path(str(spec))
 
 
 def has_encoder(spec: str | Path) -> bool:
@@ -117,6 +118,10 @@ def read(
     where, adapter = folder, folder / "adapter_config.json"
     if adapter.exists():
         where = Path(json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"])
+        if not where.is_dir():
+            from counterpoint.bundled import hub
+
+            where = hub.model(str(where)) or where
         if not where.is_dir():
             raise CounterpointError(
                 f"the adapter in {folder} stands on {where}, which is not there; save it merged"

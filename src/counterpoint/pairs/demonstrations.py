@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from counterpoint.conversation import Prompt, reworded
+from counterpoint.conversation import Prompt, last_text, reworded
+from counterpoint.data.language.preferences import Preference, PreferenceData
 from counterpoint.data.language.problem import Problem
+from counterpoint.data.language.problems import ProblemData, Problems
 from counterpoint.errors import CounterpointError
 
 if TYPE_CHECKING:
@@ -52,6 +54,30 @@ def require_references(problems: Sequence[Problem], method: str) -> None:
             f"{method} shows the teacher a reference, and {len(missing)} of {len(problems)} training problems have none, "
             f"first at row {missing[0] + 1}; give the data a 'completion' or an 'answer' column, or drop those rows"
         )
+
+
+def demonstrations(data: ProblemData | PreferenceData, method: str) -> Problems:
+    """What supervised training imitates: references of problems, or the chosen answers of preferences.
+
+    Raises:
+        CounterpointError: a problem without a reference, or no chosen answer at all.
+    """
+    if isinstance(data, ProblemData):
+        require_references(data.train.rows, method)
+        return data.train
+    rows = [chosen_as_reference(row) for row in data.train.rows if row.chosen]
+    if not rows:
+        raise CounterpointError(
+            f"{method} imitates good answers, and the preferences of {data.name} have none"
+        )
+    return Problems(rows, "exact")
+
+
+def chosen_as_reference(row: Preference) -> Problem:
+    """A preference's prompt with its chosen answer as the reference."""
+    if isinstance(row.chosen, str):
+        return Problem(row.prompt, solution=row.chosen)
+    return Problem(row.prompt, solution=last_text(row.chosen), messages=tuple(row.chosen))
 
 
 def with_demonstration(problem: Problem, demonstration: str, template: str = SHOWN) -> Prompt:

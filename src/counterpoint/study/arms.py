@@ -102,6 +102,9 @@ def entries(
     built = {name: build(m, (settings or {}).get(name)) for name, m in named.items()}
     kinds = {kind_of(m, rest.get("kind")) for m in built.values()}
     if len(kinds) > 1:
+        shared = [k for k in sorted(kinds) if all(k in (kind_of(m), *m.also) for m in built.values())]
+        kinds, rest = (set(shared), {**rest, "kind": shared[0]}) if len(shared) == 1 else (kinds, rest)
+    if len(kinds) > 1:
         learns = ", ".join(f"{name} learns from {kind_of(m)}" for name, m in built.items())
         raise CounterpointError(f"these cannot be compared on the same data: {learns}")
     return [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.methods.base import Method
+from counterpoint.study import front
 from counterpoint.study.recipe import GIVEN, Recipe
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def text(recipe: Recipe, result: Result, method: Method[Any, Any], task: Task) -
     """The card's Markdown, with the front matter that model hubs read."""
     summary = (type(method).__doc__ or recipe.key).strip().split("\n\n")[0].replace("\n", " ")
     parts = [
-        f"---\nlibrary_name: counterpoint\ntags:\n- counterpoint\n- {recipe.key}\n- {recipe.kind}\n---\n",
+        front.front_matter(recipe, result.folder / "model"),
         f"# {recipe.key}\n\n{' '.join(summary.split())}\n",
         "## How it was trained\n",
         _table(
@@ -35,6 +36,7 @@ def text(recipe: Recipe, result: Result, method: Method[Any, Any], task: Task) -
                     "started from",
                     "a model handed over in Python" if recipe.model == GIVEN else f"`{recipe.model}`",
                 ),
+                *((("trained", trained),) if (trained := front.changed_weights(recipe, method)) else ()),
                 ("data", "handed over in Python" if recipe.data == GIVEN else f"`{recipe.data}`"),
                 ("data fingerprint", f"`{result.data['fingerprint'][:16]}`"),
                 ("seed", str(recipe.seed)),

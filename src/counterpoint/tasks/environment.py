@@ -39,6 +39,7 @@ class EnvironmentTask:
     """
 
     kind = "environment"
+    on_hub = False  # ids of environments have a slash, too
     primary = "return"
     default_model = "auto"
     lower_is_better = ("regret", "model_error", "exploitability")

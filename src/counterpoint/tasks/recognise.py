@@ -17,6 +17,12 @@ def kind_of(spec: str) -> str:
     """
     path = Path(spec)
     if not path.exists():
+        from counterpoint.bundled.hub import HubName
+
+        if HubName.of(spec) is not None and not any(each.recognises_name(spec) for each in all_described()):
+            from counterpoint.data import hub
+
+            return kind_of(str(hub.data(spec)))
         kind = next(
             (description.kind for description in all_described() if description.recognises_name(spec)), None
         )

@@ -154,12 +154,22 @@ def measured_by(chosen: Task, model: nn.Module, data: Any) -> dict[str, str]:
 
 
 def open_data(chosen: Task, spec: str, options: Mapping[str, Any] | None = None) -> Any:
-    """Load data; what a parser says of a damaged file becomes a message that names the file.
+    """Load data, also by a name on the hub; what a parser says of a damaged file becomes a message that names the file.
 
     Raises:
         CounterpointError: the task's own message, or the parser's.
     """
+    spec = on_hub(chosen, spec)
     return _guarded(lambda: chosen.load_data(spec, **(options or {})), spec, f"{chosen.kind} data")
+
+
+def on_hub(chosen: Task, spec: str) -> str:
+    """The folder of a data set ``org/name[:config][@revision]`` on the hub; any other spec as it is."""
+    if "/" not in spec or not getattr(chosen, "on_hub", True) or spec.split("?")[0] in bundled(chosen):
+        return spec
+    from counterpoint.data import hub
+
+    return str(hub.data(spec) or spec)
 
 
 def open_model(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from counterpoint.data.language.preferences import PreferenceData
 from counterpoint.data.language.problem import Turns
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.kernels.vocabulary import log_probs
@@ -14,12 +15,12 @@ from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.tokens import join
 from counterpoint.objectives.preference.likelihood import nll
-from counterpoint.pairs.demonstrations import require_references
+from counterpoint.pairs.demonstrations import demonstrations
 from counterpoint.training import Run
 
 
 @dataclass(kw_only=True)
-class SFT(Method[Language, ProblemData]):
+class SFT(Method[Language, ProblemData | PreferenceData]):
     """Imitate the references.
 
     Attributes:
@@ -31,6 +32,7 @@ class SFT(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "sft"
     search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3)}
+    also: ClassVar[tuple[str, ...]] = ("preferences",)
 
     reduction: Literal["token_mean", "sequence_mean"] = "token_mean"
     turns: Turns = "all"
@@ -41,12 +43,12 @@ class SFT(Method[Language, ProblemData]):
     batch_size: int = 16
     epochs: float = 1.0
 
-    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
-        """Train on prompt and reference of every problem."""
-        require_references(data.train.rows, self.key)
+    def fit(self, model: Language, data: ProblemData | PreferenceData, run: Run) -> Language:
+        """Train on prompt and reference of every problem, or on prompt and chosen answer of every preference."""
+        rows = demonstrations(data, self.key)
         model = run.state(model=adapt(model, self.lora_rank, run.seed, self.adapter))
         run.optimize(model, self.optimizer.at(self.learning_rate))
-        for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
+        for batch in run.batches(rows, self.batch_size, epochs=self.epochs):
             examples = [problem.example(self.turns) for problem in batch.items]
             prompts, completions = model.rows(
                 [prompt for prompt, _ in examples], [completion for _, completion in examples]
