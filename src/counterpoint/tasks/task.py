@@ -165,7 +165,7 @@ def open_data(chosen: Task, spec: str, options: Mapping[str, Any] | None = None)
 
 def on_hub(chosen: Task, spec: str) -> str:
     """The folder of a data set ``org/name[:config][@revision]`` on the hub; any other spec as it is."""
-    if "/" not in spec or not getattr(chosen, "on_hub", True) or spec.split("?")[0] in bundled(chosen):
+    if "/" not in spec or not getattr(chosen, "on_hub", True) or spec.split("?")[0] in bundled(chosen.kind):
         return spec
     from counterpoint.data import hub
 
