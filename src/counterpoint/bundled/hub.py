@@ -106,8 +106,8 @@ def fetch(name: HubName, kind: Literal["model", "dataset"], patterns: Sequence[s
             "folder"
         ) from None
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError, ValueError) as error:
-        said = " ".join(str(error).split())[:160]
+        reason = " ".join(str(error).split())[:160]
         raise CounterpointError(
-            f"the {kind} {shown} is neither a path nor in the hub's cache, and cannot be fetched ({said}); give a folder, or "
+            f"the {kind} {shown} is neither a path nor in the hub's cache, and cannot be fetched ({reason}); give a folder, or "
             "fetch it where there is a network"
         ) from None
