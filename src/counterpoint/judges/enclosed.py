@@ -36,7 +36,7 @@ def question_of(problem: Problem) -> str:
     """What was asked, as one text: a conversation with its roles."""
     if isinstance(problem.prompt, str):
         return problem.prompt
-    return "\n".join(f"{message['role']}: {message['content']}" for message in problem.prompt)
+    return "\n".join(f"{message['role']}: {message['content'] or ''}" for message in problem.prompt)
 
 
 def verdict(reply: str, tag: str) -> str:

@@ -35,7 +35,11 @@ class Trained:
         texts = [self._text(p, a["text"]) for p, row in zip(problems, answers, strict=True) for a in row]
         scores: list[float] = []
         for at in range(0, len(texts), self.at_once):
-            given = self.tokenizer(texts[at : at + self.at_once], return_tensors="pt", padding=True)
+            # A template writes the start token itself.
+            plain = not getattr(self.tokenizer, "chat_template", None)
+            given = self.tokenizer(
+                texts[at : at + self.at_once], return_tensors="pt", padding=True, add_special_tokens=plain
+            )
             limit = getattr(self.model.config, "max_position_embeddings", None)
             if limit and given["input_ids"].shape[1] > limit:
                 raise CounterpointError(

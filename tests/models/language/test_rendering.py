@@ -127,3 +127,11 @@ def test_answers_to_one_prompt_begin_at_one_token() -> None:
     assert before.rows() == model.prompts(["1+1="] * 2).rows()
     assert model.texts(after) == ["2", "3"]
     assert after.authored.sum(1).tolist() == [2, 2]
+
+
+def test_what_quotes_a_template_does_not_carry_it() -> None:
+    names = tokenizer()
+    [quoted] = rendering.prompt_ids(names, ["which reply to <s>1+1=~ is better?"])
+    assert names.decode(quoted) == "<s>which reply to <s>1+1=~ is better?~"
+    with pytest.raises(CounterpointError, match="goes on after it.*give rows as messages"):
+        rendering.prompt_ids(names, ["<s>1+1=~ For orientation: 2"])

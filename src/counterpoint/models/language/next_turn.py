@@ -11,7 +11,7 @@ from typing import Any
 
 from counterpoint.conversation import Conversation, Message
 from counterpoint.errors import CounterpointError
-from counterpoint.models.language.rendering import templated
+from counterpoint.models.language.templated import templated
 from counterpoint.models.language.templates import turn_end
 
 USER, ASSISTANT = "\ue000\ue001", "\ue002\ue003"

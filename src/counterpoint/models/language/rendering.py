@@ -8,12 +8,9 @@ before it differ: the turn's text and its end, as the template writes them.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from jinja2 import TemplateError
 
 from counterpoint.conversation import (
     Completion,
@@ -25,10 +22,9 @@ from counterpoint.conversation import (
     turns,
 )
 from counterpoint.errors import CounterpointError
-from counterpoint.models.language.templates import carries_template, marked, turn_end, turn_lead
-
-logger = logging.getLogger("counterpoint")
-STAND_IN = "\ue006\ue007\ue008"
+from counterpoint.models.language.authors import authors_of, common
+from counterpoint.models.language.templated import say, templated
+from counterpoint.models.language.templates import carries_template, goes_on, marked, turn_end
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def render(tokenizer: Any, rows: Sequence[tuple[Prompt, Completion]]) -> list[Re
     result = []
     for at, (prompt, completion) in enumerate(rows):
         ids = whole_ids[at]
-        start = _common(head_ids[at], ids)
+        start = common(head_ids[at], ids)
         if start < len(head_ids[at]):
             _say_border(tokenizer.decode(head_ids[at][start:]))
         # The first id of a row is predicted by nothing: it cannot be learnt.
@@ -85,7 +81,7 @@ def render(tokenizer: Any, rows: Sequence[tuple[Prompt, Completion]]) -> list[Re
         authored = [position >= start for position in range(len(ids))]
         if plain[at] is None and (marked(tokenizer) or not _one_turn(completion)):
             talk = turns(prompt)
-            own = _authors(tokenizer, _joined(tokenizer, talk, completion), wholes[at], ids, len(talk))
+            own = authors_of(tokenizer, _joined(tokenizer, talk, completion), wholes[at], ids, len(talk))
             authored = [a and b for a, b in zip(authored, own)]
             if not any(authored):
                 raise CounterpointError(
@@ -108,12 +104,23 @@ def conversation(tokenizer: Any, messages: list[Message]) -> Rendered:
     talk = turns(messages)
     whole = templated(tokenizer, talk)
     [ids] = _ids(tokenizer, [whole], [False])
-    return Rendered(ids, _authors(tokenizer, talk, whole, ids, 0), 0)
+    return Rendered(ids, authors_of(tokenizer, talk, whole, ids, 0), 0)
 
 
 def prompt_ids(tokenizer: Any, prompts: Sequence[Prompt]) -> list[list[int]]:
     """Ids of prompts, ready for the assistant's turn; a conversation that ends with the assistant's turn is continued."""
     special = [_is_text(tokenizer, prompt) for prompt in prompts]
+    for prompt, plain in zip(prompts, special):
+        if (
+            plain
+            and tokenizer.chat_template
+            and not isinstance(prompt, Text)
+            and goes_on(tokenizer, str(prompt))
+        ):
+            raise CounterpointError(
+                "a prompt carries the model's chat template and goes on after it, so that the assistant would continue other "
+                f"words: ...{str(prompt)[-60:]!r}; where a method shows more than the prompt, give rows as messages"
+            )
     texts = [
         str(prompt) if plain else templated(tokenizer, turns(prompt), reply=True, go_on=True)
         for prompt, plain in zip(prompts, special)
@@ -162,60 +169,6 @@ def _one_turn(completion: Completion) -> bool:
     return isinstance(completion, str) or (len(completion) == 1 and completion[0]["role"] == "assistant")
 
 
-def templated(tokenizer: Any, talk: Conversation, *, reply: bool = False, go_on: bool = False) -> str:
-    """What the template makes of messages."""
-    continued = go_on and bool(talk) and talk[-1]["role"] == "assistant"
-    given = {**_options(talk), "tokenize": False, "add_generation_prompt": reply and not continued}
-    if continued:
-        given["continue_final_message"] = True
-    try:
-        text = _without_none(tokenizer, list(talk), given)
-    except (TemplateError, TypeError, ValueError, KeyError) as error:
-        roles = ", ".join(str(message.get("role")) for message in talk)
-        raise CounterpointError(
-            f"the model's chat template refuses turns of {roles}: {' '.join(str(error).split())[:200]}; "
-            "write the row as the template expects, or change tokenizer.chat_template"
-        ) from None
-    _check_tools(talk, text)
-    return text
-
-
-def _check_tools(talk: Conversation, text: str) -> None:
-    """Calls that a template leaves out would be learnt as empty turns."""
-    for message in talk:
-        for call in message.get("tool_calls") or ():
-            name = (call.get("function") or call).get("name") if isinstance(call, dict) else None
-            if name and str(name) not in text:
-                raise CounterpointError(
-                    f"a message calls the tool {name!r}, and the model's chat template does not write calls of tools; take a model "
-                    "that knows tools, change tokenizer.chat_template, or write the call as text"
-                )
-    names = [(tool.get("function") or tool).get("name") for tool in talk.tools if isinstance(tool, dict)]
-    if any(name and str(name) not in text for name in names):
-        _say(
-            "tools",
-            "rows describe tools, and the model's chat template does not write them: the model does not see them",
-        )
-
-
-def _options(talk: Conversation) -> dict[str, Any]:
-    # Some templates write about tools wherever a list is given, even an empty one.
-    return {"tools": talk.tools or None, **talk.options}
-
-
-def _without_none(tokenizer: Any, talk: list[Message], given: dict[str, Any]) -> str:
-    """A call of a tool has no content: null as it is given, or "" where the template would write "None" for it."""
-    if all(message["content"] is not None for message in talk):
-        return tokenizer.apply_chat_template(talk, **given)
-    emptied = [message if message["content"] is not None else {**message, "content": ""} for message in talk]
-    other: str = tokenizer.apply_chat_template(emptied, **given)
-    try:
-        written: str = tokenizer.apply_chat_template(talk, **given)
-    except (TemplateError, TypeError):
-        return other
-    return other if written.count("None") > other.count("None") else written
-
-
 def _ids(tokenizer: Any, texts: list[str], special: list[bool]) -> list[list[int]]:
     """Ids of texts; ``special`` rows get what the tokenizer puts around plain text, but nothing twice."""
     result: list[list[int]] = [[] for _ in texts]
@@ -244,94 +197,8 @@ def _once(tokenizer: Any, text: str, ids: list[int]) -> list[int]:
     return ids
 
 
-def _authors(tokenizer: Any, talk: Conversation, whole: str, ids: list[int], after: int) -> list[bool]:
-    """Which ids are the assistant's, of its messages from number ``after`` on (for marks: of all)."""
-    if marked(tokenizer, bool(talk.tools)):
-        return _by_marks(tokenizer, talk, ids)
-    own = [False] * len(ids)
-    for at in range(after, len(talk)):
-        if talk[at]["role"] == "assistant":
-            start, end = _span(tokenizer, talk, at, whole, ids)
-            own[start:end] = [True] * (end - start)
-    return own
-
-
-def _by_marks(tokenizer: Any, talk: Conversation, ids: list[int]) -> list[bool]:
-    how = {**_options(talk), "tokenize": True, "return_dict": True, "return_assistant_tokens_mask": True}
-    encoded = tokenizer.apply_chat_template(list(talk), **how)
-    if list(encoded["input_ids"]) != ids:
-        raise CounterpointError(
-            "the chat template writes something else on every call; change tokenizer.chat_template"
-        )
-    return [bool(each) for each in encoded["assistant_masks"]]
-
-
-def _span(tokenizer: Any, talk: Conversation, at: int, whole: str, ids: list[int]) -> tuple[int, int]:
-    """First and one past the last id of a turn of the assistant, by what the conversation gains with it."""
-    before = Conversation(talk[:at], talk.tools, talk.options)
-    upto = Conversation(talk[: at + 1], talk.tools, talk.options)
-    head = _encoded(tokenizer, templated(tokenizer, before, reply=True)) if at else []
-    start = _common(head, ids)
-    prefixed = bool(at) and start == len(head)
-    if prefixed and at == len(talk) - 1:
-        return start, len(ids)
-    part = _encoded(tokenizer, templated(tokenizer, upto))
-    end = _common(part, ids)
-    rest = tokenizer.decode(part[end:]).replace(tokenizer.eos_token or "\ue009", "").strip()
-    if prefixed and not rest and end > start:
-        return start, end
-    begun, ended = _by_exchange(tokenizer, talk, at, whole, ids)
-    return (min(start, begun) if prefixed else begun), ended
-
-
-def _by_exchange(tokenizer: Any, talk: Conversation, at: int, whole: str, ids: list[int]) -> tuple[int, int]:
-    """The same for templates that write a turn differently once others follow: its text is found by exchanging it."""
-    content = talk[at]["content"]
-    if not content:
-        raise CounterpointError(
-            "the chat template writes earlier turns differently once others follow, so that a call's tokens cannot be told "
-            "from the others'; learn the last turn only (--turns last), or mark the assistant's text in the template by "
-            "{% generation %}"
-        )
-    other = Conversation(talk, talk.tools, talk.options)
-    other[at] = {**talk[at], "content": STAND_IN}
-    exchanged = templated(tokenizer, other)
-    first, last = exchanged.find(STAND_IN), exchanged.rfind(STAND_IN) + len(STAND_IN)
-    after = exchanged[last:]
-    alone = templated(tokenizer, Conversation(other[: at + 1], talk.tools, talk.options))
-    end = alone[alone.rfind(STAND_IN) + len(STAND_IN) :]
-    if first < 0 or not whole.endswith(after) or whole[:first] != exchanged[:first]:
-        raise CounterpointError(
-            "the chat template writes earlier turns differently once others follow, and their text is not in what it "
-            "writes; learn the last turn only (--turns last), or mark the assistant's text in the template by {% generation %}"
-        )
-    text_end = len(whole) - len(after) + _common(end, after)
-    begun = _common(_encoded(tokenizer, whole[:first].removesuffix(turn_lead(tokenizer))), ids)
-    return begun, _common(_encoded(tokenizer, whole[:text_end]), ids)
-
-
-def _encoded(tokenizer: Any, text: str) -> list[int]:
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-
-def _common(one: Sequence[Any], other: Sequence[Any]) -> int:
-    """How many first items two sequences share."""
-    least = min(len(one), len(other))
-    return next((at for at in range(least) if one[at] != other[at]), least)
-
-
-def _say(what: str, line: str) -> None:
-    """Once a process for each thing there is to say."""
-    if what not in _warned:
-        _warned.add(what)
-        logger.warning(line)
-
-
-_warned: set[str] = set()
-
-
 def _say_carried() -> None:
-    _say(
+    say(
         "carried",
         "prompts carry the model's chat template already and are read as they stand (--data-option format=chat would put them "
         "into a turn of the user, format=text reads every row of text as it stands)",
@@ -339,7 +206,7 @@ def _say_carried() -> None:
 
 
 def _say_border(first: str) -> None:
-    _say(
+    say(
         "border",
         "some completions begin before the end of their prompt, because the whole is written or tokenised differently there; "
         f"first: {first!r}",

@@ -73,11 +73,12 @@ def stop_id(tokenizer: Any) -> int | None:
 
 
 def carries_template(tokenizer: Any, text: str) -> bool:
-    """Whether a text has gone through the chat template already: it holds what the template writes around a turn.
+    """Whether a text has gone through the chat template already: it begins as the template does and holds what it writes
+    around a turn. A text that only quotes one does not.
 
     >>> from counterpoint.models.language.characters import tokenizer
-    >>> carries_template(tokenizer(), "<s>1+1=~"), carries_template(tokenizer(), "1+1=")
-    (True, False)
+    >>> [carries_template(tokenizer(), text) for text in ("<s>1+1=~", "1+1=", "what is <s>1+1=~")]
+    [True, False, False]
     """
     if not tokenizer.chat_template:
         return False
@@ -85,7 +86,21 @@ def carries_template(tokenizer: Any, text: str) -> bool:
     if not header or header not in text:
         return False
     special = {*tokenizer.all_special_tokens, *map(str, tokenizer.added_tokens_decoder.values())}
+    if not text.lstrip().startswith((header, *filter(None, special))):
+        return False
     return any(token and token in header for token in special) or bool(reply and reply in text)
+
+
+def goes_on(tokenizer: Any, text: str) -> bool:
+    """Whether a text that carries the template has further text after it: after what announces a reply, or after a turn's end.
+
+    >>> from counterpoint.models.language.characters import tokenizer
+    >>> goes_on(tokenizer(), "<s>1+1=~"), goes_on(tokenizer(), "<s>1+1=~ Think first.")
+    (False, True)
+    """
+    _, reply, end, _ = _traits(tokenizer, str(tokenizer.chat_template))
+    special = {*tokenizer.all_special_tokens, *map(str, tokenizer.added_tokens_decoder.values())}
+    return not text.rstrip().endswith(tuple(filter(None, (reply, end.strip(), *special))))
 
 
 @functools.lru_cache(maxsize=32)

@@ -1,0 +1,80 @@
+"""A conversation as the text that a chat template makes of it, or the reason why it makes none. No torch."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from jinja2 import TemplateError
+
+from counterpoint.conversation import Conversation, Message
+from counterpoint.errors import CounterpointError
+
+logger = logging.getLogger("counterpoint")
+_warned: set[str] = set()
+
+
+def templated(tokenizer: Any, talk: Conversation, *, reply: bool = False, go_on: bool = False) -> str:
+    """What the template makes of messages."""
+    continued = go_on and bool(talk) and talk[-1]["role"] == "assistant"
+    given = {**options_of(talk), "tokenize": False, "add_generation_prompt": reply and not continued}
+    if continued:
+        given["continue_final_message"] = True
+    try:
+        text = _without_none(tokenizer, list(talk), given)
+    except (TemplateError, TypeError, ValueError, KeyError) as error:
+        roles = ", ".join(str(message.get("role")) for message in talk)
+        raise CounterpointError(
+            f"the model's chat template refuses turns of {roles}: {' '.join(str(error).split())[:200]}; "
+            "write the row as the template expects, or change tokenizer.chat_template"
+        ) from None
+    _check_tools(talk, text)
+    return text
+
+
+def _check_tools(talk: Conversation, text: str) -> None:
+    """Calls that a template leaves out would be learnt as empty turns."""
+    for message in talk:
+        for call in message.get("tool_calls") or ():
+            name = (call.get("function") or call).get("name") if isinstance(call, dict) else None
+            if name and str(name) not in text:
+                raise CounterpointError(
+                    f"a message calls the tool {name!r}, and the model's chat template does not write calls of tools; take a model "
+                    "that knows tools, change tokenizer.chat_template, or write the call as text"
+                )
+    names = [(tool.get("function") or tool).get("name") for tool in talk.tools if isinstance(tool, dict)]
+    if any(name and str(name) not in text for name in names):
+        say(
+            "tools",
+            "rows describe tools, and the model's chat template does not write them: the model does not see them",
+        )
+
+
+def options_of(talk: Conversation) -> dict[str, Any]:
+    """Tools and arguments for the template."""
+    # Some templates write about tools wherever a list is given, even an empty one.
+    return {"tools": talk.tools or None, **talk.options}
+
+
+def without_null(talk: list[Message]) -> list[Message]:
+    """The same messages with "" for null contents."""
+    return [message if message["content"] is not None else {**message, "content": ""} for message in talk]
+
+
+def _without_none(tokenizer: Any, talk: list[Message], given: dict[str, Any]) -> str:
+    """A call of a tool has no content: null as it is given, or "" where the template would write "None" for it."""
+    if all(message["content"] is not None for message in talk):
+        return tokenizer.apply_chat_template(talk, **given)
+    other: str = tokenizer.apply_chat_template(without_null(talk), **given)
+    try:
+        written: str = tokenizer.apply_chat_template(talk, **given)
+    except (TemplateError, TypeError):
+        return other
+    return other if written.count("None") > other.count("None") else written
+
+
+def say(what: str, line: str) -> None:
+    """Once a process for each thing there is to say."""
+    if what not in _warned:
+        _warned.add(what)
+        logger.warning(line)
