@@ -55,7 +55,7 @@ class EnvironmentTask:
 
     def load_model(self, spec: str, data: World, seed: int) -> nn.Module:
         """Build what fits the world ("auto"), ``low-rank-<dimension>``, ``c51`` (or ``c51-<hidden>``), or open a folder."""
-        match = re.fullmatch(r"auto|low-rank(?:-(\d+))?|c51(?:-(\d+))?", spec)
+        match = re.fullmatch(r"auto|low-rank(?:-([1-9]\d*))?|c51(?:-([1-9]\d*))?", spec)
         if match is None:
             return self._saved(Path(spec), data)
         dimension = None if match[1] is None else int(match[1])
@@ -83,7 +83,7 @@ class EnvironmentTask:
     def _saved(self, folder: Path, data: World) -> nn.Module:
         if not (folder / "config.json").is_file():
             raise CounterpointError(
-                f"no model '{folder}'; expected auto, low-rank-<dimension>, c51-<hidden>, or a saved model's folder"
+                f"no model '{folder}'; expected auto, low-rank-<dimension>, c51-<hidden> (numbers from 1), or a saved model's folder"
             )
         model = FOLDERS.open(folder)
         wanted, has = (data.size, data.actions), (model.size, model.actions)

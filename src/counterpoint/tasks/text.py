@@ -78,8 +78,8 @@ class TextTask:
         if spec in (*bundled_names, *also):
             return text_transformer.open_transformer(spec)
         raise CounterpointError(
-            f"no model '{spec}' for texts; {nearest(spec, ['words', 'words:3', 'transformer', 'deberta', *bundled_names, *also])}, or "
-            "the folder of a transformers encoder with its tokenizer"
+            f"no model '{spec}' for texts: neither a name ({nearest(spec, ['words', 'words:3', 'transformer', 'deberta', *bundled_names, *also])}) "
+            "nor the folder of a transformers encoder with its tokenizer"
         )
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
