@@ -126,6 +126,18 @@ def test_partners_that_never_come_are_not_waited_for(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("engine", ["DEEPSPEED", "FSDP"])
+def test_an_engine_that_shards_is_one_line(tmp_path: Path, engine: str) -> None:
+    done = run(
+        "run", "dcl", "--data", "digits", "--steps", "2", "--no-evaluate", "--out", str(tmp_path / "out"),
+        **{f"ACCELERATE_USE_{engine}": "true"},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert f"ACCELERATE_USE_{engine}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_tracker_is_one_line(tmp_path: Path) -> None:
     done = run(
         "run",

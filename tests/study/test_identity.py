@@ -90,6 +90,65 @@ def test_a_replaced_base_of_an_adapter_is_another_model(home: Path) -> None:
     assert sources.content("adapter") != before
 
 
+def test_what_a_training_left_beside_a_model_is_none_of_it(home: Path) -> None:
+    before = sources.content("base")
+    for name in (
+        "optimizer.pt",
+        "trainer_state.json",
+        "events.out.tfevents.1.host",
+        "train.log",
+        "README.md",
+        ".gitattributes",
+    ):
+        (home / "base" / name).write_text("x")
+    (home / "base" / "runs").mkdir()
+    (home / "base" / "runs" / "events.out.tfevents.2").write_text("x")
+    assert sources.content("base") == before
+    (home / "base" / "config.json").write_text(
+        (home / "base" / "config.json").read_text().replace("1e-06", "1e-05")
+    )
+    assert sources.content("base") != before
+
+
+def test_a_store_of_a_teacher_stays_where_it_was(
+    home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    settings = {"store": "answers", "on_policy": 0.0, "beta": 0.0, **SETTINGS}
+
+    def again(**changed: object) -> Result:
+        given: dict[str, object] = {
+            "data": str(home / "sums.jsonl"),
+            "model": str(home / "base"),
+            "out": str(home / "out"),
+        }
+        return api.run(
+            "gkd", steps=4, evaluate=False, progress=False, **{**given, "settings": settings, **changed}
+        )  # type: ignore[arg-type]
+
+    whole = again(out=str(home / "whole"), settings={**settings, "store": str(home / "other")})
+    step = Run.step
+
+    def stops(run: Run, *args: object, **named: object) -> float:
+        loss = step(run, *args, **named)  # type: ignore[arg-type]
+        run._signals.requested = run.cursor.spent["steps"] == 2
+        return loss
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "step", stops)
+        with pytest.raises(Interrupted):
+            again(data="sums.jsonl", model="base", out="out")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    os.chdir(elsewhere)
+    resumed = api.resume(home / "out", progress=None)
+    assert isinstance(resumed, Result)
+    assert resumed.spent["steps"] == whole.spent["steps"] == 4
+    assert (home / "answers").is_dir()
+    assert not list(elsewhere.iterdir())
+    with pytest.raises(CounterpointError, match=r"holds another run \(settings\.store"):
+        again()
+    assert again(settings={**settings, "store": str(home / "answers")}).spent == resumed.spent
+
+
 def test_a_finished_run_is_shown_without_its_data_and_model(home: Path) -> None:
     result = go()
     shutil.rmtree("base")

@@ -35,12 +35,14 @@ class Method(ABC, Generic[Model, Data]):
         search: for tuning, a setting's name and the paper's range: ``(low, high)`` for floats on a log scale,
             or a list of choices. A setting of a group is named ``group.setting``.
         also: other kinds of data that it can learn from, beside the catalog's.
+        writes: settings that name a folder which the method writes to; of a run that is resumed elsewhere they stay where they were.
         moved: a setting's earlier name -> its name now, for those that still write the earlier one.
     """
 
     key: ClassVar[str]
     search: ClassVar[Search] = {}
     also: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[tuple[str, ...]] = ()
     moved: ClassVar[dict[str, str]] = {}
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,7 @@ class Recipe(Recorded):
         own = ("key", "settings", "model", "model_given", "budget", "splits", "measure")
         names = (*own, *identifying(self))
         by_content = {name: sources.content(mine[name]) for name in names}
+        by_content["settings"] |= self._written(os.path.realpath)
         return {"form": FORM, "data_fingerprint": fingerprint, **by_content}
 
     def identity_by_path(self, fingerprint: str) -> dict[str, Any]:
@@ -103,8 +104,13 @@ class Recipe(Recorded):
             data=sources.located_data(self.data, self.cwd, names),
             model=sources.located(self.model, self.cwd),
             data_options=sources.located(self.data_options, self.cwd),
-            settings=sources.located(self.settings, self.cwd),
+            settings={**sources.located(self.settings, self.cwd), **self._written(str)},
         )
+
+    def _written(self, form: Callable[[str], str]) -> dict[str, str]:
+        """Settings that name a folder which the method writes: absolute, since it may not be there yet."""
+        names = [name for name in self.method_class().writes if self.settings.get(name)]
+        return {name: form(os.path.join(self.cwd or os.getcwd(), self.settings[name])) for name in names}
 
     def method_class(self) -> type[Method[Any, Any]]:
         """The method's class: the catalog's, or a person's own whose module they have imported."""

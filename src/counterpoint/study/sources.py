@@ -17,6 +17,14 @@ from counterpoint.bundled.cache import root
 from counterpoint.errors import CounterpointError
 
 MODEL_FILES = ("config.json", "adapter_config.json", "modules.json", "model.safetensors")
+TRAINING = (
+    "optimizer.pt",
+    "scheduler.pt",
+    "scaler.pt",
+    "rng_state.pth",
+    "trainer_state.json",
+    "training_args.bin",
+)
 LARGE = 1 << 25
 """Bytes from which a file's digest is remembered on disk, so that a large model is read through once."""
 
@@ -71,7 +79,7 @@ def digest(path: Path) -> str:
     whole = hashlib.sha256()
     for file in sorted(path.rglob("*")):
         name = file.relative_to(path)
-        if not file.is_file() or any(part.startswith(".") for part in name.parts) or file.suffix == ".md":
+        if not file.is_file() or any(part.startswith(".") for part in name.parts) or _left_over(file):
             continue
         whole.update(f"{name.as_posix()} {_of_file(file)};".encode())
     if (base := _base(path)) is not None:
@@ -91,6 +99,13 @@ def _path(value: Any, written: str | None = None) -> Path | None:
         return path if looks and path.is_file() else None
     except (OSError, ValueError):
         return None
+
+
+def _left_over(file: Path) -> bool:
+    """Whether a file beside a model is what its training left there, which no model is opened from."""
+    return (
+        file.suffix in (".md", ".log") or file.name in TRAINING or file.name.startswith("events.out.tfevents")
+    )
 
 
 def _base(path: Path) -> Path | None:

@@ -26,6 +26,8 @@ from counterpoint.training import distributed
 from counterpoint.training.microbatch import refuse_batch_norm
 
 REPLICATED = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU", "MULTI_HPU")
+SHARDING = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP", "ACCELERATE_USE_MEGATRON_LM")
+"""What accelerate launch sets for engines that shard the model."""
 PATIENCE = "COUNTERPOINT_MEET_SECONDS"
 """How long the first processes wait for the last one to start; two minutes where it is not set."""
 
@@ -114,6 +116,12 @@ def accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerat
     """
     check_trackers(trackers)
     _, size = meet()
+    for name in SHARDING:
+        if os.environ.get(name, "").lower() in ("1", "true", "yes"):
+            raise CounterpointError(
+                f"the environment holds {name}={os.environ[name]}; runs are data-parallel, with whole weights on every device: unset "
+                "it, or use accelerate launch --multi_gpu, or torchrun"
+            )
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()
     made = Accelerator(

@@ -57,6 +57,7 @@ class GKD(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "gkd"
     search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3), "beta": [0.1, 0.5, 0.9]}
+    writes: ClassVar[tuple[str, ...]] = ("store",)
 
     teacher: str = ""
     beta: float = 0.5
@@ -132,4 +133,5 @@ class GKD(Method[Language, ProblemData]):
             write(self.store, live, shards(), temperature=self.loss_temperature, seed=run.seed)
             return self.store
 
-        return Stored(run.stage("store", make))
+        run.stage("store", make)
+        return Stored(self.store)
