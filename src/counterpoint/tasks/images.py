@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from counterpoint.tasks.facts import Facts, imbalance_of
 from counterpoint.tasks.options import checked_load
 
 FEW_LABELS, NO_LABELS = 20, "almost no labels: representations can be learnt, and hardly measured"
+
+logger = logging.getLogger("counterpoint")
 
 
 class ImageTask:
@@ -52,7 +55,14 @@ class ImageTask:
     def load_model(self, spec: str, data: Images, seed: int) -> nn.Module:
         """Build "conv-small", "resnet18" (each also with ":group" for group normalisation), or open a folder."""
         if (Path(spec) / "config.json").exists():
-            return FOLDERS.open(Path(spec))
+            model = FOLDERS.open(Path(spec))
+            side = getattr(model, "side", None)
+            if side is not None and max(data.shape[1:]) < side:
+                logger.warning(
+                    "%s looks at images of %dx%d, and the data have %dx%d: they are enlarged; if the files hold more, load them with "
+                    "--data-option size=%d", spec, side, side, data.shape[2], data.shape[1], side,
+                )  # fmt: skip
+            return model
         name, _, norm = spec.partition(":")
         options = {"norm": norm} if norm else {}
         return load_encoder(name, data.shape, statistics=data.statistics(), seed=seed, **options)

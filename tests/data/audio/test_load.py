@@ -270,9 +270,9 @@ def test_telephone_gsm_is_read_whole_and_in_part(tmp_path: Path) -> None:
     wave = np.sin(np.arange(8000 * 40) * 0.3 * (1 + np.arange(8000 * 40) / 4e5)).astype(np.float32)
     path = tmp_path / "long.gsm"
     soundfile.write(path, wave, 8000, format="RAW", subtype="GSM610")
-    whole, rate, floats = audio_files._decode(path, None)
-    assert (rate, floats) == (8000, False)
+    whole, rate, floats, channels = audio_files._decode(path, None)
+    assert (rate, floats, channels) == (8000, False, 1)
     assert len(whole) == len(wave)
-    part, _, _ = audio_files._decode(path, 1.0)
+    part, *_ = audio_files._decode(path, 1.0)
     assert np.array_equal(part, whole[: len(part)])
     assert len(part) == 8001

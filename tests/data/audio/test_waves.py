@@ -74,3 +74,17 @@ def test_random_and_truncated_files_are_named_or_read(tmp_path: Path) -> None:
     found = read(listed, RATE, 1.0)
     assert len(found.waves) + len(found.unreadable) == 1000
     assert found.unreadable
+
+
+def test_channels_that_are_averaged_are_said(tmp_path: Path) -> None:
+    clips(tmp_path, 0.5, "PCM_16")
+    assert not any("recorded in" in line for line in load_audio(tmp_path, sample_rate=RATE).describe())
+    for name, channels in (("a", 2), ("b", 6)):
+        for k in range(4):
+            wave = np.repeat(tone(0.5, k + (name == "b"))[:, None], channels, axis=1)
+            soundfile.write(tmp_path / name / f"{name}{k}.wav", wave, RATE)
+    audio = load_audio(tmp_path, sample_rate=RATE)
+    assert (
+        "recorded in 2 channels (4 files), 6 channels (4 files); their mean is the one channel that is used"
+        in audio.describe()
+    )

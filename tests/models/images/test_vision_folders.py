@@ -46,3 +46,43 @@ def test_a_preprocessor_s_size_mean_and_deviation_are_used(tmp_path: Path) -> No
     model = TransformersVision(tmp_path)
     assert model.side == 32
     assert model.normalise.get_buffer("mean").ravel().tolist() == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_where_the_folder_does_not_say_how_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    transformers.ViTModel(transformers.ViTConfig(**SIZES)).save_pretrained(tmp_path)
+    with caplog.at_level("WARNING", logger="counterpoint"):
+        model = TransformersVision(tmp_path)
+    assert "does not say how its images are normalised (image_mean and image_std" in caplog.text
+    assert model.normalise.get_buffer("mean").ravel().tolist() == [0.5, 0.5, 0.5]
+    caplog.clear()
+    for recipe, mean, std in (
+        ({"do_normalize": False}, 0.0, 1.0),
+        ({"image_mean": 0.4, "image_std": 0.3}, 0.4, 0.3),
+        ({"image_mean": [0.4] * 3, "image_std": [0.3] * 3}, 0.4, 0.3),
+    ):
+        for name, content in (
+            ("processor_config.json", {"image_processor": recipe}),
+            ("preprocessor_config.json", recipe),
+        ):
+            (tmp_path / name).write_text(json.dumps(content))
+            with caplog.at_level("WARNING", logger="counterpoint"):
+                model = TransformersVision(tmp_path)
+            assert model.normalise.get_buffer("mean").ravel().tolist() == pytest.approx([mean] * 3)
+            assert model.normalise.get_buffer("std").ravel().tolist() == pytest.approx([std] * 3)
+            (tmp_path / name).unlink()
+    assert not caplog.text
+
+
+def test_images_smaller_than_the_model_looks_at_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from counterpoint.tasks.task import task
+
+    transformers.ViTModel(transformers.ViTConfig(**{**SIZES, "image_size": 32})).save_pretrained(tmp_path)
+    images = task("images")
+    with caplog.at_level("WARNING", logger="counterpoint"):
+        images.load_model(str(tmp_path), images.load_data("digits"), 0)
+    assert "looks at images of 32x32, and the data have 8x8" in caplog.text
+    assert "--data-option size=32" in caplog.text

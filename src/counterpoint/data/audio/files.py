@@ -44,7 +44,7 @@ class ReadClips:
         rows: the row's columns; of a folder, ``label``, ``folder`` (below the class) and ``prefix`` (of the file's name).
         files: names for messages.
         splits: "train", "validation" or "test" where the files say so.
-        rates: how many files had which sample rate.
+        rates: how many files had which sample rate; ``channels``: likewise, of which one was made as their mean.
         cut: how many were longer than wanted.
         silent: names of files without any sound.
         loud: names of files of floats beyond 1, which were divided by their peak.
@@ -56,6 +56,7 @@ class ReadClips:
     files: list[str] = field(default_factory=list)
     splits: list[str | None] = field(default_factory=list)
     rates: Counter[int] = field(default_factory=Counter)
+    channels: Counter[int] = field(default_factory=Counter)
     cut: int = 0
     silent: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
@@ -124,7 +125,7 @@ def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "s
             continue
         try:
             # Of a long recording only what is kept is decoded, and a little more for the filter's sake.
-            wave, rate, floats = _decode(one.path, seconds + 0.1 if part == "start" else None)
+            wave, rate, floats, channels = _decode(one.path, seconds + 0.1 if part == "start" else None)
         except MissingExtra:
             raise
         except Exception as error:  # whatever a decoder says of a damaged file becomes a lesson that names it
@@ -148,6 +149,7 @@ def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "s
             wave = wave / peak
             clips.loud.append(name)
         clips.rates[rate] += 1
+        clips.channels[channels] += 1
         wave = resample(wave, rate, sample_rate)
         if len(wave) > longest:
             clips.cut += 1
@@ -187,8 +189,8 @@ def quietest(wave: np.ndarray, length: int) -> np.ndarray:
     return wave[best : best + length]
 
 
-def _decode(path: Path, seconds: float | None) -> tuple[np.ndarray, int, bool]:
-    """Samples of one channel, those of the first ``seconds`` where given, their rate, and whether they are stored as floats."""
+def _decode(path: Path, seconds: float | None) -> tuple[np.ndarray, int, bool, int]:
+    """Samples of one channel, those of the first ``seconds`` where given, their rate, whether they are stored as floats, how many channels."""
     try:
         import soundfile
     except ImportError:
@@ -204,7 +206,8 @@ def _decode(path: Path, seconds: float | None) -> tuple[np.ndarray, int, bool]:
             left -= len(parts[-1])
             if len(parts[-1]) < BLOCK:
                 break
-        return np.concatenate(parts), int(file.samplerate), file.subtype in ("FLOAT", "DOUBLE")
+        floats = file.subtype in ("FLOAT", "DOUBLE")
+        return np.concatenate(parts), int(file.samplerate), floats, int(file.channels)
 
 
 def _cut_off(path: Path) -> int:

@@ -189,6 +189,10 @@ def _require_usable(
     if set(clips.rates) != {rate}:
         rates = ", ".join(f"{hertz} Hz ({count} files)" for hertz, count in sorted(clips.rates.items()))
         notes.append(f"recorded at {rates}; brought to {rate} Hz")
+    mixed = {count: files for count, files in sorted(clips.channels.items()) if count > 1}
+    if mixed:
+        counts = ", ".join(f"{count} channels ({files} files)" for count, files in mixed.items())
+        notes.append(f"recorded in {counts}; their mean is the one channel that is used")
     if clips.cut:
         what = "the start" if part == "start" else "the quietest stretch"
         notes.append(f"{clips.cut} clips were longer than {seconds:g} seconds; {what} was kept")

@@ -10,15 +10,15 @@ from __future__ import annotations
 import gzip
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from counterpoint.data.endings import PICTURES
-from counterpoint.data.images.captions import CAPTION_COLUMNS, Captions, checked
-from counterpoint.data.images.pixels import decode_frame, stack
+from counterpoint.data.images.captions import CAPTION_COLUMNS, checked
+from counterpoint.data.images.pixels import stack
+from counterpoint.data.images.table import Source, Table, open_files
 from counterpoint.data.tables import cells, read_table, split_of, splits_named
 from counterpoint.data.walk import follow, shown, walk
 from counterpoint.errors import CounterpointError, MissingExtra
@@ -37,53 +37,13 @@ EXPECTED = (
 )
 
 
-@dataclass
-class Table:
-    """Images as they were found, row by row.
-
-    Attributes:
-        pixels: one uint8 array [H, W, C] per row, C in {1, 3}; sizes may still differ.
-        labels: the label as text, None for an image without one.
-        splits: "train", "validation" or "test" where the files say so, else None.
-        names: the path below the folder, "" where there are no files.
-        captions: what a column of captions says of the image, else None.
-        notes: what a person should know about how the files were understood.
-        unreadable: files that could not be opened, each with the reason; ``skipped``: their names alone.
-        animated: how many files hold several frames, of which the first was taken.
-    """
-
-    pixels: list[np.ndarray] = field(default_factory=list)
-    labels: list[str | None] = field(default_factory=list)
-    splits: list[str | None] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    captions: list[Captions | None] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    animated: int = 0
-
-    def add(
-        self,
-        image: np.ndarray,
-        label: Any,
-        split: str | None,
-        name: str = "",
-        captions: Captions | None = None,
-    ) -> None:
-        """Append one row; an empty label means none."""
-        self.pixels.append(image)
-        self.names.append(name)
-        self.captions.append(captions)
-        self.labels.append(None if label is None or label == "" or label != label else str(label))
-        self.splits.append(split)
-
-
 def read(
     path: Path,
     image: str | None = None,
     label: str | None = None,
     caption: str | None = None,
     captioned: bool = False,
+    size: int | None = None,
 ) -> Table:
     """Read any of the containers above.
 
@@ -92,6 +52,7 @@ def read(
         image: name of the path column or array, when it is not one of the usual ones.
         label: name of the label column or array, likewise. caption: name of a column of captions, likewise.
         captioned: whether to read a column of captions.
+        size: pixels a side that files are brought to as they are opened; None: chosen where they differ or are photographs.
 
     Raises:
         CounterpointError: nothing there, nothing recognised, a column is missing, or a caption is empty.
@@ -103,10 +64,12 @@ def read(
         if path.suffix.lower() in (".npy", ".npz"):
             return _arrays(path, image, label)
         if path.suffix.lower() in TABLE_SUFFIXES:
-            return _rows(path, image, label, caption_columns)
+            table = Table()
+            open_files(table, _rows(table, path, image, label, caption_columns), size)
+            return table
         raise CounterpointError(f"{path.name}: not a format of labelled images; expected {EXPECTED}")
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
-        return _datasets(path, image, label, caption_columns)
+        return _datasets(path, image, label, caption_columns, size)
     if list(path.glob("*-images-idx3-ubyte*")):
         return _idx(path)
     arrays = [file for file in (path / "images.npz", path / "images.npy", path / "data.npz") if file.exists()]
@@ -114,12 +77,11 @@ def read(
         return _arrays(arrays[0], image, label)
     metadata = walk(path).named("metadata", TABLE_SUFFIXES)
     if metadata:
-        table = Table()
+        table, sources = Table(), []
         for file in metadata:
-            part = _rows(file.path, image, label, caption_columns, split=split_of(file.name.parent.name))
-            for name in ("pixels", "labels", "splits", "names", "captions", "notes", "unreadable", "skipped"):
-                getattr(table, name).extend(getattr(part, name))
-            table.animated += part.animated
+            split = split_of(file.name.parent.name)
+            sources += _rows(table, file.path, image, label, caption_columns, split)
+        open_files(table, sources, size)
         listed = {name.replace("\\", "/").rpartition("/")[2] for name in table.names + table.skipped}
         bare = [file for file in walk(path).of(PICTURES) if file.name.name not in listed]
         if bare:
@@ -127,45 +89,28 @@ def read(
                 f"{len(bare)} images stand in no row of the metadata, such as {shown(bare[0].name)}: left out"
             )
         return table
-    return _folder(path)
+    return _folder(path, size)
 
 
-def _folder(path: Path) -> Table:
+def _folder(path: Path, size: int | None) -> Table:
     files = walk(path).of(PICTURES)
     table = Table()
     if not files:
         raise CounterpointError(f"{path}: no images in this folder; expected {EXPECTED}")
     parts = [file.name.parts for file in files]
     split_at_top = all(len(part) > 1 and split_of(part[0]) for part in parts)
+    sources = []
     for file, part in zip(files, parts, strict=True):
         split = split_of(part[0]) if split_at_top else None
         below = part[1:] if split_at_top else part
-        _open(table, file.path, below[0] if len(below) > 1 else None, split, "/".join(part))
+        sources.append(Source(file.path, below[0] if len(below) > 1 else None, split, "/".join(part)))
+    open_files(table, sources, size)
     nested = sum(len(part) > 2 + split_at_top for part in parts)
     if nested:
         table.notes.append(
             f"{nested} images lie deeper than class/image; the first folder's name is their class"
         )
     return table
-
-
-def _open(
-    table: Table,
-    file: Path | io.BytesIO,
-    label: Any,
-    split: str | None,
-    name: str,
-    captions: Captions | None = None,
-) -> None:
-    try:
-        pixels, animated = decode_frame(file)
-        table.add(pixels, label, split, name, captions)
-        table.animated += animated
-    except MissingExtra:
-        raise
-    except Exception as error:
-        table.unreadable.append(f"{name} ({type(error).__name__})")
-        table.skipped.append(name)
 
 
 def _arrays(path: Path, image: str | None, label: str | None) -> Table:
@@ -240,16 +185,19 @@ def _idx(path: Path) -> Table:
 
 
 def _rows(
+    table: Table,
     path: Path,
     image: str | None,
     label: str | None,
     caption_columns: tuple[str, ...],
     split: str | None = None,
-) -> Table:
+) -> list[Source]:
+    """The images that a table of them names; what is to be told of it goes to the notes of ``table``."""
     source_table = read_table(path)
     columns = sorted(source_table.names)
     at, tag = _columns(columns, image, label, path.name)
-    table = Table(notes=[*source_table.notes, *source_table.gap_notes()])
+    table.notes += [*source_table.notes, *source_table.gap_notes()]
+    sources = []
     named = splits_named(source_table)
     if tag is None:
         table.notes.append(
@@ -275,8 +223,8 @@ def _rows(
         else:
             source, name = follow(path.parent, str(content)), str(content)
         label_here = None if tag is None or row.get(tag) is None else labels[index]
-        _open(table, source, label_here, own_split, name, captions)
-    return table
+        sources.append(Source(source, label_here, own_split, name, captions))
+    return sources
 
 
 def _columns(columns: list[str], image: str | None, label: str | None, name: str) -> tuple[str, str | None]:
@@ -293,18 +241,22 @@ def _columns(columns: list[str], image: str | None, label: str | None, name: str
     return str(chosen[0]), chosen[1]
 
 
-def _datasets(path: Path, image: str | None, label: str | None, caption_columns: tuple[str, ...]) -> Table:
+def _datasets(
+    path: Path, image: str | None, label: str | None, caption_columns: tuple[str, ...], size: int | None
+) -> Table:
     try:
-        from datasets import DatasetDict, load_from_disk
+        from datasets import DatasetDict, Image, load_from_disk
     except ImportError:
         raise MissingExtra("datasets", "language") from None
     loaded = load_from_disk(str(path))
     parts = dict(loaded) if isinstance(loaded, DatasetDict) else {"": loaded}
-    table = Table()
+    table, sources = Table(), []
     for name, rows in parts.items():
         at, tag = _columns(rows.column_names, image, label, path.name)
         names = getattr(rows.features[tag], "names", None) if tag else None
         caption_column = next((column for column in caption_columns if column in rows.column_names), None)
+        if isinstance(rows.features[at], Image):  # as files, so that each is opened at the size it will have
+            rows = rows.cast_column(at, Image(decode=False))
         for number, row in enumerate(rows):
             captions = (
                 checked(row[caption_column], f"{path.name}, {name}[{number}]") if caption_column else None
@@ -312,11 +264,12 @@ def _datasets(path: Path, image: str | None, label: str | None, caption_columns:
             value = row[tag] if tag else None
             value = names[value] if names and isinstance(value, int) and value >= 0 else value
             cell = row[at]
-            if hasattr(cell, "save"):  # a PIL image
-                buffer = io.BytesIO()
-                cell.save(buffer, format="PNG")
-                _open(table, buffer, value, split_of(name), "", captions)
+            if isinstance(cell, dict):
+                file = io.BytesIO(cell["bytes"]) if cell.get("bytes") else path / str(cell.get("path"))
+                sources.append(Source(file, value, split_of(name), "", captions))
             else:
                 pixels = stack(np.asarray(cell)[None], path.name)[0]
                 table.add(pixels, value, split_of(name), "", captions)
+    if sources:
+        open_files(table, sources, size)
     return table

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from counterpoint.data.images.captions import LEAVE_OUT, Captions, beside, read_captions, same
-from counterpoint.data.images.files import Table, read
+from counterpoint.data.images.files import read
 from counterpoint.data.images.partners import read_partners
 from counterpoint.data.images.pixels import colour, resize
 from counterpoint.data.images.sets import TEXT_ENCODER, ImageBatch, Images, ImageSet, overlap
 from counterpoint.data.images.split import UNLABELLED, hashes, long_tail_rows, split_rows, stratified
+from counterpoint.data.images.table import Table, chosen_side
 from counterpoint.data.nested import split_seeds
 from counterpoint.data.tables.cells import class_order
 from counterpoint.errors import CounterpointError
@@ -29,9 +30,6 @@ __all__ = [
     "overlap",
     "same_size",
 ]
-
-LARGEST = 64
-"""Pixels a side that images of mixed sizes are brought to at most, where no size is given: what small encoders take."""
 
 BUNDLED = ("digits", "mnist5k", "mnist10k", "fashion-mnist", "emoji")
 
@@ -63,8 +61,8 @@ def load_images(
 
     Args:
         spec: one of ``BUNDLED``, or a path.
-        size: side in pixels to bring every image to (shorter side resized, centre cropped); of mixed sizes the median, at most 64,
-            is chosen where none is given.
+        size: side in pixels to bring every image to (shorter side resized, centre cropped); where none is given, the median, at
+            most 64, is chosen for mixed sizes, and 64 for photographs of one size (beyond 512).
         image: column or array of the images, when not a usual name.
         label: column or array of the labels, likewise.
         labels_per_class: labels per class that evaluation may use.
@@ -100,6 +98,7 @@ def load_images(
         label,
         caption,
         captioned=wanted and captions_file is None,
+        size=size,
     )
     notes = list(table.notes)
     if table.unreadable:
@@ -183,17 +182,22 @@ def same_size(table: Table, size: int | None, spec: str, notes: list[str]) -> np
     gray = sum(image.shape[2] < channels for image in table.pixels)
     if gray:
         notes.append(f"{gray} gray images were turned to colour like the rest")
-    sizes = Counter(image.shape[:2] for image in table.pixels)
-    if size is None and len(sizes) > 1:
+    sizes = Counter(table.shapes)
+    chosen = size or table.size or chosen_side(table.shapes)
+    if size is None and chosen is not None:
         shown = ", ".join(f"{w}x{h} ({count})" for (h, w), count in sizes.most_common(3))
-        size = min(LARGEST, int(np.median([min(image.shape[:2]) for image in table.pixels])))
-        notes.append(
-            f"images of {len(sizes)} sizes: {shown}; {size} pixels chosen, another with --data-option size=N"
-        )
-    if size is not None and set(sizes) != {(size, size)}:
-        notes.append(f"resized to {size}x{size} (shorter side, then centre crop)")
-        return np.stack([resize(colour(image, channels), size) for image in table.pixels])
-    return np.stack([colour(image, channels) for image in table.pixels])
+        many = f"{len(sizes)} sizes: {shown}" if len(sizes) > 1 else f"the size {shown}"
+        notes.append(f"images of {many}; {chosen} pixels chosen, another with --data-option size=N")
+    if chosen is None:
+        return np.stack([colour(image, channels) for image in table.pixels])
+    if set(sizes) != {(chosen, chosen)}:
+        notes.append(f"resized to {chosen}x{chosen} (shorter side, then centre crop)")
+    return np.stack(
+        [
+            colour(image if image.shape[:2] == (chosen, chosen) else resize(image, chosen), channels)
+            for image in table.pixels
+        ]
+    )
 
 
 def _encode(labels: list[str | None], spec: str) -> tuple[tuple[str, ...], np.ndarray]:

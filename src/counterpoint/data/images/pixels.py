@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,19 +22,62 @@ def decode(file: Path | io.BytesIO) -> np.ndarray:
     Raises:
         MissingExtra: pillow is not installed.
     """
-    return decode_frame(file)[0]
+    return decode_frame(file).pixels
 
 
-def decode_frame(file: Path | io.BytesIO) -> tuple[np.ndarray, bool]:
-    """As ``decode``, and whether the file holds more frames than the first, which was taken."""
+class Decoded(NamedTuple):
+    """uint8 [H, W, C], the height and width in the file, and whether it holds more frames than the first, which was taken."""
+
+    pixels: np.ndarray
+    shape: tuple[int, int]
+    animated: bool
+
+
+def header_shape(file: Path | io.BytesIO) -> tuple[int, int] | None:
+    """Height and width by a file's header alone, as it is meant to be seen; None where it cannot be read."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(file) as opened:
+                return _shape(opened)
+    except Exception:  # decoding says what is wrong with it
+        return None
+
+
+def _shape(opened: Any) -> tuple[int, int]:
+    width, height = opened.size
+    return (width, height) if _orientation(opened) >= 5 else (height, width)
+
+
+def decode_frame(file: Path | io.BytesIO, size: int | None = None) -> Decoded:
+    """As ``decode``, brought to ``size`` pixels a side where one is given (``resize``).
+
+    A photograph is then decoded at a fraction of its size, at least twice the wanted one, where its format can (JPEG).
+    """
     try:
         from PIL import Image
     except ImportError:
         raise MissingExtra("pillow", "images") from None
-    with Image.open(file) as opened:
+    # What pillow warns of, damaged EXIF or many pixels, either leaves the picture whole or ends in an error.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _decoded(Image, file, size)
+
+
+def _decoded(library: Any, file: Path | io.BytesIO, size: int | None) -> Decoded:
+    with library.open(file) as opened:
+        shape = _shape(opened)
+        if size is not None:
+            factor = 2 * size / min(shape)
+            opened.draft(None, (math.ceil(opened.size[0] * factor), math.ceil(opened.size[1] * factor)))
         # Phones write a preview or a depth map as a second frame of a still photograph (MPO).
         animated = bool(getattr(opened, "is_animated", False)) and opened.format != "MPO"
-        return _array(_upright(opened), opened.format, str(file)), animated
+        pixels = _array(_upright(opened), opened.format, str(file))
+    if size is not None and pixels.shape[:2] != (size, size):
+        pixels = resize(pixels, size)
+    return Decoded(pixels, shape, animated)
 
 
 def _array(picture: Any, format: str | None, name: str) -> np.ndarray:
@@ -56,11 +101,16 @@ def _upright(opened: Any) -> Any:
     """The picture turned as its EXIF orientation says; as it is where that cannot be read."""
     from PIL import ImageOps
 
+    return ImageOps.exif_transpose(opened) if _orientation(opened) > 1 else opened
+
+
+def _orientation(opened: Any) -> int:
+    """As EXIF has it, 1 to 8; 1 where it says nothing."""
     try:
         orientation = opened.getexif().get(0x0112, 1)
     except Exception:  # a damaged block of EXIF says nothing of the pixels, which may be whole
-        return opened
-    return ImageOps.exif_transpose(opened) if orientation in range(2, 9) else opened
+        return 1
+    return orientation if orientation in range(2, 9) else 1
 
 
 def unit_to_bytes(values: np.ndarray, name: str) -> np.ndarray:
@@ -122,6 +172,10 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     height, width = image.shape[:2]
     factor = size / min(height, width)
     target = max(size, round(width * factor)), max(size, round(height * factor))
-    resized = np.asarray(Image.fromarray(image.squeeze()).resize(target, Image.Resampling.BICUBIC))
+    resized = np.asarray(
+        Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).resize(
+            target, Image.Resampling.BICUBIC
+        )
+    )
     top, left = (target[1] - size) // 2, (target[0] - size) // 2
     return resized.reshape(target[1], target[0], -1)[top : top + size, left : left + size]

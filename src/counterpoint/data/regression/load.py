@@ -168,10 +168,10 @@ def _pictures(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     from counterpoint.data.images.load import same_size
 
-    images = image_files.read(Path(spec), None, target)
+    images = image_files.read(Path(spec), None, target, size=size)
     if images.unreadable:
         raise CounterpointError(
-            f"{spec}: {len(images.unreadable)} files are not readable images: {', '.join(images.unreadable[:3])}; mend or remove them"
+            f"{spec}: {len(images.unreadable)} files are not readable images: {', '.join(images.unreadable)}; mend or remove them"
         )
     notes = list(images.notes)
     pixels = same_size(images, size, spec, notes).transpose(0, 3, 1, 2)

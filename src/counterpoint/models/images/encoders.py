@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
+from counterpoint.models.images import preprocessing
 from counterpoint.models.model_folders import Saved
 
 if TYPE_CHECKING:
@@ -187,12 +188,11 @@ class TransformersVision(nn.Module):
         config = self.net.config
         self.mask_ratio = getattr(config, "mask_ratio", None)
         self.num_features = int(getattr(config, "hidden_size", 0) or config.hidden_sizes[-1])
-        recipe = Path(folder) / "preprocessor_config.json"
-        self.recipe = json.loads(recipe.read_text(encoding="utf-8")) if recipe.exists() else {}
-        side = getattr(config, "image_size", None) or _recipe_side(self.recipe)
+        self.recipe = preprocessing.recipe_of(Path(folder))
+        side = getattr(config, "image_size", None) or preprocessing.side(self.recipe)
         self.side = side if isinstance(side, int) else side[0] if side else None
-        half = [0.5] * getattr(config, "num_channels", 3)
-        self.normalise = _Normalise(self.recipe.get("image_mean", half), self.recipe.get("image_std", half))
+        channels = getattr(config, "num_channels", 3)
+        self.normalise = _Normalise(*preprocessing.statistics(self.recipe, channels, folder))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[N, C, H, W] in [0, 1] -> [N, F]: the pooled output, else the mean over positions."""
@@ -224,17 +224,6 @@ class TransformersVision(nn.Module):
             (Path(folder) / "preprocessor_config.json").write_text(
                 json.dumps(self.recipe, indent=2), encoding="utf-8"
             )
-
-
-def _recipe_side(recipe: dict[str, Any]) -> int | None:
-    """Pixels a side that a preprocessor makes: of its crop, else of its size."""
-    for name in ("crop_size", "size"):
-        given = recipe.get(name)
-        if isinstance(given, dict):
-            given = given.get("height") or given.get("shortest_edge")
-        if isinstance(given, int):
-            return given
-    return None
 
 
 def _resize(pixels: Tensor, side: int | None) -> Tensor:
