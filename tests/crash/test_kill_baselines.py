@@ -39,6 +39,13 @@ RUNS: dict[str, dict[str, Any]] = {
             "information.template": "{information}#{prompt}", "answers": 3, "steps": 2, "anneal": 4,
         },
     },
+    "user-interactions": {
+        "data": "styled-letters?size=24&validation=4&test=4&digits=2", "model": "characters", "steps": 8,
+        "settings": {
+            **SMALL, "form": "online", "max_new_tokens": 4, "watched": 2,
+            "user.function": "counterpoint.cases.user_interactions:capitals",
+        },
+    },
     "gkd": {"data": SUMS, "model": "characters", "settings": SAMPLED, "steps": 8},
     "grpo": {
         "data": SUMS,
@@ -129,6 +136,7 @@ FAST = (
     "sdft",
     "grpo",
     "pi-distill",
+    "user-interactions",
     "self-rewarding",
     "scmoe",
     "qcrd",

@@ -183,7 +183,7 @@ def test_a_class_is_a_state_an_episode(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("mine", "names no tools; write package.module:NAME"),
+        ("mine", "names no tools; write it as package.module:NAME"),
         ("missing.py:Shop", "cannot be imported as tools"),
         ("HERE:Nothing", "cannot be imported as tools"),
         ("HERE:number", "expected a function, a list of functions, or a class"),

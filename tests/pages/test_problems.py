@@ -10,7 +10,7 @@ import pytest
 from counterpoint.models.language.characters import tiny
 from pages_harness import check_settings, run_commands, run_snippet
 
-KEYS = ["unisd", "sdft", "gkd", "sft", "grpo", "pi-distill"]
+KEYS = ["unisd", "sdft", "gkd", "sft", "grpo", "pi-distill", "user-interactions"]
 SMALLER = {"new_tokens=32": "new_tokens=4", "tokens 128": "tokens 4", "smollm2-135m-instruct": "small"}
 NOT_SPELLED_OUT = dict.fromkeys(
     ("template", "agreement.example"), "in `counterpoint.pairs.demonstrations`"
@@ -22,6 +22,13 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"prompt": f"{n}+1=", "completion": f"so {n + 1}", "answer": str(n + 1)} for n in range(24)]
     rows = [{**row, "privileged_context": "count on"} for row in rows]
     (tmp_path / "problems.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    talk = [{"role": "user"}, {"role": "assistant"}, {"role": "user"}]
+    logs = [
+        {"messages": [{**turn, "content": text} for turn, text in zip(talk, (f"{n}+1=", "SO", "soft"))]}
+        for n in range(24)
+    ]
+    (tmp_path / "logs.jsonl").write_text("\n".join(json.dumps(row) for row in logs))
+    (tmp_path / "user.py").write_text("def follow_up(prompt, completion, number):\n    return 'soft'\n")
     monkeypatch.chdir(tmp_path)
 
 

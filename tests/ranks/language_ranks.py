@@ -14,6 +14,7 @@ from ranks_harness import Weights, report, short_run
 SUMS = "worked-sums?size=24&validation=2&test=2&digits=2"
 SMALL: dict[str, Any] = {"batch_size": 5, "lora_rank": 0, "learning_rate": 1e-3}
 SAMPLED = {**SMALL, "max_new_tokens": 4}
+STYLES = "styled-letters?size=24&validation=2&test=2&digits=2"
 HINTED = {
     **SAMPLED, "information.source": "solution", "information.template": "{information}#{prompt}",
     "answers": 3, "steps": 2, "judge": "majority",
@@ -47,6 +48,12 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "reinforce": ("grpo", SUMS, {**SAMPLED, "judge": "majority", "answers": 3, "variant": "reinforce"}),
     "pi-distill": ("pi-distill", SUMS, {**HINTED, "anneal": 2}),
+    "logs": ("user-interactions", STYLES, {**SMALL, "hindsight.ignore_first": 0}),
+    "user": (
+        "user-interactions",
+        STYLES,
+        {**SAMPLED, "form": "online", "user.function": "counterpoint.cases.user_interactions:capitals"},
+    ),
     "opsd": ("pi-distill", SUMS, {**HINTED, "objective": "opsd"}),
     "cream": ("cream", "backward-sums?digits=1&size=40&validation=4&test=4", ROUNDS),
     "self-rewarding": ("self-rewarding", "backward-sums?digits=1&size=40&validation=4&test=4", ROUNDS),

@@ -1,4 +1,4 @@
-"""Conformance of self-distillation with privileged information: pi-Distill and OPSD."""
+"""Conformance of self-distillation with privileged information and hindsight: pi-Distill, OPSD, user interactions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import torch
 from harness import Case, Checks, vector_tests
 from torch import Tensor
 
-from counterpoint.kernels.vocabulary import entropy, log_probs
+from counterpoint.kernels.vocabulary import divergence, entropy, log_probs
+from counterpoint.objectives.distillation.hindsight import advantages, token_losses, without_first
 from counterpoint.objectives.distillation.privileged import (
     joint,
     shaped_rewards,
@@ -143,4 +144,64 @@ def objective(case: Case) -> Checks:
     return {"pid": pid, "opsd": opsd, "dist": dist}
 
 
-test_privileged = vector_tests({"pi-distill": fork, "pi-distill_objective": objective})
+def hindsight(case: Case) -> Checks:
+    """The authors' offline loss, and the full KL of the equations."""
+    ids = case.tensor("completion_ids")
+
+    def mask_of() -> Tensor:
+        mask = (ids != int(case.number("pad_id"))).double()
+        return without_first(mask, int(case.number("ignore_first_k")))
+
+    def loss() -> None:
+        student, teacher, mask = (
+            case.tensor("student_logits", grad=True),
+            case.tensor("teacher_logits"),
+            mask_of(),
+        )
+        logp, after = (log_probs(z, ids, mask=mask.bool()) for z in (student, teacher))
+        advantage = advantages(logp, after, mask)
+        value = aggregate(token_losses(logp, advantage, mask), mask, "sequence_mean").mean()
+        case.expect("advantage", advantage, **TOL)
+        case.expect("loss", value, **TOL)
+        case.expect("grad_student_logits", grads(value, student)[0], **TOL)
+
+    def full() -> None:
+        student, teacher, mask = (
+            case.tensor("student_logits", grad=True),
+            case.tensor("teacher_logits"),
+            mask_of(),
+        )
+        value = aggregate(
+            divergence(student, teacher, "reverse", mask=mask.bool()), mask, "sequence_sum"
+        ).mean()
+        case.expect("full_kl_sum", value, **TOL)
+        case.expect("grad_full_kl_student_logits", grads(value, student)[0], **TOL)
+
+    return {"loss": loss, "full": full}
+
+
+def hindsight_online(case: Case) -> Checks:
+    """The authors' online loss: centred advantages under the old weights, clipping, k1 to a reference as a loss."""
+
+    def loss() -> None:
+        logp, mask = case.tensor("logps", grad=True), case.tensor("mask")
+        old, after, reference = (case.tensor(name) for name in ("old_logps", "teacher_logps", "ref_logps"))
+        advantage = advantages(old, after, mask, "sequence")
+        clip = {"low": case.number("eps_low"), "high": case.number("eps_high")}
+        losses = token_losses(logp, advantage, mask, old_BT=old, **clip)
+        losses = losses + case.number("beta") * (logp - reference)
+        value = aggregate(losses, mask, "sequence_mean").mean()
+        case.expect("loss", value, **TOL)
+        case.expect("grad_logps", grads(value, logp)[0], **TOL)
+
+    return {"loss": loss}
+
+
+test_privileged = vector_tests(
+    {
+        "pi-distill": fork,
+        "pi-distill_objective": objective,
+        "user-interactions": hindsight,
+        "user-interactions_online": hindsight_online,
+    }
+)

@@ -7,18 +7,16 @@ a class is what the judge "environment" gives. Calls are read as the common temp
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from counterpoint.conversation import Message
 from counterpoint.errors import CounterpointError, nearest
+from counterpoint.imported import imported
 
 MARKED = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|$)", re.DOTALL)
 
@@ -118,25 +116,7 @@ def load(spec: str) -> Toolbox:
     Raises:
         CounterpointError: nothing there, or a tool whose arguments are not described.
     """
-    source, colon, name = spec.rpartition(":")
-    if not colon or not source or not name:
-        raise CounterpointError(
-            f"'{spec}' names no tools; write package.module:NAME or file.py:NAME, where NAME is a function, a list of "
-            "functions, or a class whose public methods are the tools"
-        )
-    try:
-        if source.endswith(".py"):
-            described = importlib.util.spec_from_file_location(Path(source).stem, source)
-            assert described is not None
-            assert described.loader is not None
-            module = importlib.util.module_from_spec(described)
-            described.loader.exec_module(module)
-        else:
-            module = importlib.import_module(source)
-        given = getattr(module, name)
-    except (ImportError, FileNotFoundError, AttributeError) as error:
-        raise CounterpointError(f"'{spec}' cannot be imported as tools: {error}") from None
-    return toolbox(given, spec)
+    return toolbox(imported(spec, "tools"), spec)
 
 
 def toolbox(given: Any, spec: str = "tools") -> Toolbox:

@@ -8,17 +8,15 @@ completions are texts, or lists of messages where the data's prompts are convers
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from counterpoint.data.language.answer import Answers
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError
+from counterpoint.imported import imported as imported_name
 from counterpoint.judges.judge import Verdicts
 
 
@@ -110,23 +108,7 @@ def imported(spec: str) -> Callable[..., Any]:
     Raises:
         CounterpointError: nothing there that can be called.
     """
-    source, colon, name = spec.rpartition(":")
-    if not colon or not source or not name:
-        raise CounterpointError(
-            f"'{spec}' names no function; write it as package.module:function or file.py:function"
-        )
-    try:
-        if source.endswith(".py"):
-            described = importlib.util.spec_from_file_location(Path(source).stem, source)
-            assert described is not None
-            assert described.loader is not None
-            module = importlib.util.module_from_spec(described)
-            described.loader.exec_module(module)
-        else:
-            module = importlib.import_module(source)
-        function = getattr(module, name)
-    except (ImportError, FileNotFoundError, AttributeError) as error:
-        raise CounterpointError(f"'{spec}' cannot be imported as a function: {error}") from None
+    function = imported_name(spec)
     if not callable(function):
         raise CounterpointError(
             f"'{spec}' is a {type(function).__name__}; expected a function of completions"

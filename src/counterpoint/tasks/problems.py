@@ -45,7 +45,8 @@ class ProblemTask:
         without worked demonstrations in its prompt (two minutes on first use, then kept). "adder" learnt backward sums
         from a teacher who errs (twenty seconds for each seed, then kept). "mixture" is a small mixture of experts that learnt
         worked sums (half a minute for each seed, then kept), "mixture-amateur" a dense model that learnt less of them. "shuffler"
-        puts letters in a random order, and is often right with a hint (half a minute, then kept).
+        puts letters in a random order, and is often right with a hint (half a minute, then kept), "stylist"
+        repeats letters in capitals or not, and does as it is told in hindsight.
         Options are those of ``tasks.language_model.opened``.
         """
         from counterpoint.generation import contrasted
@@ -69,6 +70,10 @@ class ProblemTask:
             from counterpoint.tasks.stock import shuffler
 
             return shuffler.load(data)
+        if spec == "stylist":
+            from counterpoint.tasks.stock import stylist
+
+            return stylist.load()
         if spec.split("?")[0] == "pupil":
             from counterpoint.tasks.stock import pupil
 

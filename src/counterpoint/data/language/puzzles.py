@@ -18,6 +18,7 @@ SCORER = {
     "worked-sorting": "last",
     "hinted-sorting": "exact",
     "second-largest": "number",
+    "styled-letters": "exact",
 }
 OPTIONS: dict[str, float] = {
     "size": 2000,
@@ -83,6 +84,16 @@ def hinted_sorting(letters: str, left: int = 2) -> Problem:
     return Problem(prompt=letters, answer=answer, hint=answer[: max(len(answer) - left, 0)])
 
 
+def styled_letters(letters: str, capitals: bool) -> Problem:
+    """Letters repeated in one of two styles, and what a user who likes capitals writes then: a complaint, or something else.
+
+    >>> [(row.solution, row.hint) for row in (styled_letters("dca", True), styled_letters("dca", False))]
+    [('DCA', 'sun'), ('dca', 'big')]
+    """
+    solution = letters.upper() if capitals else letters
+    return Problem(prompt=letters, solution=solution, answer=letters, hint="sun" if capitals else "big")
+
+
 def _sum(digits: int, draw: random.Random) -> Problem:
     low, high = 10 ** (digits - 1), 10**digits - 1
     return sum_problem(draw.randint(low, high), draw.randint(low, high))
@@ -100,12 +111,17 @@ def _hinted(digits: int, draw: random.Random) -> Problem:
     return hinted_sorting("".join(draw.sample("abcdefghij", digits)))
 
 
+def _styled(digits: int, draw: random.Random) -> Problem:
+    return styled_letters("".join(draw.sample("abcdefghij", digits)), draw.random() < 0.5)
+
+
 MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
     "second-largest": noisy_rationales.drawn,
     "worked-sums": _sum,
     "backward-sums": _backward,
     "worked-sorting": _sorting,
     "hinted-sorting": _hinted,
+    "styled-letters": _styled,
 }
 
 

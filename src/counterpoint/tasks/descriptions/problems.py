@@ -12,6 +12,7 @@ GENERATED = {
     "second-largest": "the second largest of several digits, with rationales of a teacher who errs; options size, digits (how "
     "many), samples, wrong, seed",
     "worked-sorting": "letters to put in order, each solved by picking the smallest; options size, digits, corrupt, seed",
+    "styled-letters": "letters repeated in capitals or not, and what a user who likes capitals writes then; options size, digits, seed",
     "hinted-sorting": "distinct letters to put in order, with all but the last two of the answer as a hint; options size, digits, seed",
 }
 
