@@ -13,7 +13,7 @@ from torch import nn
 from counterpoint.errors import CounterpointError
 from counterpoint.objectives.reduction import Loss
 from counterpoint.training import Budget, Interrupted, Optimizer, PerSample, Run
-from counterpoint.training.audit import Audit
+from counterpoint.training.internals.audit import Audit
 
 X = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
 

@@ -1,0 +1,1 @@
+"""Parts of a Run that only the Run uses."""
