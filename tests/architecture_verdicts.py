@@ -151,7 +151,7 @@ def page(found: dict[str, Verdict]) -> str:
         "Classes of encoders (BERT and its like) are built with `is_decoder=True`; without it they are refused.",
         "",
         "- *right*: by the usual way, hidden states and output layer.",
-        "- *plain path*: right, but slower; how is said, here and by a warning when such a model is loaded.",
+        "- *plain path*: right, but slower; how is stated here, and by a warning when such a model is loaded.",
         "- *refused*: loading it ends in one line, the one given here. It may be this tiny configuration that does not run.",
         "- *not built*: no tiny configuration builds it here, so nothing is known; it is tried when it is loaded, like all.",
         f"- *too slow*: not measured within {LIMIT} s.",

@@ -111,7 +111,7 @@ def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "s
     Args:
         listed: what to read.
         part: "start" keeps a longer clip's first seconds; "quiet" its quietest stretch of that length (to see what
-            labels can be told from the recording alone, without speech).
+            labels can be predicted from the recording alone, without speech).
     """
     clips = ReadClips()
     longest = max(1, round(seconds * sample_rate))

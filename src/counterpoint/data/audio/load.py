@@ -56,7 +56,7 @@ def load_audio(
         label: column of the labels, when it is none of label, class, target, variety, accent, intent.
         group: column that splits may not cut through (speaker, town, prompt); of a folder, "folder" (the folders below
             the class) or "prefix" (the file's name up to its first mark). A column "group" is used without being named.
-        text: column of what is said, when it is none of text, transcription, transcript, sentence.
+        text: column of transcripts, when it is none of text, transcription, transcript, sentence.
         classes: keep these labels only, comma-separated.
         held_out: clips that make the test, by a column's values: "speaker=anna,bruno".
         sample_rate: to bring all clips to.
