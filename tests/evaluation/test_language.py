@@ -32,6 +32,20 @@ def test_perplexity_is_that_of_a_loop_over_tokens() -> None:
         perplexity(model, Problems([Problem("1")], "exact"))
 
 
+def test_others_words_are_no_part_of_perplexity() -> None:
+    model = tiny(seed=0).eval()
+    turns = ("assistant", "2"), ("user", "+1?"), ("assistant", "3")
+    talk = tuple({"role": role, "content": content} for role, content in turns)
+    row = Problem("1+1=", "2\n\n3", messages=talk)
+    ids = model.tokenizer("<s>1+1=~2</s><s>+1?~3</s>", add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        log_p = model.causal(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+    own = [at for at in range(len(ids)) if at in (6, 7, 13, 14)]  # "2", its end, "3", its end
+    assert model.tokenizer.decode([ids[at] for at in own]) == "2</s>3</s>"
+    wanted = math.exp(-sum(float(log_p[at - 1, ids[at]]) for at in own) / len(own))
+    assert perplexity(model, Problems([row], "exact")) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_accuracy_is_the_mean_score_in_any_grouping() -> None:
     model = tiny(seed=0)
     model.head.weight.data.mul_(40)

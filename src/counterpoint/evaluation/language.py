@@ -79,7 +79,7 @@ def perplexity(model: Language, problems: Problems, *, at_once: int = 32) -> flo
             "perplexity needs references; give the data a 'completion' or an 'answer' column"
         )
     sums, lengths = sequence_log_probs(
-        model, [row.prompt for row in rows], [row.reference for row in rows], at_once=at_once
+        model, [row.prompt for row in rows], [row.completion for row in rows], at_once=at_once
     )
     return math.exp(-float(sums.sum()) / float(lengths.sum()))
 

@@ -43,8 +43,8 @@ def token_gaps(
     gaps, ids = [], []
     for start in range(0, len(rows), at_once):
         part = rows[start : start + at_once]
-        completions = model.completions([row.reference for row in part])
-        both = join(model.prompts([row.prompt for row in part]), completions)
+        prompts, completions = model.rows([row.prompt for row in part], [row.completion for row in part])
+        both = join(prompts, completions)
         log_probs = []
         for routing in (strong, weak):
             with routers.use(Routing.of(routing)):
@@ -53,7 +53,7 @@ def token_gaps(
         gap_BT = torch.nn.functional.kl_div(
             log_probs[1], log_probs[0], log_target=True, reduction="none"
         ).sum(-1)
-        real = completions.mask.bool()
+        real = completions.authored
         gaps.append(gap_BT[real].cpu())
         ids.append(completions.ids[real].cpu())
     return torch.cat(gaps), torch.cat(ids)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from counterpoint.data.language import preferences, problems
 from counterpoint.methods.baselines.dpo import DPO
@@ -58,6 +60,44 @@ def test_dpo(loss: str, tmp_path: Path) -> None:
     assert first_losses(method, preferences.load, training.PAIRS, tmp_path) == pytest.approx(
         TRL["dpo"][loss], rel=1e-4
     )
+
+
+def test_words_of_others_move_no_loss_of_pairs(tmp_path: Path) -> None:
+    """A completion of several messages: its loss is that of the assistant's tokens, in a loop over the model's own logits."""
+    asked, answer, more, last = (
+        families.turn(role, text)
+        for role, text in (("user", "Why?"), ("assistant", "It is."), ("user", "And?"), ("assistant", "blue"))
+    )
+    rows = [
+        {
+            "prompt": [asked],
+            "chosen": [answer, more, last],
+            "rejected": [families.turn("assistant", f"No {n}.")],
+        }
+        for n in range(2)
+    ]
+    names = families.tokenizer(training.FAMILY)
+    method = DPO(loss="simpo", beta=2.0, **(EVERY | {"batch_size": 2, "epochs": 1}))
+    [loss] = first_losses(method, preferences.load, rows, tmp_path)
+    model = training.causal(len(names)).eval()
+    means = []
+    for talk, own in (
+        ([asked, answer, more, last], ("It is.", "blue")),
+        ([asked, rows[0]["rejected"][0]], ("No 0.",)),
+        ([asked, rows[1]["rejected"][0]], ("No 1.",)),
+    ):
+        text = names.apply_chat_template(talk, tokenize=False)
+        ids = names(text)["input_ids"]
+        with torch.no_grad():
+            log_p = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        spans = [(text.index("assistant\n" + each) + len("assistant\n"), each) for each in own]
+        learnt = set()
+        for start, each in spans:
+            stop = start + len(each + "<|im_end|>\n")
+            learnt |= set(range(len(names(text[:start])["input_ids"]), len(names(text[:stop])["input_ids"])))
+        means.append(sum(float(log_p[at - 1, ids[at]]) for at in learnt) / len(learnt))
+    wanted = sum(math.log1p(math.exp(-2.0 * (means[0] - worse))) for worse in means[1:]) / 2
+    assert loss == pytest.approx(wanted, rel=1e-4)
 
 
 def test_kto(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tokenizers import processors
 
 from counterpoint.conversation import Conversation, Text
 from counterpoint.errors import CounterpointError
@@ -135,3 +136,15 @@ def test_what_quotes_a_template_does_not_carry_it() -> None:
     assert names.decode(quoted) == "<s>which reply to <s>1+1=~ is better?~"
     with pytest.raises(CounterpointError, match="goes on after it.*give rows as messages"):
         rendering.prompt_ids(names, ["<s>1+1=~ For orientation: 2"])
+
+
+def test_an_end_that_the_tokenizer_adds_to_text_is_not_a_prompts_nor_a_second_one() -> None:
+    names = tokenizer()
+    names.chat_template = None
+    names.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A $B </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    assert names.decode(names("1+1=")["input_ids"]) == "<s>1+1=</s>"
+    assert names.decode(rendering.prompt_ids(names, ["1+1="])[0]) == "<s>1+1="
+    [row] = rendering.render(names, [("<s>1+1=", "2")])
+    assert (names.decode(row.ids), own(names, row)) == ("<s>1+1=2</s>", "2</s>")
