@@ -24,7 +24,8 @@ ROUNDS: dict[str, Any] = {
     "sft_epochs": 2.0, "epochs": 1.0, "sft_learning_rate": 3e-3, "seed_examples": 16,
 }  # fmt: skip
 TAUGHT = "second-largest?size=13&digits=3&validation=2&test=2"
-RATIONALES: dict[str, Any] = {"batch_size": 5, "learning_rate": 1e-3}
+# Without a moment's normalisation, which turns the rounding of a gradient near 0 into a whole step.
+RATIONALES: dict[str, Any] = {"batch_size": 5, "learning_rate": 0.1, "optimizer": {"name": "sgd"}}
 METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "unisd": (
         "unisd",

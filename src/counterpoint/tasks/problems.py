@@ -41,8 +41,8 @@ class ProblemTask:
     def load_model(self, spec: str, data: ProblemData, seed: int, **options: Any) -> nn.Module:
         """Open a bundled model or a folder with a causal language model.
 
-        "characters" is a small untrained character model, "encoder-decoder" one with an encoder; "pupil" is one that was taught sums and sorting, with and
-        without worked demonstrations in its prompt (two minutes on first use, then kept). "adder" learnt backward sums
+        "characters" is a small untrained character model, "encoder-decoder" one that reads its prompt with an encoder;
+        "pupil" is one that was taught sums and sorting, with and without worked demonstrations in its prompt (two minutes on first use, then kept). "adder" learnt backward sums
         from a teacher who errs (twenty seconds for each seed, then kept). "mixture" is a small mixture of experts that learnt
         worked sums (half a minute for each seed, then kept), "mixture-amateur" a dense model that learnt less of them. "shuffler"
         puts letters in a random order, and is often right with a hint (half a minute, then kept), "stylist"
