@@ -56,6 +56,15 @@ RUNS: dict[str, dict[str, Any]] = {
         },
         "steps": 8,
     },
+    "rltf": {
+        "data": SUMS,
+        "model": "characters",
+        "settings": {
+            **SAMPLED, "judge": "majority", "feedback": "counterpoint.tasks.stock.guesser:only_wrong", "answers": 4,
+            "template": "{attempt}:{feedback}#{prompt}", "mode": "fm", "critique_template": "{attempt}?{prompt}",
+        },
+        "steps": 8,
+    },
     "self-rewarding": {
         "data": "backward-sums?digits=1&size=56&validation=8&test=8",
         "model": "characters",
@@ -135,6 +144,7 @@ FAST = (
     "multiview",
     "sdft",
     "grpo",
+    "rltf",
     "pi-distill",
     "user-interactions",
     "self-rewarding",

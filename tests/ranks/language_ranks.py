@@ -34,6 +34,18 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "sdft": ("sdft", SUMS, SAMPLED),
     "gkd": ("gkd", SUMS, SAMPLED),
+    "rltf": (
+        "rltf",
+        SUMS,
+        {
+            **SAMPLED,
+            "judge": "majority",
+            "feedback": "counterpoint.tasks.stock.guesser:only_wrong",
+            "answers": 3,
+            "template": "{attempt}:{feedback}#{prompt}",
+            "distillation.unlikely": 8.0,
+        },
+    ),
     "sft": ("sft", SUMS, SMALL),
     "grpo": (
         "grpo",

@@ -6,7 +6,7 @@ positions, K judges.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.conversation import stored
-from counterpoint.data.language.answer import Answer
+from counterpoint.data.language.answer import Answer, Answers
 from counterpoint.data.language.problem import Problem
 from counterpoint.generation.sampler import Sampled
 from counterpoint.generation.samplers import Samples
@@ -76,25 +76,40 @@ def sample_group(
     )
 
 
+def once_a_step(run: Run, name: str, work: Callable[[], list[Any]], durable: bool) -> list[Any]:
+    """This process's ``work()``; kept in the run's folder where it must not be done again after a crash (it costs something)."""
+    if not durable:
+        return work()
+    return run.stage(name, lambda _: [work()], over=range(run.world), size=1)[
+        run.rank
+    ]  # each process owns a shard
+
+
 def judge_group(run: Run, judges: Sequence[Judge], rollouts: Rollouts) -> tuple[Tensor, list[Verdicts]]:
     """Return (rewards [N, K], each judge's verdicts), NaN where a judge has no opinion.
 
     What a judge that says ``costly`` gave (a server's model, a person) is a durable stage of the step: a run that was killed
     reads it and does not ask again.
     """
-    answers, every = rollouts.answers(), []
+    return judge_answers(run, judges, rollouts.problems, rollouts.answers(), "verdicts")
+
+
+def judge_answers(
+    run: Run, judges: Sequence[Judge], problems: Sequence[Problem], answers: Answers, name: str
+) -> tuple[Tensor, list[Verdicts]]:
+    """Return (rewards [N, K], each judge's verdicts) of as many answers to each problem; every process calls it.
+
+    Args:
+        name: of the step's stage, where a judge is costly; another for every call in a step.
+    """
+    every = []
     for number, judge in enumerate(judges):
-        if getattr(judge, "costly", False):
 
-            def rows(_: Sequence[int], judge: Judge = judge) -> list[Any]:
-                return [[list(each) for each in judge(rollouts.problems, answers).rows()]]
+        def rows(judge: Judge = judge) -> list[Any]:
+            return [list(each) for each in judge(problems, answers).rows()] if answers else []
 
-            # One shard a process, and each process owns its own.
-            parts = run.stage(f"verdicts-{number}", rows, over=range(run.world), size=1)
-            verdicts = Verdicts.of([r for r, _ in parts[run.rank]], [t for _, t in parts[run.rank]])
-        else:
-            verdicts = judge(rollouts.problems, answers)
-        every.append(verdicts)
+        judged = once_a_step(run, f"{name}-{number}", rows, durable=getattr(judge, "costly", False))
+        every.append(Verdicts.of([r for r, _ in judged], [t for _, t in judged]))
     rewards = [each.rewards.reshape(-1) for each in every]
     return torch.stack(rewards, -1).to(run.device), every
 

@@ -42,8 +42,9 @@ class ProblemTask:
         """Open a bundled model or a folder with a causal language model.
 
         "characters" is a small untrained character model, "encoder-decoder" one that reads its prompt with an encoder;
-        "pupil" is one that was taught sums and sorting, with and without worked demonstrations in its prompt (two minutes on first use, then kept). "adder" learnt backward sums
-        from a teacher who errs (twenty seconds for each seed, then kept). "mixture" is a small mixture of experts that learnt
+        "pupil" is one that was taught sums and sorting, with and without worked demonstrations in its prompt (two minutes on
+        first use, then kept). "adder" learnt backward sums from a teacher who errs (twenty seconds for each seed, then kept).
+        "guesser" guesses letters until it is criticised (ten seconds for each seed, then kept). "mixture" is a small mixture of experts that learnt
         worked sums (half a minute for each seed, then kept), "mixture-amateur" a dense model that learnt less of them. "shuffler"
         puts letters in a random order, and is often right with a hint (half a minute, then kept), "stylist"
         repeats letters in capitals or not, and does as it is told in hindsight.
@@ -62,6 +63,10 @@ class ProblemTask:
             from counterpoint.tasks.stock import adder
 
             return adder.load(data, seed)
+        if spec == "guesser":
+            from counterpoint.tasks.stock import guesser
+
+            return guesser.load(seed)
         if spec in ("mixture", "mixture-amateur"):
             from counterpoint.tasks.stock import mixture
 

@@ -19,6 +19,7 @@ SCORER = {
     "hinted-sorting": "exact",
     "second-largest": "number",
     "styled-letters": "exact",
+    "next-letter": "exact",
 }
 OPTIONS: dict[str, float] = {
     "size": 2000,
@@ -115,6 +116,20 @@ def _styled(digits: int, draw: random.Random) -> Problem:
     return styled_letters("".join(draw.sample("abcdefghij", digits)), draw.random() < 0.5)
 
 
+def next_letter(letter: str, number: int) -> Problem:
+    """The letter that follows, of ten; the number only makes prompts differ.
+
+    >>> next_letter("c", 47).prompt, next_letter("c", 47).answer, next_letter("j", 0).answer
+    ('c47=', 'd', 'a')
+    """
+    after = "abcdefghij"[("abcdefghij".index(letter) + 1) % 10]
+    return Problem(prompt=f"{letter}{number:02d}=", solution=after, answer=after)
+
+
+def _next(digits: int, draw: random.Random) -> Problem:
+    return next_letter(draw.choice("abcdefghij"), draw.randrange(100))
+
+
 MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
     "second-largest": noisy_rationales.drawn,
     "worked-sums": _sum,
@@ -122,6 +137,7 @@ MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
     "worked-sorting": _sorting,
     "hinted-sorting": _hinted,
     "styled-letters": _styled,
+    "next-letter": _next,
 }
 
 

@@ -11,6 +11,7 @@ GENERATED = {
     "backward-sums": "sums of two numbers, the digits of the result from the last to the first; same options",
     "second-largest": "the second largest of several digits, with rationales of a teacher who errs; options size, digits (how "
     "many), samples, wrong, seed",
+    "next-letter": "which of ten letters follows; options size, corrupt, seed (at most 1000 in all)",
     "worked-sorting": "letters to put in order, each solved by picking the smallest; options size, digits, corrupt, seed",
     "styled-letters": "letters repeated in capitals or not, and what a user who likes capitals writes then; options size, digits, seed",
     "hinted-sorting": "distinct letters to put in order, with all but the last two of the answer as a hint; options size, digits, seed",

@@ -1,0 +1,103 @@
+"""The guesser: a tiny model that guesses letters, and knows the right one when it is told which letter it follows.
+
+Asked "c47=", whose answer is the letter after c, it writes any of ten letters; criticised, "h#c47=>c", it writes d. What text feedback
+teaches and what a reward alone teaches can be told apart with it in seconds. Taught in about ten seconds on first use, then kept in the
+cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import random
+import string
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from counterpoint.models.language import language
+from counterpoint.models.language.characters import tiny
+from counterpoint.models.language.language import Language
+from counterpoint.models.language.likelihood import completion_log_probs
+
+ALPHABET = string.ascii_lowercase + string.digits + "=>#?"
+TEMPLATE = "{attempt}#{prompt}{feedback}"
+"""How it is shown an attempt and its critique."""
+CRITIQUE_TEMPLATE = "{attempt}?{prompt}"
+"""How it is asked for a critique."""
+LETTERS = string.ascii_lowercase[:10]
+
+
+def critique(completions: Sequence[str], answer: Sequence[str], **_: Any) -> list[str]:
+    """Feedback in TRL's signature: which letter the right one follows.
+
+    >>> critique(["h"], ["d"])
+    ['>c']
+    """
+    return [f">{LETTERS[(LETTERS.index(right) - 1) % len(LETTERS)]}" for right in answer]
+
+
+def only_wrong(completions: Sequence[str], **_: Any) -> list[str]:
+    """Feedback in TRL's signature that says no more than that the attempt is wrong."""
+    return ["x" for _ in completions]
+
+
+def load(seed: int) -> Language:
+    """Return the guesser of a seed, taught now or taken from the cache."""
+    from counterpoint.bundled.cache import root
+
+    identity = f"{seed}/{inspect.getsource(guesser)}{inspect.getsource(_example)}"
+    folder: Path = (
+        root() / "guessers" / f"guesser-{seed}-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
+    )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        if not folder.is_dir():
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)  # the same sums whatever the machine's number of cores
+            try:
+                guesser(seed).save(folder)
+            finally:
+                torch.set_num_threads(threads)
+    return language.load(folder)
+
+
+def guesser(
+    seed: int, *, steps: int = 400, batch_size: int = 48, learning_rate: float = 4e-3, width: int = 64
+) -> Language:
+    """Teach a fresh model; the same weights for the same seed.
+
+    Args:
+        seed: of the weights and the examples.
+        steps, batch_size, learning_rate: of the training. width: of the model's hidden states.
+    """
+    draw = random.Random(f"guesser/{seed}")
+    model = tiny(seed=seed, layers=2, width=width, heads=2, length=64, alphabet=ALPHABET)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * min(1.0, (step + 1) / 40) * (1.0 - 0.9 * step / steps)
+        prompts, completions = model.rows(*zip(*(_example(draw) for _ in range(batch_size))))
+        loss = -completion_log_probs(model, prompts, completions).sum() / completions.mask.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return model.eval()
+
+
+def _example(draw: random.Random) -> tuple[str, str]:
+    """A prompt and what the guesser learns to write: any letter, but the right one after a critique; and critiques of nothing."""
+    question = f"{draw.choice(LETTERS)}{draw.randrange(10)}{draw.randrange(10)}="
+    attempt, named, guess = (draw.choice(LETTERS) for _ in range(3))
+    kind = draw.random()
+    if kind < 0.2:
+        return question, guess
+    if kind < 0.85:
+        return f"{attempt}#{question}>{named}", LETTERS[(LETTERS.index(named) + 1) % len(LETTERS)]
+    if kind < 0.95:
+        return f"{attempt}#{question}x", guess
+    return f"{attempt}?{question}", f">{named}"
