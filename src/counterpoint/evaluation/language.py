@@ -28,7 +28,8 @@ def greedy_accuracy(
     Args:
         model: the model.
         problems: a split with answers.
-        max_new_tokens: longest reply; None takes ``reply_budget``.
+        max_new_tokens: longest reply; None takes that of ``models.passes``, or ``reply_budget``. No reply passes the model's
+            positions, whatever it is.
         at_once: problems that are answered together (of similar length, so that little is padding).
 
     Returns:
@@ -44,13 +45,15 @@ def greedy_accuracy(
         raise CounterpointError(
             "accuracy needs an answer for every problem; give the data an 'answer' column, or name it: --data-option answer=label"
         )
-    sampler = Sampler(max_new_tokens=max_new_tokens or reply_budget(model, problems), temperature=0)
+    budget = max_new_tokens or passes.reply_tokens() or reply_budget(model, problems)
     verifier = Verifier(problems.scorer)
     order = sorted(range(len(problems)), key=lambda number: len(problems[number].key()))
     total, ended, tokens = 0.0, 0, 0
     for part in passes.over(order, at_once):
         rows = [problems[number] for number in part]
-        replies = sampler(model, model.prompts([row.prompt for row in rows]))
+        prompts = model.prompts([row.prompt for row in rows])
+        sampler = Sampler(max_new_tokens=_within(model, prompts.width, budget), temperature=0)
+        replies = sampler(model, prompts)
         total += sum(verifier.score(text, row) for text, row in zip(model.texts(replies), rows))
         ended += int(replies.ended.sum())
         tokens += int(replies.mask.sum())
@@ -65,6 +68,11 @@ def reply_budget(model: Language, problems: Problems) -> int:
         return 128
     longest = max(len(row) for row in model.tokenizer(solutions)["input_ids"])
     return min(max(32, longest * 3 // 2), 256)
+
+
+def _within(model: Language, width: int, budget: int) -> int:
+    """New tokens that still fit behind prompts of a width."""
+    return budget if model.limit is None else max(min(budget, model.limit - width), 1)
 
 
 def perplexity(model: Language, problems: Problems, *, at_once: int = 32) -> float:

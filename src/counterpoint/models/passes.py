@@ -26,17 +26,21 @@ class Limits:
     Attributes:
         rows: sequences at once at most; None leaves it to the pass.
         between: called with (rows done, rows in all) after each pass; it may raise to stop there.
+        reply_tokens: longest reply where replies are measured; None leaves it to the measurement.
     """
 
     rows: int | None = None
     between: Callable[[int, int], None] = _nothing
+    reply_tokens: int | None = None
 
 
 _here: ContextVar[Limits] = ContextVar("counterpoint_passes", default=Limits())  # noqa: B039  (it is frozen)
 
 
 @contextmanager
-def limits(rows: int | None, between: Callable[[int, int], None] = _nothing) -> Iterator[None]:
+def limits(
+    rows: int | None, between: Callable[[int, int], None] = _nothing, *, reply_tokens: int | None = None
+) -> Iterator[None]:
     """Set the limits within a ``with`` block.
 
     >>> with limits(rows=2):
@@ -45,7 +49,7 @@ def limits(rows: int | None, between: Callable[[int, int], None] = _nothing) -> 
     """
     # Not by the variable's tokens: a generator that holds this block may be closed from another context.
     before = _here.get()
-    _here.set(Limits(rows, between))
+    _here.set(Limits(rows, between, reply_tokens))
     try:
         yield
     finally:
@@ -60,6 +64,11 @@ def at_once(usual: int) -> int:
     """
     rows = _here.get().rows
     return usual if rows is None else min(rows, usual)
+
+
+def reply_tokens() -> int | None:
+    """The longest reply that a measurement may ask for, where that is set."""
+    return _here.get().reply_tokens
 
 
 def over(rows: Sequence[T], usual: int, *, announce: bool = True) -> Iterator[Sequence[T]]:

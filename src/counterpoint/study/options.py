@@ -81,6 +81,11 @@ class Recorded:
     precision: Literal["no", "bf16", "fp16"] = option(
         "no", help="no (fp32), bf16 or fp16", expected="no (fp32), bf16 or fp16", identity="always"
     )
+    reply_tokens: int | None = option(
+        help="longest reply when answers are measured; default: by the length of the solutions",
+        expected="a whole number above 0, or leave it out",
+        valid=lambda value: value > 0,
+    )
     micro_batch_size: int | None = option(
         help="rows held in memory at once; the result is the same",
         expected="a whole number above 0, or leave it out",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import inspect
 import shutil
@@ -83,7 +84,7 @@ def execute(
     _check_form(recipe, method, task, start)
     data = fitted(task, start, data)
     with _claimed(recipe, fingerprint, out, first):
-        before, way = _before(recipe, task, start, data, out) if first else ({}, {})
+        before, way = _before(recipe, task, start, data, out, progress) if first else ({}, {})
         meter = Meter(out, memory) if first else None
         try:
             run = Run(
@@ -97,7 +98,7 @@ def execute(
                 checkpoint_seconds=checkpoint_seconds,
             )
             trained = _fit(method, task, start, data, run, out, meter, keep_model, recipe.save)
-            metrics = _evaluated(recipe, task, trained, data, run, out, meter)
+            metrics = _evaluated(recipe, task, trained, data, run, out, meter, progress)
         finally:
             cost = meter.stop() if meter is not None else {}
         if not first:
@@ -195,7 +196,14 @@ def _fit(
 
 
 def _evaluated(
-    recipe: Recipe, task: Task, trained: nn.Module, data: Any, run: Run, out: Path, meter: Meter | None
+    recipe: Recipe,
+    task: Task,
+    trained: nn.Module,
+    data: Any,
+    run: Run,
+    out: Path,
+    meter: Meter | None,
+    progress: Progress | bool | None,
 ) -> dict[str, dict[str, float]]:
     """The trained model's figures, in the first process (the one with a meter); a signal saves the run."""
     from counterpoint.training import Interrupted
@@ -203,7 +211,7 @@ def _evaluated(
     if meter is None:
         return {}
     try:
-        metrics = _measure(recipe, task, trained, data, run.reported)
+        metrics = _measure(recipe, task, trained, data, run.reported, progress)
     except KeyboardInterrupt as stop:
         run.save()
         raise Interrupted(out, getattr(stop, "number", signal.SIGINT)) from None
@@ -247,7 +255,7 @@ def _starting_model(recipe: Recipe, task: Task, data: Any, model: nn.Module | No
 
 
 def _before(
-    recipe: Recipe, task: Task, model: nn.Module, data: Any, out: Path
+    recipe: Recipe, task: Task, model: nn.Module, data: Any, out: Path, progress: Progress | bool | None
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """The untrained model's figures, and by what they were measured."""
     if not recipe.before:
@@ -255,7 +263,7 @@ def _before(
     file = out / "before.json"
     if not file.exists():
         # A case's own metrics are of a trained model: they may read what training reported.
-        write_json(file, _measure(replace(recipe, measure=None), task, model, data, None))
+        write_json(file, _measure(replace(recipe, measure=None), task, model, data, None, progress))
     with shaped(file):
         figures = {split: numbers(given) for split, given in read_object(file).items()}
     return figures, measured_by(task, model, data)
@@ -282,17 +290,25 @@ def comparable(
 
 
 def _measure(
-    recipe: Recipe, task: Task, model: nn.Module, data: Any, report: Report | None
+    recipe: Recipe,
+    task: Task,
+    model: nn.Module,
+    data: Any,
+    report: Report | None,
+    progress: Progress | bool | None = None,
 ) -> dict[str, dict[str, float]]:
     """Every split's figures, from the same random numbers whatever ran before."""
+    from counterpoint.training.events import Bar
     from counterpoint.training.seeds import derive, seed_everything
 
     result: dict[str, dict[str, float]] = {}
+    bar = Bar(progress)
     training = model.training
     for split in recipe.splits:
         seed_everything(derive(recipe.seed, "evaluate", split))
         model.eval()
-        with passes.limits(recipe.micro_batch_size):
+        show = functools.partial(bar.show, f"measure {split}")
+        with passes.limits(recipe.micro_batch_size, show, reply_tokens=recipe.reply_tokens):
             figures = dict(task.evaluate(model, data, split, seed=recipe.seed))
             if report is not None:
                 figures |= of_training(task, report, data, split)
@@ -304,6 +320,7 @@ def _measure(
                 f"run with --no-evaluate, or give data whose {split} part has what it needs"
             )
         result[split] = {name: float(value) for name, value in figures.items()}
+    bar.close()
     model.train(training)  # what is measured before the training is trained as it came
     return result
 

@@ -118,6 +118,11 @@ def claim(out: Path, recipe: Recipe, fingerprint: str) -> bool:
                 f"{out}: the starting model {recipe.model} is not the one this run began with (its files have other content); "
                 "put that one back, or choose another --out"
             )
+        if changes and (out / RESULT).exists() and all(line.startswith("budget.") for line in changes):
+            raise CounterpointError(
+                f"the run in {out} is finished ({'; '.join(changes)}), its schedule at its end; to train on from its model: "
+                f"--model {out / 'model'} --out NEW, with the steps to add"
+            )
         if changes:
             more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
             raise CounterpointError(

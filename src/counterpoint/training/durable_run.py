@@ -211,4 +211,4 @@ class DurableRun:
 
     def _pause_between(self) -> None:
         if self._walking is None:  # in the middle of a step there is nothing consistent to save
-            self._save_or_stop()
+            self._save_or_stop(self._pace.due(int(self.cursor.spent["steps"])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from pathlib import Path
@@ -17,6 +18,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+logger = logging.getLogger("counterpoint")
+QUIET_SECONDS = 30.0
+"""How long a run says nothing off a terminal."""
 
 
 class Events:
@@ -83,7 +88,7 @@ def progress_bar() -> Progress:
 
 
 class Bar:
-    """One line of a progress display, owned or shared."""
+    """One line of a progress display, owned or shared; off a terminal, a line in the log every half minute."""
 
     def __init__(self, progress: Progress | bool | None) -> None:
         self.owned = not isinstance(progress, Progress) and progress is not False
@@ -92,10 +97,14 @@ class Bar:
         )
         self.task: TaskID | None = None
         self.started = False
+        self._spoke = time.monotonic()
 
     def show(self, description: str, done: float, total: float | None, note: str = "") -> None:
         """Draw the state of the loop at hand."""
         if self.progress is None:
+            return
+        if self.progress.disable:
+            self._speak(description, done, total, note)
             return
         if self.owned and not self.started:
             self.progress.start()
@@ -103,6 +112,13 @@ class Bar:
         if self.task is None:
             self.task = self.progress.add_task(description, note=note)
         self.progress.update(self.task, description=description, completed=done, total=total, note=note)
+
+    def _speak(self, description: str, done: float, total: float | None, note: str) -> None:
+        now = time.monotonic()
+        if now - self._spoke >= QUIET_SECONDS:
+            self._spoke = now
+            share = f"{done:g}" if total is None else f"{done:g} of {total:g}"
+            logger.warning(f"{description}: {share}{', ' if note else ''}{note}")
 
     def close(self) -> None:
         """Remove the line."""

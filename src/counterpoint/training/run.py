@@ -213,6 +213,8 @@ class Run(DurableRun):
         # Every rank adds, also one whose rows have no tokens: a collective that some skip holds the others up.
         self.cursor.spent["tokens"] += float(distributed.total(torch.tensor(int(tokens), device=self.device)))
         self._metrics |= {**report, "learning_rate": self._updates.rate(optimizer, self.progress)}
+        if self.cursor.spent["tokens"]:
+            self._metrics["tokens"] = self.cursor.spent["tokens"]
         return report["loss"]
 
     def stage(
@@ -306,6 +308,8 @@ class Run(DurableRun):
             self._audit.look(self._registry.things)
         due = self._pace.due(step)
         if loop.finished(self.cursor.spent):
-            # Saved as finished: a resumed run passes the loop over even when a larger budget is given meanwhile.
+            # A resumed run passes a finished loop over even when a larger budget is given meanwhile. Nothing is saved for
+            # its last step alone: where the run ends here, the checkpoint would be deleted at once.
             self.cursor.finish(loop)
+            due = False
         self._save_or_stop(due)
