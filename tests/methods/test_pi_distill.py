@@ -249,6 +249,11 @@ def test_episodes_with_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ob
     assert figures["turns"] == 2
     assert figures["penalty"] == pytest.approx(0.1), "leaks are looked for in every turn"
     assert (0 < figures["reward"] < 1) == (objective != "opsd")
+    samples = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
+    first = samples[0]["answers"][0]
+    assert first["text"] == "done"
+    assert "buy" in first["episode"]
+    assert set(first["rewards"]) == {"environment"}
     (views,) = seen
     decode = lambda ids: model.tokenizer.decode(ids)  # noqa: E731
     for at in range(len(views)):

@@ -148,6 +148,8 @@ def test_online_with_a_script(tmp_path: Path, data: ProblemData, script: str) ->
     assert [line["follow_up"] for line in lines] == ["", "louder"] * 8, "numbers count over steps"
     assert all(event["answered"] <= 0.5 for event in events)
     assert {row["follow_up"] for row in run.reported.rows("moved_tokens")} == {"louder"}
+    samples = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
+    assert [row["answers"][0]["follow_up"] for row in samples] == ["", "louder"] * 8
 
 
 def test_a_user_without_a_word_changes_nothing(tmp_path: Path, data: ProblemData) -> None:

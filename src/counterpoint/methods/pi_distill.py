@@ -33,7 +33,7 @@ from counterpoint.objectives.preference.advantage import combine
 from counterpoint.pairs import privileged as shown
 from counterpoint.phases.episodes import Attempts, Turns, attempt, with_tools
 from counterpoint.phases.privileged import Objective, Pull, Ratio, TwoViewUpdate
-from counterpoint.phases.rollouts import judge_group
+from counterpoint.phases.rollouts import judge_group, record_rollouts
 from counterpoint.phases.two_views import Views
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.training import Run
@@ -170,7 +170,7 @@ class PiDistill(Method[Language, ProblemData]):
                 toolbox,
             )
             environment.rewards = attempts.worth
-            rewards_NK, _ = judge_group(run, [each.judge for each in judges], attempts.rollouts)
+            rewards_NK, verdicts = judge_group(run, [each.judge for each in judges], attempts.rollouts)
             weights = rewards_NK.new_tensor([each.weight for each in judges])
             rewards, stats = self._penalised(combine(rewards_NK, weights), attempts)
             completions = attempts.rollouts.completions
@@ -178,7 +178,12 @@ class PiDistill(Method[Language, ProblemData]):
             views = Views.of(policy, hinted, plain, completions, temperature=self.temperature)
             rising = 0.0 < self.alpha < 1.0 and self.anneal > 0
             alpha = self.alpha * min(1.0, batch.step / self.anneal) if rising else self.alpha
-            update.learn(run, policy, given, views, rewards, alpha=alpha, prompts=batch.size, stats=stats)
+            advantage = update.learn(
+                run, policy, given, views, rewards, alpha=alpha, prompts=batch.size, stats=stats
+            )
+            whole = {"episode": attempts.own_texts} if toolbox is not None else {}
+            names = [each.name for each in judges]
+            record_rollouts(run, attempts.rollouts, names, verdicts, advantage, **whole)
         return policy
 
     def _penalised(self, rewards: Tensor, attempts: Attempts) -> tuple[Tensor, dict[str, Tensor]]:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from counterpoint.conversation import Prompt
+from counterpoint.conversation import Prompt, stored
 from counterpoint.data.language.problems import Problem, ProblemData
 from counterpoint.errors import CounterpointError
 from counterpoint.generation import users
@@ -212,6 +212,15 @@ class UserInteractions(Method[Language, ProblemData]):
             later.Interaction(prompt, text, follow_up)
             for prompt, text, follow_up in zip(prompts, texts, parts[run.rank], strict=True)
         ]
+        run.record_samples(
+            [
+                {
+                    "prompt": stored(item.prompt),
+                    "answers": [{"text": item.completion, "follow_up": item.follow_up}],
+                }
+                for item in items
+            ]
+        )
         if run.rank == 0:
             run.report(
                 interactions=[

@@ -104,8 +104,8 @@ class TwoViewUpdate:
         alpha: float,
         prompts: int,
         stats: dict[str, Tensor],
-    ) -> None:
-        """All steps on one round; log-probabilities before the first are the old ones.
+    ) -> Tensor:
+        """All steps on one round, and the advantages [N]; log-probabilities before the first are the old ones.
 
         Args:
             policy: in evaluation mode. given: the model as it was given, for ``kl.reference=frozen``.
@@ -149,6 +149,7 @@ class TwoViewUpdate:
             first = next(iter(terms))
             terms[first] = replace(terms[first], stats={name: each[rows] for name, each in stats.items()})
             run.step(terms, tokens=int(mine.mask.sum()))
+        return advantage
 
     def _joint(
         self,
