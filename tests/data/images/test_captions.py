@@ -1,6 +1,7 @@
 """Captions beside images: every container, whose caption is whose, one caption on one side, and lessons."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,3 +191,24 @@ def test_lessons_of_options(folder, tmp_path):
     np.savez(tmp_path / "x.npz", images=np.zeros((20, 4, 4)), labels=np.arange(20) % 2)
     with pytest.raises(CounterpointError, match=r"names image files.*partners=captions\.npy"):
         load_images(tmp_path / "x.npz", captions=str(folder / "captions.csv"))
+
+
+def test_captions_that_images_share_are_said(tmp_path: Path) -> None:
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for n in range(40):
+        Image.fromarray(random.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(
+            tmp_path / "photos" / f"{n}.png"
+        )
+    for texts, shared in ((lambda n: f"text {n}", False), (lambda n: f"Text {n // 2}", True)):
+        rows = "".join(f"{n}.png,{texts(n)}\n" for n in range(40))
+        (tmp_path / "photos" / "captions.csv").write_text("file,caption\n" + rows)
+        lines = load_images(tmp_path / "photos").describe()
+        assert any("share a caption with another; where such pairs meet" in line for line in lines) is shared
+    for rows, shared in ((40, False), (4, True)):
+        (tmp_path / "photos" / "captions.csv").unlink(missing_ok=True)
+        np.save(tmp_path / "vectors.npy", np.eye(40, dtype=np.float32)[np.arange(40) % rows])
+        lines = load_images(tmp_path / "photos", partners=str(tmp_path / "vectors.npy")).describe()
+        assert any("different partners; where equal ones meet" in line for line in lines) is shared

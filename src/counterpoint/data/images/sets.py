@@ -7,6 +7,7 @@ evaluated on. Shapes: N images, C channels, H by W pixels.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,6 +135,12 @@ class Images:
             lines.append("no labels: training works; accuracy cannot be measured, only geometry")
         if self.train.partners is not None:
             lines.append(f"every image has a partner, a vector of {self.train.partners.shape[1]} numbers")
+            different = len(torch.unique(self.train.partners, dim=0))
+            if different < len(self.train):
+                lines.append(
+                    f"warning: {len(self.train)} training images have {different} different partners; where equal ones meet in a batch they "
+                    "count as negatives of one another"
+                )
         if self.train.captions is not None:
             lines.append(
                 f"every image has a caption, such as '{self.train.captions[0][0]}'; {self.text_encoder} makes vectors of them when a "
@@ -144,6 +151,13 @@ class Images:
                 sum(not train_texts.isdisjoint(same(captions)) for captions in part.captions or ())
                 for part in (self.validation, self.test)
             ]
+            counts = Counter(text for captions in self.train.captions for text in set(same(captions)))
+            shared = sum(any(counts[text] > 1 for text in same(captions)) for captions in self.train.captions)
+            if shared:
+                lines.append(
+                    f"warning: {shared} of {len(self.train)} training images share a caption with another; where such pairs meet in a batch "
+                    "they count as negatives of one another"
+                )
             if any(both):
                 lines.append(
                     f"warning: {both[0]} validation and {both[1]} test images have a caption of train"
