@@ -39,11 +39,17 @@ class Checked:
         observation, reward, ended, cut, info = result
         self._check(observation)
         try:
-            gain = float(reward)
+            gain = float("nan") if isinstance(reward, str) else float(reward)
         except (TypeError, ValueError):
             gain = float("nan")
         if not np.isfinite(gain):
             raise self._error(f"the reward is {reward!r}; expected a finite number")
+        for name, flag in (
+            ("third part, whether the episode ended,", ended),
+            ("fourth part, whether it was cut,", cut),
+        ):
+            if not isinstance(flag, bool | np.bool_ | int | np.integer):
+                raise self._error(f"the {name} is {flag!r}; expected true or false")
         return observation, gain, bool(ended), bool(cut), info
 
     def _call(self, method: str, parts: str, *given: Any, **options: Any) -> Any:
@@ -68,6 +74,18 @@ class Checked:
             ) from None
         if shape is not None and values.size != int(np.prod(shape)):
             raise self._error(f"the observation has shape {list(values.shape)}; expected {list(shape)}")
+        count, start = (
+            getattr(self.env.observation_space, "n", None),
+            int(getattr(self.env.observation_space, "start", 0)),
+        )
+        if (
+            isinstance(count, int | np.integer)
+            and values.size == 1
+            and not start <= values.item() < start + count
+        ):
+            raise self._error(
+                f"the observation is {observation!r}; expected a whole number from {start} to {start + int(count) - 1}"
+            )
         if not np.isfinite(values).all():
             bad = values.ravel()[~np.isfinite(values.ravel())][0]
             raise self._error(

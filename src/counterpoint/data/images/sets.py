@@ -151,11 +151,11 @@ class Images:
                 sum(not train_texts.isdisjoint(same(captions)) for captions in part.captions or ())
                 for part in (self.validation, self.test)
             ]
-            counts = Counter(text for captions in self.train.captions for text in set(same(captions)))
-            shared = sum(any(counts[text] > 1 for text in same(captions)) for captions in self.train.captions)
-            if shared:
+            uses = Counter(text for captions in self.train.captions for text in set(same(captions)))
+            sharing = sum(any(uses[text] > 1 for text in same(captions)) for captions in self.train.captions)
+            if sharing:
                 lines.append(
-                    f"warning: {shared} of {len(self.train)} training images share a caption with another; where such pairs meet in a batch "
+                    f"warning: {sharing} of {len(self.train)} training images share a caption with another; where such pairs meet in a batch "
                     "they count as negatives of one another"
                 )
             if any(both):
