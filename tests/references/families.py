@@ -210,6 +210,7 @@ TOOLS = [
 
 TEXT = {
     "text": {"prompt": "The sky is", "completion": " blue"},
+    "text alone": {"text": "The sky is blue and green"},
     "text, blank before the border": {"prompt": "The sky is ", "completion": "blue"},
     "text, a word across the border": {"prompt": "The sky is bl", "completion": "ue and green"},
 }

@@ -120,3 +120,16 @@ def test_check_shows_lengths_and_what_is_learnt(tmp_path: Path) -> None:
     assert "train: tokens a row: half up to " in shown
     assert "rows are longer than 6 tokens" in shown
     assert "=~>>ccc</s><<" in shown
+
+
+def test_text_alone_is_learnt_whole_by_sft_and_by_nothing_that_samples(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jsonl", [{"text": f"hello {at}"} for at in range(40)])
+    given = {"data": str(path), "model": "characters", "steps": 2}
+    result = counterpoint.run("sft", out=tmp_path / "sft", settings={"lora_rank": 0}, **given)
+    assert result.primary == "likelihood"
+    assert set(result.metrics["test"]) == {"likelihood", "perplexity"}
+    with pytest.raises(CounterpointError, match="no prompt to sample from"):
+        counterpoint.run("sdft", out=tmp_path / "sdft", evaluate=False, **given)
+    row = load(path).train[0]
+    _, completions = tiny().rows([row.prompt], [row.completion])
+    assert tiny().texts(completions) == ["ello 0"]

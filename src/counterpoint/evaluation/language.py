@@ -115,8 +115,14 @@ def retention(
 
 
 def solving(subject: Subject[Language, ProblemData]) -> dict[str, float]:
-    """``greedy_accuracy`` of a split, and the ``perplexity`` of its references where there are any."""
+    """``greedy_accuracy`` of a split, and the ``perplexity`` of its references where there are any.
+
+    Rows of text alone have no answers: there it is ``perplexity`` and ``likelihood``, the mean log-probability per token.
+    """
     model, rows = subject.model, subject.part
+    if len(rows) and not any(row.answer or row.prompt for row in rows):
+        value = perplexity(model, rows)
+        return {"likelihood": -math.log(value), "perplexity": value}
     figures = greedy_accuracy(model, rows)
     if any(row.reference for row in rows):
         figures["perplexity"] = perplexity(model, rows)

@@ -124,7 +124,7 @@ def test_long_rows_are_left_out_only_when_asked_and_then_told(tmp_path: Path) ->
     ("content", "options", "lesson"),
     [
         ("", {}, "holds no rows"),
-        ('{"text": "a"}', {}, "no prompt among the columns text"),
+        ('{"words": "a"}', {}, "no prompt among the columns words"),
         ('{"prompt": "a"}\n{"prompt": ', {}, "line 2"),
         ("[1]", {}, "expected a JSON object"),
         ('{"prompt": "a"}', {"answer": "gold"}, "no column 'gold' for answer"),

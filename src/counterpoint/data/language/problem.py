@@ -81,5 +81,5 @@ class Problem:
         return last_text(self.prompt)
 
     def key(self) -> str:
-        """The prompt, normalised, for finding duplicates and for splitting."""
-        return prompt_key(self.prompt)
+        """The prompt, normalised, for finding duplicates and for splitting; of text without a prompt, the text."""
+        return prompt_key(self.prompt) or prompt_key(self.solution)

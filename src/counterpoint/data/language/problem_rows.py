@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from counterpoint.conversation import Conversation, Prompt, text_of
+from counterpoint.conversation import Conversation, Prompt, Text, text_of
 from counterpoint.data.language.answer import final_answer
 from counterpoint.data.language.messages import completion, conversation, refuse_images, simplest
 from counterpoint.data.language.problem import Problem
@@ -46,10 +46,12 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
     talk = next((row[name] for name in WHOLE if isinstance(row.get(name), list) and row[name]), None)
     if not fields["prompt"] and talk is not None:
         return replace(_whole(conversation(talk, row, where)), **_texts(fields, where))
+    if not fields["prompt"] and isinstance(row.get("text"), str) and row["text"].strip():
+        return Problem(Text(""), solution=row["text"])
     if not fields["prompt"]:
         raise CounterpointError(
             f"{where}: no prompt among the columns {', '.join(map(str, row))}; expected 'prompt' (with "
-            "'completion' and 'answer'), 'question' and 'answer', or 'messages'; or name it, e.g. --data-option prompt=text"
+            "'completion' and 'answer'), 'question' and 'answer', or 'messages', or 'text'; or name it, e.g. --data-option prompt=text"
         )
     if row.get("instruction") and row.get("input") and fields["prompt"] == row["instruction"]:
         fields["prompt"] = f"{row['instruction']}\n{row['input']}"

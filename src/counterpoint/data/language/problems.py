@@ -168,7 +168,11 @@ HOW = {"number": "numbers", "math": "formulas", "exact": "text"}
 
 
 def _as(row: Problem) -> Problem:
-    return row if row.answer or not row.solution else replace(row, answer=final_answer(row.solution))
+    return (
+        row
+        if row.answer or not row.solution or not row.prompt
+        else replace(row, answer=final_answer(row.solution))
+    )
 
 
 def _finish(

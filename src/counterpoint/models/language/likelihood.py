@@ -99,7 +99,7 @@ def _length(completion: Completion | list[int]) -> int:
 def _order(model: Language, prompts: Sequence[Prompt], completions: Sequence[Any], at_once: int) -> list[int]:
     """In which order rows go through the model: by length, or by prompt where rows should share it."""
     names = [str(prompt) for prompt in prompts]
-    if len(set(names)) < len(names):
+    if len(set(names)) < len(names) and all(names):  # text without a prompt has none to share
         by_prompt = sorted(
             range(len(names)), key=lambda i: (len(names[i]), names[i], _length(completions[i]))
         )

@@ -125,7 +125,12 @@ def prompt_ids(tokenizer: Any, prompts: Sequence[Prompt]) -> list[list[int]]:
         str(prompt) if plain else templated(tokenizer, turns(prompt), reply=True, go_on=True)
         for prompt, plain in zip(prompts, special)
     ]
-    return _ids(tokenizer, texts, special)
+    rows = _ids(tokenizer, texts, special)
+    if not all(rows):
+        raise CounterpointError(
+            "a row has no prompt to sample from: rows of text alone are for supervised training (sft); give the others a 'prompt'"
+        )
+    return rows
 
 
 def _is_text(tokenizer: Any, prompt: Prompt) -> bool:
