@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from counterpoint.errors import CounterpointError
 MANIFEST = "manifest.json"
 
 
-def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
+def write_folder(target: Path, fill: Callable[[Path], Mapping[str, str] | None]) -> None:
     """Let ``fill`` write files into a fresh folder, then publish it atomically as ``target``.
 
     Raises:
@@ -28,8 +28,9 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(stale, ignore_errors=True)
     try:
         aside.mkdir()
-        fill(aside)
-        sums = {str(p.relative_to(aside)): checksum(p) for p in sorted(aside.rglob("*")) if p.is_file()}
+        computed = fill(aside) or {}
+        files = {str(path.relative_to(aside)): path for path in sorted(aside.rglob("*")) if path.is_file()}
+        sums = {name: computed.get(name) or checksum(path) for name, path in files.items()}
         (aside / MANIFEST).write_text(json.dumps(sums, indent=1), encoding="utf-8")
         for path in aside.rglob("*"):
             _sync(path)

@@ -10,20 +10,26 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from counterpoint.errors import CounterpointError
+from counterpoint.training.tensor_file import write_tensors
 
 TENSORS = "tensors.safetensors"
 STRUCTURE = "structure.json"
 
 
-def write(tree: Any, folder: Path) -> None:
-    """Write a tree of dicts, lists, scalars, tensors and arrays into ``folder`` as two files."""
+def write(tree: Any, folder: Path) -> dict[str, str]:
+    """Write a tree of dicts, lists, scalars, tensors and arrays into ``folder`` as two files.
+
+    Returns:
+        The sha256 of the large one, which was computed while it was written, by its name.
+    """
     tensors: dict[str, torch.Tensor] = {}
     structure = _encode(tree, tensors, "")
-    save_file(tensors, str(folder / TENSORS))
+    digest = write_tensors(tensors, folder / TENSORS)
     (folder / STRUCTURE).write_text(json.dumps(structure), encoding="utf-8")
+    return {TENSORS: digest}
 
 
 def read(folder: Path) -> Any:
@@ -38,9 +44,8 @@ def read(folder: Path) -> Any:
 
 def _encode(value: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
     if isinstance(value, torch.Tensor):
-        # A clone, since safetensors refuses tensors that share memory and a state may tie its weights.
         key = _free(path, tensors)
-        tensors[key] = value.detach().to("cpu", copy=True).contiguous()
+        tensors[key] = value.detach()
         return {"$": "tensor", "key": key}
     if isinstance(value, np.ndarray):
         key = _free(path, tensors)
