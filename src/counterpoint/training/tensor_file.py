@@ -54,7 +54,7 @@ def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> str:
         for name in order:
             flat = tensors[name].detach().cpu().contiguous().reshape(-1)
             if flat.numel():
-                content = memoryview(flat.view(torch.uint8).numpy())
+                content = flat.view(torch.uint8).numpy().data
                 file.write(content)
                 digest.update(content)
     return digest.hexdigest()
