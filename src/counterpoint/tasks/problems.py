@@ -17,7 +17,7 @@ from counterpoint.models.language.rows_fit import Row
 from counterpoint.tasks import language_model, language_rows
 from counterpoint.tasks.options import checked_load
 
-STOCK = ("characters", "adder", "mixture", "mixture-amateur", "pupil", "shuffler")
+STOCK = ("characters", "encoder-decoder", "adder", "mixture", "mixture-amateur", "pupil", "shuffler")
 """Models that are made here, by name."""
 
 
@@ -45,10 +45,10 @@ class ProblemTask:
         "characters" is a small untrained character model, "encoder-decoder" one that reads its prompt with an encoder;
         "pupil" is one that was taught sums and sorting, with and without worked demonstrations in its prompt (two minutes on
         first use, then kept). "adder" learnt backward sums from a teacher who errs (twenty seconds for each seed, then kept).
-        "guesser" guesses letters until it is criticised (ten seconds for each seed, then kept). "mixture" is a small mixture of experts that learnt
-        worked sums (half a minute for each seed, then kept), "mixture-amateur" a dense model that learnt less of them. "shuffler"
-        puts letters in a random order, and is often right with a hint (half a minute, then kept), "stylist"
-        repeats letters in capitals or not, and does as it is told in hindsight.
+        "guesser" guesses letters until it is criticised (ten seconds for each seed, then kept). "mixture" is a small mixture
+        of experts that learnt worked sums (half a minute for each seed, then kept), "mixture-amateur" a dense model that learnt
+        less of them. "shuffler" puts letters in a random order, and is often right with a hint (half a minute, then kept),
+        "stylist" repeats letters in capitals or not, and does as it is told in hindsight.
         Options are those of ``tasks.language_model.opened``.
         """
         from counterpoint.generation import contrasted
