@@ -105,14 +105,13 @@ def ready() -> dict[str, Row]:
 
 
 def markdown_short() -> str:
-    """The methods that run today as the README's table, one line each."""
-    lines = ["| key | data | what it is for |", "|---|---|---|"]
-    lines += [
-        f"| [`{key}`](docs/methods/{key}.md) | {row.kind} | {row.line} |"
-        for key, row in ready().items()
-        if not row.baseline
-    ]
-    return "\n".join(lines)
+    """The methods that run today as the README's table, one line a kind of data."""
+    kinds: dict[str, list[str]] = {}
+    for key, row in ready().items():
+        if not row.baseline:
+            kinds.setdefault(row.kind, []).append(f"[`{key}`](docs/methods/{key}.md)")
+    lines = [f"| {kind} | {', '.join(links)} |" for kind, links in kinds.items()]
+    return "\n".join(["| data | methods |", "|---|---|", *lines])
 
 
 def markdown() -> str:
