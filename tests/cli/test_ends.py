@@ -42,6 +42,25 @@ def test_a_reader_that_leaves(arguments: list[str]) -> None:
     assert "BrokenPipe" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["recommend", "--data", "digits"], ["data", "list"], ["list", "--json"]]
+)
+def test_a_reader_that_leaves_at_once_is_no_failure(arguments: list[str]) -> None:
+    done = run(*arguments, pipe="| true")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_standard_output_that_is_closed_or_full() -> None:
+    closed = run("list", pipe=">&-")
+    assert (closed.returncode, closed.stderr) == (0, "")
+    if Path("/dev/full").exists():
+        for arguments in (["list"], ["--version"], ["check", "--data", "digits"]):
+            full = run(*arguments, pipe=">/dev/full")
+            assert full.returncode == 2, arguments
+            assert full.stderr.count("\n") == 1, full.stderr
+            assert "No space left" in full.stderr or "no space left" in full.stderr
+
+
 def test_the_statuses_are_in_the_help() -> None:
     assert "130" in run("--help").stdout
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import signal
 import sys
+from pathlib import Path
 
 import typer
 
@@ -65,6 +68,9 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    for name in ("stdout", "stderr"):  # closed by the shell: what is printed goes nowhere
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (for the life of the process)
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character shows another
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace" if "utf" in stream.encoding.lower() else "replace")
@@ -78,11 +84,21 @@ def main() -> None:
         sys.exit(left.exit_code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        shell.silence()
+        shell.complain(f"what the command prints or writes has no room ({error.strerror})")
+        sys.exit(2)
     finally:
         try:
             sys.stdout.flush()
         except BrokenPipeError:
             shell.silence()
+        except OSError as error:
+            shell.silence()
+            shell.complain(f"standard output cannot be written ({error.strerror})")
+            sys.exit(2)
 
 
 if __name__ == "__main__":

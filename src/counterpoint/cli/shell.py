@@ -74,7 +74,10 @@ def command(function: F) -> F:
 
 def silence() -> None:
     """Let what is still to be printed go nowhere: the reader of standard output has left."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError):  # a stream of no file, which holds what was printed so far
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for the life of the process)
 
 
 def _terminate(*_: object) -> None:
@@ -130,8 +133,15 @@ def console() -> Console:
     """The console for results, on standard output: as wide as the terminal, and wide enough for tables in a file."""
     from rich.console import Console
 
-    terminal = sys.stdout.isatty()
-    return Console(width=None if terminal else 120, highlight=False)
+    class Screen(Console):
+        """Ends with 0 when the reader of standard output has left; rich would end with 1."""
+
+        def on_broken_pipe(self) -> None:
+            silence()
+            raise typer.Exit(0)
+
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return Screen(width=None if terminal else 120, highlight=False)
 
 
 @contextmanager
