@@ -75,7 +75,7 @@ def test_every_seed_may_have_a_split_of_its_own(tmp_path, monkeypatch):
     from toy_task import Points
 
     monkeypatch.setattr(
-        comparing, "KEPT", 2
+        comparing, "MOST_LOADED", 2
     )  # past seeds' data goes, and is loaded again where it is asked for
     mine = case(
         data_options={"shift": OF_SEED, "untested": OF_TUNING},

@@ -124,9 +124,8 @@ class RLTF(Method[Language, ProblemData]):
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Answer, judge, criticise, answer again, learn; one batch of prompts a step."""
         self._check()
-        model = adapt(
-            model, self.lora_rank, run.seed, self.adapter
-        ).eval()  # what is sampled is what is trained
+        # In evaluation mode, so that what is sampled is what is trained.
+        model = adapt(model, self.lora_rank, run.seed, self.adapter).eval()
         policy, scorer = run.state(model=model), data.train.scorer
         judges = weighted(self.judge, lambda name: judge(name, scorer=scorer, model=policy), self.key)
         names = [each.name for each in judges]
