@@ -109,6 +109,8 @@ def losses(case: Case) -> None:
     for kind in ("ppo", "cispo"):
         loss = distilled(kind)
         case.expect(f"loss_sd_{kind}", loss, **TOLERANCE)
+        if f"grad_sd_{kind}" not in case:
+            continue
         (grad,) = torch.autograd.grad(loss, [new["y1_x0"]], retain_graph=True)
         expected = torch.tensor(case.array(f"grad_sd_{kind}"))
         case.expect(f"grad_sd_{kind}", torch.where(expected.isnan(), torch.nan, grad), **TOLERANCE)
