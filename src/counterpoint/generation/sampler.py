@@ -7,15 +7,15 @@ nor on how many processes share it. B rows, P prompt positions, T completion pos
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 
 from counterpoint.errors import CounterpointError
+from counterpoint.kernels.evaluating import evaluating
 from counterpoint.kernels.prefix.cache_names import select_rows
 from counterpoint.models import passes, tokens
 from counterpoint.models.language.language import Language
@@ -207,15 +207,3 @@ def row_draws(seed: int, rows: Sequence[int] | Tensor, width: int) -> Tensor:
         mixed = (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 1) % (1 << 63)
         out[row] = torch.rand(width, generator=torch.Generator().manual_seed(mixed))
     return out
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Dropout off inside, every module's mode as before afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

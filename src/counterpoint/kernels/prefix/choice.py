@@ -7,7 +7,6 @@ P distinct prompts, L prompt positions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.kernels.evaluating import evaluating
 from counterpoint.kernels.prefix.cache_names import cache_argument
 from counterpoint.kernels.prefix.states import shared_prompt_states
 
@@ -110,7 +110,7 @@ def _trial(backbone: Any) -> str | None:
         "use_cache": False,
     }
     try:
-        with torch.no_grad(), _evaluating(backbone):
+        with torch.no_grad(), evaluating(backbone):
             expected = backbone(**given).last_hidden_state[:, 2:-1].float()
             shared = shared_prompt_states(backbone, prompt, ones[:1], completion, ones).float()
     except CounterpointError:
@@ -132,17 +132,6 @@ def _trial(backbone: Any) -> str | None:
 def _close(actual: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
     bound = 1e-4 if dtype in (torch.float32, torch.float64) else 5e-2
     return bool((actual - expected).abs().max() <= bound * expected.abs().max())
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    training = [each for each in module.modules() if each.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for each in training:
-            each.training = True
 
 
 def _layers(backbone: nn.Module) -> int:

@@ -6,8 +6,7 @@ what decides is tried on a few tokens; a model of which it is not so is refused,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from counterpoint.errors import CounterpointError
+from counterpoint.kernels.evaluating import evaluating
 from counterpoint.models.language.experts import TOPK, Router, Routers, Routing
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.own_forward import FOREIGN
@@ -103,7 +103,7 @@ def _calls(model: Language, ids: Tensor) -> list[tuple[str, tuple[int, int]]]:
             module.register_forward_hook(leave, always_call=True),
         ]
     try:
-        with Recorder(), _evaluating(model):
+        with Recorder(), evaluating(model):
             model.logits(ids, torch.ones_like(ids))
     finally:
         for handle in handles:
@@ -115,7 +115,7 @@ def _calls(model: Language, ids: Tensor) -> list[tuple[str, tuple[int, int]]]:
 def _check(model: Language, redirected: Routers, name: str) -> None:
     ids = _tokens(model, LENGTHS[0])
     mask = torch.ones_like(ids)
-    with _evaluating(model):
+    with evaluating(model):
         own = model.logits(ids, mask).float()
         exact = model.head.weight.dtype in (torch.float32, torch.float64)
         bound = (1e-3 if exact else 5e-2) * float(own.abs().max())
@@ -151,14 +151,3 @@ def _tokens(model: Language, length: int) -> Tensor:
     return (torch.arange(2 * length, device=model.device) * max(size // (2 * length), 1) % size).view(
         2, length
     )
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = [each for each in model.modules() if each.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for each in training:
-            each.training = True

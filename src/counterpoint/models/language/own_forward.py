@@ -11,14 +11,14 @@ import functools
 import itertools
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from counterpoint.errors import CounterpointError
+from counterpoint.kernels.evaluating import evaluating
 from counterpoint.kernels.prefix.cache_names import select_rows
 
 logger = logging.getLogger("counterpoint")
@@ -103,7 +103,7 @@ def settle(model: Scored) -> Pass:
     device = next(base.parameters()).device
     if device.type == "meta":
         return Pass()
-    with _evaluating(base):
+    with evaluating(base):
         ids = _trial_tokens(base, device, name)
         own = _own_logits(base, ids, name)
         chosen = _scores(model, ids, own)
@@ -284,17 +284,6 @@ def _bound(own: Tensor) -> float:
 
 def _close(one: Tensor, other: Tensor, bound: float) -> bool:
     return float((one.float() - other.float()).abs().max()) <= bound
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    training = [each for each in module.modules() if each.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for each in training:
-            each.training = True
 
 
 @functools.cache

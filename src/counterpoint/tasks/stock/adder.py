@@ -7,41 +7,26 @@ hand are never among what it was taught. Made in about twenty seconds on first u
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import random
-from pathlib import Path
 
 import torch
-from filelock import FileLock
 
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.data.language.puzzles import backward_sum
 from counterpoint.errors import CounterpointError
-from counterpoint.models.language import language
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.tasks.stock.stored import stored
 
 ALPHABET = "0123456789+="
 
 
 def load(data: ProblemData, seed: int) -> Language:
     """Return the adder of a seed for this data, taught now or taken from the cache."""
-    from counterpoint.bundled.cache import root
-
     identity = f"{seed}/{data.fingerprint()}/{inspect.getsource(adder)}{inspect.getsource(_spoil)}"
-    folder: Path = root() / "adders" / f"adder-{seed}-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(folder.name + ".lock")):
-        if not folder.is_dir():
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)  # the same sums whatever the machine's number of cores
-            try:
-                adder(data, seed).save(folder)
-            finally:
-                torch.set_num_threads(threads)
-    return language.load(folder)
+    return stored("adders", f"adder-{seed}", identity, lambda: adder(data, seed))
 
 
 def adder(

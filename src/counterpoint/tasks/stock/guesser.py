@@ -7,21 +7,18 @@ cache.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import random
 import string
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
-from counterpoint.models.language import language
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.tasks.stock.stored import stored
 
 ALPHABET = string.ascii_lowercase + string.digits + "=>#?"
 TEMPLATE = "{attempt}#{prompt}{feedback}"
@@ -47,22 +44,8 @@ def only_wrong(completions: Sequence[str], **_: Any) -> list[str]:
 
 def load(seed: int) -> Language:
     """Return the guesser of a seed, taught now or taken from the cache."""
-    from counterpoint.bundled.cache import root
-
     identity = f"{seed}/{inspect.getsource(guesser)}{inspect.getsource(_example)}"
-    folder: Path = (
-        root() / "guessers" / f"guesser-{seed}-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
-    )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(folder.name + ".lock")):
-        if not folder.is_dir():
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)  # the same sums whatever the machine's number of cores
-            try:
-                guesser(seed).save(folder)
-            finally:
-                torch.set_num_threads(threads)
-    return language.load(folder)
+    return stored("guessers", f"guesser-{seed}", identity, lambda: guesser(seed))
 
 
 def guesser(

@@ -7,22 +7,19 @@ taught the same. Problems of the data at hand are never among what they were tau
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import random
-from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
 from counterpoint.data.language.problems import Problem, ProblemData
 from counterpoint.data.language.puzzles import sum_problem
 from counterpoint.errors import CounterpointError
-from counterpoint.models.language import language
 from counterpoint.models.language.characters import tiny, tokenizer
 from counterpoint.models.language.language import Language
 from counterpoint.models.tokens import join
+from counterpoint.tasks.stock.stored import stored
 
 ALPHABET = "0123456789+=,;"
 NAMES = ("mixture", "mixture-amateur")
@@ -30,22 +27,10 @@ NAMES = ("mixture", "mixture-amateur")
 
 def load(name: str, data: ProblemData, seed: int) -> Language:
     """Return the model of a seed for this data, taught now or taken from the cache."""
-    from counterpoint.bundled.cache import root
-
     source = "".join(inspect.getsource(each) for each in (taught, experts, amateur))
-    key = hashlib.sha256(f"{name}/{seed}/{data.fingerprint()}/{source}".encode()).hexdigest()[:10]
-    folder: Path = root() / "mixtures" / f"{name}-{seed}-{key}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(folder.name + ".lock")):
-        if not folder.is_dir():
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)  # the same sums whatever the machine's number of cores
-            try:
-                fresh = experts(seed) if name == "mixture" else amateur(seed)
-                taught(fresh, data, seed).save(folder)
-            finally:
-                torch.set_num_threads(threads)
-    return language.load(folder)
+    identity = f"{name}/{seed}/{data.fingerprint()}/{source}"
+    fresh = experts if name == "mixture" else amateur
+    return stored("mixtures", f"{name}-{seed}", identity, lambda: taught(fresh(seed), data, seed))
 
 
 def experts(seed: int, *, width: int = 48, layers: int = 3, num_experts: int = 8) -> Language:

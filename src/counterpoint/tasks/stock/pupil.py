@@ -7,7 +7,6 @@ steps alone decide its weights on one machine), then kept in the cache.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import logging
 import random
@@ -17,18 +16,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 
 from counterpoint.data.language.problems import Problem
 from counterpoint.data.language.puzzles import sorting_problem, sum_problem
 from counterpoint.data.language.reasoning import parse
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.kernels.vocabulary import log_probs
-from counterpoint.models.language import language
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language
 from counterpoint.models.tokens import join
 from counterpoint.objectives.preference.likelihood import nll
+from counterpoint.tasks.stock.stored import stored
 from counterpoint.training import Optimizer, Run
 
 TEMPLATE = "{demonstration}#{prompt}"
@@ -100,22 +98,19 @@ def load(spec: str = "pupil") -> Language:
     Raises:
         CounterpointError: an option that ``Examples`` does not have.
     """
-    from counterpoint.bundled.cache import root
-
     _, options = parse("model:" + spec)
     for name in options:
         if name not in asdict(Examples()):
             raise CounterpointError(f"pupil has no option '{name}'; {nearest(name, asdict(Examples()))}")
     examples = Examples(**options)
     identity = repr(examples) + inspect.getsource(Examples) + inspect.getsource(teach)
-    target: Path = root() / "pupils" / f"pupil-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(target.name + ".lock")):
-        if not target.is_dir():
-            log.warning("teaching the pupil: %d steps, about two minutes, once", examples.steps)
-            with tempfile.TemporaryDirectory() as folder:
-                teach(examples, Path(folder)).save(target)
-    return language.load(target)
+
+    def make() -> Language:
+        log.warning("teaching the pupil: %d steps, about two minutes, once", examples.steps)
+        with tempfile.TemporaryDirectory() as folder:
+            return teach(examples, Path(folder))
+
+    return stored("pupils", "pupil", identity, make)
 
 
 def teach(examples: Examples, folder: Path) -> Language:

@@ -7,21 +7,18 @@ given. Made in about half a minute on first use, then kept in the cache.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import random
-from pathlib import Path
 
 import torch
-from filelock import FileLock
 
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.data.language.puzzles import hinted_sorting
 from counterpoint.errors import CounterpointError
-from counterpoint.models.language import language
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.tasks.stock.stored import stored
 
 LETTERS = "abcdefghij"
 TEMPLATE = "{information}#{prompt}"
@@ -34,8 +31,6 @@ def load(data: ProblemData) -> Language:
     Raises:
         CounterpointError: the data's prompts are no distinct letters, all equally many.
     """
-    from counterpoint.bundled.cache import root
-
     sizes = {len(row.question) for row in data.train}
     if len(sizes) != 1 or not all(set(row.question) <= set(LETTERS) for row in data.train):
         raise CounterpointError(
@@ -43,18 +38,7 @@ def load(data: ProblemData) -> Language:
             "'hinted-sorting?digits=7', or another model"
         )
     (size,) = sizes
-    identity = f"{size}/{inspect.getsource(shuffler)}"
-    path: Path = root() / "shufflers" / f"shuffler-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(path.name + ".lock")):
-        if not path.is_dir():
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)  # the same sums whatever the machine's number of cores
-            try:
-                shuffler(size).save(path)
-            finally:
-                torch.set_num_threads(threads)
-    return language.load(path)
+    return stored("shufflers", "shuffler", f"{size}/{inspect.getsource(shuffler)}", lambda: shuffler(size))
 
 
 def shuffler(

@@ -7,18 +7,15 @@ use, then kept in the cache.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import random
-from pathlib import Path
 
 import torch
-from filelock import FileLock
 
-from counterpoint.models.language import language
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.tasks.stock.stored import stored
 
 LETTERS = "abcdefghij"
 TEMPLATE = "{prompt}|{follow_up}"
@@ -29,20 +26,7 @@ MESSAGES = {"big": True, "low": False, "sun": None}
 
 def load() -> Language:
     """Return the stylist, taught now or taken from the cache."""
-    from counterpoint.bundled.cache import root
-
-    identity = hashlib.sha256(f"{MESSAGES}{inspect.getsource(stylist)}".encode()).hexdigest()[:10]
-    path: Path = root() / "stylists" / f"stylist-{identity}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(path.name + ".lock")):
-        if not path.is_dir():
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)  # the same sums whatever the machine's number of cores
-            try:
-                stylist().save(path)
-            finally:
-                torch.set_num_threads(threads)
-    return language.load(path)
+    return stored("stylists", "stylist", f"{MESSAGES}{inspect.getsource(stylist)}", stylist)
 
 
 def stylist(

@@ -1,0 +1,41 @@
+"""Stock models are taught once: made where the cache has none, whole or not at all, and read from it afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+
+from counterpoint.models.language import language
+from counterpoint.models.language.language import Language
+
+
+def stored(group: str, name: str, identity: str, make: Callable[[], Language]) -> Language:
+    """Return the model of this identity, made now or read from the cache.
+
+    Args:
+        group: folder of the cache. name: what the model's own folder begins with.
+        identity: everything that decides the weights; another text is another model.
+        make: teaches it. Runs on one thread, so that the sums are the same whatever the machine's number of cores; processes
+            that want the same model wait for the first of them, and a model whose saving was cut off does not stay.
+    """
+    from counterpoint.bundled.cache import root
+
+    path: Path = root() / group / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(path.name + ".lock")):
+        if not path.is_dir():
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            try:
+                with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                    make().save(Path(folder) / "model")
+                    os.replace(Path(folder) / "model", path)
+            finally:
+                torch.set_num_threads(threads)
+    return language.load(path)
