@@ -57,6 +57,11 @@ ENTROPY = "tests/kernels/test_vocabulary.py::test_log_probs_entropy_and_top_entr
 GRADIENT = "tests/kernels/test_vocabulary.py::test_gradcheck_of_log_probs_and_entropy"
 SINGLE = "tests/study/test_single.py::test_figures_of_another_measurement_have_another_name_before_training"
 
+PRIVILEGED = "tests/objectives/distillation/test_privileged.py"
+RLTF = "tests/methods/test_rltf.py"
+GRPO = "tests/methods/baselines/test_grpo.py"
+RATIONALES = "tests/objectives/distillation/test_rationales.py"
+
 CHANGES = [
     # What a study says.
     Change("study/statistics.py", "math.sqrt(1 / n + overlap)", "math.sqrt(1 / n)", STATISTICS),
@@ -125,6 +130,24 @@ CHANGES = [
            "candidates=None if alone else run.gather_constant(looked)", "tests/ranks/test_two_processes.py::test_two_processes_are_one[audio]"),
     Change("methods/isogclr.py", "candidates=None if run.world == 1 else run.gather(theirs)", "candidates=None", "tests/ranks/test_two_processes.py::test_two_processes_are_one[image]"),
     Change("methods/supremix.py", "y if all_VND is None else run.gather_constant(y)", "y", "tests/ranks/test_two_processes.py::test_two_processes_are_one[regression]"),
+    Change("objectives/distillation/privileged.py", "logp_BT - against_BT.detach()", "logp_BT - against_BT", PRIVILEGED),
+    Change("objectives/distillation/privileged.py", '("student", student, 1.0 - alpha)', '("student", student, alpha)', "tests/methods/test_pi_distill.py"),
+    Change("objectives/preference/text_feedback.py", "-advantage_B.detach()", "advantage_B.detach()", RLTF),
+    Change("methods/rltf.py", "turn_loss(y0, advantage_N2[:, 0].to(y0), answer_mask)", "turn_loss(y0, advantage_N2[:, 1].to(y0), answer_mask)", RLTF),
+    Change("methods/rltf.py", "distillation_advantages(rewards_PG2, chosen.baseline)", 'distillation_advantages(rewards_PG2, "none")', RLTF),
+    Change("methods/rltf.py", "wide(loss, weight)", "wide(loss)", RLTF),
+    Change("generation/contrast.py", "(1 + self.beta) * strong", "strong", "tests/generation/test_contrasted.py"),
+    Change("generation/contrast.py", "math.log(alpha) + strong.amax", "alpha + strong.amax", "tests/generation/test_contrasted.py"),
+    Change("phases/policy_gradient.py", "mask * ~skip_N[:, None]", "mask", GRPO),
+    Change("phases/policy_gradient.py", "old_NT=None if old is None else old[inside]", "old_NT=None", GRPO),
+    Change("phases/policy_gradient.py", "Loss(bonus.values, bonus.counts, weight=-self.entropy.weight)", "Loss(bonus.values, bonus.counts, weight=self.entropy.weight)", GRPO),
+    Change("objectives/distillation/rationales.py", "return (negative - margin).clamp(max=0)", "return (negative - margin).clamp(min=0)", RATIONALES),
+    Change("objectives/distillation/rationales.py", "bad_N = bad_N * (1 - _score(", "bad_N = bad_N * (_score(", RATIONALES),
+    Change("methods/qcrd.py", '"contrast": replace(contrast, weight=self.contrast_weight)', '"contrast": replace(contrast, weight=0.0)', "tests/methods/test_qcrd.py"),
+    Change("methods/qcrd.py", "self.judge.weight * self.judge.decay**batch.epoch", "self.judge.weight", "tests/methods/test_qcrd.py"),
+    Change("objectives/distillation/hindsight.py", "masked(hindsight_BT - logp_BT, mask_BT)", "masked(logp_BT - hindsight_BT, mask_BT)", "tests/objectives/distillation/test_hindsight.py"),
+    Change("methods/user_interactions.py", "completions.mask * answered[:, None]", "completions.mask", "tests/methods/test_user_interactions.py"),
+    Change("models/language/rendering.py", "authored = [a and b for a, b in zip(authored, own)]", "pass", "tests/models/language/test_trl_rows.py"),
 ]  # fmt: skip
 
 
