@@ -1,0 +1,35 @@
+"""Stock models: made once for an identity, and a model whose saving was cut off does not stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from counterpoint.models.language.characters import tiny
+from counterpoint.models.language.language import Language
+from counterpoint.tasks.stock.stored import stored
+
+
+def test_made_once_for_an_identity_and_never_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("counterpoint.bundled.cache.root", lambda: tmp_path)
+    made: list[int] = []
+
+    def make() -> Language:
+        made.append(torch.get_num_threads())
+        return tiny(seed=len(made))
+
+    def cut(self: Language, folder: Path) -> None:
+        folder.mkdir()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Language, "save", cut)
+        stored("models", "one", "a", make)
+    assert [each.suffix for each in (tmp_path / "models").iterdir()] == [".lock"]
+    first, again = stored("models", "one", "a", make), stored("models", "one", "a", make)
+    assert all(torch.equal(p, q) for p, q in zip(first.parameters(), again.parameters()))
+    other = stored("models", "one", "b", make)
+    assert not all(torch.equal(p, q) for p, q in zip(first.parameters(), other.parameters()))
+    assert made == [1, 1, 1], "cut off, made, made for another identity; on one thread"
