@@ -29,6 +29,7 @@ from counterpoint.objectives.preference.text_feedback import (
     turn_loss,
 )
 from counterpoint.phases.rollouts import Rollouts, sample_group
+from counterpoint.phases.second_turn import SecondTurn, try_again
 from counterpoint.training import Budget, Run
 
 NAN = math.nan
@@ -160,30 +161,57 @@ def test_only_what_failed_is_tried_again(tmp_path: Path) -> None:
     assert all(event["loss/second"] == event["loss/distillation"] == 0.0 for event in events)
 
 
-def test_without_second_turns_it_is_the_plain_policy_gradient(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("solved", [0.0, 9.0])
+def test_a_step_is_the_sum_of_its_terms_row_by_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solved: float
 ) -> None:
-    """No critique, no second turn: REINFORCE with the group's mean, token sums, a mean over rollouts, row by row."""
-    groups: list[Rollouts] = []
+    """Solved, so without a second turn: REINFORCE with the group's mean. Else both turns, and half of RLTF-SD beside them."""
+    firsts: list[Rollouts] = []
+    seconds: list[SecondTurn] = []
 
     def sample(*args: Any, **options: Any) -> Rollouts:
-        groups.append(sample_group(*args, **options))
-        return groups[-1]
+        firsts.append(sample_group(*args, **options))
+        return firsts[-1]
+
+    def retry(*args: Any, **options: Any) -> SecondTurn:
+        seconds.append(try_again(*args, **options))
+        return seconds[-1]
 
     monkeypatch.setattr("counterpoint.methods.rltf.sample_group", sample)
+    monkeypatch.setattr("counterpoint.methods.rltf.try_again", retry)
     (tmp_path / "mine.py").write_text(
         "def digits(completions, **_):\n    return [sum(c.isdigit() for c in x) for x in completions]\n"
     )
-    event, *_ = train(tmp_path / "run", steps=1, solved=0.0, judge=f"{tmp_path}/mine.py:digits")
-    (rollouts,) = groups
-    rewards = [float(sum(c.isdigit() for c in text)) for text in rollouts.texts]
-    model, total = tiny(seed=0).eval(), torch.zeros(())
-    for row, answer in enumerate(rollouts.completions.rows()):
-        start = model.prompts([rollouts.prompts[row]]).ids[0].tolist()
+    event, *_ = train(
+        tmp_path / "run",
+        steps=1,
+        solved=solved,
+        judge=f"{tmp_path}/mine.py:digits",
+        **{"distillation.weight": 0.5},
+    )
+    (first,), (second,), model = firsts, seconds, tiny(seed=0).eval()
+
+    def digits(text: str) -> float:
+        return float(sum(c.isdigit() for c in text))
+
+    def logp(prompt: Any, answer: list[int]) -> torch.Tensor:
+        start = model.prompts([prompt]).ids[0].tolist()
         logits = model.causal(torch.tensor([start + answer])).logits[0, len(start) - 1 : -1]
-        group = rewards[row // 4 * 4 : row // 4 * 4 + 4]
-        logp = logits.log_softmax(-1)[range(len(answer)), answer]
-        total = total - (rewards[row] - mean(group)) * logp.sum()
+        return logits.log_softmax(-1)[range(len(answer)), answer]
+
+    r0, r1 = [digits(text) for text in first.texts], [NAN] * 16
+    for row, text in zip(second.rows.tolist(), second.texts):
+        r1[row] = digits(text)
+    assert len(second.texts) == (16 if solved else 0)
+    whole = [a + (0.0 if math.isnan(b) else 0.1 * b) for a, b in zip(r0, r1)]
+    groups = [slice(row // 4 * 4, row // 4 * 4 + 4) for row in range(16)]
+    total = torch.zeros(())
+    for row, answer in enumerate(first.completions.rows()):
+        total = total - (whole[row] - mean(whole[groups[row]])) * logp(first.prompts[row], answer).sum()
+    for row, prompt, answer in zip(second.rows.tolist(), second.prompts, second.completions.rows()):
+        total = total - (r1[row] - mean(r1[groups[row]])) * logp(prompt, answer).sum()
+        alone = logp(first.prompts[row], answer)
+        total = total - 0.5 * (r1[row] - mean(r0[groups[row]])) * alone[alone >= -5.0].sum()
     (total / 16).backward()
     size = sum(float(each.grad.square().sum()) for each in model.parameters() if each.grad is not None)
     assert event["grad_norm"] == pytest.approx(math.sqrt(size), rel=1e-4)
