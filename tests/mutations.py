@@ -59,7 +59,7 @@ SINGLE = "tests/study/test_single.py::test_figures_of_another_measurement_have_a
 
 PRIVILEGED = "tests/objectives/distillation/test_privileged.py"
 RLTF = "tests/methods/test_rltf.py"
-GRPO = "tests/methods/baselines/test_grpo.py"
+GRADIENTS = "tests/phases/test_policy_gradient.py"
 RATIONALES = "tests/objectives/distillation/test_rationales.py"
 
 CHANGES = [
@@ -136,11 +136,11 @@ CHANGES = [
     Change("methods/rltf.py", "turn_loss(y0, advantage_N2[:, 0].to(y0), answer_mask)", "turn_loss(y0, advantage_N2[:, 1].to(y0), answer_mask)", RLTF),
     Change("methods/rltf.py", "distillation_advantages(rewards_PG2, chosen.baseline)", 'distillation_advantages(rewards_PG2, "none")', RLTF),
     Change("methods/rltf.py", "wide(loss, weight)", "wide(loss)", RLTF),
-    Change("generation/contrast.py", "(1 + self.beta) * strong", "strong", "tests/generation/test_contrasted.py"),
+    Change("generation/contrast.py", "(1 + self.beta) * strong", "strong", "tests/generation/test_contrast.py"),
     Change("generation/contrast.py", "math.log(alpha) + strong.amax", "alpha + strong.amax", "tests/generation/test_contrasted.py"),
-    Change("phases/policy_gradient.py", "mask * ~skip_N[:, None]", "mask", GRPO),
-    Change("phases/policy_gradient.py", "old_NT=None if old is None else old[inside]", "old_NT=None", GRPO),
-    Change("phases/policy_gradient.py", "Loss(bonus.values, bonus.counts, weight=-self.entropy.weight)", "Loss(bonus.values, bonus.counts, weight=self.entropy.weight)", GRPO),
+    Change("phases/policy_gradient.py", "mask * ~skip_N[:, None]", "mask", GRADIENTS),
+    Change("phases/policy_gradient.py", "old_NT=None if old is None else old[inside]", "old_NT=None", GRADIENTS),
+    Change("phases/policy_gradient.py", "Loss(bonus.values, bonus.counts, weight=-self.entropy.weight)", "Loss(bonus.values, bonus.counts, weight=self.entropy.weight)", GRADIENTS),
     Change("objectives/distillation/rationales.py", "return (negative - margin).clamp(max=0)", "return (negative - margin).clamp(min=0)", RATIONALES),
     Change("objectives/distillation/rationales.py", "bad_N = bad_N * (1 - _score(", "bad_N = bad_N * (_score(", RATIONALES),
     Change("methods/qcrd.py", '"contrast": replace(contrast, weight=self.contrast_weight)', '"contrast": replace(contrast, weight=0.0)', "tests/methods/test_qcrd.py"),

@@ -71,6 +71,20 @@ def test_every_term_learns_and_figures_are_reported(student: str, tmp_path: Path
     assert own, "the student's own rationales are a durable stage"
 
 
+def test_the_judges_weight_decays_over_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    step = Run.step
+
+    def watched(run: Run, losses: Any, **options: Any) -> Any:
+        if "judge" in losses:
+            given.append(losses["judge"].weight)
+        return step(run, losses, **options)
+
+    monkeypatch.setattr(Run, "step", watched)
+    fit(small(judge=Judging(steps=2, weight=0.5, decay=0.25)), tmp_path / "run", tiny(seed=0))
+    assert given[-9:] == [0.5] * 3 + [0.125] * 3 + [0.03125] * 3  # three batches an epoch
+
+
 def test_a_negative_of_the_student_is_the_one_written_back_epochs_ago(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,14 @@ from counterpoint.generation.samplers import Own
 from counterpoint.judges.judge import Verdicts
 from counterpoint.judges.weighted import weighted
 from counterpoint.models.language.characters import tiny
-from counterpoint.phases.policy_gradient import Clip, Update, group_advantages, policy_log_probs, rows_of
+from counterpoint.phases.policy_gradient import (
+    Clip,
+    Entropy,
+    Update,
+    group_advantages,
+    policy_log_probs,
+    rows_of,
+)
 from counterpoint.phases.reward_baseline import RewardBaseline
 from counterpoint.phases.rollouts import Rollouts, group_statistics, judge_group, sample_group
 from counterpoint.training import Budget, Optimizer, Run
@@ -129,6 +136,50 @@ def test_later_passes_have_ratios_and_skipped_rows_have_no_gradient(tmp_path: Pa
     assert event["equal_groups"] == 1.0
     assert event["reward/none"] == 0.0
     assert event["ratio"] == 0.0  # nothing is counted
+
+
+def test_the_second_pass_has_the_ratio_to_the_first(tmp_path: Path) -> None:
+    model = tiny(seed=0).eval()
+    with Run(tmp_path, progress=False, budget=Budget(steps=2)) as run:
+        policy = run.state(model=model)
+        run.optimize(policy, Optimizer(learning_rate=1e-3))
+        for batch in run.batches(PROBLEMS, 4, epochs=1):
+            drawn = sample_group(
+                Own(policy, Sampler(max_new_tokens=5)), batch.items, 3, batch.random.uniform(15)
+            )
+            prompts = policy.prompts(drawn.prompts)
+            before = policy_log_probs(policy, prompts, drawn.completions)
+            Update("grpo", iterations=2).learn(run, policy, drawn, torch.linspace(-1, 1, 12))
+    after = policy_log_probs(policy, prompts, drawn.completions)
+    event = json.loads((tmp_path / "events.jsonl").read_text().splitlines()[-1])
+    assert event["ratio"] != 1.0  # without the log-probabilities before the first pass it would be
+    gain = ((after - before) * torch.linspace(-1, 1, 12)[:, None] * drawn.completions.mask).sum()
+    assert gain > 0, "what is rewarded is likelier"
+
+
+def test_the_bonus_is_the_mean_entropy_of_the_sampled_positions(tmp_path: Path) -> None:
+    model = tiny(seed=0).double().eval()
+    drawn = rollouts(model)
+    prompts, advantage = model.prompts(drawn.prompts), torch.linspace(-1, 1, 12, dtype=torch.float64)
+
+    def gradient(loss: torch.Tensor) -> torch.Tensor:
+        model.zero_grad()
+        loss.backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    with Run(tmp_path, progress=False) as run:
+        plain = Update("grpo").losses(run, model, prompts, drawn.completions, advantage)
+        without = gradient(plain["policy"].mean())
+        update = Update("grpo", entropy=Entropy(weight=0.3))
+        terms = update.losses(run, model, prompts, drawn.completions, advantage)
+        whole = gradient(sum(term.weight * term.mean() for term in terms.values()))
+    rows, entropies = drawn.completions.rows(), []
+    for prompt, answer in zip(drawn.prompts, rows):
+        start = model.prompts([prompt]).ids[0].tolist()
+        logits = model.causal(torch.tensor([start + answer])).logits[0, len(start) - 1 : -1]
+        entropies.append(-(logits.softmax(-1) * logits.log_softmax(-1)).sum())
+    bonus = gradient(torch.stack(entropies).sum() / sum(map(len, rows)))
+    torch.testing.assert_close(whole, without - 0.3 * bonus, rtol=1e-4, atol=1e-7)
 
 
 def test_judges_with_weights() -> None:
