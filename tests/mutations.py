@@ -128,7 +128,7 @@ CHANGES = [
            "run.gather(second), temperature=self.pretraining.temperature, offset=0", "tests/ranks/test_two_processes.py::test_two_processes_are_one[vega]"),
     Change("methods/speech_varieties.py", "candidates=None if alone else run.gather(looked)",
            "candidates=None if alone else run.gather_constant(looked)", "tests/ranks/test_two_processes.py::test_two_processes_are_one[audio]"),
-    Change("methods/isogclr.py", "candidates=None if run.world == 1 else run.gather(theirs)", "candidates=None", "tests/ranks/test_two_processes.py::test_two_processes_are_one[image]"),
+    Change("methods/isogclr.py", "candidates=None if run.world == 1 else run.gather(theirs)", "candidates=None", "tests/ranks/test_two_processes.py::test_two_processes_are_one[pairs]"),
     Change("methods/supremix.py", "y if all_VND is None else run.gather_constant(y)", "y", "tests/ranks/test_two_processes.py::test_two_processes_are_one[regression]"),
     Change("objectives/distillation/privileged.py", "logp_BT - against_BT.detach()", "logp_BT - against_BT", PRIVILEGED),
     Change("objectives/distillation/privileged.py", '("student", student, 1.0 - alpha)', '("student", student, alpha)', "tests/methods/test_pi_distill.py"),
