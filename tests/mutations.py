@@ -49,6 +49,7 @@ RANKING = "tests/evaluation/test_recommendation.py"
 PRIMER = "tests/methods/test_contrastive_primer.py"
 GROUPS = "tests/data/test_group_split.py"
 MEMORY = "tests/pairs/test_memory.py"
+REPEATS = "tests/objectives/contrast/test_repeats.py"
 PREFERENCE = "tests/objectives/preference/test_preference.py::test_the_reference_gets_no_gradient"
 POLICY = "tests/objectives/preference/test_policy.py"
 DISTILLATION = "tests/objectives/distillation/test_self_distillation.py::test_the_contrast_sends_no_gradient_into_the_teachers"
@@ -112,6 +113,11 @@ CHANGES = [
     Change("data/group_split.py", "np.random.default_rng(seed)", "np.random.default_rng(0)", GROUPS),
     Change("pairs/exemplars.py", "self.stored[:, quota:] = -1", "pass", MEMORY),
     # Objectives and kernels.
+    Change("objectives/in_batch.py", "return [different(repeats[own], repeats)]", "return []", REPEATS),
+    Change("objectives/contrast/global_contrast.py", "(len(columns) - size[torch.searchsorted(number, repeats[own])])",
+           "torch.full_like(own, len(columns) - 1)", REPEATS),
+    Change("objectives/contrast/global_contrast.py", "apart, lse = lse, torch.logaddexp(lse, positive / tau)", "apart = lse", REPEATS),
+    Change("pairs/repeats.py", "frozenset(same(captions))", "captions", "tests/pairs/test_repeats.py"),
     Change("objectives/preference/preference.py", "self.chosen - self.reference_chosen.detach()",
            "self.chosen - self.reference_chosen", PREFERENCE),
     Change("objectives/preference/preference.py", "self.rejected - self.reference_rejected.detach()",
@@ -124,8 +130,7 @@ CHANGES = [
            "value += torch.linalg.vecdot(z[:, tile].exp(), z[:, tile])", ENTROPY),
     Change("kernels/vocabulary/rows.py", "part.exp().mul_(upstream.neg())", "part.exp().mul_(upstream)", GRADIENT),
     # Ranks.
-    Change("methods/vega.py", "run.gather(second), temperature=self.pretraining.temperature, offset=run.row_offset",
-           "run.gather(second), temperature=self.pretraining.temperature, offset=0", "tests/ranks/test_two_processes.py::test_two_processes_are_one[vega]"),
+    Change("methods/vega.py", "offset=run.row_offset", "offset=0", "tests/ranks/test_two_processes.py::test_two_processes_are_one[vega]"),
     Change("methods/speech_varieties.py", "candidates=None if alone else run.gather(looked)",
            "candidates=None if alone else run.gather_constant(looked)", "tests/ranks/test_two_processes.py::test_two_processes_are_one[audio]"),
     Change("methods/isogclr.py", "candidates=None if run.world == 1 else run.gather(theirs)", "candidates=None", "tests/ranks/test_two_processes.py::test_two_processes_are_one[pairs]"),

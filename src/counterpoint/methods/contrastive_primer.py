@@ -11,6 +11,7 @@ the place of BCE by its name; those of two views (dropout, hidden words) contras
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -25,6 +26,7 @@ from counterpoint.objectives.contrast.noise_contrast import scored_contrast
 from counterpoint.objectives.contrast.view_contrast import VIEWED, view_contrast
 from counterpoint.objectives.labels.label_match import label_match
 from counterpoint.objectives.reduction import Loss
+from counterpoint.pairs.repeats import text_repeats
 from counterpoint.pairs.views import gather_views
 from counterpoint.pairs.words_as_labels import log_frequency, uncommon, word_labels
 from counterpoint.training import Optimizer, Run
@@ -63,6 +65,7 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
         hidden: width of the matcher.
         temperature, margin: of the losses that have one.
         hide: share of the words hidden in each view, beside the encoder's dropout.
+        mask_repeats: texts of a batch that are equal are no negatives of one another in the losses of two views; False counts them.
         batch_size, learning_rate, tuning_rate: the rates of pretraining and of fine-tuning, with Adam.
     """
 
@@ -83,6 +86,7 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
     temperature: float = 0.1
     margin: float = 0.5
     hide: float = 0.0
+    mask_repeats: bool = True
     batch_size: int = 64
     learning_rate: float = 2e-3
     tuning_rate: float = 2e-3
@@ -90,9 +94,10 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
     def fit(self, model: nn.Module, data: Texts, run: Run) -> nn.Module:
         """Pretrain, then fine-tune where there are labels; return a classifier by label names (an encoder if it saw none)."""
         labelled = bool(data.train.labelled.any())
-        phases = [self.pretrain] * (self.pretraining_epochs > 0) + [self.tune] * (
-            self.epochs > 0 and labelled
-        )
+        repeats = text_repeats(data.train.texts) if self.mask_repeats and self.objective in VIEWED else None
+        phases = [partial(self.pretrain, repeats=repeats)] * (self.pretraining_epochs > 0) + [
+            partial(self.tune)
+        ] * (self.epochs > 0 and labelled)
         if not phases:
             raise CounterpointError(
                 f"pretraining_epochs={self.pretraining_epochs}, epochs={self.epochs}, {int(data.train.labelled.sum())} labels: nothing to "
@@ -127,7 +132,9 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
                 )
         return TextClassifier(encoder, head)
 
-    def pretrain(self, net: TextClassifier, rows: Coded, drawn: Drawn, run: Run) -> None:
+    def pretrain(
+        self, net: TextClassifier, rows: Coded, drawn: Drawn, run: Run, repeats: Tensor | None
+    ) -> None:
         """All training texts, no labels (but in "supcon", which groups by those there are)."""
         groups, width = _groups(rows), rows.ids.shape[1]
         for batch in run.batches(
@@ -138,7 +145,7 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
             name="pretraining",
         ):
             if self.objective in VIEWED:
-                loss = self.views_loss(net, batch, run, groups[batch.index].to(run.device), width)
+                loss = self.views_loss(net, batch, run, groups[batch.index].to(run.device), repeats, width)
             else:
                 loss = self.words_loss(net, batch, run, self.sentences(net, batch.items, run), drawn)
             run.step({"pretraining": loss}, optimizer="pretraining")
@@ -206,7 +213,15 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
         values = scores.new_zeros(len(scores)).index_add(0, text, losses)
         return Loss(values, counts=targets.sum(1))
 
-    def views_loss(self, net: TextClassifier, batch: Batch, run: Run, groups: Tensor, width: int) -> Loss:
+    def views_loss(
+        self,
+        net: TextClassifier,
+        batch: Batch,
+        run: Run,
+        groups: Tensor,
+        repeats: Tensor | None,
+        width: int,
+    ) -> Loss:
         """Texts against texts: two passes that dropout and hidden words make different."""
         ids, mask = batch.items.ids, batch.items.mask
         words = net.words[ids]
@@ -225,6 +240,7 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
             candidate_groups=None if both is None else run.gather_constant(groups),
             offset=batch.offset,
             step=1 + int(torch.randint(max(batch.size - 1, 1), (), generator=run.rng)),
+            repeats=None if repeats is None else run.gather_constant(repeats[batch.index].to(run.device)),
         )
 
 

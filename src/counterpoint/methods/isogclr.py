@@ -24,6 +24,7 @@ from counterpoint.models.images.paired import paired
 from counterpoint.models.images.projector import HeadNorm, projected
 from counterpoint.objectives.contrast.global_contrast import Robust, descend, robust_pairs, robust_views
 from counterpoint.pairs.caption_vectors import with_partners
+from counterpoint.pairs.repeats import partner_repeats
 from counterpoint.pairs.views import Augmentation, augmentation, gather_views
 from counterpoint.training import Optimizer, PerSample, Run
 
@@ -42,6 +43,7 @@ class ISogCLR(Method[nn.Module, Images]):
         temperature_rate, temperature_beta: step, and weight of the new gradient, of the temperatures' momentum descent;
             each moves once per epoch, so a short run needs a larger step.
         batch_size, epochs, optimizer, learning_rate, dim, norm, augmentation: as in ``dcl``.
+        mask_repeats: with ``bimodal``, as in ``clip``: pairs whose captions are equal are no negatives of one another.
     """
 
     key: ClassVar[str] = "isogclr"
@@ -63,6 +65,7 @@ class ISogCLR(Method[nn.Module, Images]):
     dim: int = 128
     norm: HeadNorm = "auto"
     augmentation: str | Augmentation = "auto"
+    mask_repeats: bool = True
 
     def fit(self, model: nn.Module, data: Images, run: Run) -> nn.Module:
         """Train and return the encoder with its projector, or both towers."""
@@ -103,6 +106,7 @@ class ISogCLR(Method[nn.Module, Images]):
 
     def _pairs(self, model: nn.Module, data: Images, run: Run) -> nn.Module:
         """One view of every image and its partner; each side's negatives are the other side's rows."""
+        repeats = partner_repeats(data) if self.mask_repeats else None
         data = with_partners(data)
         assert data.train.partners is not None
         draw = augmentation(self.augmentation, data.shape)
@@ -115,6 +119,7 @@ class ISogCLR(Method[nn.Module, Images]):
             views = draw.views(batch.items.pixels, batch.random, 1)
             z, t = run.forward(net, views, batch.items.partners)
             index = batch.index.to(run.device)
+            equal = None if repeats is None else run.gather_constant(repeats[batch.index].to(run.device))
             seen = {
                 side: robust_pairs(
                     mine,
@@ -125,6 +130,7 @@ class ISogCLR(Method[nn.Module, Images]):
                     rho=self.rho,
                     candidates=None if run.world == 1 else run.gather(theirs),
                     offset=run.row_offset,
+                    repeats=equal,
                 )
                 for side, mine, theirs in (("image", z, t), ("partner", t, z))
             }

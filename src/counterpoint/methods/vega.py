@@ -11,6 +11,7 @@ build on, and the page says which.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
@@ -30,6 +31,7 @@ from counterpoint.objectives.contrast.infonce import info_nce
 from counterpoint.objectives.labels.adversarial import symmetric_cross_entropy
 from counterpoint.objectives.labels.self_labels import pseudo_label_loss
 from counterpoint.objectives.reduction import Loss
+from counterpoint.pairs.repeats import text_repeats
 from counterpoint.phases.encoder_tricks import attacked, replaced_tokens, stratified_folds
 from counterpoint.phases.own_labels import Calibration, Transduction, calibrated, logits_of, own_labels
 from counterpoint.teachers.past import Past
@@ -44,6 +46,7 @@ class Pretraining:
         replaced_tokens, sentence_contrast: whether there is the first, and the second.
         mask_rate: share of tokens the generator fills. detection_weight: lambda.
         temperature: tau of the contrast. contrast_weight: beta.
+        mask_repeats: equal texts of a batch are no negatives of one another in the contrast; False counts them.
         epochs: of each phase, without a budget. learning_rate: of both.
     """
 
@@ -53,6 +56,7 @@ class Pretraining:
     detection_weight: float = 50.0
     temperature: float = 0.05
     contrast_weight: float = 1.0
+    mask_repeats: bool = True
     epochs: float = 10.0
     learning_rate: float = 5e-4
 
@@ -140,7 +144,7 @@ class Vega(Method[nn.Module, Texts]):
         for number in run.rounds(len(phases)):
             phase = phases[number]
             if detector is not None and phase in ("detection", "contrast"):
-                self._pretrain(run, detector, train, phase)
+                self._pretrain(run, detector, train, data.train.texts, phase)
                 if phases[number + 1 : number + 2] != ["contrast"]:
                     run.once("merge", detector.merge)
                     if start is not None:
@@ -230,11 +234,12 @@ class Vega(Method[nn.Module, Texts]):
         rows = {"row": held.to(run.device), "probabilities": torch.softmax(logits, 1).to(run.device)}
         run.once("note", lambda: opinions.add(**rows))
 
-    def _pretrain(self, run: Run, detector: Detector, train: Coded, phase: str) -> None:
+    def _pretrain(self, run: Run, detector: Detector, train: Coded, texts: Sequence[str], phase: str) -> None:
         """One phase of pretraining on all training texts, labelled or not."""
         detector.train()
         run.optimize(detector, self._optimizer(self.pretraining.learning_rate))
         whole = len(train) >= self.batch_size
+        repeats = text_repeats(texts) if self.pretraining.mask_repeats else None
         for batch in run.batches(
             train, self.batch_size, epochs=self.pretraining.epochs, drop_last=whole, name=phase
         ):
@@ -247,7 +252,13 @@ class Vega(Method[nn.Module, Texts]):
             if phase == "contrast":  # the two passes differ by their dropout
                 first, second = (run.forward(detector, ids, mask, "sentence") for _ in range(2))
                 values = info_nce(
-                    first, run.gather(second), temperature=self.pretraining.temperature, offset=run.row_offset
+                    first,
+                    run.gather(second),
+                    temperature=self.pretraining.temperature,
+                    offset=run.row_offset,
+                    repeats=None
+                    if repeats is None
+                    else run.gather_constant(repeats[batch.index].to(run.device)),
                 )
                 terms["contrast"] = Loss(values, weight=self.pretraining.contrast_weight)
             run.step(terms, tokens=int(mask.sum()))

@@ -62,6 +62,29 @@ def own_rows(num_anchors: int, num_candidates: int, offset: int | Tensor, device
     return own
 
 
+def not_repeats(repeats: Tensor | None, own: Tensor, num_candidates: int) -> list[Rule]:
+    """The rule that leaves out candidates that repeat an anchor's own, which is left out with them; none where nothing repeats.
+
+    Args:
+        repeats: [N] whole numbers, the same for candidates that repeat one thing; None: none does.
+        own: [n], each anchor's row among the candidates.
+        num_candidates: N.
+
+    Raises:
+        CounterpointError: not one number per candidate.
+    """
+    if repeats is None:
+        return []
+    if repeats.shape != (num_candidates,):
+        raise CounterpointError(
+            f"repeats {tuple(repeats.shape)} for {num_candidates} candidates; expected one number each, over all ranks' rows: "
+            "repeats=run.gather_constant(numbers[batch.index])"
+        )
+    if len(torch.unique(repeats)) == num_candidates:
+        return []  # the plain form, to the last bit
+    return [different(repeats[own], repeats)]
+
+
 @dataclass(frozen=True)
 class Relation:
     """Anchors and candidates with their labels; make it with ``relate``.

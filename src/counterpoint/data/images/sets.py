@@ -139,7 +139,7 @@ class Images:
             if different < len(self.train):
                 lines.append(
                     f"warning: {len(self.train)} training images have {different} different partners; where equal ones meet in a batch they "
-                    "count as negatives of one another"
+                    "are no negatives of one another (the setting mask_repeats)"
                 )
         if self.train.captions is not None:
             lines.append(
@@ -154,9 +154,15 @@ class Images:
             uses = Counter(text for captions in self.train.captions for text in set(same(captions)))
             sharing = sum(any(uses[text] > 1 for text in same(captions)) for captions in self.train.captions)
             if sharing:
+                alike = Counter(frozenset(same(captions)) for captions in self.train.captions)
+                partly = sum(
+                    any(uses[text] > alike[frozenset(same(captions))] for text in same(captions))
+                    for captions in self.train.captions
+                )
                 lines.append(
                     f"warning: {sharing} of {len(self.train)} training images share a caption with another; where such pairs meet in a batch "
-                    "they count as negatives of one another"
+                    "they are no negatives of one another (the setting mask_repeats)"
+                    + (f", but for {partly} images that share only some of their captions" if partly else "")
                 )
             if any(both):
                 lines.append(

@@ -20,6 +20,7 @@ from counterpoint.models.images.paired import Temperature, paired
 from counterpoint.models.images.projector import HeadNorm
 from counterpoint.objectives.contrast.infonce import symmetric_info_nce
 from counterpoint.pairs.caption_vectors import with_partners
+from counterpoint.pairs.repeats import partner_repeats
 from counterpoint.pairs.views import Augmentation, augmentation
 from counterpoint.training import Optimizer, Run
 
@@ -37,6 +38,8 @@ class CLIP(Method[nn.Module, Images]):
         optimizer, learning_rate, weight_decay, warmup: of the optimiser, with a cosine schedule.
         dim, norm: of the projectors.
         augmentation: of the images; as in ``dcl``.
+        mask_repeats: pairs of a batch whose captions (or partners' vectors) are equal are no negatives of one another; False counts
+            them, as the paper does.
     """
 
     key: ClassVar[str] = "clip"
@@ -54,6 +57,7 @@ class CLIP(Method[nn.Module, Images]):
     dim: int = 128
     norm: HeadNorm = "auto"
     augmentation: str | Augmentation = "auto"
+    mask_repeats: bool = True
 
     def fit(self, model: nn.Module, data: Images, run: Run) -> nn.Module:
         """Train and return both towers."""
@@ -61,6 +65,7 @@ class CLIP(Method[nn.Module, Images]):
             raise CounterpointError(
                 f"temperature={self.temperature}, lowest={self.lowest}; expected 0 < lowest <= temperature"
             )
+        repeats = partner_repeats(data) if self.mask_repeats else None
         data = with_partners(data)
         assert data.train.partners is not None
         draw = augmentation(self.augmentation, data.shape)
@@ -83,6 +88,17 @@ class CLIP(Method[nn.Module, Images]):
             z, t = run.forward(net["towers"], views, batch.items.partners)
             tau = net["tau"]()
             all_rows = None if run.world == 1 else (run.gather(z), run.gather(t))
-            run.step(symmetric_info_nce(z, t, temperature=tau, candidates=all_rows, offset=run.row_offset))
+            run.step(
+                symmetric_info_nce(
+                    z,
+                    t,
+                    temperature=tau,
+                    candidates=all_rows,
+                    offset=run.row_offset,
+                    repeats=None
+                    if repeats is None
+                    else run.gather_constant(repeats[batch.index].to(run.device)),
+                )
+            )
             run.log(temperature=float(tau.detach()))
         return net["towers"]

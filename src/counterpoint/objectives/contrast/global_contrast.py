@@ -17,7 +17,7 @@ from torch import Tensor
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.similarity import Rule, different, similarity_logsumexp_and_mean
-from counterpoint.objectives.in_batch import own_rows, unit
+from counterpoint.objectives.in_batch import not_repeats, own_rows, unit
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ def robust_pairs(
     candidates: Tensor | None = None,
     offset: int = 0,
     normalize: bool = True,
+    repeats: Tensor | None = None,
 ) -> Robust:
     """One direction of two modalities: anchor i against all partners, its own at similarity difference 0 included.
 
@@ -115,16 +116,24 @@ def robust_pairs(
     Args:
         anchors, partners: [n, D], row i of one belongs to row i of the other.
         candidates: [N, D] all ranks' partners; default the local ones. Other arguments as in ``robust_views``.
+        repeats: [N], the same number for pairs with an equal side (captions that are alike): an anchor's sum and its mean leave out the
+            rows that repeat its own. An anchor that all others repeat gets no gradient.
     """
     if normalize:
         anchors, partners = unit(anchors), unit(partners)
         candidates = None if candidates is None else unit(candidates)
     columns = partners if candidates is None else candidates
     _check(anchors, columns, temperature, log_average)
-    own_rows(len(anchors), len(columns), offset, anchors.device)
+    own = own_rows(len(anchors), len(columns), offset, anchors.device)
+    others = not_repeats(repeats, own, len(columns))
+    count: int | Tensor = len(columns) - 1
+    if others:
+        assert repeats is not None
+        number, size = torch.unique(repeats, return_counts=True)
+        count = (len(columns) - size[torch.searchsorted(number, repeats[own])]).clamp(min=1)
     return _side(
-        anchors, columns, [], (anchors * partners).sum(-1), temperature, log_average, gamma, rho, fresh,
-        count=len(columns) - 1, relative=True,
+        anchors, columns, others, (anchors * partners).sum(-1), temperature, log_average, gamma, rho, fresh,
+        count=count, relative=True,
     )  # fmt: skip
 
 
@@ -189,13 +198,17 @@ def _side(
     rho: float,
     fresh: bool | Tensor,
     *,
-    count: int,
+    count: int | Tensor,
     relative: bool,
 ) -> Robust:
     tau = temperature.detach()
     lse, mean = similarity_logsumexp_and_mean(rows, columns, scale=1 / tau, include=include)
+    if relative and include:  # the own partner, left out with its repeats, is one of the rows
+        apart, lse = lse, torch.logaddexp(lse, positive / tau)
+        mean = torch.lerp(positive.detach(), mean, (apart - lse).detach().exp())
     with torch.no_grad():
-        log_g = lse - math.log(count) - (positive / tau if relative else 0.0)
+        log_count = math.log(count) if isinstance(count, int) else count.to(lse.dtype).log()
+        log_g = lse - log_count - (positive / tau if relative else 0.0)
         blended = torch.logaddexp(
             log_average + math.log1p(-gamma) if gamma < 1 else log_average * math.inf, log_g + math.log(gamma)
         )

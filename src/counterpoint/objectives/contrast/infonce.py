@@ -11,7 +11,7 @@ from torch import Tensor
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.similarity import different, similarity_logsumexp, similarity_logsumexp_both
-from counterpoint.objectives.in_batch import own_rows, scale_of, unit
+from counterpoint.objectives.in_batch import not_repeats, own_rows, scale_of, unit
 
 
 def info_nce(
@@ -23,6 +23,7 @@ def info_nce(
     decoupled: bool = False,
     offset: int | Tensor = 0,
     normalize: bool = True,
+    repeats: Tensor | None = None,
 ) -> Tensor:
     """One direction: query i against all keys, its own being ``keys[offset + i]``.
 
@@ -34,12 +35,13 @@ def info_nce(
         decoupled: leave the positive out of the denominator (arXiv 2110.06848).
         offset: where the queries' keys lie among the keys (the first one's index, or all of them).
         normalize: rows to length 1 first.
+        repeats: [N], the same number for keys that repeat one thing (equal captions): no query's negatives are repeats of its own key.
 
     Returns:
-        [n]. Decoupled losses may be negative.
+        [n]. Decoupled losses may be negative; they are 0 where all keys repeat the query's own.
 
     Raises:
-        CounterpointError: shapes that do not fit; a decoupled loss without any negative.
+        CounterpointError: shapes that do not fit; a decoupled loss without any negative; repeats beside a queue.
 
     >>> z = torch.eye(2)
     >>> [round(x, 4) for x in info_nce(z, z, temperature=1.0).tolist()]     # log(e + 1) - 1
@@ -55,12 +57,24 @@ def info_nce(
         queries, keys = unit(queries), unit(keys)
         negatives = None if negatives is None else unit(negatives)
     positive = (queries * keys[own]).sum(-1) * scale
+    others = not_repeats(repeats, own, len(keys))
     if negatives is not None:
+        if repeats is not None:
+            raise CounterpointError(
+                "repeats are among the keys, and with negatives=... none of these is a negative; give one of both"
+            )
         against = similarity_logsumexp(queries, negatives, scale=scale)
         require_negatives(len(negatives), decoupled)
         return (against if decoupled else torch.logaddexp(positive, against)) - positive
     if decoupled:
         require_negatives(len(keys) - 1, decoupled)
+    if others:
+        against = similarity_logsumexp(queries, keys, scale=scale, include=others)
+        if not decoupled:
+            return torch.logaddexp(positive, against) - positive
+        alone = against == -torch.inf
+        return torch.where(alone, 0.0, against.masked_fill(alone, 0.0) - positive)
+    if decoupled:
         places = torch.arange(len(keys), device=keys.device)
         return similarity_logsumexp(queries, keys, scale=scale, include=[different(own, places)]) - positive
     return similarity_logsumexp(queries, keys, scale=scale) - positive
@@ -88,6 +102,7 @@ def symmetric_info_nce(
     candidates: tuple[Tensor, Tensor] | None = None,
     offset: int = 0,
     normalize: bool = True,
+    repeats: Tensor | None = None,
 ) -> Tensor:
     """Mean of both directions, image-text style: every first against all seconds and every second against all firsts.
 
@@ -98,6 +113,7 @@ def symmetric_info_nce(
         candidates: (all firsts, all seconds), each [N, D]; default the local rows.
         offset: where the local rows lie among the candidates.
         normalize: rows to length 1 first.
+        repeats: [N], the same number for pairs with an equal side (captions that are alike): they are no negatives of one another.
 
     Returns:
         [n].
@@ -106,6 +122,9 @@ def symmetric_info_nce(
     >>> torch.allclose(symmetric_info_nce(z, z.flip(0)), info_nce(z, z.flip(0)))
     True
     """
+    if candidates is None and repeats is not None and len(torch.unique(repeats)) < len(first):
+        require_same_shape(first, second)
+        candidates = (first, second)
     if candidates is not None:
         forward = info_nce(
             first,
@@ -114,6 +133,7 @@ def symmetric_info_nce(
             decoupled=decoupled,
             offset=offset,
             normalize=normalize,
+            repeats=repeats,
         )
         backward = info_nce(
             second,
@@ -122,6 +142,7 @@ def symmetric_info_nce(
             decoupled=decoupled,
             offset=offset,
             normalize=normalize,
+            repeats=repeats,
         )
         return (forward + backward) / 2
     require_same_shape(first, second)
@@ -143,6 +164,7 @@ def nt_xent(
     candidates: tuple[Tensor, Tensor] | None = None,
     offset: int = 0,
     normalize: bool = True,
+    repeats: Tensor | None = None,
 ) -> Tensor:
     """NT-Xent: each of the 2n views against the 2N - 1 other views of all instances, mean of an instance's two views.
 
@@ -152,6 +174,7 @@ def nt_xent(
         candidates: (all firsts, all seconds), each [N, D]; default the local rows.
         offset: where the local rows lie among the candidates.
         normalize: rows to length 1 first.
+        repeats: [N], the same number for instances that repeat one thing: they are no negatives of one another.
 
     Returns:
         [n].
@@ -167,6 +190,14 @@ def nt_xent(
         candidates = None if candidates is None else (unit(candidates[0]), unit(candidates[1]))
     scale = scale_of(temperature)
     rows = torch.cat([first, second])
+    others = not_repeats(repeats, own, len(first if candidates is None else candidates[0]))
+    if others:
+        assert repeats is not None
+        every = rows if candidates is None else torch.cat(candidates)
+        apart = different(repeats[own].repeat(2), repeats.repeat(2))
+        positive = (first * second).sum(-1) * scale
+        against = similarity_logsumexp(rows, every, scale=scale, include=[apart])
+        return torch.logaddexp(positive.repeat(2), against).view(2, -1).mean(0) - positive
     if candidates is None:
         columns, include = None, [different(torch.arange(len(rows), device=rows.device))]
     else:

@@ -43,6 +43,7 @@ def view_contrast(
     candidate_groups: Tensor | None = None,
     offset: int = 0,
     step: int = 1,
+    repeats: Tensor | None = None,
 ) -> Loss:
     """Loss of each row.
 
@@ -53,6 +54,8 @@ def view_contrast(
         candidates: (all firsts, all seconds), each [N, D]; default the local ones. candidate_groups: [N].
         offset: where the local rows lie among the candidates.
         step: 1 to N - 1; which other row is the negative of the last three.
+        repeats: [N], the same number for rows that repeat one thing: they are no negatives of one another, and a row whose one other row
+            repeats it has no term for that. supcon has ``groups`` for this.
 
     Raises:
         CounterpointError: an unknown name; supcon without groups; a single row.
@@ -70,15 +73,26 @@ def view_contrast(
         )
     keys = second if candidates is None else candidates[1]
     if name == "ntxent":
-        return Loss(nt_xent(first, second, temperature=temperature, candidates=candidates, offset=offset))
+        return Loss(
+            nt_xent(
+                first, second, temperature=temperature, candidates=candidates, offset=offset, repeats=repeats
+            )
+        )
     if name == "oneway":
-        return Loss(info_nce(first, keys, temperature=temperature, offset=offset))
+        return Loss(info_nce(first, keys, temperature=temperature, offset=offset, repeats=repeats))
     if name == "symmetric":
         return Loss(
-            symmetric_info_nce(first, second, temperature=temperature, candidates=candidates, offset=offset)
+            symmetric_info_nce(
+                first,
+                second,
+                temperature=temperature,
+                candidates=candidates,
+                offset=offset,
+                repeats=repeats,
+            )
         )
     if name == "n_pair":
-        return Loss(info_nce(first, keys, temperature=1.0, offset=offset, normalize=False))
+        return Loss(info_nce(first, keys, temperature=1.0, offset=offset, normalize=False, repeats=repeats))
     if name == "supcon":
         if groups is None:
             raise CounterpointError("supcon needs groups=[n], which rows belong together")
@@ -90,9 +104,12 @@ def view_contrast(
             )
         )  # fmt: skip
     here = offset + torch.arange(len(first), device=first.device)
-    other = keys[(here + step) % count]
+    there = (here + step) % count
+    other = keys[there]
+    negative = torch.ones_like(here, dtype=torch.bool) if repeats is None else repeats[there] != repeats[here]
     if name == "pair_margin":
         together, apart = torch.ones_like(here), torch.zeros_like(here)
-        both = pair_margin(first, second, together, margin) + pair_margin(first, other, apart, margin)
-        return Loss(both / 2)
-    return Loss(row_triplet(first, second, other, margin, "cosine" if name == "triplet_cos" else "euclidean"))
+        far = torch.where(negative, pair_margin(first, other, apart, margin), 0.0)
+        return Loss((pair_margin(first, second, together, margin) + far) / 2)
+    values = row_triplet(first, second, other, margin, "cosine" if name == "triplet_cos" else "euclidean")
+    return Loss(torch.where(negative, values, 0.0))
