@@ -14,6 +14,7 @@ ROUNDS = {
 }  # fmt: skip
 CASES = {
     "cream": ("cream", SUMS, ROUNDS),
+    "reward": ("reward", f"paired:{SUMS}", {"batch_size": 4, "epochs": 2.0, "learning_rate": 1e-3}),
     "dpo": ("dpo", f"paired:{SUMS}", {"batch_size": 4, "epochs": 2.0, "learning_rate": 1e-3, "loss": "rpo"}),
 }
 

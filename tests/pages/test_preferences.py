@@ -10,7 +10,7 @@ import pytest
 from counterpoint.models.language.characters import tiny
 from pages_harness import check_settings, run_commands, run_snippet
 
-KEYS = ["cream", "self-rewarding", "dpo"]
+KEYS = ["cream", "self-rewarding", "dpo", "reward"]
 SMALL = {"smollm2-135m-instruct": "small"}
 
 
@@ -41,6 +41,8 @@ def test_commands_run_as_printed(key: str) -> None:
     assert Path(f"runs/{key}/model/model.safetensors").exists()
 
 
-@pytest.mark.parametrize("key", ["cream", "dpo"])
+@pytest.mark.parametrize("key", ["cream", "dpo", "reward"])
 def test_settings_tables_name_every_setting_with_its_default(key: str) -> None:
-    check_settings(key, {"cream": {"seed_examples": "all solved"}, "dpo": {"sft_weight": "by loss"}}[key])
+    check_settings(
+        key, {"cream": {"seed_examples": "all solved"}, "dpo": {"sft_weight": "by loss"}}.get(key, {})
+    )

@@ -79,6 +79,11 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "scmoe": ("scmoe", SUMS, {"weak": "rank-3"}),
     "dola": ("dola", SUMS, {}),
     "contrastive-decoding": ("contrastive-decoding", SUMS, {"amateur": "characters"}),
+    "reward": (
+        "reward",
+        "paired:backward-sums?digits=1&size=40&validation=4&test=4",
+        {**SMALL, "epochs": 1.0},
+    ),
     "dpo": ("dpo", "paired:backward-sums?digits=1&size=40&validation=4&test=4", {**SMALL, "epochs": 1.0}),
 }
 

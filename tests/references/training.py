@@ -6,7 +6,7 @@ from typing import Any
 
 import families
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 FAMILY = "chatml"
 STEPS, LEARNING_RATE, BETA, SMOOTHING = 3, 1e-2, 0.1, 0.1
@@ -19,7 +19,20 @@ def causal(vocabulary: int) -> Any:
         num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=False, bos_token_id=None, eos_token_id=1,
         pad_token_id=0,
     )  # fmt: skip
-    model = LlamaForCausalLM(config)
+    return _filled(LlamaForCausalLM(config))
+
+
+def scorer(vocabulary: int) -> Any:
+    """The same Llama with one number read off the last token."""
+    base = causal(vocabulary)
+    base.config.num_labels = 1
+    model = LlamaForSequenceClassification(base.config)
+    model.model.load_state_dict(base.model.state_dict())
+    _filled(model.score)
+    return model
+
+
+def _filled(model: Any) -> Any:
     with torch.no_grad():
         for number, (name, weight) in enumerate(sorted(model.named_parameters())):
             wave = torch.sin(
@@ -52,3 +65,6 @@ MARKED = [
     {"prompt": row["prompt"], "completion": row["chosen" if good else "rejected"], "label": good}
     for row, good in zip(PAIRS, (True, False, False, True))
 ]
+GRADED = [{**row, "margin": margin} for row, margin in zip(PAIRS, (0.5, 0.0, 2.0, 1.0))]
+REWARDS = {"plain": (PAIRS, None), "margin": (GRADED, None), "centred": (GRADED, 0.01)}
+"""Rows and the weight of the centre term, by name."""

@@ -1,4 +1,5 @@
-"""Writes trl_losses.json: losses of the first three steps of SFT, of every loss of DPO that both have, and of KTO, by TRL.
+"""Writes trl_losses.json: losses of the first three steps of SFT, of every loss of DPO that both have, of KTO and of a reward
+model, by TRL.
 
     python tests/references/trl_losses.py        in an environment of its own that has trl==1.16.0
 
@@ -40,7 +41,7 @@ SMOOTHED = ("exo_pair", "robust")
 def losses(trainer_class: Any, config_class: Any, rows: list[dict[str, Any]], **settings: Any) -> list[float]:
     """Losses before each of the first steps."""
     tokenizer = families.tokenizer(training.FAMILY)
-    model = training.causal(len(tokenizer))
+    model = (training.scorer if trainer_class is trl.RewardTrainer else training.causal)(len(tokenizer))
     if trainer_class is not trl.SFTTrainer:
         settings["disable_dropout"] = True
     with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +49,8 @@ def losses(trainer_class: Any, config_class: Any, rows: list[dict[str, Any]], **
             output_dir=folder, use_cpu=True, bf16=False, report_to=[], gradient_checkpointing=False, max_length=None,
             per_device_train_batch_size=len(rows), dataloader_pin_memory=False, **settings,
         )  # fmt: skip
-        given = {} if trainer_class is trl.SFTTrainer else {"ref_model": copy.deepcopy(model)}
+        alone = trainer_class in (trl.SFTTrainer, trl.RewardTrainer)
+        given = {} if alone else {"ref_model": copy.deepcopy(model)}
         trainer = trainer_class(
             model=model,
             args=arguments,
@@ -79,6 +81,10 @@ def main() -> None:
             trl.DPOTrainer, trl.DPOConfig, training.PAIRS, loss_type=[name], beta=training.BETA, **smoothing
         )
     made["kto"] = losses(trl.KTOTrainer, trl.KTOConfig, training.MARKED, beta=training.BETA)
+    made["reward"] = {
+        name: losses(trl.RewardTrainer, trl.RewardConfig, rows, center_rewards_coefficient=weight)
+        for name, (rows, weight) in training.REWARDS.items()
+    }
     OUT.write_text(json.dumps(made, indent=1) + "\n")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterpoint.data.language.preferences import PreferenceData, Preferences
+from counterpoint.data.language.preferences import Preference, PreferenceData, Preferences
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.measurement import Measurement, Subject, is_a
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.likelihood import sequence_log_probs
+from counterpoint.models.language.reward import RewardModel
 
 
 def preference_metrics(model: Language, rows: Preferences, *, at_once: int = 32) -> dict[str, float]:
@@ -22,11 +23,7 @@ def preference_metrics(model: Language, rows: Preferences, *, at_once: int = 32)
     Raises:
         CounterpointError: no rows, or no good and bad answers to compare.
     """
-    if not len(rows):
-        raise CounterpointError("this split holds no preferences; give the data a validation and a test part")
-    better, worse = [row for row in rows if row.chosen], [row for row in rows if row.rejected]
-    if not better or not worse:
-        raise CounterpointError("this split has only good or only bad answers; evaluation compares the two")
+    better, worse = _sides(rows)
     sum_w, n_w = sequence_log_probs(
         model, [r.prompt for r in better], [r.chosen for r in better], at_once=at_once
     )
@@ -47,6 +44,39 @@ def preference_metrics(model: Language, rows: Preferences, *, at_once: int = 32)
     }
 
 
+def reward_metrics(model: RewardModel, rows: Preferences, *, at_once: int = 32) -> dict[str, float]:
+    """Return figures of how a reward model ranks answers: ``accuracy`` (a tie counts as wrong), and means of its rewards.
+
+    Raises:
+        CounterpointError: no rows, or no good and bad answers to compare.
+    """
+    better, worse = _sides(rows)
+    good = model.rewards([r.prompt for r in better], [r.chosen for r in better], at_once=at_once)
+    bad = model.rewards([r.prompt for r in worse], [r.rejected for r in worse], at_once=at_once)
+    higher = good > bad if rows.paired else good[:, None] > bad[None, :]
+    return {
+        "accuracy": float(higher.double().mean()),
+        "margin": float(good.mean() - bad.mean()),
+        "chosen_reward": float(good.mean()),
+        "rejected_reward": float(bad.mean()),
+    }
+
+
+def _sides(rows: Preferences) -> tuple[list[Preference], list[Preference]]:
+    """Rows with a good answer, and rows with a bad one."""
+    if not len(rows):
+        raise CounterpointError("this split holds no preferences; give the data a validation and a test part")
+    better, worse = [row for row in rows if row.chosen], [row for row in rows if row.rejected]
+    if not better or not worse:
+        raise CounterpointError("this split has only good or only bad answers; evaluation compares the two")
+    return better, worse
+
+
+def scoring(subject: Subject[RewardModel, PreferenceData]) -> dict[str, float]:
+    """``reward_metrics`` of a split."""
+    return reward_metrics(subject.model, subject.part)
+
+
 def ranking(subject: Subject[Language, PreferenceData]) -> dict[str, float]:
     """``preference_metrics`` of a split."""
     return preference_metrics(subject.model, subject.part)
@@ -54,4 +84,5 @@ def ranking(subject: Subject[Language, PreferenceData]) -> dict[str, float]:
 
 MEASUREMENTS: tuple[Measurement[Any, PreferenceData], ...] = (
     Measurement(applies=is_a(Language), measure=ranking),
+    Measurement(applies=is_a(RewardModel), measure=scoring),
 )

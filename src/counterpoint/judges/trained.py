@@ -1,4 +1,7 @@
-"""A trained scorer as judge: a transformers sequence classifier, such as TRL's reward trainer or a discriminator's writes."""
+"""A trained scorer as judge: a transformers sequence classifier, such as the method ``reward``, TRL's trainer or a discriminator writes.
+
+Prompt and answer are read as they are in training: through the chat template, or as text with the end-of-sequence token behind it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from counterpoint.data.language.answer import Answers
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError
 from counterpoint.judges.judge import Verdicts
+from counterpoint.models.language.rendering import render
+from counterpoint.models.tokens import pad
 
 
 class Trained:
@@ -32,37 +37,25 @@ class Trained:
         Raises:
             CounterpointError: a text longer than the scorer's positions.
         """
-        texts = [self._text(p, a["text"]) for p, row in zip(problems, answers, strict=True) for a in row]
+        pairs = [(p.prompt, a["text"]) for p, row in zip(problems, answers, strict=True) for a in row]
+        rows = [row.ids for row in render(self.tokenizer, pairs)]
         scores: list[float] = []
-        for at in range(0, len(texts), self.at_once):
-            # A template writes the start token itself.
-            plain = not getattr(self.tokenizer, "chat_template", None)
-            given = self.tokenizer(
-                texts[at : at + self.at_once], return_tensors="pt", padding=True, add_special_tokens=plain
-            )
+        for at in range(0, len(rows), self.at_once):
+            given = pad(rows[at : at + self.at_once], side="right", fill=self.tokenizer.pad_token_id)
             limit = getattr(self.model.config, "max_position_embeddings", None)
-            if limit and given["input_ids"].shape[1] > limit:
+            if limit and given.width > limit:
                 raise CounterpointError(
-                    f"a prompt with its answer has {given['input_ids'].shape[1]} tokens, and the scorer reads {limit}; "
+                    f"a prompt with its answer has {given.width} tokens, and the scorer reads {limit}; "
                     "shorten prompts (max_characters) or answers (max_new_tokens)"
                 )
-            logits = self.model(**{k: v.to(self.model.device) for k, v in given.items()}).logits.float()
+            given = given.to(self.model.device)
+            logits = self.model(input_ids=given.ids, attention_mask=given.mask).logits.float()
             if logits.shape[1] > 1:
                 logits = (logits[:, -1] - logits[:, :-1].logsumexp(1))[:, None]
             scores += logits[:, 0].tolist()
         rest = iter(scores)
         rewards = [[next(rest) for _ in row] for row in answers]
         return Verdicts.of(rewards, [[f"scored {value:.3f}" for value in row] for row in rewards])
-
-    def _text(self, problem: Problem, answer: str) -> str:
-        prompt = problem.prompt
-        if getattr(self.tokenizer, "chat_template", None):
-            turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-            return self.tokenizer.apply_chat_template(
-                [*turns, {"role": "assistant", "content": answer}], tokenize=False
-            )
-        before = prompt if isinstance(prompt, str) else "\n".join(m["content"] for m in prompt)
-        return before + answer
 
 
 def load(folder: str | Path, device: torch.device | str = "cpu") -> Trained:

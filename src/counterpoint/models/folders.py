@@ -23,6 +23,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.models.model_folders import STATEMENT, configuration, state
 
 CAUSAL = ("ForCausalLM", "ForConditionalGeneration", "ForImageTextToText", "LMHeadModel")
+SCORER = "ForSequenceClassification"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def load(folder: str | Path) -> nn.Module:
     """Open a model folder, whatever kind of model it holds.
 
     Args:
-        folder: one that a run wrote, ``runs/NAME/model``, or a causal language model's of transformers or PEFT.
+        folder: one that a run wrote, ``runs/NAME/model``, or a causal language or reward model's of transformers or PEFT.
 
     Raises:
         CounterpointError: no such folder, or one that does not say what opens it.
@@ -117,6 +118,10 @@ def load(folder: str | Path) -> nn.Module:
         from counterpoint.models.language import language
 
         return language.load(path)
+    if any(name.endswith(SCORER) for name in architectures) and len(content.get("id2label") or ()) == 1:
+        from counterpoint.models.language import reward
+
+        return reward.RewardModel.load(path)
     openers = [folders for folders in map(of_kind, kinds()) if folders.holds(path) in folders.openers]
     if openers and "model_type" not in content:
         # An encoder that is a part of the whole is named by its architecture, and several kinds may hold it.

@@ -129,6 +129,9 @@ def read(
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         config = transformers.AutoConfig.from_pretrained(where, local_files_only=True)
+        named = config.architectures or []
+        if named and all(name.endswith("ForSequenceClassification") for name in named):
+            raise ValueError(f"it holds {named[0]}, which writes nothing; as a judge it is scored:{folder}")
         own, reads = config.dtype, config.is_encoder_decoder
         kind = transformers.AutoModelForSeq2SeqLM if reads else transformers.AutoModelForCausalLM
         causal: Any = kind.from_pretrained(

@@ -30,24 +30,26 @@ class PreferenceTask:
         return checked_load(preferences.load, spec, options, "preferences")
 
     def load_model(self, spec: str, data: PreferenceData, seed: int, **options: Any) -> nn.Module:
-        """Open a bundled model or a folder with a causal language model; "characters" is a small untrained one.
+        """Open a bundled model, a folder with a causal language model or with a reward model; "characters" is a small untrained one.
 
         Options are those of ``tasks.language_model.opened``.
         """
-        from counterpoint.models.language import characters, language
+        from counterpoint.models.language import characters, language, reward
 
         if spec == "characters":
             language_model.refuse_options(spec, options)
             return characters.tiny(seed=seed)
+        if reward.is_reward_folder(spec):
+            return reward.RewardModel.load(spec, **language_model.checked(options))
         return language.load(spec, seed=seed, **language_model.checked(options))
 
     def fitted(self, model: nn.Module, data: PreferenceData) -> PreferenceData:
         """Data as the model will read them: see ``tasks.language_rows``."""
-        return language_rows.fitted(cast(Language, model), data, _row)
+        return language_rows.fitted(_language(model), data, _row)
 
     def preview(self, model: nn.Module, data: PreferenceData) -> language_rows.Preview:
         """Lengths in tokens, and one row with what is learnt of it."""
-        return language_rows.preview(cast(Language, model), data, _row, _row)
+        return language_rows.preview(_language(model), data, _row, _row)
 
     def save_model(self, model: nn.Module, folder: Path, form: str = "merged") -> None:
         """Write an ordinary folder; adapters are merged into the weights, or as ``tasks.language_model.save`` says."""
@@ -56,6 +58,11 @@ class PreferenceTask:
     def evaluate(self, model: nn.Module, data: PreferenceData, split: str, seed: int = 0) -> dict[str, float]:
         """Rank the split's answers by likelihood; see ``evaluation.preference``."""
         return measured(self.measurements, model, data, split, seed)
+
+
+def _language(model: nn.Module) -> Language:
+    """The language model itself, or the one that a reward model reads."""
+    return cast(Language, getattr(model, "language", model))
 
 
 def _row(preference: Preference) -> Row:

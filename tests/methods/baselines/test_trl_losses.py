@@ -1,4 +1,4 @@
-"""The first steps of SFT, DPO's losses and KTO have TRL 1.16's losses, read from what ``references/trl_losses.py`` wrote."""
+"""The first steps of SFT, DPO's losses, KTO and a reward model have TRL 1.16's losses, read from what ``references/trl_losses.py`` wrote."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import torch
 
 from counterpoint.data.language import preferences, problems
 from counterpoint.methods.baselines.dpo import DPO
+from counterpoint.methods.baselines.reward import Reward
 from counterpoint.methods.baselines.sft import SFT
 from counterpoint.methods.optimization import Cosine, Linear
 from counterpoint.models.language.language import Language
+from counterpoint.models.language.reward import RewardModel
 from counterpoint.training import Run
 
 REFERENCES = Path(__file__).parents[2] / "references"
@@ -60,6 +62,22 @@ def test_dpo(loss: str, tmp_path: Path) -> None:
     assert first_losses(method, preferences.load, training.PAIRS, tmp_path) == pytest.approx(
         TRL["dpo"][loss], rel=1e-4
     )
+
+
+@pytest.mark.parametrize("name", TRL["reward"])
+def test_reward(name: str, tmp_path: Path) -> None:
+    rows, weight = training.REWARDS[name]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    names = families.tokenizer(training.FAMILY)
+    whole = training.scorer(len(names))
+    start = training.causal(len(names))
+    method = Reward(centre_weight=weight or 0.0, optimizer=Linear(**HOW), **EVERY)
+    with Run(tmp_path / "run", seed=0, progress=False) as run:
+        data = preferences.load(tmp_path / "rows.jsonl", validation=0, test=0)
+        method.fit(RewardModel(Language(start, names), whole.score), data, run)
+    events = [json.loads(line) for line in (tmp_path / "run/events.jsonl").read_text().splitlines()]
+    losses = [event["loss"] for event in events if "loss" in event]
+    assert losses == pytest.approx(TRL["reward"][name], rel=2e-5)
 
 
 def test_words_of_others_move_no_loss_of_pairs(tmp_path: Path) -> None:

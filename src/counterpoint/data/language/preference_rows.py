@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,15 @@ class Preference:
         prompt: text of one user turn, or a list of messages.
         chosen: the better answer, text or messages; empty in an unpaired row whose answer is bad.
         rejected: the worse answer; empty in an unpaired row whose answer is good.
+        margin: how much better the chosen answer is, where the data say so.
+        tie: whether the two answers are equally good; which of them is called chosen then means nothing.
     """
 
     prompt: Prompt
     chosen: Completion = ""
     rejected: Completion = ""
+    margin: float | None = None
+    tie: bool = False
 
     @property
     def paired(self) -> bool:
@@ -67,20 +72,51 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
         prompt, better, worse = _texts_apart(
             plain(better, where, "the answer"), plain(worse, where, "the answer"), where
         )
-    return Preference(_prompt(prompt, row, where), _answer(better, where), _answer(worse, where))
+    tie = _truth(row.get("tie") or False)
+    if tie is None:
+        raise CounterpointError(f"{where}: tie={row['tie']!r}; expected true or false (1 or 0)")
+    return Preference(
+        prompt_of(prompt, row, where),
+        answer_of(better, where),
+        answer_of(worse, where),
+        _margin(row, where),
+        tie,
+    )
 
 
 def _unpaired(row: dict[str, Any], prompt: Any, where: str) -> Preference:
-    label, answer = row.get("label"), _answer(row["completion"], where)
-    truth = {"true": True, "1": True, "false": False, "0": False}.get(str(label).strip().lower())
+    label, answer = row.get("label"), answer_of(row["completion"], where)
+    truth = _truth(label)
     if truth is None:
         raise CounterpointError(
             f"{where}: label={label!r}; expected true or false (1 or 0) beside 'completion'"
         )
-    return replace(Preference(_prompt(prompt, row, where)), **{"chosen" if truth else "rejected": answer})
+    asked = prompt_of(prompt, row, where)
+    return Preference(asked, chosen=answer) if truth else Preference(asked, rejected=answer)
 
 
-def _prompt(prompt: Any, row: dict[str, Any], where: str) -> Prompt:
+def _truth(value: Any) -> bool | None:
+    return {"true": True, "1": True, "false": False, "0": False}.get(str(value).strip().lower())
+
+
+def _margin(row: dict[str, Any], where: str) -> float | None:
+    """How much better the chosen answer is: TRL's column ``margin``."""
+    given = row.get("margin")
+    if given in (None, ""):
+        return None
+    try:
+        margin = float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        margin = math.nan
+    if not math.isfinite(margin):
+        raise CounterpointError(
+            f"{where}: margin={given!r}; expected a number, how much better the chosen answer is"
+        )
+    return margin
+
+
+def prompt_of(prompt: Any, row: dict[str, Any], where: str) -> Prompt:
+    """A row's prompt, text or messages with the row's tools."""
     if isinstance(prompt, str) and prompt.strip():
         return prompt
     if isinstance(prompt, list) and prompt:
@@ -90,7 +126,8 @@ def _prompt(prompt: Any, row: dict[str, Any], where: str) -> Prompt:
     )
 
 
-def _answer(value: Any, where: str) -> Completion:
+def answer_of(value: Any, where: str) -> Completion:
+    """An answer, text or messages, that is not empty."""
     answer = completion(value, where, "the answer")
     if not text_of(answer).strip():
         raise CounterpointError(

@@ -4,7 +4,10 @@ Understood rows, text or messages:
 
 * ``prompt``, ``chosen``, ``rejected``;
 * ``chosen``, ``rejected`` that both begin with the prompt (implicit prompt);
-* ``prompt``, ``completion``, ``label`` (unpaired).
+* ``prompt``, ``completion``, ``label`` (unpaired);
+* ``prompt``, ``completions`` and perhaps ``scores`` (a ranking, from which pairs are made).
+
+A pair may have a ``margin``, how much better the chosen answer is, and may be a ``tie``.
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 from counterpoint.conversation import stored, text_of
 from counterpoint.data.language import prompted
 from counterpoint.data.language.preference_rows import Preference, parse
+from counterpoint.data.language.rankings import Pairs, Ranking, parse_ranking
 from counterpoint.data.language.reading import AS_IT_COMES, Format, Reading, TooLong
 from counterpoint.errors import CounterpointError
 
@@ -65,9 +70,12 @@ class PreferenceData:
             better = sorted(len(text_of(row.chosen)) for row in rows if row.chosen)
             worse = sorted(len(text_of(row.rejected)) for row in rows if row.rejected)
             talk = sum(not isinstance(row.prompt, str) for row in rows)
+            margins, ties = sum(row.margin is not None for row in rows), sum(row.tie for row in rows)
             middle = lambda lengths: lengths[len(lengths) // 2] if lengths else 0  # noqa: E731
             lines.append(
                 f"{name}: {len(rows)} rows ({talk} conversations), median characters: chosen {middle(better)}, rejected {middle(worse)}"
+                + (f"; {margins} with a margin" if margins else "")
+                + (f"; {ties} ties" if ties else "")
             )
             longer = sum(len(text_of(row.chosen)) > len(text_of(row.rejected)) for row in rows if row.paired)
             if rows and longer > 0.8 * len(rows):
@@ -82,9 +90,9 @@ class PreferenceData:
         digest = hashlib.sha256(b"preferences")
         for name in ("train", "validation", "test"):
             for row in getattr(self, name):
-                digest.update(
-                    json.dumps([name, stored(row.prompt), row.chosen, row.rejected], sort_keys=True).encode()
-                )
+                graded = [row.margin, row.tie] if row.margin is not None or row.tie else []
+                whole = [name, stored(row.prompt), row.chosen, row.rejected, *graded]
+                digest.update(json.dumps(whole, sort_keys=True).encode())
         return digest.hexdigest()
 
 
@@ -103,6 +111,8 @@ def load(
     template: str = "",
     max_length: int | None = None,
     too_long: TooLong = "drop",
+    pairs: Pairs = "all",
+    ties: Literal["drop", "keep"] = "drop",
 ) -> PreferenceData:
     """Load preferences.
 
@@ -120,20 +130,48 @@ def load(
         template: chat template for a model without one: "chatml", "roles" or a .jinja file.
         max_length: longest row in tokens, prompt and longer answer together; without it, what the model's positions hold.
         too_long: whether longer rows are left out ("drop") or cut at their end ("truncate").
+        pairs: made of a row of several completions: "all" two of them, "adjacent" in the ranking, the "best" against each other,
+            the "extremes" alone.
+        ties: pairs whose answers are equally good (``tie``, or equal scores) are left out ("drop"), or kept in train ("keep")
+            for a method that learns from them.
 
     Raises:
         CounterpointError: nothing there, a missing column, an empty answer, an empty split, equal answers everywhere.
     """
     reading = Reading(format, template, max_length, too_long)
     if str(spec).startswith("paired:"):
-        pairs = _from_problems(str(spec).removeprefix("paired:"))
-        return _finish(str(spec), pairs, [], max_characters, reading)
+        made = _from_problems(str(spec).removeprefix("paired:"))
+        return _finish(str(spec), made, [], max_characters, reading)
     path = Path(spec)
     columns = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
-    parts, notes = prompted.read(
-        path, lambda row, file, at: parse(row, columns, file, at), validation, test, delimiter, encoding
-    )
+
+    def understood(row: dict[str, Any], file: Path, at: int) -> Preference | Ranking:
+        return (parse_ranking if "completions" in row else parse)(row, columns, file, at)
+
+    read, notes = prompted.read(path, understood, validation, test, delimiter, encoding)
+    parts = {split: _paired(rows, pairs, ties, split, notes) for split, rows in read.items()}
     return _finish(path.name, parts, notes, max_characters, reading)
+
+
+def _paired(
+    rows: list[Preference | Ranking], pairs: Pairs, ties: str, split: str, notes: list[str]
+) -> list[Preference]:
+    """Rankings as pairs, and ties where they can be used: order is measured on the other splits, and a tie has none."""
+    made = [pair for row in rows for pair in (row.pairs(pairs) if isinstance(row, Ranking) else [row])]
+    rankings = sum(isinstance(row, Ranking) for row in rows)
+    if rankings:
+        notes.append(f"{split}: {len(made)} pairs were made of {rankings} rankings (pairs={pairs})")
+    if ties == "keep" and split == "train":
+        return made
+    left = [pair for pair in made if not pair.tie]
+    if len(left) < len(made):
+        use = (
+            ""
+            if split != "train"
+            else "; --data-option ties=keep keeps them for a method that learns from them"
+        )
+        notes.append(f"{split}: left out {len(made) - len(left)} ties{use}")
+    return left
 
 
 def _from_problems(spec: str) -> dict[str, list[Preference]]:

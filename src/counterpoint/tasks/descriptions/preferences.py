@@ -1,4 +1,4 @@
-"""Preferences: tables of a chosen and a rejected completion, or of completions marked good or bad."""
+"""Preferences: tables of a chosen and a rejected completion, of completions marked good or bad, or of several, ranked."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from counterpoint.tasks.sample import FileSample
 
 
 def file(look: FileSample) -> bool:
-    """Whether a table holds pairs or marked completions."""
-    return look.has("chosen", "rejected") or look.has("completion", "label")
+    """Whether a table holds pairs, marked completions or rankings."""
+    return (
+        look.has("chosen", "rejected") or look.has("completion", "label") or look.has("prompt", "completions")
+    )
 
 
 DESCRIPTION = Description(
     kind="preferences",
-    looks="a table with `chosen` and `rejected`, or with `completion` and `label`",
+    looks="a table with `chosen` and `rejected`, with `completion` and `label`, or with `prompt` and `completions`",
     loaders={"": "counterpoint.data.language.preferences:load"},
     bundled={
         "paired:reasoning-gym:basic_arithmetic?size=1000": "sums: the right answer against another sum's",
