@@ -91,8 +91,8 @@ def _unpaired(row: dict[str, Any], prompt: Any, where: str) -> Preference:
         raise CounterpointError(
             f"{where}: label={label!r}; expected true or false (1 or 0) beside 'completion'"
         )
-    asked = prompt_of(prompt, row, where)
-    return Preference(asked, chosen=answer) if truth else Preference(asked, rejected=answer)
+    parsed = prompt_of(prompt, row, where)
+    return Preference(parsed, chosen=answer) if truth else Preference(parsed, rejected=answer)
 
 
 def _truth(value: Any) -> bool | None:

@@ -77,8 +77,8 @@ class RewardModel(nn.Module):
         if not len(ids_BL):  # a process without a row of a small last batch
             return self.score(self.score.weight.new_zeros(0, self.score.in_features))[:, 0]
         states_BLD = self.language(ids_BL, mask_BL)
-        place_L = torch.arange(ids_BL.shape[1], device=ids_BL.device)
-        last_B = (place_L * (ids_BL != self.language.pad_id) * mask_BL).amax(1)
+        position_L = torch.arange(ids_BL.shape[1], device=ids_BL.device)
+        last_B = (position_L * (ids_BL != self.language.pad_id) * mask_BL).amax(1)
         rows = torch.arange(len(ids_BL), device=ids_BL.device)
         return self.score(states_BLD[rows, last_B])[:, 0]
 
