@@ -153,6 +153,11 @@ CHANGES = [
     Change("objectives/distillation/hindsight.py", "masked(hindsight_BT - logp_BT, mask_BT)", "masked(logp_BT - hindsight_BT, mask_BT)", "tests/objectives/distillation/test_hindsight.py"),
     Change("methods/user_interactions.py", "completions.mask * answered[:, None]", "completions.mask", "tests/methods/test_user_interactions.py"),
     Change("models/language/rendering.py", "authored = [a and b for a, b in zip(authored, own)]", "pass", "tests/models/language/test_trl_rows.py"),
+    Change("kernels/ridge.py", "return (1 - weight) * previous_N + weight", "return weight * previous_N + (1 - weight)", "tests/kernels/test_ridge.py"),
+    Change("kernels/ridge.py", "((guided - targets) * apart)", "((alone - targets) * apart)", "tests/kernels/test_ridge.py"),
+    Change("objectives/distillation/guidance.py", "weight * truth + (1 - weight)", "weight * truth + weight", "tests/objectives/distillation/test_guidance.py"),
+    Change("methods/teacher_guidance.py", "run.once(\"start\", lambda: start.restore(net))", "pass", "tests/methods/test_teacher_guidance.py"),
+    Change("methods/teacher_guidance.py", "            teacher.refresh(net)\n", "", "tests/methods/test_teacher_guidance.py"),
 ]  # fmt: skip
 
 

@@ -10,6 +10,14 @@ from crash_harness import Command, check, command
 RUNS = {
     "classifier": ("sla", "digits", "conv-small", 40, {"batch_size": 16, "mode": "sla+sd"}),
     "mixtures": ("supremix", "diabetes", "mlp", 60, {"batch_size": 16, "bin_width": 25.0, "window": 60.0}),
+    "guided networks": (
+        "teacher-guidance",
+        "diabetes",
+        "mlp",
+        100,
+        {"form": "network", "rounds": 3, "keep": "best"},
+    ),
+    "guided kernels": ("teacher-guidance", "diabetes", "mlp", 1, {"rounds": 4}),
 }
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from pages_harness import check_settings, run_commands, run_snippet
 
-KEYS = ["supremix", "regression"]
-SHORTER = {"epochs=20": "epochs=1", "--epochs 20": "--epochs 1"}
+KEYS = ["supremix", "regression", "teacher-guidance"]
+SHORTER = {"epochs=20": "epochs=1", "epochs 20": "epochs 1"}
 
 
 @pytest.fixture

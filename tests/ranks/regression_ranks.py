@@ -15,7 +15,13 @@ METHODS = {
     "supremix": ("supremix", {"dim": 8, "bin_width": 1.0, "window": 3.0}),
     "supcon": ("supremix", {"dim": 8, "mix_negatives": False, "mix_positives": False, "weighted": False}),
     "regression": ("regression", {}),
+    "guided": ("teacher-guidance", {"form": "network", "rounds": 2, "weight": 0.4}),
+    "kernels": ("teacher-guidance", {"form": "kernel", "weight": 0.4}),
 }
+
+
+def name_of_size(key: str) -> str:
+    return "network.batch_size" if key == "teacher-guidance" else "batch_size"
 
 
 def train(out: Path) -> dict[str, Weights]:
@@ -25,7 +31,7 @@ def train(out: Path) -> dict[str, Weights]:
     result = {}
     for name, (key, settings) in METHODS.items():
         with short_run(out / name, steps=4) as run:
-            method = load(key).settings(batch_size=11, **settings)
+            method = load(key).settings(**{name_of_size(key): 11}, **settings)
             result[name] = method.fit(TASK.load_model("mlp:layer", data, 1), data, run).state_dict()
     return result
 

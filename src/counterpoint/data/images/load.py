@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,14 @@ from counterpoint.data.images.files import read
 from counterpoint.data.images.partners import read_partners
 from counterpoint.data.images.pixels import colour, resize
 from counterpoint.data.images.sets import TEXT_ENCODER, ImageBatch, Images, ImageSet, overlap
-from counterpoint.data.images.split import UNLABELLED, hashes, long_tail_rows, split_rows, stratified
+from counterpoint.data.images.split import (
+    UNLABELLED,
+    hashes,
+    long_tail_rows,
+    mislabelled_labels,
+    split_rows,
+    stratified,
+)
 from counterpoint.data.images.table import Table, chosen_side
 from counterpoint.data.nested import split_seeds
 from counterpoint.data.tables.cells import class_order
@@ -44,6 +52,7 @@ def load_images(
     limit: int | None = None,
     evaluation_limit: int | None = None,
     long_tail: float | None = None,
+    mislabelled: float = 0.0,
     partners: str | None = None,
     captions: str | None = None,
     caption: str | None = None,
@@ -70,6 +79,7 @@ def load_images(
         evaluation_limit: at most that many images in validation and in test, stratified.
         long_tail: make the training classes unequal: each keeps this share of the one before it, in an order drawn with
             ``seed``; the first keeps as many as the smallest class has. Evaluation splits stay as they are.
+        mislabelled: which share of the labels that training sees is replaced by another class, to study wrong labels.
         partners: a .npy file with one vector per image, in their order: a second modality for methods that pair.
         captions: a file with an image's name and a caption per row (columns file and caption; .csv, .tsv, .jsonl, .parquet), or
             "none". ``captions.csv`` and its kin among the images, and a column ``caption`` in a table of images, are found.
@@ -136,6 +146,10 @@ def load_images(
     subsets = {
         name: everything.subset(stratified(labels, rows, limits[name], seed)) for name, rows in parts.items()
     }
+    if mislabelled:
+        part = subsets["train"]
+        wrong = mislabelled_labels(part.labels.numpy(), mislabelled, seed, notes)
+        subsets["train"] = replace(part, labels=torch.from_numpy(wrong))
     name = spec if spec in BUNDLED else Path(spec).name
     return Images(
         **subsets,

@@ -135,3 +135,22 @@ def long_tail_rows(
         f"long tail: training classes of {wanted[0]} down to {wanted[-1]} images, order drawn with seed {seed}"
     )
     return np.sort(np.concatenate(chosen))
+
+
+def mislabelled_labels(labels: np.ndarray, share: float, seed: int, notes: list[str]) -> np.ndarray:
+    """Labels with a share of them replaced by another class, every other class being as likely."""
+    classes = np.unique(labels[labels >= 0])
+    if not 0 < share < 1 or len(classes) < 2:
+        raise CounterpointError(
+            f"mislabelled={share} of {len(classes)} classes; expected a share between 0 and 1 of the labels of at least two classes"
+        )
+    random = np.random.default_rng([seed, 1])
+    rows = random.permutation(np.flatnonzero(labels >= 0))
+    wrong = rows[: round(share * len(rows))]
+    position = np.searchsorted(classes, labels[wrong]) + random.integers(1, len(classes), len(wrong))
+    changed = labels.copy()
+    changed[wrong] = classes[position % len(classes)]
+    notes.append(
+        f"{len(wrong)} of the {len(rows)} labels that training sees are wrong on purpose (drawn with seed {seed})"
+    )
+    return changed

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
 from counterpoint.models.images import preprocessing
+from counterpoint.models.images.kernel_pixels import KernelPixels
 from counterpoint.models.model_folders import Saved
 
 if TYPE_CHECKING:
@@ -287,7 +288,7 @@ def load_encoder(
     return open_encoder(folder)
 
 
-OWN = {kind.__name__: kind for kind in (SmallConv, ResNet18, EfficientNetLite)}
+OWN = {kind.__name__: kind for kind in (SmallConv, ResNet18, EfficientNetLite, KernelPixels)}
 """The reference encoders by the name in ``architecture`` of config.json."""
 
 

@@ -10,13 +10,15 @@ from torch import nn
 
 from counterpoint.models.folders import Folders, configuration
 from counterpoint.models.images.encoders import OWN, open_encoder
+from counterpoint.models.regression.kernel_rows import KernelRows
 from counterpoint.models.regression.tabular import Predictor, TableEncoder
 
 
 def _encoder(folder: Path) -> nn.Module:
-    return (
-        TableEncoder.from_pretrained(folder) if "columns" in configuration(folder) else open_encoder(folder)
-    )
+    content = configuration(folder)
+    if content.get("architecture") == "KernelRows":
+        return KernelRows.from_pretrained(folder)
+    return TableEncoder.from_pretrained(folder) if "columns" in content else open_encoder(folder)
 
 
 def _predictor(folder: Path) -> Predictor:
@@ -27,7 +29,7 @@ def _unstated(folder: Path, content: Mapping[str, Any]) -> str:
     if configuration(folder / "head").get("architecture") == "Predictor":
         return "Predictor"
     if "columns" in content:
-        return "TableEncoder"
+        return str(content.get("architecture", "TableEncoder"))
     return "TransformersVision" if "model_type" in content else str(content.get("architecture", ""))
 
 
@@ -36,6 +38,7 @@ FOLDERS = Folders(
     openers={
         "Predictor": _predictor,
         "TableEncoder": _encoder,
+        "KernelRows": _encoder,
         **dict.fromkeys(("TransformersVision", *OWN), open_encoder),
     },
     unstated=_unstated,

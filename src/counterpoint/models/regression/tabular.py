@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,58 @@ from counterpoint.errors import CounterpointError
 from counterpoint.models.model_folders import Saved, state
 
 
-class TableEncoder(Saved):
+class ReadsRows(Saved):
+    """What an encoder of a table's rows knows of the columns it learnt from.
+
+    Args:
+        columns: their names, in order.
+        encoding: how a file's columns become these (``data.regression.columns``), so that rows read later are read alike.
+    """
+
+    def __init__(self, columns: Sequence[str], encoding: Sequence[dict[str, Any]] | None = None) -> None:
+        super().__init__()
+        self.encoding = None if encoding is None else list(encoding)
+        self.source: Tensor | None = None
+        self.columns = tuple(columns)
+
+    def reading(self, columns: Sequence[str]) -> Self:
+        """Read rows of these columns from now on: another order, or without some of the categories that training saw.
+
+        Raises:
+            CounterpointError: a number is missing, or there are columns that training did not see.
+        """
+        categories = {
+            f"{one['name']}={value}" for one in self.encoding or () for value in one.get("values") or ()
+        }
+        missing = [name for name in self.columns if name not in columns and name not in categories]
+        strange = [name for name in columns if name not in self.columns]
+        if missing or strange:
+            raise CounterpointError(
+                f"the model learnt from other columns than this data has ({', '.join((missing + strange)[:3])}); read the data as "
+                "the model does: --data-option columns_of=FOLDER, or give the columns it learnt from"
+            )
+        index_of = {name: number for number, name in enumerate(columns)}
+        places = [index_of.get(name, len(columns)) for name in self.columns]
+        self.source = None if places == list(range(len(columns))) else torch.tensor(places)
+        return self
+
+    def arranged(self, rows: Tensor) -> Tensor:
+        """[N, columns of the data] -> [N, own columns].
+
+        Raises:
+            CounterpointError: rows of another width.
+        """
+        if self.source is not None:
+            # A category that this data does not know is 0 in every row.
+            rows = torch.cat([rows, rows.new_zeros(len(rows), 1)], 1)[:, self.source.to(rows.device)]
+        if rows.shape[1:] != (len(self.columns),):
+            raise CounterpointError(
+                f"rows of shape {tuple(rows.shape[1:])} for an encoder of {len(self.columns)} columns; give the columns it learnt from"
+            )
+        return rows
+
+
+class TableEncoder(ReadsRows):
     """``Linear -> BatchNorm or LayerNorm -> ReLU`` layers over standardised columns.
 
     Args:
@@ -37,10 +88,8 @@ class TableEncoder(Saved):
         norm: str = "batch",
         encoding: Sequence[dict[str, Any]] | None = None,
     ) -> None:
-        super().__init__()
-        self.encoding = None if encoding is None else list(encoding)
-        self.source: Tensor | None = None
-        self.columns, self.num_features = tuple(columns), widths[-1]
+        super().__init__(columns, encoding)
+        self.num_features = widths[-1]
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
         layers: list[nn.Module] = []
@@ -49,37 +98,9 @@ class TableEncoder(Saved):
             layers += [nn.Linear(before, after), normalise, nn.ReLU()]
         self.body = nn.Sequential(*layers)
 
-    def reading(self, columns: Sequence[str]) -> TableEncoder:
-        """Read rows of these columns from now on: another order, or without some of the categories that training saw.
-
-        Raises:
-            CounterpointError: a number is missing, or there are columns that training did not see.
-        """
-        categories = {
-            f"{one['name']}={value}" for one in self.encoding or () for value in one.get("values") or ()
-        }
-        missing = [name for name in self.columns if name not in columns and name not in categories]
-        strange = [name for name in columns if name not in self.columns]
-        if missing or strange:
-            raise CounterpointError(
-                f"the model learnt from other columns than this data has ({', '.join((missing + strange)[:3])}); read the data as "
-                "the model does: --data-option columns_of=FOLDER, or give the columns it learnt from"
-            )
-        index_of = {name: number for number, name in enumerate(columns)}
-        places = [index_of.get(name, len(columns)) for name in self.columns]
-        self.source = None if places == list(range(len(columns))) else torch.tensor(places)
-        return self
-
     def forward(self, rows: Tensor) -> Tensor:
         """[N, columns] -> [N, F]."""
-        if self.source is not None:
-            # A category that this data does not know is 0 in every row.
-            rows = torch.cat([rows, rows.new_zeros(len(rows), 1)], 1)[:, self.source.to(rows.device)]
-        if rows.shape[1:] != (len(self.columns),):
-            raise CounterpointError(
-                f"rows of shape {tuple(rows.shape[1:])} for an encoder of {len(self.columns)} columns; give the columns it learnt from"
-            )
-        return self.body((rows - self.get_buffer("mean")) / self.get_buffer("std"))
+        return self.body((self.arranged(rows) - self.get_buffer("mean")) / self.get_buffer("std"))
 
 
 class Predictor(nn.Module):
