@@ -88,10 +88,10 @@ def damping(shrinkage_N: Tensor, weights: Sequence[float]) -> Tensor:
     >>> damping(torch.tensor([0.5], dtype=torch.double), [1.0, 0.0, 1.0]).flatten().tolist()
     [0.5, 0.25, 0.5]
     """
-    found: list[Tensor] = []
+    steps: list[Tensor] = []
     for weight in weights:
-        found.append(shrinkage_N * mixture(found[-1], weight) if found else shrinkage_N)
-    return torch.stack(found)
+        steps.append(shrinkage_N * mixture(steps[-1], weight) if steps else shrinkage_N)
+    return torch.stack(steps)
 
 
 def damping_at(shrinkage_N: Tensor, weights: Sequence[float]) -> Tensor:

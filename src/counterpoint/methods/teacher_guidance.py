@@ -113,7 +113,7 @@ class TeacherGuidance(Method[nn.Module, Any]):
         parts = predictors(data, model, run.seed, how.augmentation)
         net = run.state(model=parts.net)
         start = run.constant(Past(net))
-        teacher, kept = run.state(teacher=Past(net)), run.state(kept=Past(net))
+        teacher, best = run.state(teacher=Past(net)), run.state(best=Past(net))
         chain = run.state(chain=Chain(self.rounds, parts.truth()))
         # A step whose best weight is wanted takes a training without the truth before its own.
         step = ["probe", "student"] if self.weight is None else ["student"]
@@ -134,10 +134,10 @@ class TeacherGuidance(Method[nn.Module, Any]):
                 run.log(weight=weight)
                 run.step({"error": error, "norms": Loss(penalty, weight=how.norm_penalty)})
             held = run.stage("held", parts.predicted)
-            run.once("step", self._step(plan[r], weight, chain, held, (net, teacher, kept)))
+            run.once("step", self._step(plan[r], weight, chain, held, (net, teacher, best)))
         run.report(steps=chain.rows())
         if self.keep == "best":
-            run.once("kept", lambda: kept.restore(net))
+            run.once("best", lambda: best.restore(net))
         return net
 
     def _step(
@@ -149,7 +149,7 @@ class TeacherGuidance(Method[nn.Module, Any]):
         models: tuple[nn.Module, Past[Any], Past[Any]],
     ) -> Callable[[], None]:
         """What a finished training changes: the next weight, or the teacher and the best step."""
-        net, teacher, kept = models
+        net, teacher, best = models
 
         def body() -> None:
             if kind == "probe":
@@ -157,7 +157,7 @@ class TeacherGuidance(Method[nn.Module, Any]):
                 return
             teacher.refresh(net)
             if chain.finish(held, weight, self.weight is None):
-                kept.refresh(net)
+                best.refresh(net)
 
         return body
 
@@ -188,15 +188,15 @@ class TeacherGuidance(Method[nn.Module, Any]):
                         "weight": float(fitted.weights_[s]),
                         "unclipped": float(fitted.raw_weights_[s]),
                         "validation_error": math.nan if errors is None else float(errors[s]),
-                        "kept_of_first": float(fitted.damping_[s].sum() / fitted.damping_[0].sum()),
+                        "share_of_first": float(fitted.damping_[s].sum() / fitted.damping_[0].sum()),
                     }
                     for s in range(self.rounds)
                 ],
             }
 
-        found = cast(dict[str, Any], run.stage("chain", chain))
-        run.report(steps=found["steps"])
-        return parts.model(found["coefficients"], name, gamma)
+        result = cast(dict[str, Any], run.stage("chain", chain))
+        run.report(steps=result["steps"])
+        return parts.model(result["coefficients"], name, gamma)
 
 
 class Chain(nn.Module):
@@ -217,10 +217,10 @@ class Chain(nn.Module):
 
     def estimate(self, alone: Tensor, clip: bool) -> None:
         """Take the next step's weight from the validation outputs [M, C] of a model of its teacher alone."""
-        found = best_weight(self.get_buffer("first").cpu(), alone, self.truth)
-        if found is not None:
-            self.get_buffer("raw").fill_(found)
-            self.get_buffer("weight").fill_(min(max(found, 0.0), 1.0) if clip else found)
+        estimate = best_weight(self.get_buffer("first").cpu(), alone, self.truth)
+        if estimate is not None:
+            self.get_buffer("raw").fill_(estimate)
+            self.get_buffer("weight").fill_(min(max(estimate, 0.0), 1.0) if clip else estimate)
 
     def finish(self, held: Tensor, weight: float, estimated: bool) -> bool:
         """Note a step by its validation outputs [M, C]; return whether it is the best so far."""

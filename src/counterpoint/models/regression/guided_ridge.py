@@ -113,8 +113,8 @@ class GuidedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 assert held is not None
                 assert first is not None
                 alone = held[0] @ spectrum.coefficients(damped[-1], Y, self.penalty)
-                found = ridge.best_weight(first, alone, held[1])
-                raw.append(raw[-1] if found is None else found)
+                estimate = ridge.best_weight(first, alone, held[1])
+                raw.append(raw[-1] if estimate is None else estimate)
                 weight = min(max(raw[-1], 0.0), 1.0) if self.clip else raw[-1]
             else:
                 raw.append(weight)
@@ -194,11 +194,11 @@ class GuidedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
             raise ValueError(
                 f"a best weight needs rows to hold out, and there is 1 sample; give {self.steps} weights, or validation=(rows, targets)"
             )
-        kept, held = np.sort(order[count:]), np.sort(order[:count])
-        self._rows = kept
+        fitted, held = np.sort(order[count:]), np.sort(order[:count])
+        self._rows = fitted
         if self.kernel == "precomputed":
-            return X[np.ix_(kept, kept)], targets[kept], (X[held], targets[held])
-        return X[kept], targets[kept], (X[held], targets[held])
+            return X[np.ix_(fitted, fitted)], targets[fitted], (X[held], targets[held])
+        return X[fitted], targets[fitted], (X[held], targets[held])
 
     def _held(self, validation: tuple[Any, Any], width: int) -> tuple[Tensor, Tensor]:
         rows = check_array(validation[0], dtype=np.float64)
