@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from counterpoint.data.language import reasoning
 from counterpoint.data.language.answer import NUMBER, answer_kind, final_answer, number
+from counterpoint.data.language.bandits import bump
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.judges.mathematical import mathematical
@@ -68,6 +69,7 @@ SCORERS: dict[str, Scorer] = {
     "choice": lambda completion, problem: choice(completion, problem.answer, problem.question),
     "answer": lambda completion, problem: BY_KIND[answer_kind(problem.answer)](completion, problem.answer),
     "tests": lambda completion, problem: UnitTests().score(completion, problem),
+    "bump": lambda completion, problem: bump(completion, problem.answer),
     "reasoning-gym": procedural,
 }
 

@@ -17,7 +17,16 @@ from counterpoint.models.language.rows_fit import Row
 from counterpoint.tasks import language_model, language_rows
 from counterpoint.tasks.options import checked_load
 
-STOCK = ("characters", "encoder-decoder", "adder", "mixture", "mixture-amateur", "pupil", "shuffler")
+STOCK = (
+    "bandit",
+    "characters",
+    "encoder-decoder",
+    "adder",
+    "mixture",
+    "mixture-amateur",
+    "pupil",
+    "shuffler",
+)
 """Models that are made here, by name."""
 
 
@@ -48,7 +57,8 @@ class ProblemTask:
         "guesser" guesses letters until it is criticised (ten seconds for each seed, then kept). "mixture" is a small mixture
         of experts that learnt worked sums (half a minute for each seed, then kept), "mixture-amateur" a dense model that learnt
         less of them. "shuffler" puts letters in a random order, and is often right with a hint (half a minute, then kept),
-        "stylist" repeats letters in capitals or not, and does as it is told in hindsight.
+        "stylist" repeats letters in capitals or not, and does as it is told in hindsight. "bandit" writes actions as logged data
+        have them (a few seconds for each seed, then kept).
         Options are those of ``tasks.language_model.opened``.
         """
         from counterpoint.generation import contrasted
@@ -64,6 +74,10 @@ class ProblemTask:
             from counterpoint.tasks.stock import adder
 
             return adder.load(data, seed)
+        if spec == "bandit":
+            from counterpoint.tasks.stock import bandit
+
+            return bandit.load(seed)
         if spec == "guesser":
             from counterpoint.tasks.stock import guesser
 

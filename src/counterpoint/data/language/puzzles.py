@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from counterpoint.data.language import noisy_rationales
+from counterpoint.data.language import bandits, noisy_rationales
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 
@@ -20,6 +20,7 @@ SCORER = {
     "second-largest": "number",
     "styled-letters": "exact",
     "next-letter": "exact",
+    "bandit": "bump",
 }
 OPTIONS: dict[str, float] = {
     "size": 2000,
@@ -31,6 +32,9 @@ OPTIONS: dict[str, float] = {
 }
 OF_TEACHER: dict[str, float] = {"samples": 5, "wrong": 0.3}
 """Further options of "second-largest": how many rationales its teacher writes to a problem, and the share of wrong ones."""
+
+OF_BANDIT: dict[str, float] = {"peak": 70, "length": 1}
+"""Further options of "bandit": the best action, of 100, and how many are written in a row."""
 
 
 def sum_problem(one: int, other: int) -> Problem:
@@ -130,6 +134,16 @@ def _next(digits: int, draw: random.Random) -> Problem:
     return next_letter(draw.choice("abcdefghij"), draw.randrange(100))
 
 
+def _bandit(options: dict[str, float]) -> Callable[[int, random.Random], Problem]:
+    """Contexts of four digits, whatever ``digits`` is, of a peak and a length."""
+    peak, length = int(options["peak"]), int(options["length"])
+    if not (0 <= peak < len(bandits.ACTIONS) and length > 0):
+        raise CounterpointError(
+            f"bandit: peak={peak}, length={length}; expected an action from 0 to {len(bandits.ACTIONS) - 1} and a length from 1 on"
+        )
+    return lambda digits, draw: bandits.context(4, draw, peak, length)
+
+
 MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
     "second-largest": noisy_rationales.drawn,
     "worked-sums": _sum,
@@ -156,7 +170,7 @@ def load(spec: str) -> dict[str, list[Problem]]:
 
     name, given = parse("puzzle:" + spec)
     taught = name == "second-largest"
-    usual = OPTIONS | OF_TEACHER if taught else OPTIONS
+    usual = OPTIONS | {"second-largest": OF_TEACHER, "bandit": OF_BANDIT}.get(name, {})
     for option in given:
         if option not in usual:
             raise CounterpointError(f"{name} has no option '{option}'; {nearest(option, usual)}")
@@ -166,12 +180,13 @@ def load(spec: str) -> dict[str, list[Problem]]:
             raise CounterpointError(f"{name}: {option}={given[option]!r} is not a number") from None
     options = usual | given
     draw = random.Random(f"{name}/{options['seed']}/{options['digits']}")
+    make = MAKERS.get(name) or _bandit(options)
     wanted = {"test": options["test"], "validation": options["validation"], "train": options["size"]}
     distinct: dict[str, Problem] = {}
     for _ in range(50 * int(sum(wanted.values()))):
         if len(distinct) == sum(wanted.values()):
             break
-        made = MAKERS[name](int(options["digits"]), draw)
+        made = make(int(options["digits"]), draw)
         distinct.setdefault(str(made.prompt), made)
     else:
         raise CounterpointError(

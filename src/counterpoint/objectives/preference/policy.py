@@ -168,6 +168,7 @@ VARIANTS: dict[str, Variant] = {
     "cispo": Variant("cispo", "token_mean", high=1.3),
     "sapo": Variant("sapo", "sequence_mean"),
     "vespo": Variant("vespo", "token_mean"),
+    "ppo": Variant("clipped", "sequence_sum"),
     "rloo": Variant("clipped", "sequence_sum", level="sequence_sum"),
     "reinforce": Variant("reinforce", "sequence_sum"),
 }

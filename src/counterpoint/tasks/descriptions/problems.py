@@ -14,6 +14,7 @@ GENERATED = {
     "next-letter": "which of ten letters follows; options size, corrupt, seed (at most 1000 in all)",
     "worked-sorting": "letters to put in order, each solved by picking the smallest; options size, digits, corrupt, seed",
     "styled-letters": "letters repeated in capitals or not, and what a user who likes capitals writes then; options size, digits, seed",
+    "bandit": "a context and one of a hundred actions, or length of them in a row, whose reward has a peak; options size, peak, length, seed",
     "hinted-sorting": "distinct letters to put in order, with all but the last two of the answer as a hint; options size, digits, seed",
 }
 
