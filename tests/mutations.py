@@ -158,6 +158,12 @@ CHANGES = [
     Change("objectives/distillation/guidance.py", "weight * truth + (1 - weight)", "weight * truth + weight", "tests/objectives/distillation/test_guidance.py"),
     Change("methods/teacher_guidance.py", "run.once(\"start\", lambda: start.restore(net))", "pass", "tests/methods/test_teacher_guidance.py"),
     Change("methods/teacher_guidance.py", "            teacher.refresh(net)\n", "", "tests/methods/test_teacher_guidance.py"),
+    Change("objectives/preference/ranked.py", "(gap_PNN >= threshold)", "(gap_PNN <= threshold)", "tests/objectives/preference/test_ranked.py"),
+    Change("objectives/preference/ranked.py", "valid_PN.scatter(1, best_P1, False)", "valid_PN", "tests/objectives/preference/test_ranked.py"),
+    Change("objectives/preference/mass.py", "rate * policy_V * (ratio_V - divergence)", "rate * (ratio_V - divergence)", "tests/objectives/preference/test_ranked.py"),
+    Change("objectives/preference/unified.py", "prompt_K * count + rejected_K", "prompt_K * count + chosen_K", "tests/methods/test_suboptimal_onpolicy.py"),
+    Change("methods/suboptimal_onpolicy.py", "advantage - advantage[judged].min()", "advantage - advantage[judged].mean()", "tests/methods/test_suboptimal_onpolicy.py"),
+    Change("phases/reward_baseline.py", "squares_B / count_B.clamp(min=1) - mean_B.square()", "squares_B / count_B.clamp(min=1)", "tests/objectives/preference/test_ranked.py"),
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Rounds of CREAM and a DPO run, killed with SIGKILL at random moments, end with the unbroken run's bits."""
+"""Rounds of CREAM, a DPO run and the unified loop, killed with SIGKILL at random moments, end with the unbroken run's bits."""
 
 from __future__ import annotations
 
@@ -12,10 +12,25 @@ ROUNDS = {
     "rounds": 2, "answers": 4, "top_p": 1.0, "max_new_tokens": 4, "learning_rate": 1e-3, "batch_size": 4,
     "sft_epochs": 6.0, "epochs": 3.0, "sft_learning_rate": 3e-3, "seed_examples": 16,
 }  # fmt: skip
+LOOP = {
+    "batch_size": 4,
+    "lora_rank": 0,
+    "learning_rate": 1e-3,
+    "max_new_tokens": 4,
+    "answers": 4,
+    "passes": 2,
+    "epochs": 1.0,
+}
 CASES = {
     "cream": ("cream", SUMS, ROUNDS),
     "reward": ("reward", f"paired:{SUMS}", {"batch_size": 4, "epochs": 2.0, "learning_rate": 1e-3}),
     "dpo": ("dpo", f"paired:{SUMS}", {"batch_size": 4, "epochs": 2.0, "learning_rate": 1e-3, "loss": "rpo"}),
+    "online loop": ("suboptimal-onpolicy", SUMS, {**LOOP, "loss": "ppo", "policy.kl": 0.1, "watched": 2}),
+    "offline loop": (
+        "suboptimal-onpolicy",
+        SUMS,
+        {**LOOP, "sampling": "offline", "loss": "ipo", "minibatches": 2},
+    ),
 }
 
 

@@ -70,6 +70,24 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "opsd": ("pi-distill", SUMS, {**HINTED, "objective": "opsd"}),
     "cream": ("cream", "backward-sums?digits=1&size=40&validation=4&test=4", ROUNDS),
     "self-rewarding": ("self-rewarding", "backward-sums?digits=1&size=40&validation=4&test=4", ROUNDS),
+    "online loop": (
+        "suboptimal-onpolicy",
+        SUMS,
+        {
+            **SAMPLED,
+            "loss": "ppo",
+            "judge": "majority",
+            "answers": 3,
+            "minibatches": 2,
+            "watched": 2,
+            "policy.kl": 0.1,
+        },
+    ),
+    "offline loop": (
+        "suboptimal-onpolicy",
+        SUMS,
+        {**SAMPLED, "loss": "dpo", "sampling": "offline", "judge": "majority", "answers": 3},
+    ),
     "qcrd": (
         "qcrd",
         TAUGHT,

@@ -140,3 +140,18 @@ def test_a_browser_draws_it_without_a_console_error(study, tmp_path, width):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert picture.stat().st_size > 20_000
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+
+
+def test_a_table_with_a_row_a_step_is_drawn_as_curves(tmp_path) -> None:
+    from counterpoint.study.report.run import _reported
+    from counterpoint.study.store import REPORTED
+    from counterpoint.training.report import Report
+
+    report = Report()
+    report.add(mass=[{"step": n, "best": 0.1 * n, "elsewhere": 1 - 0.1 * n} for n in range(3)])
+    report.add(other=[{"step": 1, "text": "a"}, {"step": 2, "text": "b"}])
+    report.write(tmp_path / REPORTED)
+    page = "".join(_reported(tmp_path))
+    assert "Mass by step" in page
+    assert page.count("<svg") == 2
+    assert "Other by step" not in page

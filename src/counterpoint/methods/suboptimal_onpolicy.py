@@ -116,8 +116,8 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
             for part in self._parts(len(batch.items), run):
                 inside = rows_of(part, group.count)
                 prompts, completions = group.prompts[inside], group.completions[inside]
-                kept = [None if each is None else each[inside] for each in (advantage, old, fixed)]
-                terms = self._terms(run, policy, prompts, completions, group.rewards_PN[part], *kept)
+                constants = [None if each is None else each[inside] for each in (advantage, old, fixed)]
+                terms = self._terms(run, policy, prompts, completions, group.rewards_PN[part], *constants)
                 run.step(terms, tokens=int(completions.authored.sum()))
         return policy
 
@@ -162,9 +162,9 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
         flat, count = every.flatten(), every.shape[1]
         advantage = group_relative(flat, count) if baseline is None else baseline.advantages(flat)
         if self.negative.kind == "none":
-            known = ~flat.isnan()
-            if bool(known.any()):
-                advantage = masked(advantage - advantage[known].min(), known)
+            judged = ~flat.isnan()
+            if bool(judged.any()):
+                advantage = masked(advantage - advantage[judged].min(), judged)
         start = run.row_offset * count
         return advantage[start : start + rewards_PN.numel()]
 
@@ -180,7 +180,7 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
             or (self.loss in GRADIENTS and self.policy.kl > 0)
         )
         offline = self.loss == "ppo" and self.sampling == "offline"
-        found: list[Tensor | None] = [
+        log_probs: list[Tensor | None] = [
             policy_log_probs(
                 model, group.prompts, group.completions, self.temperature, at_once=run.micro_batch_size
             )
@@ -188,11 +188,11 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
             else None
             for model, needed in ((policy, several or watched), (initial, tied or watched or offline))
         ]
-        if watched and found[0] is not None and found[1] is not None:
-            report_mass(run, step, group, found[0], found[1])
+        if watched and log_probs[0] is not None and log_probs[1] is not None:
+            report_mass(run, step, group, log_probs[0], log_probs[1])
         # What was sampled offline was sampled by the initial model: it is the ratio's denominator.
-        old = found[1] if offline else found[0]
-        return (old if several or offline else None), (found[1] if tied else None)
+        old = log_probs[1] if offline else log_probs[0]
+        return (old if several or offline else None), (log_probs[1] if tied else None)
 
     def _parts(self, rows: int, run: Run) -> Iterator[Tensor]:
         """Numbers of the prompts of every step on a batch: ``passes`` times all of them, in ``minibatches`` parts."""

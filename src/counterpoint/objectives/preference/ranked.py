@@ -97,8 +97,8 @@ def reward_weighted(
     2.0
     """
     weights_B = reward_weights(rewards_B, temperature, cap).to(logp_B.dtype)
-    known_B = ~rewards_B.isnan()
-    return Loss(masked(-weights_B * logp_B, known_B), counts=known_B.to(logp_B.dtype))
+    judged_B = ~rewards_B.isnan()
+    return Loss(masked(-weights_B * logp_B, judged_B), counts=judged_B.to(logp_B.dtype))
 
 
 def token_paired(

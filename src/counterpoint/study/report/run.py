@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from counterpoint.study.report import html
 from counterpoint.study.report.plots import Series, curve
@@ -89,6 +90,7 @@ def _reported(folder: Path) -> list[str]:
         body = [[escape(name), html.value(value)] for name, value in report.figures.items()]
         parts.append("<h2>Reported by the training</h2>" + html.table(("figure", "value"), body))
     for table, rows in report.tables.items():
+        parts += _curves(table, rows)
         if len(rows) > SHOWN:
             where = f"<code>{REPORTED}/{escape(table)}.csv</code>"
             parts.append(f'<p class="note">{escape(table)}: {len(rows):,} rows in {where}</p>')
@@ -103,6 +105,21 @@ def _reported(folder: Path) -> list[str]:
             body = [[_cell(row.get(name, "")) for name in names] for row in mine]
             parts.append(f"<h2>{title}</h2>" + html.table(names, body, text=words))
     return parts
+
+
+def _curves(table: str, rows: list[dict[str, Any]]) -> list[str]:
+    """A table with a row a step, and nothing but numbers, as one small curve a column."""
+    if len(rows) < 2 or any(
+        "step" not in row or any(isinstance(cell, str) for cell in row.values()) for row in rows
+    ):
+        return []
+    panels = []
+    for at, name in enumerate(name for name in rows[0] if name != "step"):
+        points = [(float(row["step"]), float(row[name])) for row in rows if name in row]
+        drawing = curve(Series(name, f"var(--c{at % 4})", points), title=f"{table}: {name}")
+        panels.append(f"<div><h4>{escape(name.replace('_', ' '))}</h4>{drawing}</div>")
+    title = escape(table.replace("_", " ").capitalize())
+    return [f'<h2>{title} by step</h2><figure><div class="panels">{"".join(panels)}</div></figure>']
 
 
 def _sampled(folder: Path) -> list[str]:
