@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from counterpoint.study.case import Case
 
 
+STUDIES = ("real-model",)
+"""Cases of several methods, which belong to none."""
+
+
 def case(key: str) -> Case:
-    """The reproduction case of a method."""
-    row = catalog.row(key)
+    """The reproduction case of a method, or the study of that name."""
+    row = None if key in STUDIES else catalog.row(key)
     name = f"{__name__}." + key.replace("-", "_")
     if importlib.util.find_spec(name) is None:
         there = ", ".join(cases()) or "none yet"
-        reason = "is planned" if not row.ready else "has no reproduction case"
+        reason = "is planned" if row is not None and not row.ready else "has no reproduction case"
         raise CounterpointError(f"'{key}' {reason}; cases there are: {there}")
     result = getattr(importlib.import_module(name), "CASE", None)
     if result is None:

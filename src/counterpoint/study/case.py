@@ -98,6 +98,7 @@ class Case:
         tuning_seeds: seeds a trial is averaged over; they are never those of the comparison.
         kind: kind of data; None means the kind in the catalog.
         model: None means the task's default.
+        reply_tokens: longest reply where answers are measured; None goes by the length of the solutions.
         metrics: which metrics the evidence table shows, the primary one first; empty means all.
         measure: extra metrics of a finished model: ``measure(model, data, split, seed, report) -> dict``; a function of a module.
         notes: sentences for the evidence, such as what was scaled down from the paper.
@@ -117,6 +118,7 @@ class Case:
     tuning_seeds: int = 1
     kind: str | None = None
     model: str | None = None
+    reply_tokens: int | None = None
     metrics: tuple[str, ...] = ()
     measure: Callable[..., dict[str, float]] | None = None
     notes: tuple[str, ...] = ()

@@ -60,6 +60,7 @@ def plan_of(
             model=arm.model or case.model or task(kind).default_model,
             budget=dict(arm.budget or case.budget),
             measure=measure,
+            reply_tokens=case.reply_tokens,
         )
         entries.append(
             Entry(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from counterpoint.data.language import bandits, noisy_rationales
+from counterpoint.data.language import bandits, noisy_rationales, number_lines
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 
@@ -21,6 +21,7 @@ SCORER = {
     "styled-letters": "exact",
     "next-letter": "exact",
     "bandit": "bump",
+    "number-lines": "number",
 }
 OPTIONS: dict[str, float] = {
     "size": 2000,
@@ -152,6 +153,7 @@ MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
     "hinted-sorting": _hinted,
     "styled-letters": _styled,
     "next-letter": _next,
+    "number-lines": number_lines.drawn,
 }
 
 
