@@ -30,7 +30,7 @@ OTHER_TEXT = (
 )  # fmt: skip
 
 
-def kept(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[str, float]:
+def forgetting(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[str, float]:
     """Perplexity of everyday English, which nothing here trains; on the test split, accuracy after worked lines."""
     from dataclasses import replace
 
@@ -105,7 +105,7 @@ CASE = Case(
         "grpo": tuned("grpo", {**GROUPS, "variant": "dapo", "penalty.weight": 0.0}),
     },
     metrics=("accuracy", "accuracy_with_examples", "other_text_perplexity"),
-    measure=kept,
+    measure=forgetting,
     claims=(
         beats_start("fine-tuning on the references raises accuracy without worked lines", "sft"),
         beats_start("so does SDFT, which is shown the reference and three worked lines", "sdft"),
