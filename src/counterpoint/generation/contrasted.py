@@ -21,7 +21,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.generation.contrast import Contrast
 from counterpoint.generation.weak import Amateur, EarlyLayers, Weak, WeakExperts
 from counterpoint.models import model_folders
-from counterpoint.models.language import encoder_decoder, language
+from counterpoint.models.language import encoder_decoder, instructed, language
 from counterpoint.models.language.experts import Routers, Routing
 from counterpoint.models.language.find_routers import routers
 from counterpoint.models.language.language import Language, same_vocabulary
@@ -224,7 +224,7 @@ def self_contrast(model: Language, strong: str, weak: str, how: Contrast) -> Con
 
 
 def load(spec: str | Path, **options: Any) -> Language:
-    """Load a language model; one that was saved contrasted decodes so again.
+    """Load a language model; one that was saved contrasted decodes so again, one with an instruction is given it again.
 
     Args:
         spec: as of ``models.language.language.load``, which takes the options; an encoder-decoder, too.
@@ -235,7 +235,7 @@ def load(spec: str | Path, **options: Any) -> Language:
     model = encoder_decoder.load(spec, **options)
     file = model_folders.find(spec) / FILE
     if not file.exists():
-        return model
+        return instructed.with_stored(model, file.parent)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         weak, how = dict(content["weak"]), Contrast(**content["contrast"])

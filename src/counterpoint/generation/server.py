@@ -38,12 +38,14 @@ class Reply:
         ended: whether it came to an end by itself rather than at ``max_new_tokens``.
         tokens: the tokens' texts, when the server gave log-probabilities.
         log_probs: their log-probabilities.
+        usage: tokens of the prompt and of the completion, as the server counted them; 0 where it does not say.
     """
 
     text: str
     ended: bool
     tokens: tuple[str, ...] = ()
     log_probs: tuple[float, ...] = ()
+    usage: tuple[int, int] = (0, 0)
 
 
 class Pace:
@@ -145,8 +147,7 @@ class Server:
         if reply is None:
             reply = self.post("chat/completions", body)
             self._read(reply)  # what is no completion is not worth keeping
-            usage = reply.get("usage") or {}
-            tokens = [int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")]
+            tokens = _usage(reply)
             cost = sum(price * count / 1e6 for price, count in zip(self.prices, tokens))
             journal.add(key, self.model, reply, dict(zip(COUNTS, (1, *tokens, cost))))
         return reply
@@ -226,4 +227,11 @@ class Server:
             ended=choice.get("finish_reason") == "stop",
             tokens=tuple(each["token"] for each in given),
             log_probs=tuple(float(each["logprob"]) for each in given),
+            usage=_usage(answer),
         )
+
+
+def _usage(reply: dict[str, Any]) -> tuple[int, int]:
+    """Tokens of prompt and completion that a server says it used."""
+    usage = reply.get("usage") or {}
+    return int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)

@@ -26,6 +26,7 @@ STOCK = (
     "mixture-amateur",
     "pupil",
     "shuffler",
+    "follower",
 )
 """Models that are made here, by name."""
 
@@ -58,7 +59,7 @@ class ProblemTask:
         of experts that learnt worked sums (half a minute for each seed, then kept), "mixture-amateur" a dense model that learnt
         less of them. "shuffler" puts letters in a random order, and is often right with a hint (half a minute, then kept),
         "stylist" repeats letters in capitals or not, and does as it is told in hindsight. "bandit" writes actions as logged data
-        have them (a few seconds for each seed, then kept).
+        have them (a few seconds for each seed, then kept). "follower" names letters as its instruction says (ten seconds, then kept).
         Options are those of ``tasks.language_model.opened``.
         """
         from counterpoint.generation import contrasted
@@ -90,6 +91,10 @@ class ProblemTask:
             from counterpoint.tasks.stock import shuffler
 
             return shuffler.load(data)
+        if spec == "follower":
+            from counterpoint.tasks.stock import follower
+
+            return follower.load()
         if spec == "stylist":
             from counterpoint.tasks.stock import stylist
 

@@ -22,6 +22,7 @@ SCORER = {
     "next-letter": "exact",
     "bandit": "bump",
     "number-lines": "number",
+    "third-letter": "exact",
 }
 OPTIONS: dict[str, float] = {
     "size": 2000,
@@ -131,6 +132,21 @@ def next_letter(letter: str, number: int) -> Problem:
     return Problem(prompt=f"{letter}{number:02d}=", solution=after, answer=after)
 
 
+def third_letter(letter: str, number: int) -> Problem:
+    """The third letter after one, of ten; the solution is every letter on the way, and the number only makes prompts differ.
+
+    >>> third_letter("c", 47).prompt, third_letter("c", 47).solution, third_letter("i", 0).answer
+    ('c47=', 'd,e,f', 'b')
+    """
+    at = "abcdefghij".index(letter)
+    way = ["abcdefghij"[(at + step) % 10] for step in (1, 2, 3)]
+    return Problem(prompt=f"{letter}{number:02d}=", solution=",".join(way), answer=way[-1])
+
+
+def _third(digits: int, draw: random.Random) -> Problem:
+    return third_letter(draw.choice("abcdefghij"), draw.randrange(100))
+
+
 def _next(digits: int, draw: random.Random) -> Problem:
     return next_letter(draw.choice("abcdefghij"), draw.randrange(100))
 
@@ -154,6 +170,7 @@ MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
     "styled-letters": _styled,
     "next-letter": _next,
     "number-lines": number_lines.drawn,
+    "third-letter": _third,
 }
 
 

@@ -1,0 +1,112 @@
+"""Vectors of prompt SPO: whole traces with a scripted language model, and the table of the majority's probabilities."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from harness import Case, Checks, vector_tests
+
+from counterpoint.data.language.problems import Problem, ProblemData, Problems
+from counterpoint.generation import authors
+from counterpoint.generation.authors import FunctionAuthor
+from counterpoint.judges.votes.pairwise import acceptance
+from counterpoint.methods import prompt_spo
+from counterpoint.methods.prompt_spo import PromptSPO
+from counterpoint.models.language.characters import tiny
+from counterpoint.training import Run
+
+RAISED = "<<raise>>"
+"""Stands for a call that fails, which the published program counts as a vote for the old prompt, as it does a reply without a letter."""
+
+
+class Script:
+    """The three roles, which reply from the file and keep what they were sent in order."""
+
+    def __init__(self, case: Case) -> None:
+        self.proposals = iter(case.array("optimizer_responses").tolist())
+        self.votes = iter(case.array("judge_responses").ravel().tolist())
+        self.kinds: list[str] = []
+        self.executed: list[str] = []
+
+    def execute(self, prompts: list[str]) -> list[str]:
+        self.kinds += ["execute"] * len(prompts)
+        self.executed += prompts
+        return [f"out<{prompt}>" for prompt in prompts]
+
+    def propose(self, prompts: list[str]) -> list[str]:
+        self.kinds += ["optimize"] * len(prompts)
+        return [next(self.proposals) for _ in prompts]
+
+    def vote(self, prompts: list[str]) -> list[str]:
+        self.kinds += ["evaluate"] * len(prompts)
+        return [next(self.votes).replace(RAISED, "") for _ in prompts]
+
+
+def searched(case: Case) -> tuple[Script, list[dict[str, Any]], str]:
+    script, swapped = Script(case), case.array("swapped").astype(bool).tolist()
+    rows = Problems([Problem(question) for question in case.array("questions").tolist()], "exact")
+    method = PromptSPO(
+        requirements=case.text("requirements"),
+        prompt=case.text("initial_prompt"),
+        rounds=len(swapped),
+        guarded=False,
+        votes=len(swapped[0]),
+    )
+
+    def swaps(votes: int, seed: int, r: int) -> Sequence[bool]:
+        return swapped[r - 1]
+
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(prompt_spo, "_swaps", swaps)
+        patch.setattr(prompt_spo, "of_sampler", lambda sampler: FunctionAuthor(script.execute))
+        patch.setattr(
+            authors.Writer,
+            "build",
+            lambda self, model, folder: FunctionAuthor(
+                script.vote if isinstance(self, prompt_spo.Voter) else script.propose
+            ),
+        )
+        with Run(folder, seed=0, progress=False) as run:
+            made = method.fit(tiny(seed=0), ProblemData("case", rows, rows, rows), run)
+
+        lineage = [json.loads(line) for line in (Path(folder) / "lineage.jsonl").read_text().splitlines()]
+        assert (Path(folder) / "prompt.txt").read_text() == made.instruction + "\n"
+    return script, lineage, made.instruction
+
+
+def trace(case: Case) -> None:
+    script, rows, final = searched(case)
+    best, current = [], ""
+    for row in rows:
+        current = row["prompt"] if row["accepted"] else current
+        best.append(current)
+    case.expect("votes", np.array([row["votes"] for row in rows[1:]], dtype=float), rtol=0)
+    case.expect("accepted", np.array([row["accepted"] for row in rows], dtype=float), rtol=0)
+    assert [row["prompt"] for row in rows] == case.array("candidate_prompts").tolist()
+    assert best == case.array("best_prompt_after_round").tolist()
+    assert final == case.text("final_prompt")
+    assert script.kinds == case.array("call_kinds").tolist()
+    assert script.executed[0] == case.text("first_execute_message")
+    per_round = 1 + len(case.array("questions")) + len(case.array("swapped")[0])
+    assert per_round == case.number("calls_per_iteration")
+    assert all(row["calls"] == per_round for row in rows[1:])
+
+
+def table(case: Case) -> None:
+    assert case.text("kind") == "accept_table"
+    n = int(case.number("n"))
+    case.expect("p_accept", np.array([acceptance(p, n) for p in case.array("p")]), rtol=1e-12, atol=1e-14)
+
+
+def prompt_spo_case(case: Case) -> Checks:
+    return {"table": partial(table, case)} if "p_accept" in case else {"trace": partial(trace, case)}
+
+
+test_prompts = vector_tests({"prompt-spo": prompt_spo_case})
