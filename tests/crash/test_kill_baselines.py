@@ -90,6 +90,15 @@ RUNS: dict[str, dict[str, Any]] = {
         "data": TAUGHT, "model": "encoder-decoder",
         "settings": {"batch_size": 4, "learning_rate": 1e-3, "epochs": 6.0}, "steps": 0,
     },
+    "prompt-spo": {
+        "data": SUMS, "model": "characters",
+        "settings": {
+            "rounds": 12, "max_new_tokens": 12, "prompt": "once plain chatty", "guarded": True, "questions": 4,
+            "proposer.author": "counterpoint.tasks.stock.follower:propose",
+            "voter.author": "counterpoint.tasks.stock.follower:coin",
+        },
+        "steps": 0,
+    },
     "lightgcn": GRAPH,
     "simgcl": GRAPH,
     "sgl": GRAPH,
@@ -155,6 +164,7 @@ FAST = (
     "regression",
     "count-ucb",
     "tfidf",
+    "prompt-spo",
 )
 
 

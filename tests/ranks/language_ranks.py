@@ -94,6 +94,17 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {**RATIONALES, "epochs": 2.0, "max_new_tokens": 4, "negatives": {"back": 1}, "judge": {"steps": 2}},
     ),
     "step-by-step": ("step-by-step", TAUGHT, RATIONALES),
+    "prompt-spo": (
+        "prompt-spo",
+        SUMS,
+        {
+            "rounds": 3,
+            "prompt": "once plain chatty",
+            "max_new_tokens": 4,
+            "proposer": "counterpoint.tasks.stock.follower:propose",
+            "voter": "counterpoint.tasks.stock.follower:coin",
+        },
+    ),
     "scmoe": ("scmoe", SUMS, {"weak": "rank-3"}),
     "dola": ("dola", SUMS, {}),
     "contrastive-decoding": ("contrastive-decoding", SUMS, {"amateur": "characters"}),

@@ -159,7 +159,13 @@ class PromptSPO(Method[Language, ProblemData]):
         for r in run.rounds(self.rounds + 1):
             if lineage.stopped or lineage.holds(r):
                 continue
-            row: dict[str, Any] = {"round": r, "parent": lineage.best, "accepted": r == 0, "why": ""}
+            row: dict[str, Any] = {
+                "round": r,
+                "parent": lineage.best,
+                "prompt": None,
+                "accepted": r == 0,
+                "why": "",
+            }
             try:
                 if r == 0:
                     row["prompt"] = self._start(model)
