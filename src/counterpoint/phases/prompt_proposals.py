@@ -48,11 +48,11 @@ def proposed(reply: str, tag: str = "") -> str | None:
     'y'
     """
     name = f"prompt-{tag}" if tag else "prompt"
-    found = re.findall(rf"<{name}>(.*?)</{name}>", reply, re.DOTALL)
-    return found[-1 if tag else 0].strip() if found else None
+    matches = re.findall(rf"<{name}>(.*?)</{name}>", reply, re.DOTALL)
+    return matches[-1 if tag else 0].strip() if match else None
 
 
 def modification(reply: str) -> str:
     """What a reply says that it changed; perhaps empty."""
-    found = re.search(r"<modification>(.*?)</modification>", reply, re.DOTALL)
-    return found.group(1).strip() if found else ""
+    matches = re.search(r"<modification>(.*?)</modification>", reply, re.DOTALL)
+    return matches.group(1).strip() if match else ""

@@ -89,8 +89,8 @@ def choice(reply: str, tag: str = "") -> str:
     """
     if tag:
         return verdict(reply, tag).upper()
-    found = CHOSEN.search(reply)
-    return found.group(1).strip() if found else ""
+    match = CHOSEN.search(reply)
+    return match.group(1).strip() if match else ""
 
 
 def new_wins(letter: str, swapped: bool) -> bool:

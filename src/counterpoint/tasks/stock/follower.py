@@ -155,8 +155,8 @@ def _set_quality(shown: str) -> float:
 
 def _between(prompt: str, title: str) -> str:
     """What stands between the two lines with a tag under a title."""
-    found = re.search(rf"{re.escape(title)}\n\[(\w+)\]\n(.*?)\n\[\1\]", prompt, re.DOTALL)
-    return found.group(2) if found else ""
+    match = re.search(rf"{re.escape(title)}\n\[(\w+)\]\n(.*?)\n\[\1\]", prompt, re.DOTALL)
+    return match.group(2) if match else ""
 
 
 def _tag(prompt: str) -> str:
