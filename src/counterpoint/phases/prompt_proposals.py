@@ -49,10 +49,10 @@ def proposed(reply: str, tag: str = "") -> str | None:
     """
     name = f"prompt-{tag}" if tag else "prompt"
     matches = re.findall(rf"<{name}>(.*?)</{name}>", reply, re.DOTALL)
-    return matches[-1 if tag else 0].strip() if match else None
+    return matches[-1 if tag else 0].strip() if matches else None
 
 
 def modification(reply: str) -> str:
     """What a reply says that it changed; perhaps empty."""
     matches = re.search(r"<modification>(.*?)</modification>", reply, re.DOTALL)
-    return matches.group(1).strip() if match else ""
+    return matches.group(1).strip() if matches else ""
