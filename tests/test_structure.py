@@ -11,7 +11,11 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "src"
 FULLEST = 26
 """Files in one folder, beyond which a reader scrolls."""
-ONE_EACH = {"docs/methods": "one page a method", "tests/vectors/files": "one file of vectors a method"}
+ONE_EACH = {
+    "docs/methods": "one page a method",
+    "src/counterpoint/methods": "one file a method",
+    "tests/vectors/files": "one file of vectors a method",
+}
 """Folders that hold one file for each of thirty-nine methods, and so are longer."""
 
 UNCLEAR = {
