@@ -196,3 +196,30 @@ def test_wrong_files_teach(tmp_path: Path, name: str, content: str, says: str) -
 def test_nothing_there() -> None:
     with pytest.raises(CounterpointError, match="no data at"):
         load("/nowhere/at/all")
+
+
+def test_described_things_are_counted_and_as_long_as_each_other() -> None:
+    from counterpoint.data.language.described import quality
+
+    data = load("described-things?size=60&validation=10&test=10")
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [40, 10, 10]
+    for row in (*data.train, *data.test):
+        better, worse = (quality(str(row.prompt), str(text)) for text in (row.chosen, row.rejected))
+        assert better - worse == row.margin
+        assert row.margin > 0
+        assert abs(str(row.chosen).count(",") - str(row.rejected).count(",")) <= 1
+    turned = load("described-things?size=400&validation=10&test=10&flipped=0.5").train
+    wrong = sum(
+        quality(str(r.prompt), str(r.chosen)) < quality(str(r.prompt), str(r.rejected)) for r in turned
+    )
+    assert 0.4 < wrong / len(turned) < 0.6
+    assert (
+        quality("describe kim red dog four:", " it is red, it is blue, kim is the owner, it has four nut")
+        == 0
+    )
+    for spec, says in [
+        ("described-things?siz=3", "did you mean 'size'"),
+        ("described-things?size=3", "above validation"),
+    ]:
+        with pytest.raises(CounterpointError, match=says):
+            load(spec)

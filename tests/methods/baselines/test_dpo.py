@@ -10,9 +10,10 @@ import torch
 from counterpoint.data.language.preferences import Preference, PreferenceData, Preferences, load
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.preference import preference_metrics
-from counterpoint.methods.baselines.dpo import DPO, SHIFTED, WITH_LIKELIHOOD
+from counterpoint.methods.baselines.dpo import DPO
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.likelihood import completion_log_probs, sequence_log_probs
+from counterpoint.objectives.preference.choice import SHIFTED, WITH_LIKELIHOOD
 from counterpoint.objectives.preference.preference import PAIRWISE, Pair, pairwise
 from counterpoint.training import Budget, Run
 
@@ -133,7 +134,7 @@ def test_bcos_shift_is_the_mean_reward_of_all_answers_so_far(tmp_path: Path, mon
         assert shifts[-1] == pytest.approx(sum(rewards) / len(rewards), abs=1e-6)
         return pairwise(name, pair, **knobs)
 
-    monkeypatch.setattr("counterpoint.methods.baselines.dpo.pairwise", noting)
+    monkeypatch.setattr("counterpoint.phases.preference_terms.pairwise", noting)
     _, seen = fit(tmp_path / "run", steps=6, loss=SHIFTED)
     assert seen[0]["loss"] == pytest.approx(2 * math.log(2), abs=1e-6)
     assert len(shifts) == 6
@@ -169,3 +170,39 @@ def test_evaluation_against_a_loop() -> None:
         preference_metrics(model, Preferences([]))
     with pytest.raises(CounterpointError, match="only good or only bad"):
         preference_metrics(model, Preferences([Preference("a", chosen="b")]))
+
+
+def test_margins_and_ties_of_the_data(tmp_path: Path) -> None:
+    """A whole step's gradient, row by row: wins with their margins, and a tie by Rao and Kupper."""
+    rows = [
+        Preference("1+1=", "2", "3", margin=1.5),
+        Preference("1+2=", "3", "33"),
+        Preference("1+3=", "4", "four", tie=True),
+    ]
+    data = PreferenceData("made up", *(Preferences(rows) for _ in range(3)))
+    how = {"name": "sgd", "schedule": "constant", "warmup": 0.0, "max_grad_norm": None, "momentum": 0.0}
+    graded = {"offset": 0.5, "ties": "rao_kupper", "tie_rate": 2.0}
+    start, loop = tiny(seed=0), tiny(seed=0).eval()
+    with Run(tmp_path / "run", seed=0, progress=False) as run:
+        method = DPO.settings(graded=graded, optimizer=how, learning_rate=1.0, batch_size=3, beta=0.4)
+        moved = method.fit(start, data, run)
+    for row in rows:
+        own, fixed = [], []
+        for answer in (row.chosen, row.rejected):
+            own.append(completion_log_probs(loop, *loop.rows([row.prompt], [answer])).sum())
+            fixed.append(own[-1].detach())
+        logit = 0.4 * ((own[0] - fixed[0]) - (own[1] - fixed[1])) - 0.5 * (row.margin or 0.0)
+        win = 1 / (1 + 2 * torch.exp(-logit))
+        chance = 3 * win / (1 + 2 * torch.exp(logit)) if row.tie else win
+        (-chance.log() / 3).backward()
+    for (name, after), before in zip(moved.named_parameters(), loop.parameters(), strict=True):
+        torch.testing.assert_close(before - after, before.grad, atol=2e-6, rtol=1e-4, msg=name)
+    for settings, says in (
+        ({}, "the data hold ties"),
+        ({"loss": "ipo", "graded": graded}, "passes them over"),
+    ):
+        with (
+            Run(tmp_path / says, seed=0, progress=False) as run,
+            pytest.raises(CounterpointError, match=says),
+        ):
+            DPO.settings(**settings).fit(tiny(seed=0), data, run)

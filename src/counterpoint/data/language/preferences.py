@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from counterpoint.conversation import stored, text_of
 from counterpoint.data.language import prompted
+from counterpoint.data.language.described import described
 from counterpoint.data.language.preference_rows import Preference, parse
 from counterpoint.data.language.rankings import Pairs, Ranking, parse_ranking
 from counterpoint.data.language.reading import AS_IT_COMES, Format, Reading, TooLong
@@ -118,7 +119,7 @@ def load(
 
     Args:
         spec: a JSONL, JSON, CSV, TSV or parquet file, a folder with train, validation and test files, a folder saved by the
-            datasets library, or "paired:PROBLEMS" for any spec of problems with references: the chosen answer is the
+            datasets library, "described-things" (made from a seed), or "paired:PROBLEMS" for any spec of problems with references: the chosen answer is the
             problem's own reference, the rejected one another problem's.
         prompt, chosen, rejected: columns, when they do not carry these names.
         validation, test: shares of a single file (by a hash of the prompt, so that rows of a prompt stay together).
@@ -133,7 +134,7 @@ def load(
         pairs: made of a row of several completions: "all" two of them, "adjacent" in the ranking, the "best" against each other,
             the "extremes" alone.
         ties: pairs whose answers are equally good (``tie``, or equal scores) are left out ("drop"), or kept in train ("keep")
-            for a method that learns from them.
+            for a method that learns from them (``dpo`` with ``graded.ties``).
 
     Raises:
         CounterpointError: nothing there, a missing column, an empty answer, an empty split, equal answers everywhere.
@@ -142,6 +143,8 @@ def load(
     if str(spec).startswith("paired:"):
         made = _from_problems(str(spec).removeprefix("paired:"))
         return _finish(str(spec), made, [], max_characters, reading)
+    if str(spec).split("?")[0] == "described-things":
+        return _finish(str(spec), described(str(spec)), [], max_characters, reading)
     path = Path(spec)
     columns = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 

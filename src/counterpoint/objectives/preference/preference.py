@@ -295,6 +295,17 @@ def pairwise(
     return PAIRWISE[name](pair, Shape(beta, smoothing, margin, link, link_alpha, shift))
 
 
+def preference_logit(pair: Pair, *, beta: float, link: str = "reverse_kl") -> Tensor:
+    """Return [B], beta h: what the logistic losses are a function of; above 0 the policy prefers the chosen answer more than the
+    reference does.
+
+    >>> same = Pair(*torch.tensor([[-3.0], [-5.0], [-3.0], [-5.0]]))
+    >>> preference_logit(same, beta=0.1).tolist()
+    [0.0]
+    """
+    return beta * _h(pair, Shape(beta=beta, link=link))
+
+
 def reward_statistics(pair: Pair, beta: float) -> dict[str, Tensor]:
     """Return detached [B] statistics: implicit rewards, their margin, and accuracy (a tie counts as wrong)."""
     u_w, u_l = (pair.chosen, pair.rejected) if pair.reference_chosen is None else pair.ratios()

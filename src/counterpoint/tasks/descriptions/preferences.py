@@ -19,7 +19,9 @@ DESCRIPTION = Description(
     loaders={"": "counterpoint.data.language.preferences:load"},
     bundled={
         "paired:reasoning-gym:basic_arithmetic?size=1000": "sums: the right answer against another sum's",
+        "described-things": "descriptions of things in words, with facts left out or wrong; options size, flipped (share of labels), seed",
         "paired:worked-sums": "sums worked out digit by digit, against another sum's working",
     },
     file=file,
+    name=lambda given: given.split("?")[0] == "described-things",
 )

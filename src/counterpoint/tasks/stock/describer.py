@@ -1,0 +1,92 @@
+"""Small word-level models that describe things as they were taught to: with facts left out, and some of them wrong.
+
+"describer" is a Llama of one layer and width 32, another for every seed; "describer-teacher" has two layers and width 96 and is one
+for all. Made in about half a minute on first use, then kept in the cache.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+from typing import Any
+
+import torch
+
+from counterpoint.data.language import described
+from counterpoint.models.language.language import Language
+from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.tasks.stock.stored import stored
+
+SIZES = {"describer": (1, 32, 2), "describer-teacher": (2, 96, 4)}
+"""Layers, width and heads by name."""
+
+
+def load(name: str, seed: int) -> Language:
+    """Return the describer of a seed, or the teacher, taught now or taken from the cache."""
+    seed = seed if name == "describer" else 0
+    identity = f"{name}/{seed}/{inspect.getsource(described)}{inspect.getsource(describer)}{inspect.getsource(tokenizer)}"
+    return stored("describers", f"{name}-{seed}", identity, lambda: describer(*SIZES[name], seed=seed))
+
+
+def tokenizer() -> Any:
+    """One token a word with the blank before it, one a mark: ``<pad>``, ``</s>``, ``<unk>``, then words.
+
+    >>> names = tokenizer()
+    >>> names.decode(names("describe kim red dog four: it is red").input_ids)
+    'describe kim red dog four: it is red'
+    """
+    import tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = described.words()
+    every = ["<pad>", "</s>", "<unk>", ":", ",", *words, *(" " + word for word in words)]
+    raw = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({token: at for at, token in enumerate(every)}, unk_token="<unk>")
+    )
+    raw.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r" ?\w+|[^\w]"), "isolated")
+    raw.decoder = tokenizers.decoders.Fuse()
+    raw.add_special_tokens(every[:3])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+def describer(
+    layers: int,
+    width: int,
+    heads: int,
+    *,
+    seed: int,
+    steps: int = 700,
+    batch_size: int = 64,
+    learning_rate: float = 4e-3,
+) -> Language:
+    """Teach a fresh model.
+
+    Args:
+        layers, width, heads: of the model. seed: of its weights and its examples.
+        steps, batch_size, learning_rate: of the training.
+    """
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    names, draw = tokenizer(), random.Random(f"describer/{seed}")
+    config = LlamaConfig(
+        vocab_size=len(names), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=layers,
+        num_attention_heads=heads, num_key_value_heads=heads, max_position_embeddings=96, tie_word_embeddings=True,
+        pad_token_id=names.pad_token_id, bos_token_id=None, eos_token_id=names.eos_token_id,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Language(LlamaForCausalLM(config), names)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * min(1.0, (step + 1) / 50) * (1.0 - 0.95 * step / steps)
+        prompts = [described.prompt(draw) for _ in range(batch_size)]
+        before, after = model.rows(prompts, [described.answer(text, draw) for text in prompts])
+        loss = -completion_log_probs(model, before, after).sum() / after.mask.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return model.eval()
