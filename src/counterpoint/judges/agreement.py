@@ -124,3 +124,22 @@ def best_and_worst(rewards_PN: Tensor, valid_PN: Tensor | None = None) -> tuple[
     best = torch.where(valid, rewards_PN, -torch.inf).argmax(-1)
     worst = torch.where(valid, rewards_PN, torch.inf).argmin(-1)
     return best, worst
+
+
+def rank_correlation(one_PN: Tensor, other_PN: Tensor) -> Tensor:
+    """Return [P], Spearman's rho of two judges' rewards of each prompt's answers, equal rewards sharing their mean rank.
+
+    NaN where a judge finds all answers equal. An answer that a judge has no opinion on takes no part.
+
+    >>> rank_correlation(torch.tensor([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]]), torch.tensor([[5.0, 5.0, 9.0], [1.0, 2.0, 3.0]]))
+    tensor([0.8660,    nan], dtype=torch.float64)
+    """
+    valid = ~(one_PN.isnan() | other_PN.isnan())
+    ranks = []
+    for rewards in (one_PN, other_PN):
+        less = (rewards[:, None, :] < rewards[:, :, None]) & valid[:, None, :]
+        equal = (rewards[:, None, :] == rewards[:, :, None]) & valid[:, None, :]
+        rank = torch.where(valid, less.sum(-1) + equal.sum(-1) / 2, torch.nan).double()
+        ranks.append((rank - rank.nanmean(-1, keepdim=True)).nan_to_num())
+    product = ranks[0].square().sum(-1) * ranks[1].square().sum(-1)
+    return torch.where(product > 0, (ranks[0] * ranks[1]).sum(-1) / product.sqrt(), torch.nan)

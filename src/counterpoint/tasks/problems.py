@@ -25,6 +25,7 @@ STOCK = (
     "mixture",
     "mixture-amateur",
     "pupil",
+    "rater",
     "shuffler",
     "follower",
 )
@@ -60,6 +61,7 @@ class ProblemTask:
         less of them. "shuffler" puts letters in a random order, and is often right with a hint (half a minute, then kept),
         "stylist" repeats letters in capitals or not, and does as it is told in hindsight. "bandit" writes actions as logged data
         have them (a few seconds for each seed, then kept). "follower" names letters as its instruction says (ten seconds, then kept).
+        "rater" answers pairs of letters badly and rates answers well (a minute, then kept).
         Options are those of ``tasks.language_model.opened``.
         """
         from counterpoint.generation import contrasted
@@ -95,6 +97,10 @@ class ProblemTask:
             from counterpoint.tasks.stock import follower
 
             return follower.load()
+        if spec == "rater":
+            from counterpoint.tasks.stock import rater
+
+            return rater.load()
         if spec == "stylist":
             from counterpoint.tasks.stock import stylist
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from counterpoint.data.language import bandits, noisy_rationales, number_lines
+from counterpoint.data.language import bandits, noisy_anchors, noisy_rationales, number_lines
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 
@@ -23,6 +23,7 @@ SCORER = {
     "bandit": "bump",
     "number-lines": "number",
     "third-letter": "exact",
+    "letter-pairs": "exact",
 }
 OPTIONS: dict[str, float] = {
     "size": 2000,
@@ -33,7 +34,11 @@ OPTIONS: dict[str, float] = {
     "seed": 0,
 }
 OF_TEACHER: dict[str, float] = {"samples": 5, "wrong": 0.3}
-"""Further options of "second-largest": how many rationales its teacher writes to a problem, and the share of wrong ones."""
+"""Further options of what has a simulated teacher: how many rationales it writes to a problem, and the share of wrong ones."""
+TEACHERS: dict[str, Callable[[Problem, int, float, random.Random], Problem]] = {
+    "second-largest": noisy_rationales.with_teacher,
+    "letter-pairs": noisy_anchors.with_anchor,
+}
 
 OF_BANDIT: dict[str, float] = {"peak": 70, "length": 1}
 """Further options of "bandit": the best action, of 100, and how many are written in a row."""
@@ -171,6 +176,7 @@ MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
     "next-letter": _next,
     "number-lines": number_lines.drawn,
     "third-letter": _third,
+    "letter-pairs": noisy_anchors.drawn,
 }
 
 
@@ -188,8 +194,8 @@ def load(spec: str) -> dict[str, list[Problem]]:
     from counterpoint.data.language.reasoning import parse
 
     name, given = parse("puzzle:" + spec)
-    taught = name == "second-largest"
-    usual = OPTIONS | {"second-largest": OF_TEACHER, "bandit": OF_BANDIT}.get(name, {})
+    taught = TEACHERS.get(name)
+    usual = OPTIONS | (OF_TEACHER if taught else OF_BANDIT if name == "bandit" else {})
     for option in given:
         if option not in usual:
             raise CounterpointError(f"{name} has no option '{option}'; {nearest(option, usual)}")
@@ -218,7 +224,7 @@ def load(spec: str) -> dict[str, list[Problem]]:
     if taught:
         teacher = int(options["samples"]), options["wrong"], draw
         for split in ("train", "validation"):
-            parts[split] = [noisy_rationales.with_teacher(row, *teacher) for row in parts[split]]
+            parts[split] = [taught(row, *teacher) for row in parts[split]]
     train = parts["train"]
     wrong = draw.sample(range(len(train)), int(options["corrupt"] * len(train)))
     sources = [train[(position + 1) % len(train)].solution for position in wrong]

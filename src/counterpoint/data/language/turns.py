@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from counterpoint.conversation import Prompt, last_text, reworded
 from counterpoint.errors import CounterpointError
 
@@ -50,12 +52,20 @@ def check_templates(retry: str, criticise: str) -> None:
                 )
 
 
-def _filled(prompt: Prompt, template: str, attempt: str, feedback: str) -> Prompt:
-    # One pass over the template: what an attempt or a critique holds is never read as a field.
-    parts = {"{prompt}": last_text(prompt), "{attempt}": attempt, "{feedback}": feedback}
+def filled(template: str, parts: Mapping[str, str]) -> str:
+    """A template with its fields filled in one pass: what a part holds is never read as a field.
+
+    >>> filled("{attempt}#{prompt}", {"attempt": "{prompt}", "prompt": "2+2="})
+    '{prompt}#2+2='
+    """
     text, at = "", 0
     while at < len(template):
-        field = next((name for name in parts if template.startswith(name, at)), None)
+        field = next((name for name in parts if template.startswith("{" + name + "}", at)), None)
         text += template[at] if field is None else parts[field]
-        at += 1 if field is None else len(field)
-    return reworded(prompt, text)
+        at += 1 if field is None else len(field) + 2
+    return text
+
+
+def _filled(prompt: Prompt, template: str, attempt: str, feedback: str) -> Prompt:
+    parts = {"prompt": last_text(prompt), "attempt": attempt, "feedback": feedback}
+    return reworded(prompt, filled(template, parts))

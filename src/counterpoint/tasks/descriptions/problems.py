@@ -14,6 +14,8 @@ GENERATED = {
     "next-letter": "which of ten letters follows; options size, corrupt, seed (at most 1000 in all)",
     "number-lines": "lines such as '3 + 4 =' that one number completes, with four worked lines as a hint; options size, seed; for a "
     "pretrained model, with --data-option format=text",
+    "letter-pairs": "the letter of a pair by a fixed table, with the answer of a teacher who errs; options size, wrong, seed (at most "
+    "3600 in all)",
     "worked-sorting": "letters to put in order, each solved by picking the smallest; options size, digits, corrupt, seed",
     "styled-letters": "letters repeated in capitals or not, and what a user who likes capitals writes then; options size, digits, seed",
     "bandit": "a context and one of a hundred actions, or length of them in a row, whose reward has a peak; options size, peak, length, seed",
