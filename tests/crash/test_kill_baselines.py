@@ -65,6 +65,12 @@ RUNS: dict[str, dict[str, Any]] = {
         },
         "steps": 8,
     },
+    "pu-distill": {
+        "data": SUMS, "model": "characters", "steps": 8,
+        "settings": {
+            **SAMPLED, "answers": 4, "iterations": 2, "rating.template": "{anchor}:{candidate}?", "rating.watched": "majority",
+        },
+    },
     "self-rewarding": {
         "data": "backward-sums?digits=1&size=56&validation=8&test=8",
         "model": "characters",
@@ -156,6 +162,7 @@ FAST = (
     "rltf",
     "pi-distill",
     "user-interactions",
+    "pu-distill",
     "self-rewarding",
     "scmoe",
     "qcrd",

@@ -10,7 +10,7 @@ import pytest
 from counterpoint.models.language.characters import tiny
 from pages_harness import check_settings, run_commands, run_snippet
 
-KEYS = ["unisd", "sdft", "gkd", "sft", "grpo", "pi-distill", "user-interactions", "rltf"]
+KEYS = ["unisd", "sdft", "gkd", "sft", "grpo", "pi-distill", "user-interactions", "rltf", "pu-distill"]
 SMALLER = {"new_tokens=32": "new_tokens=4", "tokens 128": "tokens 4", "smollm2-135m-instruct": "small"}
 TURNS = "in `counterpoint.data.language.turns`"
 NOT_SPELLED_OUT = dict.fromkeys(
@@ -52,4 +52,5 @@ def test_commands_run_as_printed(key: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_settings_tables_name_every_setting_with_its_default(key: str) -> None:
     own = {"template": TURNS, "critique_template": TURNS} if key == "rltf" else {}
+    own = {"rating.template": "in `counterpoint.judges.expected`"} if key == "pu-distill" else own
     check_settings(key, {**NOT_SPELLED_OUT, **own})

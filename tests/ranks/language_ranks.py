@@ -26,6 +26,9 @@ ROUNDS: dict[str, Any] = {
 TAUGHT = "second-largest?size=13&digits=3&validation=2&test=2"
 # Without a moment's normalisation, which turns the rounding of a gradient near 0 into a whole step.
 RATIONALES: dict[str, Any] = {"batch_size": 5, "learning_rate": 0.1, "optimizer": {"name": "sgd"}}
+RANKED: dict[str, Any] = {
+    **SAMPLED, "answers": 3, "iterations": 2, "rating.template": "{anchor}:{candidate}?", "imitation.batch_size": 5,
+}  # fmt: skip
 METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "unisd": (
         "unisd",
@@ -46,6 +49,8 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
             "distillation.unlikely": 8.0,
         },
     ),
+    "pu-distill": ("pu-distill", SUMS, RANKED),
+    "pu-distill-pairs": ("pu-distill", SUMS, {**RANKED, "form": "dpo"}),
     "sft": ("sft", SUMS, SMALL),
     "grpo": (
         "grpo",

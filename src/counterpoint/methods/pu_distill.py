@@ -26,13 +26,14 @@ from counterpoint.methods.optimization import Constant
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.language.likelihood import completion_log_probs, sampled
+from counterpoint.models.tokens import Tokens
 from counterpoint.objectives.preference.label_distribution import (
     Relative,
+    distinguished,
     distribution_advantages,
     label_distribution,
     listwise,
     of_prompts,
-    told_apart,
 )
 from counterpoint.objectives.preference.preference import Pair, pairwise, reward_statistics
 from counterpoint.objectives.reduction import Loss
@@ -206,9 +207,9 @@ class PUDistill(Method[Language, ProblemData]):
         stats: dict[str, Tensor],
     ) -> None:
         """All steps on one batch of candidates as pairs, or as lists; prompts whose scores are equal do not count."""
-        counted = told_apart(scores_PN)
+        counted = distinguished(scores_PN)
         rows = torch.arange(len(rollouts.prompts), device=run.device)
-        completions = rollouts.completions[rows]
+        completions: Tokens = rollouts.completions
         if self.form == "dpo":
             best, worst = best_and_worst(scores_PN)
             start = torch.arange(len(scores_PN), device=run.device) * self.answers
@@ -250,5 +251,3 @@ class PUDistill(Method[Language, ProblemData]):
                 raise CounterpointError(
                     f"{self.key}: rating.{name} is of rating.judge=expected, and the judge is {self.rating.judge!r}; leave it out"
                 )
-
-

@@ -63,10 +63,10 @@ def distribution_advantages(distribution_PN: Tensor, kind: Relative = "standardi
     raise CounterpointError(f"advantage={kind!r}; expected 'standardised' or 'uniform'")
 
 
-def told_apart(scores_PN: Tensor) -> Tensor:
+def distinguished(scores_PN: Tensor) -> Tensor:
     """Return [P] bool, whether two of a prompt's candidates have different scores: without, there is nothing to learn.
 
-    >>> told_apart(torch.tensor([[1.0, 1.0], [1.0, 2.0], [1.0, float("nan")]])).tolist()
+    >>> distinguished(torch.tensor([[1.0, 1.0], [1.0, 2.0], [1.0, float("nan")]])).tolist()
     [False, True, False]
     """
     silent = scores_PN.isnan()
@@ -74,9 +74,7 @@ def told_apart(scores_PN: Tensor) -> Tensor:
     return highest > scores_PN.masked_fill(silent, torch.inf).amin(-1)
 
 
-def listwise(
-    logp_PN: Tensor, reference_PN: Tensor, distribution_PN: Tensor, strength: float = 1.0
-) -> Tensor:
+def listwise(logp_PN: Tensor, reference_PN: Tensor, distribution_PN: Tensor, strength: float = 1.0) -> Tensor:
     """Return [P], KL(d || softmax_i(strength (log pi - log ref)(y_i))): the policy's own ranking becomes the label distribution.
 
     Args:

@@ -6,8 +6,11 @@ by one's own judgement can be tried with it in seconds. Taught in about half a m
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import random
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -32,7 +35,7 @@ def load() -> Language:
 
 
 def rater(
-    *, seed: int = 0, steps: int = 900, batch_size: int = 64, learning_rate: float = 1.5e-3, width: int = 64
+    *, seed: int = 0, steps: int = 2000, batch_size: int = 64, learning_rate: float = 2e-3, width: int = 64
 ) -> Language:
     """Teach a fresh model; the same weights for the same seed.
 
@@ -71,3 +74,15 @@ def _example(draw: random.Random) -> tuple[str, str]:
     template = TEMPLATE if kind < 0.73 else PLAIN_TEMPLATE
     shown = template.replace("{prompt}", question).replace("{candidate}", candidate)
     return shown.replace("{anchor}", anchor), "3" if candidate == right else "1"
+
+
+def chance(completions: Sequence[str], **_: Any) -> list[float]:
+    """A judge in TRL's signature whose rewards say nothing: digests of the letters with their position.
+
+    >>> len(set(chance(["a", "a", "b"])))
+    3
+    """
+    return [
+        int(hashlib.sha256(f"{at}/{text}".encode()).hexdigest()[:8], 16) / 2**31
+        for at, text in enumerate(completions)
+    ]
