@@ -52,5 +52,5 @@ def test_commands_run_as_printed(key: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_settings_tables_name_every_setting_with_its_default(key: str) -> None:
     own = {"template": TURNS, "critique_template": TURNS} if key == "rltf" else {}
-    own = {"rating.template": "in `counterpoint.judges.expected`"} if key == "pu-distill" else own
+    own = {"rating.template": "in `counterpoint.judges.rated`"} if key == "pu-distill" else own
     check_settings(key, {**NOT_SPELLED_OUT, **own})

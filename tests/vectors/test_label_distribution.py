@@ -7,7 +7,7 @@ from harness import Case, Checks, vector_tests
 from torch import Tensor
 
 from counterpoint.judges.agreement import best_and_worst
-from counterpoint.judges.expected import expected_rating
+from counterpoint.judges.rated import expected_rating
 from counterpoint.objectives.preference.advantage import EPSILON
 from counterpoint.objectives.preference.label_distribution import (
     distribution_advantages,

@@ -19,8 +19,8 @@ from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Own, Source
 from counterpoint.judges.agreement import best_and_worst, rank_correlation
 from counterpoint.judges.choose import judge
-from counterpoint.judges.expected import RATE, RATINGS, ExpectedRating
 from counterpoint.judges.judge import Judge
+from counterpoint.judges.rated import RATE, RATINGS, ExpectedRating
 from counterpoint.methods.base import Method, Search
 from counterpoint.methods.optimization import Constant
 from counterpoint.models.language.adapters import Adapter

@@ -12,7 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "generation"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "generation"))
 from fake_server import serving, url
 
 from counterpoint.cli.main import app
@@ -20,7 +20,7 @@ from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problems import ProblemData, Problems
 from counterpoint.errors import CounterpointError
 from counterpoint.judges.agreement import rank_correlation
-from counterpoint.judges.expected import ExpectedRating
+from counterpoint.judges.rated import ExpectedRating
 from counterpoint.methods.pu_distill import PUDistill
 from counterpoint.models.language.characters import tiny
 from counterpoint.phases.rollouts import Rollouts, sample_group
