@@ -100,13 +100,22 @@ class Sampler:
                 f"{model.limit} positions; lower max_new_tokens to {max(model.limit - prompts.width, 0)}"
             )
         draws_BT = draws_BT.to(device)
-        if rows <= passes.at_once(rows):
+        parts = self._parts(prompts)
+        if len(parts) == 1:
             return self._complete(model, prompts, draws_BT)
-        parts = [slice(part[0], part[-1] + 1) for part in passes.over(range(rows), rows, announce=False)]
         done = [self._complete(model, tokens.trim(prompts[part]), draws_BT[part]) for part in parts]
         joined = tokens.stack(done, side="right", fill=model.pad_id)
         log_probs_BT = torch.cat([pad(each.log_probs, (0, joined.width - each.width)) for each in done])
         return Sampled(joined.ids, joined.mask, log_probs_BT, torch.cat([each.ended for each in done]))
+
+    def _parts(self, prompts: Tokens) -> list[slice]:
+        """Which rows are completed together."""
+        limit, rows = passes.token_limit(), len(prompts)
+        if limit is not None:
+            return passes.within([length + self.max_new_tokens for length in prompts.lengths.tolist()], limit)
+        if rows <= passes.at_once(rows):
+            return [slice(0, rows)]
+        return [slice(part[0], part[-1] + 1) for part in passes.over(range(rows), rows, announce=False)]
 
     def _complete(self, model: Language, prompts: Tokens, draws_BT: Tensor) -> Sampled:
         rows, device = len(prompts), model.device

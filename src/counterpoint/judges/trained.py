@@ -15,6 +15,7 @@ from counterpoint.data.language.answer import Answers
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError
 from counterpoint.judges.judge import Verdicts
+from counterpoint.models import passes
 from counterpoint.models.language.rendering import render
 from counterpoint.models.tokens import pad
 
@@ -40,8 +41,8 @@ class Trained:
         pairs = [(p.prompt, a["text"]) for p, row in zip(problems, answers, strict=True) for a in row]
         rows = [row.ids for row in render(self.tokenizer, pairs)]
         scores: list[float] = []
-        for at in range(0, len(rows), self.at_once):
-            given = pad(rows[at : at + self.at_once], side="right", fill=self.tokenizer.pad_token_id)
+        for part in passes.over(rows, self.at_once, lengths=list(map(len, rows)), announce=False):
+            given = pad(part, side="right", fill=self.tokenizer.pad_token_id)
             limit = getattr(self.model.config, "max_position_embeddings", None)
             if limit and given.width > limit:
                 raise CounterpointError(

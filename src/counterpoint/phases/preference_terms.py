@@ -33,6 +33,7 @@ from counterpoint.objectives.tokens import desensitised_sum, sequence_sum
 from counterpoint.phases.reference import reference_sums
 from counterpoint.phases.reward_baseline import RewardBaseline
 from counterpoint.training import Run
+from counterpoint.training.batches import Order
 
 
 class Settings(Choice, Protocol):
@@ -49,14 +50,22 @@ class PreferenceTerms:
     Args:
         chosen: the loss with its settings. key: of the method, for messages.
         policy: registered, without dropout, not trained yet. rows: pairs, or under kto also single answers.
-        run: the run.
+        run: the run. order: of the loop over the rows, where it is not the usual one.
 
     Raises:
         CounterpointError: a setting that the loss does not read; rows that it cannot learn from.
     """
 
-    def __init__(self, chosen: Settings, key: str, policy: Language, rows: Preferences, run: Run) -> None:
-        self.chosen, self.policy, self.rows, self.run = chosen, policy, rows, run
+    def __init__(
+        self,
+        chosen: Settings,
+        key: str,
+        policy: Language,
+        rows: Preferences,
+        run: Run,
+        order: Order | None = None,
+    ) -> None:
+        self.chosen, self.policy, self.rows, self.run, self.order = chosen, policy, rows, run, order
         check_rows(chosen, rows, key)
         self.name, weight = WITH_LIKELIHOOD.get(chosen.loss, (chosen.loss, 0.0))
         self.sft_weight = weight if chosen.sft_weight is None else chosen.sft_weight
@@ -158,6 +167,7 @@ class PreferenceTerms:
             self.chosen.batch_size,
             epochs=self.chosen.epochs,
             drop_last=self.drop_last,
+            order=self.order,
             tokens=tokens,
         )
 

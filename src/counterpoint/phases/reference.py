@@ -56,9 +56,11 @@ def reference_sums(
     def weights() -> str:
         return weights_identity(model)
 
-    def made(shard: Sequence[int]) -> list[list[float]]:
+    def made(shard: Sequence[int], prompts: Tokens, answers: Tokens) -> list[list[float]]:
         columns: list[list[float]] = []
-        for part in passes.over(shard, len(shard)):
+        sizes = (prompts.lengths + answers.lengths).view(-1, len(shard))
+        taken = (sizes.amax(0) * len(sizes)).tolist()  # a row's answers go together
+        for part in passes.over(shard, len(shard), lengths=taken):
             prompts, answers = rows(part)
             sums = reduce(completion_log_probs(model, prompts, answers, forward=run.forward), answers)
             columns += sums.double().reshape(-1, len(part)).T.tolist()
@@ -72,7 +74,7 @@ def reference_sums(
             digest.update(f"{tuple(each.shape)};".encode() + each.cpu().numpy().tobytes())
         folder = root() / "references" / digest.hexdigest()[:2] / digest.hexdigest()
         if not folder.is_dir() or damage(folder) is not None:
-            result = made(shard)
+            result = made(shard, prompts, answers)
             write_folder(folder, lambda aside: tree.write(result, aside))
         return list(tree.read(folder))
 
@@ -98,7 +100,7 @@ def code() -> str:
 def _rounding(run: Run, model: Language, rows: int) -> list[str]:
     """What changes the last bits of a pass."""
     precision, sharing_mode = run.accelerator.mixed_precision, sharing()
-    sizes = passes.at_once(rows), torch.get_num_threads()
+    sizes = passes.at_once(rows), passes.token_limit() or 0, torch.get_num_threads()
     return [
         *map(str, (model.device.type, precision, sharing_mode, *sizes)),
         torch.__version__,

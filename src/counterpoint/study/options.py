@@ -92,6 +92,12 @@ class Recorded:
         valid=lambda value: value > 0,
         identity="never",
     )
+    micro_batch_tokens: int | None = option(
+        help="the same in tokens, for language models: one row at least",
+        expected="a whole number above 0, or leave it out",
+        valid=lambda value: value > 0,
+        identity="never",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,6 +92,7 @@ def execute(
                 seed=recipe.seed,
                 budget=budget,
                 micro_batch_size=recipe.micro_batch_size,
+                micro_batch_tokens=recipe.micro_batch_tokens,
                 precision=recipe.precision,
                 progress=progress,
                 trackers=trackers,
@@ -308,7 +309,12 @@ def _measure(
         seed_everything(derive(recipe.seed, "evaluate", split))
         model.eval()
         show = functools.partial(bar.show, f"measure {split}")
-        with passes.limits(recipe.micro_batch_size, show, reply_tokens=recipe.reply_tokens):
+        with passes.limits(
+            recipe.micro_batch_size,
+            show,
+            reply_tokens=recipe.reply_tokens,
+            tokens=recipe.micro_batch_tokens,
+        ):
             figures = dict(task.evaluate(model, data, split, seed=recipe.seed))
             if report is not None:
                 figures |= of_training(task, report, data, split)

@@ -56,6 +56,7 @@ class DurableRun:
         seed: int = 0,
         budget: Budget | None = None,
         micro_batch_size: int | None = None,
+        micro_batch_tokens: int | None = None,
         precision: Literal["no", "bf16", "fp16"] = "no",
         checkpoint_seconds: float = 120.0,
         checkpoint_steps: int | None = None,
@@ -65,7 +66,12 @@ class DurableRun:
         audit: bool = False,
     ) -> None:
         self.out, self.seed, self.budget = Path(out), seed, budget or Budget()
-        self.micro_batch_size, self.keep = micro_batch_size, keep
+        self.micro_batch_size, self.micro_batch_tokens, self.keep = micro_batch_size, micro_batch_tokens, keep
+        if micro_batch_size is not None and micro_batch_tokens is not None:
+            raise CounterpointError(
+                f"micro_batch_size={micro_batch_size} rows and micro_batch_tokens={micro_batch_tokens} both say how much is held "
+                "at once; give one of them"
+            )
         self.out.mkdir(parents=True, exist_ok=True)
         self.accelerator = launch.accelerator(precision, trackers, self.out)
         self.device: torch.device = self.accelerator.device

@@ -15,35 +15,58 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models import passes
 
 
-def forward_in_pieces(model: Callable[..., Any], size: int, *args: Any, **kwargs: Any) -> Any:
-    """``model(*args, **kwargs)`` over pieces of ``size`` rows along axis 0 of every tensor with the batch's row count.
+def forward_in_pieces(
+    model: Callable[..., Any], size: int | None, *args: Any, tokens: int | None = None, **kwargs: Any
+) -> Any:
+    """``model(*args, **kwargs)`` over pieces of rows along axis 0 of every tensor with the batch's row count.
+
+    Args:
+        size: rows of a piece. tokens: instead, positions of a piece: for models that say what a row costs (``row_lengths``).
 
     Raises:
-        CounterpointError: the model normalises over the batch, so that pieces would change its output.
+        CounterpointError: the model normalises over the batch, so that pieces would change its output; a limit on tokens for a
+            model without any.
     """
     rows = next(v.shape[0] for v in (*args, *kwargs.values()) if isinstance(v, Tensor) and v.ndim > 0)
-    if rows <= size:
+    parts = _parts(model, rows, size, tokens, args, kwargs)
+    if len(parts) == 1:
         return model(*args, **kwargs)
     if isinstance(model, nn.Module):
-        refuse_batch_norm(model, "micro_batch_size")
+        refuse_batch_norm(model, "micro_batch_size" if tokens is None else "micro_batch_tokens")
 
-    def cut(value: Any, start: int) -> Any:
+    def cut(value: Any, part: slice) -> Any:
         whole = isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == rows
-        return value[start : start + size] if whole else value
+        return value[part] if whole else value
 
     outputs = []
-    for start in range(0, rows, size):
-        piece = [cut(v, start) for v in args], {k: cut(v, start) for k, v in kwargs.items()}
+    for part in parts:
+        piece = [cut(v, part) for v in args], {k: cut(v, part) for k, v in kwargs.items()}
         # The last piece keeps its activations: its backward comes first and needs no second forward.
-        keep = start + size >= rows or not torch.is_grad_enabled()
+        keep = part is parts[-1] or not torch.is_grad_enabled()
         outputs.append(
             model(*piece[0], **piece[1])
             if keep
             else checkpoint(model, *piece[0], use_reentrant=False, **piece[1])
         )
     return _join(outputs)
+
+
+def _parts(
+    model: Any, rows: int, size: int | None, tokens: int | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[slice]:
+    if tokens is None:
+        step = max(rows if size is None else size, 1)
+        return [slice(start, start + step) for start in range(0, max(rows, 1), step)]
+    inner = getattr(model, "module", model)  # under data-parallel wrappers
+    if not hasattr(inner, "row_lengths"):
+        raise CounterpointError(
+            f"micro_batch_tokens={tokens} is for language models; {type(inner).__name__} reads no tokens, so give "
+            "micro_batch_size, in rows"
+        )
+    return passes.within(inner.row_lengths(*args, **kwargs), tokens)
 
 
 def refuse_batch_norm(model: nn.Module, why: str) -> None:

@@ -41,6 +41,7 @@ class Run(DurableRun):
         budget: when given, it replaces the methods' own number of epochs, shared evenly among remaining rounds.
         micro_batch_size: rows whose activations are held at once, in training and in passes without gradient (sampling,
             judging, references); the loss is the whole batch's, whatever it is.
+        micro_batch_tokens: the same as a number of tokens, for language models; give one of the two.
         precision: "no" (fp32), "bf16" or "fp16" autocast.
         checkpoint_seconds, checkpoint_steps: save when either has passed since the last save.
         keep: whole checkpoints kept on disk.
@@ -166,7 +167,7 @@ class Run(DurableRun):
             if self.device.type != "cpu":
                 items = send(items, self.device)
             try:
-                with passes.limits(self.micro_batch_size):
+                with passes.limits(self.micro_batch_size, tokens=self.micro_batch_tokens):
                     yield Batch(items, rows[mine], len(rows), mine.start, draws, position, epoch)
             except GeneratorExit:  # the method left the loop on its own
                 self._advance(loop, len(rows))
@@ -184,9 +185,10 @@ class Run(DurableRun):
     def forward(self, model: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """``model(*args, **kwargs)`` under the run's precision and in its micro-batches; the outputs are the whole batch's."""
         with self.accelerator.autocast():
-            if self.micro_batch_size is None:
+            if self.micro_batch_size is None and self.micro_batch_tokens is None:
                 return model(*args, **kwargs)
-            return forward_in_pieces(model, self.micro_batch_size, *args, **kwargs)
+            tokens = self.micro_batch_tokens
+            return forward_in_pieces(model, self.micro_batch_size, *args, tokens=tokens, **kwargs)
 
     def gather(self, rows: Tensor) -> Tensor:
         """[n, ...] -> [N, ...] over ranks, differentiable; this rank's rows start at ``run.row_offset``."""
@@ -227,7 +229,7 @@ class Run(DurableRun):
         """
         self._open()
         key = self._key(name)
-        with passes.limits(self.micro_batch_size, self._between_passes):
+        with passes.limits(self.micro_batch_size, self._between_passes, tokens=self.micro_batch_tokens):
             result = self.stages.run(key, fn, over, size, settled=key in self.cursor.done)
         if self._walking is None and key not in self.cursor.done:
             self.cursor.done.append(key)
@@ -241,7 +243,7 @@ class Run(DurableRun):
             seed_everything(derive(self.seed, key))
             self._in_once = True
             try:
-                with passes.limits(self.micro_batch_size):
+                with passes.limits(self.micro_batch_size, tokens=self.micro_batch_tokens):
                     fn()
             finally:
                 self._in_once = False

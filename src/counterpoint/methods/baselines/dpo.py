@@ -16,6 +16,7 @@ from counterpoint.methods.base import Method, Search
 from counterpoint.methods.optimization import Linear
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
+from counterpoint.models.language.length_batches import LengthBatches
 from counterpoint.objectives.preference.choice import check_choice
 from counterpoint.objectives.preference.graded import Graded
 from counterpoint.phases.preference_terms import PreferenceTerms, check_rows
@@ -38,6 +39,7 @@ class DPO(Method[Language, PreferenceData]):
         sft_mean: whether that likelihood pools "token_mean" or averages "sequence_mean".
         graded: what is learnt of a pair beside its order: the data's margins, and ties.
         undesirable_weight: of bad answers under kto, against 1 for good ones.
+        like_lengths: batches of rows of like length, in a seeded order; other batches, less padding.
         lora_rank: train adapters of this rank; 0 trains all weights. adapter: of those adapters.
         learning_rate: about ten times higher for adapters than for all weights. optimizer: how the weights move.
     """
@@ -58,6 +60,7 @@ class DPO(Method[Language, PreferenceData]):
     sft_mean: str = "token_mean"
     graded: Graded = field(default_factory=Graded)
     undesirable_weight: float = 1.0
+    like_lengths: bool = False
     lora_rank: int = 0
     adapter: Adapter = field(default_factory=Adapter)
     learning_rate: float = 1e-6
@@ -71,10 +74,18 @@ class DPO(Method[Language, PreferenceData]):
             run.say(line)
         check_rows(self, data.train, self.key)
         policy = run.state(model=adapt(model, self.lora_rank, run.seed, self.adapter).eval())
-        terms = PreferenceTerms(self, self.key, policy, data.train, run)
+        order = None
+        if self.like_lengths:
+            pairs = ((row.prompt, (row.chosen, row.rejected)) for row in data.train)
+            order = LengthBatches.of(policy, pairs, self.batch_size)
+        terms = PreferenceTerms(self, self.key, policy, data.train, run, order)
         run.optimize(policy, self.optimizer.at(self.learning_rate))
         for batch in run.batches(
-            range(len(data.train)), self.batch_size, epochs=self.epochs, drop_last=terms.drop_last
+            range(len(data.train)),
+            self.batch_size,
+            epochs=self.epochs,
+            drop_last=terms.drop_last,
+            order=order,
         ):
             losses, tokens = terms.of(batch.index, batch.items)
             run.step(losses, tokens=tokens)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from counterpoint.conversation import Completion, Prompt
 from counterpoint.data.language.preferences import PreferenceData
-from counterpoint.data.language.problem import Turns
+from counterpoint.data.language.problem import Problem, Turns
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.kernels.vocabulary import log_probs
 from counterpoint.methods.base import Method, Search
 from counterpoint.methods.optimization import Cosine
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
+from counterpoint.models.language.length_batches import LengthBatches
+from counterpoint.models.language.packing import pack
 from counterpoint.models.tokens import join
 from counterpoint.objectives.preference.likelihood import nll
 from counterpoint.pairs.demonstrations import demonstrations
@@ -26,6 +29,8 @@ class SFT(Method[Language, ProblemData | PreferenceData]):
     Attributes:
         reduction: "token_mean" weighs every token alike, "sequence_mean" every completion.
         turns: of whole conversations (`messages` rows), "all" turns of the assistant are learnt, or the "last" one.
+        packing: lay a batch's rows behind one another without padding; the same rows, losses and gradients.
+        like_lengths: batches of rows of like length, in a seeded order; other batches, less padding.
         lora_rank: rank of the adapters that are trained; 0 trains every weight.
         adapter: of those adapters. optimizer: how the weights move.
     """
@@ -36,6 +41,8 @@ class SFT(Method[Language, ProblemData | PreferenceData]):
 
     reduction: Literal["token_mean", "sequence_mean"] = "token_mean"
     turns: Turns = "all"
+    packing: bool = False
+    like_lengths: bool = False
     lora_rank: int = 64
     adapter: Adapter = field(default_factory=Adapter)
     learning_rate: float = 2e-5
@@ -46,10 +53,16 @@ class SFT(Method[Language, ProblemData | PreferenceData]):
     def fit(self, model: Language, data: ProblemData | PreferenceData, run: Run) -> Language:
         """Train on prompt and reference of every problem, or on prompt and chosen answer of every preference."""
         rows = demonstrations(data, self.key)
-        model = run.state(model=adapt(model, self.lora_rank, run.seed, self.adapter))
+        order = None
+        if self.like_lengths:
+            order = LengthBatches.of(model, ((p, [c]) for p, c in map(self._example, rows)), self.batch_size)
+        model = adapt(model, self.lora_rank, run.seed, self.adapter)
+        if self.packing:
+            pack(model)
+        model = run.state(model=model)
         run.optimize(model, self.optimizer.at(self.learning_rate))
-        for batch in run.batches(rows, self.batch_size, epochs=self.epochs):
-            examples = [problem.example(self.turns) for problem in batch.items]
+        for batch in run.batches(rows, self.batch_size, epochs=self.epochs, order=order):
+            examples = [self._example(problem) for problem in batch.items]
             prompts, completions = model.rows(
                 [prompt for prompt, _ in examples], [completion for _, completion in examples]
             )
@@ -58,3 +71,6 @@ class SFT(Method[Language, ProblemData | PreferenceData]):
             logp = log_probs(model.scores(hidden), completions.ids, mask=mask)
             run.step(nll(logp.sum(1), mask.sum(1), self.reduction), tokens=int(mask.sum()))
         return model
+
+    def _example(self, problem: Problem) -> tuple[Prompt, Completion]:
+        return problem.example(self.turns)

@@ -19,7 +19,7 @@ from counterpoint.conversation import Completion, Prompt, text_of
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.prefix.cache_names import cache_argument, returned_cache
 from counterpoint.kernels.scores import dense
-from counterpoint.models import model_folders
+from counterpoint.models import model_folders, passes
 from counterpoint.models.language import language
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.own_forward import Pass
@@ -99,6 +99,11 @@ class EncoderDecoder(Language):
             )
         if not len(ids_BL):
             return self.head.weight.new_zeros(0, last, self.head.weight.shape[1])
+        limit = passes.token_limit()
+        if limit is not None and not torch.is_grad_enabled() and len(ids_BL) > 1:
+            parts = passes.within(mask_BL.sum(1).tolist(), limit)
+            if len(parts) > 1:
+                return torch.cat([self(ids_BL[part], mask_BL[part], last) for part in parts])
         source = _to_the_left(ids_BL[:, :-last], mask_BL[:, :-last], self.pad_id)
         begun_BT = torch.cat([torch.full_like(ids_BL[:, :1], self.start), ids_BL[:, -last:-1]], 1)  # type: ignore[arg-type]
         return self._read(input_ids=source.ids, attention_mask=source.mask, decoder_input_ids=begun_BT)[0]

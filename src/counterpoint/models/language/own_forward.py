@@ -104,7 +104,7 @@ def settle(model: Scored) -> Pass:
     if device.type == "meta":
         return Pass()
     with evaluating(base):
-        ids = _trial_tokens(base, device, name)
+        ids = trial_tokens(base, device, name)
         own = _own_logits(base, ids, name)
         chosen = _scores(model, ids, own)
         if chosen is None:
@@ -251,7 +251,7 @@ def _agrees(model: Scored, chosen: Pass, error: Callable[[], float], bound: floa
         model.runs = before
 
 
-def _trial_tokens(base: Any, device: torch.device, name: str) -> Tensor:
+def trial_tokens(base: Any, device: torch.device, name: str) -> Tensor:
     """[2, L] ids from all over the vocabulary, none that the configuration gives a role (padding, image, end)."""
     try:
         size = min(base.get_input_embeddings().weight.shape[0], base.config.get_text_config().vocab_size)
