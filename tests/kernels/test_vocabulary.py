@@ -20,11 +20,13 @@ from counterpoint.kernels.vocabulary import (
     Kind,
     Sparse,
     amari,
+    dense,
     divergence,
     entropy,
     jsd,
     log_probs,
     log_probs_and_entropy,
+    log_probs_and_peak,
     skewed_forward,
     skewed_reverse,
     top_entries,
@@ -194,6 +196,30 @@ def test_log_probs_entropy_and_top_entries() -> None:
         for a, b in zip(results[0], other):
             close(b, a, 1e-12)
         close(other[2], other[3], 1e-12)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_likeliest_entry_is_the_one_whose_log_probability_is_the_largest(frozen: bool) -> None:
+    s = head(8)
+    if frozen:
+        s = Head(s.hidden, s.weight.detach(), None)
+    logits = dense(s).detach()
+    mask = torch.tensor([True, True, False, True, False, True, True])
+    ids = torch.where(torch.arange(N) % 2 == 0, logits.argmax(-1), 0)
+    right = (logits.argmax(-1) == ids) & mask
+    assert 0 < int(right.sum()) < int(mask.sum())
+    expected = log_probs(s, ids, mask=mask)
+    [slope] = gradients(expected, mask.double(), s.hidden)
+    for path in PATHS_ON_CPU:
+        for form in (lambda: s, lambda: dense(s)):
+            scores = form()
+            with kernel_path(path, budget_bytes=SMALL):
+                logp, peak = log_probs_and_peak(scores, ids, mask=mask)
+            assert not peak.requires_grad
+            close(logp, expected, 1e-12)
+            close(peak[mask], logits.log_softmax(-1).amax(-1)[mask], 1e-12)
+            assert torch.equal((logp >= peak) & mask, right)
+            close(gradients(logp, mask.double(), s.hidden)[0], slope, 1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

@@ -18,7 +18,7 @@ from counterpoint.study.options import Recorded, RunOptions
 from counterpoint.study.recipe import Recipe
 
 CHOSEN = {
-    "data_options": {"size": "8"}, "model_options": {"dtype": "bf16"}, "save": "both", "reply_tokens": 9, "seed": 7, "precision": "bf16", "micro_batch_size": 4, "kind": "images", "steps": 3,
+    "data_options": {"size": "8"}, "model_options": {"dtype": "bf16"}, "save": "both", "reply_tokens": 9, "seed": 7, "precision": "bf16", "micro_batch_size": 4, "micro_batch_tokens": 64, "max_length": 30, "too_long": "truncate", "kind": "images", "steps": 3,
     "examples": 400, "tokens": 500, "seconds": 6.5,
 }  # fmt: skip
 """A value other than the default for every option: a new one is added here, too."""
@@ -28,7 +28,10 @@ def test_every_option_reaches_the_recipe() -> None:
     assert set(CHOSEN) == set(RunOptions.names())
     made = recipe(build("dcl"), data="digits", **CHOSEN)
     stored = Recipe.from_dict(json.loads(json.dumps(made.as_dict())))
+    assert stored.data_options == {"size": "8", "max_length": "30", "too_long": "truncate"}
     for name, value in CHOSEN.items():
+        if name == "data_options" or name in options.OF_THE_DATA:
+            continue
         assert (stored.budget[name] if name in stored.budget else getattr(stored, name)) == value
 
 
@@ -52,7 +55,7 @@ def test_commands_have_a_flag_for_every_option(command: str, without: set[str]) 
 def test_a_file_stands_where_no_flag_is_given(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text(
-        "seed = 7\nprecision = 'bf16'\nmicro_batch_size = 4\nkind = 'images'\nsteps = 3\nexamples = 400\ntokens = 500\n"
+        "seed = 7\nprecision = 'bf16'\nmicro_batch_size = 4\nmicro_batch_tokens = 64\nmax_length = 30\ntoo_long = 'truncate'\nkind = 'images'\nsteps = 3\nexamples = 400\ntokens = 500\n"
         "seconds = 6.5\nsave = 'both'\nreply_tokens = 9\n[data_options]\nsize = '8'\n[model_options]\ndtype = 'bf16'\n"
     )
     content = flags.read_config(file)
@@ -72,6 +75,8 @@ def test_a_file_stands_where_no_flag_is_given(tmp_path: Path) -> None:
         ({"precision": "fp8"}, r"precision='fp8'; expected no \(fp32\), bf16 or fp16"),
         ({"micro_batch_size": 0}, r"micro_batch_size=0; expected a whole number above 0"),
         ({"data_options": 3}, r"data_options=3; expected names with values"),
+        ({"max_length": 1}, r"max_length=1; expected a whole number of 2 or more"),
+        ({"too_long": "cut"}, r"too_long='cut'; expected drop or truncate"),
         ({"step": 3}, r"no option 'step'; .*steps"),
     ],
 )
@@ -93,3 +98,13 @@ def test_an_option_that_older_runs_lack_is_part_of_the_identity_only_when_it_is_
         assert chosen.identity("data") == {**before, "micro_batch_size": 4}
     finally:
         size.metadata = metadata  # type: ignore[misc]
+
+
+def test_the_short_options_of_the_data_are_its_options_and_clash_where_they_differ() -> None:
+    short = recipe(build("sft"), data="rows.jsonl", max_length=64, too_long="truncate")
+    long = recipe(build("sft"), data="rows.jsonl", data_options={"max_length": "64", "too_long": "truncate"})
+    assert short == long
+    with pytest.raises(CounterpointError, match="max_length=64, and max_length=32 among the data options"):
+        recipe(build("sft"), data="rows.jsonl", max_length=64, data_options={"max_length": "32"})
+    with pytest.raises(CounterpointError, match="max_length=64 is an option of the data's loader"):
+        recipe(build("sft"), data=object(), max_length=64)

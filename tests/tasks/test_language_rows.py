@@ -52,6 +52,24 @@ def test_longer_rows_are_left_out_or_cut_and_counted(tmp_path: Path) -> None:
         load(path, max_length=1)
 
 
+def test_the_flag_cuts_as_the_data_option_does_before_the_first_step(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jsonl", rows([3] * 8 + [40] * 2))
+    call = ["run", "sft", "--data", str(path), "--model", "characters", "--lora-rank", "0", "--steps", "1", "--no-evaluate",
+            "--data-option", "validation=0", "--data-option", "test=0"]  # fmt: skip
+    described = []
+    for name, given in (("a", ["--max-length", "20"]), ("b", ["--data-option", "max_length=20"])):
+        done = CliRunner().invoke(app, [*call, *given, "--out", str(tmp_path / name)])
+        assert done.exit_code == 0, done.output
+        described.append(json.loads((tmp_path / name / "result.json").read_text())["data"]["describe"])
+    assert described[0] == described[1]
+    assert "2 of 10 rows are longer than 20 tokens (longest 45): 2 are left out" in described[0][-1]
+    shown = CliRunner().invoke(
+        app, ["check", "--data", str(path), "--model", "characters", "--max-length", "20"]
+    )
+    assert "rows are longer than 20 tokens" in shown.output
+    assert "left out" in shown.output
+
+
 def test_pairs_count_their_longer_answer(tmp_path: Path) -> None:
     pairs = [{"prompt": f"{at}=", "chosen": "a", "rejected": "b" * (at + 1)} for at in range(10)]
     data = preferences.load(save(tmp_path / "a.jsonl", pairs), validation=0, test=0, max_length=10)
@@ -60,7 +78,7 @@ def test_pairs_count_their_longer_answer(tmp_path: Path) -> None:
 
 def test_a_row_past_the_positions_is_refused_with_the_option_that_helps(tmp_path: Path) -> None:
     data = load(save(tmp_path / "a.jsonl", rows([3, 40])))
-    with pytest.raises(CounterpointError, match="train, row 2: .* 24 positions; .*max_length=24"):
+    with pytest.raises(CounterpointError, match="train, row 2: .* 24 positions; .*--max-length 24"):
         task("problems").fitted(tiny(length=24), data)
 
 

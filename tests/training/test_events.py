@@ -8,16 +8,20 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 from rich.progress import Progress
+from typer.testing import CliRunner
 
 import counterpoint
+from counterpoint.cli.main import app
 from counterpoint.data.language.problems import Problem, ProblemData, Problems
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.language import greedy_accuracy
+from counterpoint.methods.baselines.sft import SFT
 from counterpoint.models import passes
 from counterpoint.models.language.characters import tiny
-from counterpoint.training import events
+from counterpoint.training import Budget, Run, events
 from counterpoint.training.events import Bar
 
 
@@ -101,3 +105,59 @@ def test_a_finished_run_says_how_to_train_on(tmp_path: Path) -> None:
         CounterpointError, match=r"is finished.*budget.steps: 1 there, 3 asked for.*--model .*model --out NEW"
     ):
         counterpoint.run("sft", settings={"lora_rank": 0}, steps=3, **given)  # type: ignore[arg-type]
+
+
+def test_a_command_off_a_terminal_says_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "rows.jsonl").write_text(
+        "\n".join(json.dumps({"prompt": f"{n}=", "completion": str(n)}) for n in range(12))
+    )
+    monkeypatch.setattr(events, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(logging.getLogger("counterpoint"), "handlers", [caplog.handler])
+    call = [
+        "run",
+        "sft",
+        "--data",
+        str(tmp_path / "rows.jsonl"),
+        "--model",
+        "characters",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    with caplog.at_level(logging.WARNING, logger="counterpoint"):
+        done = CliRunner().invoke(app, [*call, "--lora-rank", "0", "--steps", "2"])
+    assert done.exit_code == 0, done.output
+    lines = [record.message for record in caplog.records]
+    assert any(line.startswith("train: 1 of 2, loss ") for line in lines), lines
+    assert any(line.startswith("measure test: ") for line in lines)
+
+
+def test_the_accuracy_of_tokens_is_pooled_over_the_batch(tmp_path: Path) -> None:
+    rows = [Problem("1=", solution="1111111"), Problem("2=", solution="2")]
+    data = ProblemData("two", Problems(rows, "exact"), Problems([], "exact"), Problems([], "exact"))
+    model = tiny(seed=0)
+    prompts, answers = model.rows(["1=", "2="], ["1111111", "2"])
+    right: list[bool] = []
+    for asked, given in zip(prompts.rows(), answers.rows()):
+        best = model.causal(input_ids=torch.tensor([asked + given])).logits[0].argmax(-1).tolist()
+        right += [best[len(asked) + t - 1] == token for t, token in enumerate(given)]
+    with Run(tmp_path / "run", budget=Budget(steps=1), progress=False) as run:
+        SFT(lora_rank=0, batch_size=2).fit(model, data, run)
+    seen = json.loads((tmp_path / "run" / "events.jsonl").read_text().splitlines()[0])
+    assert seen["token_accuracy"] == pytest.approx(sum(right) / len(right))
+
+
+@pytest.mark.parametrize("key", ["sdft", "gkd", "unisd"])
+def test_what_a_student_wrote_stands_in_the_samples_once(key: str, tmp_path: Path) -> None:
+    settings = {"lora_rank": 0, "batch_size": 4, "max_new_tokens": 4} | (
+        {"on_policy": 1.0} if key == "gkd" else {}
+    )
+    out = counterpoint.run(
+        key, data=problems(), model=tiny(seed=0), out=tmp_path / "run", settings=settings, steps=2,
+        evaluate=False, progress=False,
+    ).folder  # fmt: skip
+    rows = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0] * 4 + [1] * 4
+    assert all(len(row["answers"]) == 1 for row in rows)
+    assert {row["prompt"] for row in rows} <= {f"{n}+1=" for n in range(12)}

@@ -116,6 +116,8 @@ def check(
     model: options.Model = None,
     kind: options.Kind = None,
     data_option: options.DataOption = None,
+    max_length: Annotated[int | None, options.flag("max_length")] = None,
+    too_long: Annotated[str | None, options.flag("too_long")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Load data, and a model for it, and say what was understood. Nothing is trained or written."""
@@ -123,6 +125,7 @@ def check(
 
     from counterpoint.data.walk import walk
     from counterpoint.errors import CounterpointError
+    from counterpoint.study.options import RunOptions
     from counterpoint.tasks import recognise
     from counterpoint.tasks.task import open_data, open_model, task
 
@@ -132,7 +135,9 @@ def check(
         )
     kind = kind or recognise.kind_of(data)
     own_task = task(kind)
-    loaded = open_data(own_task, data, options.pairs(data_option, "--data-option"))
+    chosen: Any = {"max_length": max_length, "too_long": too_long}
+    given = RunOptions.of({"data_options": options.pairs(data_option, "--data-option"), **chosen})
+    loaded = open_data(own_task, data, given.recorded()["data_options"])
     lines = [*loaded.describe(), *(walk(Path(data)).describe() if Path(data).is_dir() else ())]
     about: dict[str, Any] = {}
     preview = None

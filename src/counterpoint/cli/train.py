@@ -66,7 +66,7 @@ def run(
             model=model or file.get("model"),
             **given.over(file),
             evaluate=evaluate,
-            progress=shown if shown is not None else False,
+            progress=shown,
             trackers=tuple(tracker or ()),
             checkpoint_seconds=checkpoint_seconds,
             keep_checkpoints=keep_checkpoints,

@@ -27,6 +27,7 @@ from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.distillation.self_distillation import Mechanisms, self_distillation
 from counterpoint.pairs import demonstrations as shown
 from counterpoint.pairs.contexts import Examples, Instructions, Misleading
+from counterpoint.phases.rollouts import record_completions
 from counterpoint.teachers.answering import Answering
 from counterpoint.teachers.ema import Ema
 from counterpoint.teachers.frozen import Frozen
@@ -190,6 +191,7 @@ class UniSD(Method[Language, ProblemData]):
         for batch in run.batches(problems, self.batch_size, epochs=self.epochs):
             prompts = [problem.prompt for problem in batch.items]
             completions = sampler(prompts, 1, batch.random.uniform(self.max_new_tokens))
+            record_completions(run, batch.items, model.texts(completions))
             both = join(model.prompts(prompts), completions)
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
             answer = right.answer(batch.items, completions)

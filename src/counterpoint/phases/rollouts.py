@@ -114,6 +114,20 @@ def judge_answers(
     return torch.stack(rewards, -1).to(run.device), every
 
 
+def record_completions(run: Run, problems: Sequence[Problem], texts: Sequence[str]) -> None:
+    """Write what a batch's prompts were answered with into the run's samples, where nothing judges it.
+
+    Args:
+        problems: of this process. texts: one completion each.
+    """
+    run.record_samples(
+        [
+            {"prompt": stored(problem.prompt), "answers": [{"text": text}]}
+            for problem, text in zip(problems, texts, strict=True)
+        ]
+    )
+
+
 def record_rollouts(
     run: Run,
     rollouts: Rollouts,

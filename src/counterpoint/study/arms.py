@@ -56,6 +56,11 @@ def recipe(
 
     chosen = RunOptions.of(options)
     kind = kind_of(method, chosen.kind)
+    if _named(data) == GIVEN and chosen.max_length is not None:
+        raise CounterpointError(
+            f"max_length={chosen.max_length} is an option of the data's loader, and the data is an object; load it so: "
+            f"load(PATH, max_length={chosen.max_length})"
+        )
     digest = None
     if model is not None and not isinstance(model, str | Path):
         from counterpoint.study.single import weights_digest

@@ -13,6 +13,8 @@ from typing import Any, Literal, Self
 
 from counterpoint.errors import CounterpointError, nearest
 
+OF_THE_DATA = ("max_length", "too_long")
+"""Run options that are short for an option of the data's loader."""
 Identity = Literal["always", "unless default", "never"]
 """Whether an option is part of what makes two runs the same run. "unless default" lets runs begun before the option was there
 go on; "always" is for those that every run.json has."""
@@ -111,6 +113,15 @@ class RunOptions(Recorded):
     kind: str | None = option(
         help="kind of data, where it is not the method's", expected="the name of a kind"
     )
+    max_length: int | None = option(
+        help="longest row in tokens, prompt and answer together; the same as --data-option max_length=N",
+        expected="a whole number of 2 or more, or leave it out",
+        valid=lambda value: value > 1,
+    )
+    too_long: Literal["drop", "truncate"] | None = option(
+        help="longer rows are left out (drop) or cut at their end (truncate); the same as --data-option too_long=...",
+        expected="drop or truncate",
+    )
     steps: int | None = _limit("optimiser steps")
     examples: int | None = _limit("training examples")
     tokens: int | None = _limit("tokens")
@@ -163,8 +174,24 @@ class RunOptions(Recorded):
         return {name: getattr(self, name) for name in limits if getattr(self, name) is not None}
 
     def recorded(self) -> dict[str, Any]:
-        """The options that a recipe stores under their own names."""
-        return {each.name: getattr(self, each.name) for each in dataclasses.fields(Recorded)}
+        """The options that a recipe stores under their own names; those that are short for one of the data's among these.
+
+        Raises:
+            CounterpointError: an option of the data that is given twice, as different values.
+
+        >>> RunOptions(max_length=512).recorded()["data_options"]
+        {'max_length': '512'}
+        """
+        stored = {each.name: getattr(self, each.name) for each in dataclasses.fields(Recorded)}
+        # As text, as --data-option has it: both spellings are one run.
+        short = {name: str(getattr(self, name)) for name in OF_THE_DATA if getattr(self, name) is not None}
+        for name, value in short.items():
+            given = self.data_options.get(name, value)
+            if str(given) != value:
+                raise CounterpointError(
+                    f"{name}={value}, and {name}={given} among the data options; give one of them"
+                )
+        return {**stored, "data_options": {**self.data_options, **short}}
 
 
 def identifying(recorded: Recorded) -> list[str]:

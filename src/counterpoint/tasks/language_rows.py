@@ -54,7 +54,7 @@ def fitted(model: Language, data: T, row_of: Callable[[Any], Row]) -> T:
         model.max_length = reading.max_length
     if not splits["train"].left:
         raise CounterpointError(
-            f"every training row is longer than max_length={reading.max_length} tokens; raise it, or give --data-option too_long=truncate"
+            f"every training row is longer than max_length={reading.max_length} tokens; raise it, or give --too-long truncate"
         )
     return replace(  # type: ignore[type-var]
         data,
@@ -135,7 +135,7 @@ def preview(
         if over:
             lines.append(
                 f"{split}: {over} rows pass the model's {model.limit} positions, and a run would refuse them; "
-                f"--data-option max_length={model.limit} leaves them out, with --data-option too_long=truncate it cuts them"
+                f"--max-length {model.limit} leaves them out, with --too-long truncate it cuts them"
             )
     prompt, answers = example(data.train[0])
     answer = next((each for each in answers if each), None)

@@ -80,6 +80,8 @@ class FusedPicked(PickedLogProbs):
         state.fold(z, slice(None), self.entropy is not None)
         rest = state.total.log()
         values = z.gather(1, ids).sub_(state.top.unsqueeze(1)).sub_(rest.unsqueeze(1))
+        if self.peak is not None:
+            self.peak[rows] = -rest
         if self.entropy is not None:
             self.entropy[rows] = state.entropy
         if upstream is not None:
@@ -121,12 +123,14 @@ class FusedDivergence(RowDivergence):
 
 def fused_log_probs(
     head: Head, ids: Tensor, temperature: float, budget_bytes: int, with_entropy: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Return log-probabilities [N, K] of ids [N, K] and, if wanted, the detached entropy [N]; hidden is [N, d]."""
-    values, entropy = _LogProbs.apply(
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return log-probabilities [N, K] of ids [N, K], if wanted the detached entropy [N], and the likeliest entry's log-probability
+    [N], detached; hidden is [N, d].
+    """
+    values, entropy, peak = _LogProbs.apply(
         head.hidden, head.weight, head.bias, head, ids, temperature, budget_bytes, with_entropy
     )
-    return values, entropy if with_entropy else None
+    return values, entropy if with_entropy else None, peak
 
 
 class _Tiles:
@@ -196,7 +200,7 @@ class _LogProbs(torch.autograd.Function):
         temperature: float,
         budget_bytes: int,
         with_entropy: bool,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         tiles = _Tiles(head, temperature, budget_bytes)
         picked = hidden.new_empty(ids.shape, dtype=tiles.dtype)
         state = _Running(len(ids), picked)
@@ -209,12 +213,13 @@ class _LogProbs(torch.autograd.Function):
         ctx.save_for_backward(hidden, weight, bias, ids, state.top, rest)
         ctx.given = head, temperature, budget_bytes
         entropy = state.entropy if with_entropy else picked.new_empty(0)
-        ctx.mark_non_differentiable(entropy)
-        return picked.sub_(state.top.unsqueeze(1)).sub_(rest.unsqueeze(1)), entropy
+        peak = -rest
+        ctx.mark_non_differentiable(entropy, peak)
+        return picked.sub_(state.top.unsqueeze(1)).sub_(rest.unsqueeze(1)), entropy, peak
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor, for_entropy: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Any, ...]:
         hidden, weight, bias, ids, top, rest = ctx.saved_tensors
         tiles, inputs = _Tiles(*ctx.given), (hidden, weight, bias)
         grads = [

@@ -86,11 +86,12 @@ def _normaliser(z: Tensor) -> tuple[Normaliser, bool]:
 
 @dataclass
 class PickedLogProbs:
-    """Log-probabilities of K given entries per row; optionally the entropy [N], written into ``entropy``."""
+    """Log-probabilities of K given entries per row; the entropy [N] and the likeliest entry's log-probability [N] where wanted."""
 
     ids: Tensor
     entropy: Tensor | None = None
     extra_buffers: int = 0
+    peak: Tensor | None = None
 
     @property
     def width(self) -> int:
@@ -102,6 +103,8 @@ class PickedLogProbs:
         ids = self.ids[rows]
         norm = normaliser(z)
         values = norm.into(z.gather(1, ids))
+        if self.peak is not None:
+            self.peak[rows] = norm.rest.squeeze(1).neg()
         if self.entropy is None and upstream is None:
             return values
         mean = torch.zeros_like(norm.top)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,6 +62,7 @@ __all__ = [
     "jsd",
     "log_probs",
     "log_probs_and_entropy",
+    "log_probs_and_peak",
     "row_divergence",
     "skewed_forward",
     "skewed_reverse",
@@ -94,7 +95,7 @@ def log_probs(
     >>> log_probs(torch.zeros(1, 4), torch.tensor([2])).exp().tolist()
     [0.25]
     """
-    return _picked(scores, ids, temperature, mask, weights, with_entropy=False)[0]
+    return _picked(scores, ids, temperature, mask, weights)[0]
 
 
 @full_precision
@@ -121,9 +122,31 @@ def log_probs_and_entropy(
     weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return ``log_probs(...)`` and the entropy as a detached statistic, in one pass over the vocabulary."""
-    picked, spread = _picked(scores, ids, temperature, mask, weights, with_entropy=True)
+    picked, spread = _picked(scores, ids, temperature, mask, weights, "entropy")
     assert spread is not None
     return picked, spread
+
+
+@full_precision
+def log_probs_and_peak(
+    scores: Scores,
+    ids: Tensor,
+    *,
+    temperature: float = 1.0,
+    mask: Tensor | None = None,
+    weights: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return ``log_probs(...)`` and each position's largest log-probability as a detached statistic, in one pass.
+
+    An entry is the likeliest where its log-probability is that largest one.
+
+    >>> logp, peak = log_probs_and_peak(torch.tensor([[0.0, 2.0], [3.0, 1.0]]), torch.tensor([1, 1]))
+    >>> (logp >= peak).tolist()
+    [True, False]
+    """
+    picked, peak = _picked(scores, ids, temperature, mask, weights, "peak")
+    assert peak is not None
+    return picked, peak
 
 
 @full_precision
@@ -221,8 +244,9 @@ def _picked(
     temperature: float,
     mask: Tensor | None,
     weights: Tensor | None,
-    with_entropy: bool,
+    beside: Literal["entropy", "peak"] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
+    """Log-probabilities of entries, and a statistic of each position where one is wanted."""
     several = ids.dim() > len(positions(scores))
     if ids.shape[: len(positions(scores))] != positions(scores):
         raise CounterpointError(
@@ -236,22 +260,27 @@ def _picked(
         ways = _in_blocks(chosen.device)
         flat = chosen.flat if isinstance(scores, Head) else None
         if isinstance(flat, Head) and weights is None and _sums_over_positions(flat, table):
-            picked, spread = ways.tiled(flat, table, temperature, chosen.settings.budget_bytes, with_entropy)
-        else:
-            spread = (
-                torch.empty(len(table), dtype=chosen.dtype, device=chosen.device) if with_entropy else None
+            picked, spread, peak = ways.tiled(
+                flat, table, temperature, chosen.settings.budget_bytes, beside == "entropy"
             )
+            spread = peak if beside == "peak" else spread
+        else:
+            spread = torch.empty(len(table), dtype=chosen.dtype, device=chosen.device) if beside else None
             factor = (
                 None if weights is None else chosen.pick(weights).reshape(len(table), -1).expand(table.shape)
             )
-            statistic = ways.picked(table, spread)
+            statistic = ways.picked(table)
+            if beside is not None:
+                setattr(statistic, beside, spread)
             picked = chosen.stream(statistic, temperature, factor)
-            statistic.entropy = None  # the backward must not write into what was handed out
+            statistic.entropy = statistic.peak = None  # the backward must not write into what was handed out
     else:
         log_p = _log_softmax(chosen.flat, temperature)
         picked = log_p.gather(-1, table)
-        if with_entropy:
+        if beside == "entropy":
             spread = -_p_log_p(log_p.detach()).sum(-1)
+        elif beside == "peak":
+            spread = log_p.detach().amax(-1)
     values = chosen.restore(picked if several else picked.squeeze(-1))
     return values, None if spread is None else chosen.restore(spread)
 
@@ -262,7 +291,7 @@ class _Ways(NamedTuple):
     picked: type[PickedLogProbs] = PickedLogProbs
     entropy: type[RowEntropy] = RowEntropy
     divergence: type[RowDivergence] = RowDivergence
-    tiled: Callable[..., tuple[Tensor, Tensor | None]] = tiled_log_probs
+    tiled: Callable[..., tuple[Tensor, Tensor | None, Tensor]] = tiled_log_probs
 
 
 def _in_blocks(device: torch.device) -> _Ways:

@@ -28,12 +28,14 @@ MOST_POSITIONS = 4096
 
 def tiled_log_probs(
     head: Head, ids: Tensor, temperature: float, budget_bytes: int, with_entropy: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Return log-probabilities [N, K] of ids [N, K] and, if wanted, the detached entropy [N]; hidden is [N, d]."""
-    values, entropy = _Tiled.apply(
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return log-probabilities [N, K] of ids [N, K], if wanted the detached entropy [N], and the likeliest entry's log-probability
+    [N], detached; hidden is [N, d].
+    """
+    values, entropy, peak = _Tiled.apply(
         head.hidden, head.weight, head.bias, head, ids, temperature, budget_bytes, with_entropy
     )
-    return values, entropy if with_entropy else None
+    return values, entropy if with_entropy else None, peak
 
 
 class _Tiles:
@@ -111,7 +113,7 @@ class _Tiled(torch.autograd.Function):
         temperature: float,
         budget_bytes: int,
         with_entropy: bool,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         tiles = _Tiles(head, temperature, budget_bytes, buffers=1)
         picked = hidden.new_empty(ids.shape, dtype=tiles.dtype)
         top = picked.new_full((len(ids), 1), torch.finfo(tiles.dtype).min)
@@ -134,12 +136,13 @@ class _Tiled(torch.autograd.Function):
         ctx.given = head, temperature, budget_bytes
         # mean holds sum_v p_v (z_v - top), so the entropy needs no large number.
         entropy = (rest - mean / total).squeeze(1) if with_entropy else picked.new_empty(0)
-        ctx.mark_non_differentiable(entropy)
-        return picked.sub_(top).sub_(rest), entropy
+        peak = rest.squeeze(1).neg()
+        ctx.mark_non_differentiable(entropy, peak)
+        return picked.sub_(top).sub_(rest), entropy, peak
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor, for_entropy: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Any, ...]:
         hidden, weight, bias, ids, top, rest = ctx.saved_tensors
         head, temperature, budget_bytes = ctx.given
         tiles = _Tiles(head, temperature, budget_bytes, buffers=1)

@@ -27,6 +27,7 @@ from counterpoint.models.language.language import Language, adapt, load, same_vo
 from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs import demonstrations as shown
+from counterpoint.phases.rollouts import record_completions
 from counterpoint.teachers.answering import Answering, Teacher
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
@@ -91,11 +92,14 @@ class GKD(Method[Language, ProblemData]):
         run.optimize(model, self.optimizer.at(self.learning_rate))
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
             questions = [problem.prompt for problem in batch.items]
-            if float(torch.rand((), generator=run.rng)) < self.on_policy:
+            sampled = float(torch.rand((), generator=run.rng)) < self.on_policy
+            if sampled:
                 completions: Tokens = sampler(questions, 1, batch.random.uniform(self.max_new_tokens))
                 prompts = model.prompts(questions)
             else:
                 prompts, completions = model.rows(questions, [problem.completion for problem in batch.items])
+            if sampled:
+                record_completions(run, batch.items, model.texts(completions))
             both, mask = join(prompts, completions), completions.authored
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
             answer = teacher.answer(batch.items, completions, batch.index)

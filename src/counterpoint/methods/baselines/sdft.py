@@ -20,6 +20,7 @@ from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.tokens import join
 from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs import demonstrations as shown
+from counterpoint.phases.rollouts import record_completions
 from counterpoint.teachers.answering import Answering
 from counterpoint.teachers.ema import Ema
 from counterpoint.teachers.frozen import Frozen
@@ -78,6 +79,7 @@ class SDFT(Method[Language, ProblemData]):
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
             prompts = [problem.prompt for problem in batch.items]
             completions = sampler(prompts, 1, batch.random.uniform(self.max_new_tokens))
+            record_completions(run, batch.items, model.texts(completions))
             both, mask = join(model.prompts(prompts), completions), completions.mask.bool()
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
             answer = teacher.answer(batch.items, completions)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from counterpoint.conversation import Completion, Prompt
 from counterpoint.data.language.preferences import PreferenceData
 from counterpoint.data.language.problem import Problem, Turns
 from counterpoint.data.language.problems import ProblemData
-from counterpoint.kernels.vocabulary import log_probs
+from counterpoint.kernels.vocabulary import log_probs_and_peak
 from counterpoint.methods.base import Method, Search
 from counterpoint.methods.optimization import Cosine
 from counterpoint.models.language.adapters import Adapter
@@ -68,8 +68,10 @@ class SFT(Method[Language, ProblemData | PreferenceData]):
             )
             both, mask = join(prompts, completions), completions.authored
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
-            logp = log_probs(model.scores(hidden), completions.ids, mask=mask)
-            run.step(nll(logp.sum(1), mask.sum(1), self.reduction), tokens=int(mask.sum()))
+            logp, peak = log_probs_and_peak(model.scores(hidden), completions.ids, mask=mask)
+            loss = nll(logp.sum(1), mask.sum(1), self.reduction)
+            likeliest = (logp.detach() >= peak)[mask].float()
+            run.step(replace(loss, stats={"token_accuracy": likeliest}), tokens=int(mask.sum()))
         return model
 
     def _example(self, problem: Problem) -> tuple[Prompt, Completion]:

@@ -149,7 +149,7 @@ class Language(Running):
         if self.limit is not None and longest >= self.limit:
             raise CounterpointError(
                 f"a text of {longest} tokens does not fit this model's {self.limit} positions; "
-                "shorten it or drop the row, e.g. with the option max_characters of the data"
+                "shorten it, or leave the row out with --max-length"
             )
         size = self.head.weight.shape[0]
         highest = max((max(row) for row in rows if row), default=0)

@@ -29,7 +29,7 @@ def check_rows(model: Language, split: str, rows: Iterable[Row]) -> None:
         if model.limit is not None and whole > model.limit:
             raise CounterpointError(
                 f"{split}, row {number}: a prompt of {prompt} tokens and an answer of {whole - prompt} pass the model's "
-                f"{model.limit} positions; shorten the row or leave it out, e.g. with the data option max_length={model.limit}"
+                f"{model.limit} positions; shorten the row or leave it out, e.g. with --max-length {model.limit}"
             )
 
 
