@@ -17,6 +17,7 @@ from counterpoint.data.tables import cells
 from counterpoint.data.tables.delimited import SEPARATORS, RaggedRow, read_delimited, separator_of
 from counterpoint.data.tables.encodings import Text, read_text
 from counterpoint.data.tables.read import is_row_numbers
+from counterpoint.data.tables.written import written
 from counterpoint.errors import CounterpointError, data_option, nearest
 
 ROLES = ("user", "item", "rating", "time")
@@ -75,17 +76,17 @@ def read_table(
     given = {role: name for role, name in (columns or {}).items() if name}
     if path.suffix.lower() in TYPED:
         table, how = _typed(path, encoding)
-        header = True
+        header, separator = True, ""
     else:
         # Much of this field's data was written as Latin-1 before UTF-8 was usual.
         text = read_text(path, encoding, fallback="cp1252")
         if layout == "lists":
             return _lists(path, text)
-        table, header, how = _delimited(path, text, given, delimiter)
+        table, header, separator, how = _delimited(path, text, given, delimiter)
         how += f", {text.note}" if text.note else ""
     if table.num_rows == 0:
         raise CounterpointError(f"{path}: no rows; expected lines of `user item [rating] [time]`")
-    return _understood(path, table, _roles(path, table, header, given), how)
+    return _understood(path, table, _roles(path, table, header, given), how, separator)
 
 
 def _typed(path: Path, encoding: str | None) -> tuple[pa.Table, str]:
@@ -138,8 +139,8 @@ def _is_number(value: str) -> bool:
 
 def _delimited(
     path: Path, text: Text, given: dict[str, str], delimiter: str | None
-) -> tuple[pa.Table, bool, str]:
-    """Split text into columns; says whether the first line names them."""
+) -> tuple[pa.Table, bool, str, str]:
+    """Split text into columns; whether the first line names them, the separator, and how it was understood."""
     try:
         parsed = read_delimited(
             text, (separator_of(delimiter),) if delimiter else CANDIDATES, one_column=False
@@ -171,7 +172,7 @@ def _delimited(
             f"{path}: the first line names a column twice ({', '.join(names)}); rename one"
         )
     how = f"{SEPARATORS.get(parsed.separator, repr(parsed.separator))} separated, {'with' if header else 'no'} header"
-    return table.rename_columns(names), header, how
+    return table.rename_columns(names), header, parsed.separator, how
 
 
 def _roles(path: Path, table: pa.Table, header: bool, given: dict[str, str]) -> dict[str, str]:
@@ -215,10 +216,11 @@ def _looks_like_time(column: pa.ChunkedArray) -> bool:
     return bool(head) and all(_is_number(value) and float(value) > 1e8 for value in head)
 
 
-def _understood(path: Path, table: pa.Table, roles: dict[str, str], how: str) -> Table:
+def _understood(path: Path, table: pa.Table, roles: dict[str, str], how: str, separator: str) -> Table:
     ids = {role: _ids(path, table, roles[role], role) for role in ("user", "item")}
+    ways: list[str] = []
     values = {
-        role: _values(path, table, roles[role], role) if role in roles else None
+        role: _values(path, table, roles[role], role, separator, ways) if role in roles else None
         for role in ("rating", "time")
     }
     named = ", ".join(f"{role} = {roles[role]}" for role in ROLES if role in roles)
@@ -227,7 +229,7 @@ def _understood(path: Path, table: pa.Table, roles: dict[str, str], how: str) ->
         ids["item"],
         values["rating"],
         values["time"],
-        f"{table.num_rows:,} rows ({how}): {named}",
+        f"{table.num_rows:,} rows ({how}): {named}{''.join(ways)}",
     )
 
 
@@ -251,9 +253,14 @@ def _ids(path: Path, table: pa.Table, column: str, role: str) -> pa.ChunkedArray
     return pa.chunked_array([clean.take(coded.indices)])
 
 
-def _values(path: Path, table: pa.Table, column: str, role: str) -> np.ndarray:
+def _values(
+    path: Path, table: pa.Table, column: str, role: str, separator: str, ways: list[str]
+) -> np.ndarray:
     given = table.column(column)
     values, missing, wrong = (cells.numbers if role == "rating" else cells.times)(given)
+    if role == "rating" and wrong.any() and (other := written(given, separator)) is not None:
+        values, missing, wrong = other.values, other.gaps, np.zeros_like(wrong)
+        ways.append(f"; {column}: {other.note}")
     if wrong.any():
         row = int(wrong.argmax())
         if role == "rating":

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterpoint.data.tables import Table, cells, row_name
+from counterpoint.data.tables.written import alike, written
 from counterpoint.errors import CounterpointError, data_option
 
 MOST_VALUES = 50
@@ -97,11 +98,12 @@ def joined(tables: Sequence[Table], name: str) -> pa.ChunkedArray:
 def numeric(tables: Sequence[Table], name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     """A column of several files as float64, its gaps and what is neither (``cells.numbers``), and a note or ""."""
     column = joined(tables, name)
-    if tables[0].delimited and tables[0].separator != ",":
-        pointed = cells.decimal_commas(column)
-        if pointed is not None:
-            return *cells.numbers(pointed), f"column '{name}': decimal commas are read as points"
-    return *cells.numbers(column), ""
+    values, gap, wrong = cells.numbers(column)
+    if wrong.any() and cells.is_text(column):
+        other = written(column, tables[0].separator)
+        if other is not None:
+            return other.values, other.gaps, np.zeros_like(wrong), f"column '{name}': {other.note}"
+    return values, gap, wrong, ""
 
 
 def encode(
@@ -132,7 +134,11 @@ def encode(
     for name in names:
         values, gap, wrong, note = numeric(tables, name)
         column = joined(tables, name)
-        if name in as_names or cells.leading_zeros(column) or _is_category(tables, gap, wrong, name, spec):
+        if (
+            name in as_names
+            or cells.leading_zeros(column)
+            or _is_category(tables, gap, wrong, name, spec, notes)
+        ):
             if name not in as_names and cells.leading_zeros(column):
                 notes.append(f"column '{name}': numbers that begin with zeros are read as names")
             part, own = _categories(column, name, spec, notes, None)
@@ -166,7 +172,8 @@ def encode_as(tables: Sequence[Table], encoding: Sequence[Column], spec: str) ->
         if column.values is not None:
             made += _categories(joined(tables, column.name), column.name, spec, notes, column)[0]
             continue
-        values, gap, wrong, _ = numeric(tables, column.name)
+        values, gap, wrong, note = numeric(tables, column.name)
+        notes.extend([note] if note else [])
         if wrong.any():
             raise _no_number(tables, wrong, column.name, spec)
         made += _number(tables, values, gap, column.name, spec, "mean", ~gap, notes, column)[0]
@@ -188,20 +195,40 @@ def scaling(values: np.ndarray) -> tuple[float, float]:
     return float((values / unit).mean()) * unit, spread or unit
 
 
-def _is_category(tables: Sequence[Table], gap: np.ndarray, wrong: np.ndarray, name: str, spec: str) -> bool:
+def _is_category(
+    tables: Sequence[Table], gap: np.ndarray, wrong: np.ndarray, name: str, spec: str, notes: list[str]
+) -> bool:
+    """Whether a column holds names; where some of them are numbers, it is said.
+
+    Raises:
+        CounterpointError: nearly all cells are numbers, in whatever way of writing.
+    """
     if not wrong.any():
         return False
     column = joined(tables, name)
-    if cells.is_text(column) and (~gap & ~wrong).sum() >= NEARLY_ALL * (~gap).sum():
+    if not cells.is_text(column):
+        return True
+    numbers = int((~gap & ~wrong).sum())
+    codes, distinct = cells.coded(column.filter(pa.array(wrong)))
+    other = np.array([alike(str(cell)) for cell in distinct])[codes]
+    if numbers + int(other.sum()) >= NEARLY_ALL * (~gap).sum():
         raise _no_number(tables, wrong, name, spec)
+    if numbers or other.any():
+        row = int(np.argmax(wrong))
+        notes.append(
+            f"column '{name}': {int(wrong.sum())} of {int((~gap).sum())} cells are no numbers, the first in {row_name(tables, row)}: "
+            f"{column[row].as_py()!r}; all are read as names"
+        )
     return True
 
 
 def _no_number(tables: Sequence[Table], wrong: np.ndarray, name: str, spec: str) -> CounterpointError:
     row = int(np.argmax(wrong))
+    cell = joined(tables, name)[row].as_py()
+    what = "are written in another way" if alike(str(cell)) else "are none"
     return CounterpointError(
-        f"{spec}: column '{name}' holds numbers, but {int(wrong.sum())} cells are none, the first in {row_name(tables, row)}: "
-        f"{joined(tables, name)[row].as_py()!r}; mend them, empty them for gaps, leave the column out with {data_option('leave_out', name)}, or read all its cells "
+        f"{spec}: column '{name}' holds numbers, but {int(wrong.sum())} cells {what}, the first in {row_name(tables, row)}: "
+        f"{cell!r}; mend them, empty them for gaps, leave the column out with {data_option('leave_out', name)}, or read all its cells "
         f"as names with {data_option('names', name)}"
     )
 

@@ -154,22 +154,6 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def decimal_commas(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """The column with decimal points, where every number in it has a comma instead ("3,14"); None where it is not so."""
-    if not is_text(column):
-        return None
-    bare = pc.utf8_trim_whitespace(column)
-    fits = pc.match_substring_regex(bare, r"^[+-]?\d+(,\d+)?$")
-    given = ~gaps(column, NUMBER_GAPS)
-    if (
-        not given.any()
-        or not fits.to_numpy()[given].all()
-        or not pc.any(pc.match_substring(bare, ",")).as_py()
-    ):
-        return None
-    return pc.replace_substring(bare, ",", ".")
-
-
 def leading_zeros(column: pa.ChunkedArray) -> bool:
     """Whether whole numbers begin with a zero: codes such as "007", which are names."""
     return is_text(column) and bool(pc.any(pc.match_substring_regex(column, r"^\s*0\d+\s*$")).as_py())

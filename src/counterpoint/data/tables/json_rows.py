@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,26 @@ from counterpoint.data.tables.encodings import Text
 from counterpoint.errors import CounterpointError
 
 Row = dict[str, Any]
+
+
+class _RepeatedKey(ValueError):
+    """An object names a key twice; JSON leaves open which of both values counts."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the key {key[:60]!r} stands twice in one object")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RepeatedKey(next(name for name in names if names.count(name) > 1))
+    return row
+
+
+BETWEEN = re.compile(r"[\s,\[]*")
+"""What stands before and between the rows of a list."""
+DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 class JsonRows(NamedTuple):
@@ -29,7 +50,9 @@ def read_json(text: Text) -> JsonRows:
     """
     data = b"".join(text.blocks()).decode("utf-8")
     try:
-        content = json.loads(data)
+        content = DECODER.decode(data)
+    except _RepeatedKey as error:
+        raise CounterpointError(f"{text.path}, {_where(data)}: {error}; keep one of them") from None
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and data.lstrip().startswith("{"):
             return read_json_lines(text)
@@ -68,7 +91,9 @@ def read_json_lines(text: Text) -> JsonRows:
             if line.isspace():
                 continue
             try:
-                row = json.loads(line)
+                row = DECODER.decode(line.decode("utf-8"))
+            except _RepeatedKey as error:
+                raise CounterpointError(f"{text.path}, line {number}: {error}; keep one of them") from None
             except json.JSONDecodeError as error:
                 raise CounterpointError(
                     f"{text.path}, line {number}: {error.msg}; expected one JSON object a line"
@@ -86,6 +111,24 @@ def read_json_lines(text: Text) -> JsonRows:
             rows.append(row)
             lines.append(number)
     return JsonRows(rows, np.array(lines) if lines and lines[-1] > len(lines) else None)
+
+
+def _where(data: str) -> str:
+    """The row of a list whose object names a key twice, read again one row at a time."""
+    number, at = 1, _next(data, 0)
+    try:
+        while True:
+            _, at = DECODER.raw_decode(data, at)
+            number, at = number + 1, _next(data, at)
+    except _RepeatedKey:
+        return f"row {number}"
+    except ValueError:  # a list among the rows, which comes before it
+        return "in a row"
+
+
+def _next(data: str, at: int) -> int:
+    between = BETWEEN.match(data, at)
+    return between.end() if between else at
 
 
 def _check_characters(row: Row, path: Path, where: str) -> None:
