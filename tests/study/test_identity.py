@@ -13,6 +13,7 @@ from counterpoint import api
 from counterpoint.errors import CounterpointError
 from counterpoint.models.language.characters import tiny
 from counterpoint.study import sources
+from counterpoint.study.recipe import Recipe
 from counterpoint.study.store import Result
 from counterpoint.training import Interrupted, Run
 
@@ -79,6 +80,49 @@ def test_a_replaced_base_model_is_refused(home: Path) -> None:
     for again in (go, lambda: api.resume("out")):
         with pytest.raises(CounterpointError, match="starting model"):
             again()
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "generation_config.json"])
+@pytest.mark.parametrize("layout", [{"indent": 7}, {"separators": (",", ":"), "sort_keys": True}])
+def test_a_reformatted_configuration_is_the_same_model(home: Path, name: str, layout: dict) -> None:
+    begin()
+    file = home / "base" / name
+    before, said = sources.content("base"), json.loads(file.read_text())
+    text = json.dumps(dict(reversed(said.items())), **layout)
+    assert text != file.read_text()
+    file.write_text(text)
+    assert sources.content("base") == before != sources.content("base", parsed=False)
+    go()
+
+
+@pytest.mark.parametrize(
+    "changed", [lambda said: {**said, "n": 1}, lambda said: dict(list(said.items())[1:])]
+)
+def test_a_configuration_that_says_something_else_is_another_model(home: Path, changed) -> None:
+    begin()
+    file = home / "base" / "config.json"
+    file.write_text(json.dumps(changed(json.loads(file.read_text())), indent=2))
+    with pytest.raises(CounterpointError, match="starting model"):
+        go()
+
+
+def test_a_damaged_configuration_counts_by_its_bytes(home: Path) -> None:
+    seen = set()
+    for text in ("{", "{ ", '{"a": 1}', '{ "a":1}'):
+        (home / "base" / "config.json").write_text(text)
+        seen.add(sources.content("base"))
+    assert len(seen) == 3
+
+
+def test_a_run_whose_identity_has_the_form_before_goes_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = Recipe.identity
+    with monkeypatch.context() as patch:
+        patch.setattr(Recipe, "identity", lambda self, fingerprint, form=2: identity(self, fingerprint, form))
+        begin()
+    assert json.loads((home / "out" / "run.json").read_text())["identity"]["form"] == 2
+    go()
 
 
 def test_a_replaced_base_of_an_adapter_is_another_model(home: Path) -> None:

@@ -124,7 +124,7 @@ class Plan:
         ]
         return cls(**{**stored, "entries": entries, "metrics": tuple(stored["metrics"])})
 
-    def identity(self, by_content: bool = True) -> dict[str, Any]:
+    def identity(self, form: int = FORM) -> dict[str, Any]:
         """What must stay the same in one folder. More seeds, more arms or another baseline may be asked for later."""
         arms = {}
         for entry in self.entries:
@@ -141,15 +141,15 @@ class Plan:
                 "measure",
             )
             own = {name: recipe[name] for name in names}
-            if by_content:
-                own = sources.content(own)
+            if form > 1:
+                own = sources.content(own, form > 2)
                 if sources.data_path(entry.recipe.data, bundled(entry.recipe.kind)):
                     own["data"] = "path"  # every run of the study compares its content
             arms[entry.name] = own | {"tune": plain(_ranges(entry.tune))}
         tuning: dict[str, Any] = {"tune_by": self.tune_by} if self.tune_by is not None else {}
         tuning |= {"tuning_seeds": self.tuning_seeds} if self.tuning_seeds != 1 else {}
-        form = {"form": FORM} if by_content else {}
-        return {**form, "what": self.what, "trials": self.trials, **tuning, "arms": arms}
+        named = {"form": form} if form > 1 else {}
+        return {**named, "what": self.what, "trials": self.trials, **tuning, "arms": arms}
 
 
 def claim_study(out: Path, plan: Plan) -> None:
@@ -162,7 +162,7 @@ def claim_study(out: Path, plan: Plan) -> None:
         raise CounterpointError(f"{out} holds a single run; choose another --out")
     if (out / STUDY).exists():
         there = read_object(out / STUDY, "identity", "plan")["identity"]
-        here = plan.identity(by_content="form" in there)
+        here = plan.identity(there.get("form", 1))
         changes = differences({**here, "arms": {}}, {**there, "arms": {}})
         for name in set(there["arms"]) & set(here["arms"]):
             changes += differences(here["arms"][name], there["arms"][name], f"{name}.")

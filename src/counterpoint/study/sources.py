@@ -29,18 +29,22 @@ LARGE = 1 << 25
 """Bytes from which a file's digest is remembered on disk, so that a large model is read through once."""
 
 
-def content(value: Any) -> Any:
+def content(value: Any, parsed: bool = True) -> Any:
     """A digest in place of a path to a model folder or a file; other values, and nested ones, as they are.
+
+    Args:
+        value: plain data.
+        parsed: JSON files of a model folder count by what they say, however they are laid out; False: by their bytes.
 
     >>> content({"size": 3, "name": "digits"})
     {'size': 3, 'name': 'digits'}
     """
     if isinstance(value, Mapping):
-        return {name: content(item) for name, item in value.items()}
+        return {name: content(item, parsed) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [content(item) for item in value]
+        return [content(item, parsed) for item in value]
     path = _path(value)
-    return value if path is None else "sha256:" + digest(path)
+    return value if path is None else "sha256:" + digest(path, parsed)
 
 
 def located(value: Any, folder: str) -> Any:
@@ -68,8 +72,8 @@ def data_path(spec: str, names: Mapping[str, Any], written: str | None = None) -
     return bool(text) and text.split("?")[0].split(":")[0] not in bundled_names and Path(spec).exists()
 
 
-def digest(path: Path) -> str:
-    """Sha256 of a file, or of all files of a model folder, and of the base model that an adapter names.
+def digest(path: Path, parsed: bool = True) -> str:
+    """Sha256 of a file, or of all files of a model folder, and of the base model that an adapter names; ``parsed`` as in ``content``.
 
     Raises:
         CounterpointError: a file cannot be read.
@@ -81,9 +85,10 @@ def digest(path: Path) -> str:
         name = file.relative_to(path)
         if not file.is_file() or any(part.startswith(".") for part in name.parts) or _left_over(file):
             continue
-        whole.update(f"{name.as_posix()} {_of_file(file)};".encode())
+        own = _of_json(file) if parsed and file.suffix == ".json" else None
+        whole.update(f"{name.as_posix()} {own or _of_file(file)};".encode())
     if (base := _base(path)) is not None:
-        whole.update(f"base {digest(base)};".encode())
+        whole.update(f"base {digest(base, parsed)};".encode())
     return whole.hexdigest()
 
 
@@ -115,6 +120,15 @@ def _base(path: Path) -> Path | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return base if base.is_dir() and base.resolve() != path.resolve() else None
+
+
+def _of_json(path: Path) -> str | None:
+    """The digest of what a JSON file says, without regard to blanks and the order of names; None where it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _of_file(path: Path) -> str:

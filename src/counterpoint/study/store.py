@@ -108,7 +108,9 @@ def claim(out: Path, recipe: Recipe, fingerprint: str) -> bool:
             raise CounterpointError(
                 f"{out / RUN} is damaged: its identity is no object; choose another --out"
             )
-        if "form" not in there:  # begun before identities rested on content
+        if there.get("form") == 2:
+            identity = recipe.identity(fingerprint, form=2)
+        elif "form" not in there:  # begun before identities rested on content
             identity = recipe.identity_by_path(fingerprint)
             if _same_path(str(there.get("model")), recipe.model):
                 there = {**there, "model": recipe.model}
