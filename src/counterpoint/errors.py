@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 
 
 class CounterpointError(Exception):
@@ -29,6 +30,34 @@ def nearest(given: str, choices: Iterable[str]) -> str:
     names = sorted(choices)
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(names)
+
+
+def require_utf8(value: object, what: str) -> None:
+    r"""Refuse names whose bytes are no UTF-8, all through nested plain data, which no record of a run could hold.
+
+    Raises:
+        CounterpointError: such a name.
+
+    >>> require_utf8("caf\udce9.csv", "--data")
+    Traceback (most recent call last):
+    ...
+    counterpoint.errors.CounterpointError: --data: the bytes of 'caf\xe9.csv' are no UTF-8; rename it (for many: convmv -f latin1 -t utf8)
+    """
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            require_utf8(name, what)
+            require_utf8(item, what)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            require_utf8(item, what)
+    elif isinstance(value, str | PurePath):
+        try:
+            str(value).encode("utf-8")
+        except UnicodeEncodeError:
+            shown = str(value).encode("utf-8", "backslashreplace").decode().replace("\\udc", "\\x")
+            raise CounterpointError(
+                f"{what}: the bytes of '{shown}' are no UTF-8; rename it (for many: convmv -f latin1 -t utf8)"
+            ) from None
 
 
 def data_option(name: str, value: object) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from counterpoint import launched
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, require_utf8
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,6 +41,8 @@ def command(function: F) -> F:
         former = signal.signal(signal.SIGTERM, _terminate) if listening else None
         try:
             _quiet()
+            for name, value in kwargs.items():
+                require_utf8(value, f"--{name.replace('_', '-')}")
             return function(*args, **kwargs)
         except CounterpointError as error:
             complain(str(error))

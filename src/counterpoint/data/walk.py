@@ -79,9 +79,20 @@ class Walk:
     whole: bool = True
 
     def of(self, suffixes: Iterable[str]) -> list[File]:
-        """The files with one of these endings, in whatever case."""
+        """The files with one of these endings, in whatever case.
+
+        Raises:
+            CounterpointError: names among them whose bytes are no UTF-8: they become classes and rows of records.
+        """
         wanted = tuple(suffixes)
-        return [file for file in self.files if file.name.name.lower().endswith(wanted)]
+        files = [file for file in self.files if file.name.name.lower().endswith(wanted)]
+        odd = [file.name for file in files if not _is_utf8(str(file.name))]
+        if odd:
+            raise CounterpointError(
+                f"{shown(self.folder)}: the names of {len(odd)} files are no UTF-8 ({_few(odd)}); rename them, for example with "
+                f"convmv -f latin1 -t utf8 -r --notest {shown(self.folder)}"
+            )
+        return files
 
     def named(self, stem: str, suffixes: Iterable[str]) -> list[File]:
         """The files of this name, without regard to case, with one of these endings."""
@@ -98,6 +109,13 @@ class Walk:
                 f"followed: {len(self.written)} links that were saved as text ({_few(self.written)})"
             )
         return lines
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        return bool(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
 
 
 def _few(names: Sequence[PurePath]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError, nearest, require_utf8
 from counterpoint.study import sources
 from counterpoint.study.case import Range
 from counterpoint.study.evidence.splits import options_of, require_nested
@@ -158,6 +158,7 @@ def claim_study(out: Path, plan: Plan) -> None:
     Raises:
         CounterpointError: it holds another study, a single run or something else.
     """
+    require_utf8(out, "--out")
     if is_run(out):
         raise CounterpointError(f"{out} holds a single run; choose another --out")
     if (out / STUDY).exists():

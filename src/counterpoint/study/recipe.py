@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, require_utf8
 from counterpoint.methods import catalog, groups
 from counterpoint.methods.base import Method
 from counterpoint.study import sources
@@ -57,6 +57,9 @@ class Recipe(Recorded):
     cwd: str | None = None
     method: str | None = None
     task: str | None = None
+
+    def __post_init__(self) -> None:
+        require_utf8(dataclasses.asdict(self), f"run of {self.key}")
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON keeps it: tuples become lists, paths and dtypes text; no module is named for what is this package's."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, require_utf8
 from counterpoint.study.files import disk, finite, read_json, read_object, shaped, write_json
 from counterpoint.study.recipe import Recipe, differences
 
@@ -101,6 +101,7 @@ def claim(out: Path, recipe: Recipe, fingerprint: str) -> bool:
     Raises:
         CounterpointError: the folder belongs to another run, or holds something else.
     """
+    require_utf8(out, "--out")
     identity = recipe.identity(fingerprint)
     if (out / RUN).exists():
         there = _sealed(out / RUN, "identity", "recipe")["identity"]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError, nearest, require_utf8
 from counterpoint.tasks import descriptions
 from counterpoint.tasks.descriptions.description import Description
 from counterpoint.tasks.facts import Facts, rows_of
@@ -159,6 +159,7 @@ def open_data(chosen: Task, spec: str, options: Mapping[str, Any] | None = None)
     Raises:
         CounterpointError: the task's own message, or the parser's.
     """
+    require_utf8(spec, "data")
     spec = on_hub(chosen, spec)
     return _guarded(lambda: chosen.load_data(spec, **(options or {})), spec, f"{chosen.kind} data")
 
