@@ -6,7 +6,7 @@ Knows which column is what, with names or without. Knows nothing of splits, grap
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +34,26 @@ TYPED = (".parquet", ".pq", ".json", ".jsonl")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as read: ids as strings, rating and time as float64 or None, and one line on how they were understood."""
+    """Rows as read: ids as strings, rating and time as float64 or None, one line on how they were understood, and the split of each
+    row, where a column ``split`` names it."""
 
     users: pa.ChunkedArray
     items: pa.ChunkedArray
     ratings: np.ndarray | None
     times: np.ndarray | None
     understood: str
+    splits: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> Table:
+        """The rows that ``rows`` [N] bool marks, without their splits."""
+        mask = pa.array(rows)
+        return Table(
+            self.users.filter(mask),
+            self.items.filter(mask),
+            None if self.ratings is None else self.ratings[rows],
+            None if self.times is None else self.times[rows],
+            self.understood,
+        )
 
     def __len__(self) -> int:
         return len(self.users)
@@ -86,7 +99,14 @@ def read_table(
         how += f", {text.note}" if text.note else ""
     if table.num_rows == 0:
         raise CounterpointError(f"{path}: no rows; expected lines of `user item [rating] [time]`")
-    return _understood(path, table, _roles(path, table, header, given), how, separator)
+    roles = _roles(path, table, header, given)
+    named = tables.splits_named(tables.Table(path, table)) if header else None
+    if named is not None and named[0] in roles.values():
+        named = None
+    read = _understood(path, table, roles, how, separator)
+    if named is None:
+        return read
+    return replace(read, splits=np.array(named[1]), understood=f"{read.understood}, split = {named[0]}")
 
 
 def _typed(path: Path, encoding: str | None) -> tuple[pa.Table, str]:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from counterpoint.data.interactions.files import read_table
+from counterpoint.data.interactions.files import Table, read_table
 from counterpoint.data.interactions.rows import CodedPairs, dense_core, distinct, positives, split_rows
 from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError, nearest
@@ -114,11 +114,11 @@ def load_interactions(
 
     Args:
         spec: a file, a folder with ``train.*``, ``test.*`` and perhaps ``validation.*`` or with ``interactions.*``,
-            or a bundled name.
+            or a bundled name. A column ``split`` of a single file says train, validation or test in every row.
         user, item, rating, time: column names where the usual ones do not apply.
         threshold: rows rated lower are no positives (bundled data: 4).
         split: "ratio" (random pairs), "time" (the latest pairs overall) or "last" (each user's latest pairs);
-            ignored for a folder, whose files are the split.
+            ignored where files, or a column "split", are the split.
         test: share of all pairs held out for the test.
         validation: share of the pairs that remain, held out for choosing between models.
         split_seed: of the random split, and of the order of pairs of equal time.
@@ -146,6 +146,7 @@ def load_interactions(
     files = _files(spec)
     tables = {part: read_table(file, columns, layout, delimiter, encoding) for part, file in files.items()}
     notes = [f"{files[part].name}: {table.understood}" for part, table in tables.items()]
+    tables = _by_column(tables, files)
     rows = positives(tables, threshold, notes)
     rows = distinct(rows, notes)
     if core > 1:
@@ -160,7 +161,7 @@ def load_interactions(
             part = part.copy()
             part[chosen] = 1
             notes.append(
-                f"validation: {len(chosen):,} pairs taken at random (seed {split_seed}) from the training file"
+                f"validation: {len(chosen):,} pairs taken at random (seed {split_seed}) from the training rows"
             )
     return _numbered(rows, part, notes)
 
@@ -202,6 +203,23 @@ def _files(spec: Path) -> dict[str, Path]:
                 f"{spec}: no {part}.* in this folder (found {there}); expected train.* and test.*, or one interactions.* to be split"
             )
     return chosen
+
+
+def _by_column(tables: dict[str, Table], files: dict[str, Path]) -> dict[str, Table]:
+    """A single table divided as its column ``split`` says; others as they are.
+
+    Raises:
+        CounterpointError: it names no training rows, or no test rows.
+    """
+    splits = tables["all"].splits if "all" in tables else None
+    if splits is None:
+        return tables
+    for part in ("train", "test"):
+        if part not in splits:
+            raise CounterpointError(
+                f"{files['all']}: the column 'split' names no {part} rows; expected train and test (and validation), or rename the column"
+            )
+    return {part: tables["all"].take(splits == part) for part in PARTS if part in splits}
 
 
 def _numbered(rows: CodedPairs, part: np.ndarray, notes: list[str]) -> Interactions:

@@ -67,13 +67,13 @@ def written(column: pa.ChunkedArray, separator: str = "") -> Written | None:
     codes, distinct = cells.coded(bare)
     if not distinct or (len(distinct) > MOST and not all(alike(cell) for cell in distinct[:100])):
         return None
-    found: list[tuple[str, str, str]] = []
+    pieces: list[tuple[str, str, str]] = []
     for cell in distinct:
         parts = _parts(cell)
-        if parts is None or (found and parts[2] != found[0][2]):
+        if parts is None or (pieces and parts[2] != pieces[0][2]):
             return None
-        found.append(parts)
-    bodies = [body for _, body, _ in found]
+        pieces.append(parts)
+    bodies = [body for _, body, _ in pieces]
     commas = [body for body in bodies if "," in body]
     as_thousands = all(THOUSANDS.fullmatch(body) for body in bodies)
     as_decimals = all(COMMA.fullmatch(body) for body in bodies)
@@ -84,10 +84,10 @@ def written(column: pa.ChunkedArray, separator: str = "") -> Written | None:
     else:
         return None
     numbers = [
-        -number if sign == "-" else number for (sign, _, _), number in zip(found, numbers, strict=True)
+        -number if sign == "-" else number for (sign, _, _), number in zip(pieces, numbers, strict=True)
     ]
     values = np.array([*numbers, np.nan])[codes]
-    mark = found[0][2]
+    mark = pieces[0][2]
     odd = next((n for n, body in enumerate(bodies) if not PLAIN.fullmatch(body)), 0)
     notes = [how] if not all(PLAIN.fullmatch(body) for body in bodies) else []
     notes += ["per cent as they are written"] if mark == "%" else [f"without their '{mark}'"] if mark else []
