@@ -60,6 +60,7 @@ SINGLE = "tests/study/test_single.py::test_figures_of_another_measurement_have_a
 
 PRIVILEGED = "tests/objectives/distillation/test_privileged.py"
 RLTF = "tests/methods/test_rltf.py"
+RESAMPLING = "tests/phases/test_resampling.py"
 GRADIENTS = "tests/phases/test_policy_gradient.py"
 RATIONALES = "tests/objectives/distillation/test_rationales.py"
 
@@ -138,6 +139,10 @@ CHANGES = [
     Change("objectives/distillation/privileged.py", "logp_BT - against_BT.detach()", "logp_BT - against_BT", PRIVILEGED),
     Change("objectives/distillation/privileged.py", '("student", student, 1.0 - alpha)', '("student", student, alpha)', "tests/methods/test_pi_distill.py"),
     Change("objectives/preference/text_feedback.py", "-advantage_B.detach()", "advantage_B.detach()", RLTF),
+    Change("phases/resampling.py", "return ~(high > low)", "return high == low", RESAMPLING),
+    Change("phases/resampling.py", "source[row] = size + number", "source[row] = size", RESAMPLING),
+    Change("methods/baselines/grpo.py", "skip = judged.equal.repeat_interleave(self.answers)", "pass", RESAMPLING),
+    Change("phases/policy_gradient.py", "mask, old, fixed = completions.authored, None, None", "mask, old, fixed = completions.mask.bool(), None, None", "tests/methods/baselines/test_grpo.py::test_episodes_with_tools_from_the_command_line"),
     Change("methods/rltf.py", "turn_loss(y0, advantage_N2[:, 0].to(y0), answer_mask)", "turn_loss(y0, advantage_N2[:, 1].to(y0), answer_mask)", RLTF),
     Change("methods/rltf.py", "distillation_advantages(rewards_PG2, chosen.baseline)", 'distillation_advantages(rewards_PG2, "none")', RLTF),
     Change("methods/rltf.py", "wide(loss, weight)", "wide(loss)", RLTF),

@@ -62,6 +62,7 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
             "iterations": 2,
             "minibatches": 2,
             "entropy.share": 0.5,
+            "resample": 2,
         },
     ),
     "reinforce": ("grpo", SUMS, {**SAMPLED, "judge": "majority", "answers": 3, "variant": "reinforce"}),

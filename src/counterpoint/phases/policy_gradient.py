@@ -125,11 +125,11 @@ class Update:
         Args:
             prompts: [N, P] left-padded. completions: [N, T] right-padded.
             advantage_N: one a completion.
-            mask_NT: the tokens that are learnt from; None takes all of the completions'.
+            mask_NT: the tokens that are learnt from; None takes what the model wrote.
             old_NT: log-probabilities before the first step on this batch; None where this is the only one.
             reference_NT: the reference's; needed with a KL.
         """
-        mask = completions.mask.bool() if mask_NT is None else mask_NT.bool()
+        mask = completions.authored if mask_NT is None else mask_NT.bool()
         scores = policy.scores(answer_states(policy, prompts, completions, forward=run.forward))
         keep: Tensor | None = None
         if self.entropy.weight:
@@ -198,9 +198,9 @@ class Update:
             rollouts.completions,
             run.micro_batch_size,
         )
-        mask, old, fixed = completions.mask, None, None
+        mask, old, fixed = completions.authored, None, None
         if skip_N is not None:
-            mask = mask * ~skip_N[:, None]
+            mask = mask & ~skip_N.to(mask.device)[:, None]
         if self.iterations * self.minibatches > 1:
             old = policy_log_probs(policy, prompts, completions, self.temperature, at_once=pieces)
         if self.kl and reference is not None:
@@ -247,4 +247,4 @@ def policy_log_probs(
         temperature: of sampling. at_once: rows that go through the model at a time.
     """
     answer = completion_scores(model, prompts, completions, at_once)
-    return log_probs(answer, completions.ids, temperature=temperature, mask=completions.mask.bool())
+    return log_probs(answer, completions.ids, temperature=temperature, mask=completions.authored)

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from typer.testing import CliRunner
 
+from counterpoint.cli.main import app
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problems import ProblemData, Problems
 from counterpoint.errors import CounterpointError
+from counterpoint.generation.sampler import Sampled, Sampler
 from counterpoint.methods.baselines.grpo import GRPO, Variant
 from counterpoint.models.language.characters import tiny
+from counterpoint.phases.policy_gradient import Update
 from counterpoint.training import Budget, Run
 
 SUMS = [Problem(f"{n}+1=", answer=str(n + 1)) for n in range(8)]
@@ -109,3 +114,79 @@ def test_problems_without_answers_need_another_judge(tmp_path: Path) -> None:
     blank = ProblemData("blank", *(Problems([Problem("1+1=")], "number") for _ in range(3)))
     with pytest.raises(CounterpointError, match="give the data an 'answer' column, or use another judge"):
         train(tmp_path / "run", data=blank)
+
+
+TOOLS = '''
+class Shop:
+    """Sells fruit."""
+
+    reward = 0.0
+
+    def reset(self, answer):
+        self.answer = answer
+        return "the shop is open"
+
+    def buy(self, name: str) -> str:
+        """Buy a thing.
+
+        Args:
+            name: of the thing.
+        """
+        self.reward = float(name == self.answer)
+        return "bought " + name
+'''
+
+
+def shopping(self: Sampler, model: Any, prompts: Any, draws: torch.Tensor) -> Sampled:
+    """Buys one of two things, by the number that was drawn, and then says that it is done."""
+    texts = []
+    for row, number in zip(prompts.rows(), draws[:, 0].tolist(), strict=True):
+        name = "pear" if number < 0.5 else "fig"
+        call = json.dumps({"name": "buy", "arguments": {"name": name}})
+        texts.append("done" if "bought" in model.tokenizer.decode(row) else call)
+    rows = model.completions(texts)
+    return Sampled(rows.ids, rows.mask, rows.mask * 0.0, torch.ones(len(texts), dtype=torch.bool))
+
+
+def test_episodes_with_tools_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of a JSONL file, an environment in a script: only what the model wrote is learnt from, and the environment judges."""
+    (tmp_path / "shop.py").write_text(TOOLS)
+    rows = [
+        {"prompt": [{"role": "user", "content": f"get fruit {n}"}], "answer": "pear" if n % 2 else "fig"}
+        for n in range(8)
+    ]
+    (tmp_path / "tasks.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Sampler, "__call__", shopping)
+    masks: list[Any] = []
+    losses = Update.losses
+    monkeypatch.setattr(
+        Update, "losses", lambda self, *a, **k: masks.append((a[3], k["mask_NT"])) or losses(self, *a, **k)
+    )
+    done = CliRunner().invoke(app, [
+        "run", "grpo", "--data", "tasks.jsonl", "--model", "characters", "--out", "out", "--steps", "2", "--no-evaluate",
+        "--answers", "4", "--batch-size", "4", "--max-new-tokens", "60", "--episode.tools", "shop.py:Shop",
+        "--judge", "environment", "--resample", "3", "--learning-rate", "0.001",
+        "--data-option", "validation=0", "--data-option", "test=0",
+    ])  # fmt: skip
+    assert done.exit_code == 0, done.output
+    samples = [json.loads(line) for line in (tmp_path / "out" / "samples.jsonl").read_text().splitlines()]
+    answer = samples[0]["answers"][0]
+    assert answer["text"] == "done"
+    assert "buy" in answer["episode"]
+    assert "bought" not in answer["episode"]
+    assert {each["rewards"]["environment"] for row in samples for each in row["answers"]} == {0.0, 1.0}
+    for row in samples:
+        for each in row["answers"]:
+            right = rows[int(row["prompt"][0]["content"][-1])]["answer"]
+            assert each["rewards"]["environment"] == float(f'"{right}"' in each["episode"])
+    for completions, mask in masks:
+        assert (~completions.authored & completions.mask.bool()).any(), "tools answered"
+        assert not (mask & ~completions.authored).any(), "and their words are not learnt"
+
+
+def test_an_environment_needs_tools_with_a_state(tmp_path: Path) -> None:
+    with pytest.raises(CounterpointError, match="judge=environment hands on what an episode's tools say"):
+        train(tmp_path / "run", judge="environment")
+    with pytest.raises(CounterpointError, match=r"turns=0; expected at least 1"):
+        train(tmp_path / "run2", **{"episode.turns": 0})

@@ -6,22 +6,29 @@ L = - E sum_t min(rho_t A, clip(rho_t, 1-e, 1+e) A) + beta KL(policy || referenc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal, cast
 
 from torch import Tensor
 
+from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.errors import CounterpointError
+from counterpoint.generation import tools
 from counterpoint.generation.sampler import Sampler
-from counterpoint.generation.samplers import Source
+from counterpoint.generation.samplers import Samples, Source
 from counterpoint.judges.choose import judge
+from counterpoint.judges.environment import Environment
 from counterpoint.judges.weighted import weighted
 from counterpoint.methods.base import Method, Search
 from counterpoint.methods.optimization import Constant
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
+from counterpoint.models.tokens import Tokens
 from counterpoint.objectives.preference.advantage import Kind, combine, penalised
+from counterpoint.phases.episodes import Turns, attempt, with_tools
 from counterpoint.phases.policy_gradient import (
     Clip,
     Entropy,
@@ -30,11 +37,12 @@ from counterpoint.phases.policy_gradient import (
     group_advantages,
     policy_log_probs,
 )
+from counterpoint.phases.resampling import Judged, resample
 from counterpoint.phases.reward_baseline import RewardBaseline
 from counterpoint.phases.rollouts import (
     Rollouts,
     group_statistics,
-    judge_group,
+    judge_answers,
     record_rollouts,
     sample_group,
 )
@@ -78,6 +86,9 @@ class GRPO(Method[Language, ProblemData]):
             nothing; "leave_one_out" subtracts the mean of the others, "batch_mean", "moving_mean" and "running_mean" that of
             the batch, of the last batches, of all; "normalise_then_sum" standardises every judge's rewards by themselves.
         iterations: passes over each batch of completions. minibatches: steps that each pass is made of.
+        resample: how often a group whose rewards are all equal gives way to a group of another prompt (DAPO's dynamic sampling);
+            what is equal then, too, is not learnt from. 0 leaves groups as they are.
+        episode: turns and tools; the judge "environment" takes the tools' word for what an episode was worth.
         skip_cut: completions that reached ``max_new_tokens`` are not learnt from.
         max_new_tokens: longest completion; dr_grpo divides by it.
         batch_size: prompts per step, each with ``answers`` completions.
@@ -97,6 +108,8 @@ class GRPO(Method[Language, ProblemData]):
     iterations: int = 1
     minibatches: int = 1
     skip_cut: bool = False
+    resample: int = 0
+    episode: Turns = field(default_factory=Turns)
     temperature: float = 1.0
     max_new_tokens: int = 1024
     lora_rank: int = 0
@@ -115,24 +128,44 @@ class GRPO(Method[Language, ProblemData]):
         model = adapt(model, self.lora_rank, run.seed, self.adapter).eval()
         reference = run.constant(Frozen(model)).model if weight else None
         policy = run.state(model=model)
+        environment, toolbox = Environment(), tools.load(self.episode.tools) if self.episode.tools else None
         judges = weighted(
             self.judge,
-            lambda name: judge(name, scorer=data.train.scorer, model=policy, reference=reference),
+            lambda name: (
+                environment
+                if name == "environment"
+                else judge(name, scorer=data.train.scorer, model=policy, reference=reference)
+            ),
             self.key,
         )
+        names, judging = [each.name for each in judges], [each.judge for each in judges]
         why = "it learns from what the policy itself says at this step"
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         sampler = self.sampler.build(self.key, policy, how, on_policy=why)
         memory = {"moving_mean": 0.9, "running_mean": None}
         baseline = run.state(baseline=RewardBaseline(memory[kind])) if kind in memory else None
         update = self._update(weight if target == "loss" else 0.0)
+        roll = partial(self._roll, policy, sampler, environment, toolbox)
+        judge_all = partial(judge_answers, run, judging)
+        width = self.answers * self.max_new_tokens * (1 if toolbox is None else self.episode.turns)
         run.optimize(policy, self.optimizer.at(self.learning_rate))
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
-            draws = batch.random.uniform(self.answers * self.max_new_tokens)
-            rollouts = sample_group(sampler, batch.items, self.answers, draws)
-            rewards, verdicts = judge_group(run, [each.judge for each in judges], rollouts)
-            stats = group_statistics(rollouts, rewards, [each.name for each in judges])
+            rollouts = roll(batch.items, batch.random.uniform(width))
+            rewards, verdicts = judge_all(batch.items, rollouts.answers(), "verdicts")
             weights = [each.weight for each in judges]
+            judged = Judged.of(rollouts, rewards, verdicts, rewards.new_tensor(weights))
+            judged = resample(
+                run, batch, data.train, judged, roll, judge_all, rewards.new_tensor(weights),
+                tries=self.resample, width=width,
+            )  # fmt: skip
+            rollouts, rewards, skip = judged.rollouts, judged.rewards, None
+            stats = group_statistics(rollouts, rewards, names)
+            if self.resample:
+                stats["replaced"] = judged.replaced.repeat_interleave(self.answers).to(rewards)
+                skip = judged.equal.repeat_interleave(self.answers)
+            if self.skip_cut:
+                cut = ~rollouts.completions.ended
+                skip = cut if skip is None else cut | skip.to(cut.device)
             if reference is not None and target == "reward":
                 rewards, weights = (
                     self._penalised(run, policy, reference, rollouts, rewards, weights, weight),
@@ -144,17 +177,39 @@ class GRPO(Method[Language, ProblemData]):
                 total = combine(run.gather_constant(rewards), rewards.new_tensor(weights))
                 start = run.row_offset * self.answers
                 advantage = baseline.advantages(total)[start : start + len(rewards)]
-            record_rollouts(run, rollouts, [each.name for each in judges], verdicts, advantage)
+            own = rollouts.completions
+            whole = (
+                {"episode": policy.texts(Tokens(own.ids, own.authored.long()))} if toolbox is not None else {}
+            )
+            record_rollouts(run, rollouts, names, judged.verdicts, advantage, **whole)
             update.learn(
                 run,
                 policy,
                 rollouts,
                 advantage,
                 reference=reference,
-                skip_N=~rollouts.completions.ended if self.skip_cut else None,
+                skip_N=skip,
                 stats=stats,
             )
         return policy
+
+    def _roll(
+        self,
+        policy: Language,
+        sampler: Samples,
+        environment: Environment,
+        toolbox: tools.Toolbox | None,
+        problems: Sequence[Problem],
+        draws: Tensor,
+    ) -> Rollouts:
+        """A group of completions, or of episodes, to each problem."""
+        if toolbox is None:
+            return sample_group(sampler, problems, self.answers, draws)
+        # An episode begins where the assistant first wrote.
+        begin = with_tools([row.example("all")[0] for row in problems], toolbox)
+        attempts = attempt(policy, sampler.how, problems, begin, self.answers, draws, toolbox)
+        environment.rewards = attempts.worth
+        return attempts.rollouts
 
     def _own(self) -> tuple[Advantage, float, Target]:
         """Advantage, weight of the KL and its target: those that were given, else the variant's."""
@@ -197,7 +252,7 @@ class GRPO(Method[Language, ProblemData]):
             for each in (policy, reference)
         )
         total = combine(rewards, rewards.new_tensor(weights))
-        return penalised(total, logp.to(total), fixed.to(total), completions.mask, weight)[:, None]
+        return penalised(total, logp.to(total), fixed.to(total), completions.authored, weight)[:, None]
 
     def _check(self) -> None:
         self.demand(above_zero=["temperature", "entropy.share"])
@@ -212,6 +267,15 @@ class GRPO(Method[Language, ProblemData]):
             raise CounterpointError(
                 f"{self.key}: answers=1, and a completion is compared with the others to its prompt; "
                 "set --answers 8, or --advantage moving_mean"
+            )
+        if self.episode.turns < 1:
+            raise CounterpointError(f"{self.key}: episode.turns={self.episode.turns}; expected at least 1")
+        if self.resample and (
+            self.answers < 2 or self._own()[0] in ("batch_mean", "moving_mean", "running_mean")
+        ):
+            raise CounterpointError(
+                f"{self.key}: resample={self.resample} replaces groups whose rewards are equal, and with answers={self.answers} and "
+                f"advantage={self._own()[0]} they teach something; leave resample out, or set --answers 8 --advantage group"
             )
         if self.minibatches > self.batch_size:
             raise CounterpointError(
