@@ -155,7 +155,7 @@ class GRPO(Method[Language, ProblemData]):
             weights = [each.weight for each in judges]
             judged = Judged.of(rollouts, rewards, verdicts, rewards.new_tensor(weights))
             judged = resample(
-                run, batch, data.train, judged, roll, judge_all, rewards.new_tensor(weights),
+                run, batch, data.train.rows, judged, roll, judge_all, rewards.new_tensor(weights),
                 tries=self.resample, width=width,
             )  # fmt: skip
             rollouts, rewards, skip = judged.rollouts, judged.rewards, None
