@@ -169,6 +169,11 @@ CHANGES = [
     Change("objectives/preference/unified.py", "prompt_K * count + rejected_K", "prompt_K * count + chosen_K", "tests/methods/test_suboptimal_onpolicy.py"),
     Change("methods/suboptimal_onpolicy.py", "advantage - advantage[judged].min()", "advantage - advantage[judged].mean()", "tests/methods/test_suboptimal_onpolicy.py"),
     Change("phases/reward_baseline.py", "squares_B / count_B.clamp(min=1) - mean_B.square()", "squares_B / count_B.clamp(min=1)", "tests/objectives/preference/test_ranked.py"),
+    Change("objectives/distillation/distilled_set.py", "(wide.detach() ** 2).sum()", "(wide ** 2).sum()", "tests/objectives/distillation/test_distilled_set.py"),
+    Change("objectives/distillation/distilled_set.py", "with_ones(features_MD.double())", "features_MD.double()", "tests/objectives/distillation/test_distilled_set.py"),
+    Change("phases/distilled_pool.py", "return True, 0 if reset == \"paper\" else count", "return True, count", "tests/methods/test_krr_st.py"),
+    Change("phases/distilled_pool.py", "        body.eval()\n", "", "tests/methods/test_krr_st.py"),
+    Change("methods/krr_st.py", "            pool.after(index, distilled)\n", "", "tests/methods/test_krr_st.py"),
 ]  # fmt: skip
 
 

@@ -10,6 +10,20 @@ from crash_harness import Command, check, command
 RUNS = {
     "classifier": ("sla", "digits", "conv-small", 40, {"batch_size": 16, "mode": "sla+sd"}),
     "mixtures": ("supremix", "diabetes", "mlp", 60, {"batch_size": 16, "bin_width": 25.0, "window": 60.0}),
+    "distilled images": (
+        "krr-st",
+        "digits",
+        "conv-small",
+        60,
+        {
+            "size": 8,
+            "inner.widths": (4, 6),
+            "inner.networks": 2,
+            "inner.updates": 5,
+            "outer.batch_size": 64,
+            "target.batch_size": 64,
+        },
+    ),
     "guided networks": (
         "teacher-guidance",
         "diabetes",

@@ -10,6 +10,7 @@ from torch import nn
 
 from counterpoint.models.folders import Folders
 from counterpoint.models.images.classifier import Classified, Heads
+from counterpoint.models.images.distilled import FromDistilled, open_distilled
 from counterpoint.models.images.encoders import OWN, open_encoder
 from counterpoint.models.images.paired import Paired
 from counterpoint.models.images.projector import Projected, Projector
@@ -34,6 +35,10 @@ def _classified(folder: Path) -> Classified:
     return Classified(open_encoder(folder), Heads.from_pretrained(folder / "heads"))
 
 
+def _from_distilled(folder: Path) -> FromDistilled:
+    return FromDistilled(open_encoder(folder), open_distilled(folder))
+
+
 def _unstated(folder: Path, content: Mapping[str, Any]) -> str:
     for part, name in (("heads", "Classified"), ("partner", "Paired"), ("projector", "Projected")):
         if (folder / part).is_dir():
@@ -47,6 +52,7 @@ FOLDERS = Folders(
         "Classified": _classified,
         "Projected": _projected,
         "Paired": _paired,
+        "FromDistilled": _from_distilled,
         "TransformersVision": open_encoder,
         **dict.fromkeys(OWN, open_encoder),
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from counterpoint.training.report import Report
 
 PROMPTS, LONGEST = 3, 300
 """Prompts with their answers that a page shows, and characters of each text."""
+GALLERY = "gallery.png"
+"""A picture of images in a part of the model's folder."""
 SHOWN = 60
 """Longest table that a page draws; a longer one is named."""
 
@@ -55,6 +58,7 @@ def section(result: Result, anchor: str) -> tuple[str, str]:
             + note
         )
     parts += _reported(result.folder)
+    parts += _gallery(result.folder)
     parts += _sampled(result.folder)
     line = html.curve_of(result.folder)
     if len(line) > 1:
@@ -120,6 +124,18 @@ def _curves(table: str, rows: list[dict[str, Any]]) -> list[str]:
         panels.append(f"<div><h4>{escape(name.replace('_', ' '))}</h4>{drawing}</div>")
     title = escape(table.replace("_", " ").capitalize())
     return [f'<h2>{title} by step</h2><figure><div class="panels">{"".join(panels)}</div></figure>']
+
+
+def _gallery(folder: Path) -> list[str]:
+    """Images that training made, where the model's folder has a picture of them."""
+    parts = []
+    for path in sorted((folder / "model").glob(f"*/{GALLERY}")):
+        picture = base64.b64encode(path.read_bytes()).decode("ascii")
+        title = escape(path.parent.name.replace("_", " ").capitalize())
+        parts.append(
+            f'<h2>{title} images</h2><figure><img class="gallery" alt="{title} images" src="data:image/png;base64,{picture}"></figure>'
+        )
+    return parts
 
 
 def _sampled(folder: Path) -> list[str]:
