@@ -183,6 +183,11 @@ def test_an_outer_step_equals_a_loop(tmp_path: Path, data: Images) -> None:
     torch.testing.assert_close(losses.double(), expected.detach(), rtol=1e-3, atol=1e-5)
     for found, value in zip(slopes, torch.autograd.grad(expected.mean(), [x, y]), strict=True):
         torch.testing.assert_close(found.double(), value, rtol=2e-2, atol=1e-4 * float(value.abs().max()))
+    fresh = pool(networks=1, most=5, seed=1, widths=(4, 6), outputs=256)
+    (count,) = fresh.counts
+    for _ in range(3):  # nine steps, a third of them outer ones
+        count = distilled_pool.next_count(count, 5)[1]
+    assert HERE["pool"].counts == [count]
     # The set begins as real images with the target model's features.
     rows = [any(torch.equal(image, p.float() / 255) for p in data.train.pixels) for image in images]
     assert all(rows)
