@@ -13,7 +13,9 @@ FULLEST = 26
 """Files in one folder, beyond which a reader scrolls."""
 ONE_EACH = {
     "docs/methods": "one page a method",
+    "src/counterpoint/cases": "one case a method",
     "src/counterpoint/methods": "one file a method",
+    "tests/methods": "one file of tests a method",
     "tests/vectors/files": "one file of vectors a method",
 }
 """Folders that hold one file for each of thirty-nine methods, and so are longer."""
