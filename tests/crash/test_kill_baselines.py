@@ -119,7 +119,7 @@ RUNS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-ELSEWHERE = ("dcl", "isogclr", "sla", "clip")
+ELSEWHERE = ("krr-st", "dcl", "isogclr", "sla", "clip")
 RUNS |= {  # a new image method is killed without a line here
     key: RUNS["simclr"]
     for key, row in ready().items()
