@@ -49,6 +49,7 @@ RANKING = "tests/evaluation/test_recommendation.py"
 PRIMER = "tests/methods/test_contrastive_primer.py"
 GROUPS = "tests/data/test_group_split.py"
 MEMORY = "tests/pairs/test_memory.py"
+ENDS = "tests/kernels/test_mixture_ends.py"
 REPEATS = "tests/objectives/contrast/test_repeats.py"
 PREFERENCE = "tests/objectives/preference/test_preference.py::test_the_reference_gets_no_gradient"
 POLICY = "tests/objectives/preference/test_policy.py"
@@ -118,6 +119,10 @@ CHANGES = [
     Change("objectives/contrast/global_contrast.py", "(len(columns) - size[torch.searchsorted(number, repeats[own])])",
            "torch.full_like(own, len(columns) - 1)", REPEATS),
     Change("objectives/contrast/global_contrast.py", "apart, lse = lse, torch.logaddexp(lse, positive / tau)", "apart = lse", REPEATS),
+    Change("kernels/mixture_rows.py", "ratio + math.log(w))", "ratio)", ENDS),
+    Change("kernels/mixture_rows.py", "return torch.where(small, u * u * series, rest", "return torch.where(small, x - torch.log1p(x), rest", ENDS),
+    Change("kernels/divergence_rows.py", "return w * far + (1 - w) * excess(log_q, log_p, w)", "return w * far", ENDS),
+    Change("kernels/vocabulary/rows.py", "return terms, terms - (1 - x) ** 2 * teacher", "return terms, terms - (1 - x) * teacher", ENDS),
     Change("pairs/repeats.py", "frozenset(same(captions))", "captions", "tests/pairs/test_repeats.py"),
     Change("objectives/preference/preference.py", "self.chosen - self.reference_chosen.detach()",
            "self.chosen - self.reference_chosen", PREFERENCE),

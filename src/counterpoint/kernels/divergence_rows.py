@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError, nearest
+from counterpoint.kernels.mixture_rows import SHARE, excess
 
 NAMES = (
     "forward",
@@ -83,6 +84,17 @@ def amari(alpha: float) -> Kind:
     return FORWARD if alpha == 1 else REVERSE if alpha == 0 else Kind("alpha", alpha)
 
 
+def near_end(kind: Kind) -> bool:
+    """Whether one of both rows all but is the mixture, so that the sum's other form is taken.
+
+    >>> near_end(jsd(1e-6)), near_end(jsd(0.1)), near_end(skewed_forward(1e-6)), near_end(skewed_forward(0.999))
+    (True, False, False, True)
+    """
+    if kind.name == "jsd":
+        return min(kind.parameter, 1 - kind.parameter) < SHARE
+    return kind.name in ("skewed_forward", "skewed_reverse") and 1 - kind.parameter < SHARE
+
+
 def as_kind(kind: Kind | str) -> Kind:
     """Accept a name where the divergence has no parameter."""
     if isinstance(kind, Kind):
@@ -112,7 +124,12 @@ def row_divergence(log_s: Tensor, log_t: Tensor, kind: Kind) -> Tensor:
     >>> row_divergence(half, half, FORWARD).item()
     0.0
     """
-    return _FORMULAS[kind.name](log_s, log_t, kind.parameter).sum(-1)
+    return row_terms(log_s, log_t, kind).sum(-1)
+
+
+def row_terms(log_s: Tensor, log_t: Tensor, kind: Kind) -> Tensor:
+    """Return the addends [..., V] of ``row_divergence``."""
+    return _FORMULAS[kind.name](log_s, log_t, kind.parameter)
 
 
 def _expect(log_p: Tensor, ratio: Tensor) -> Tensor:
@@ -149,17 +166,32 @@ def _log(share: float) -> float:
 
 
 def _jsd(log_s: Tensor, log_t: Tensor, beta: float) -> Tensor:
+    if beta < SHARE:
+        return _jsd_of_small(log_t, log_s, log_s, log_t, beta)
+    if 1 - beta < SHARE:
+        return _jsd_of_small(log_s, log_t, log_s, log_t, 1 - beta)
     log_m = _mixture(log_s, log_t, beta)
     return beta * _expect(log_t, _log_ratio(log_t, log_m)) + (1 - beta) * _expect(
         log_s, _log_ratio(log_s, log_m)
     )
 
 
+def _jsd_of_small(log_p: Tensor, log_q: Tensor, log_s: Tensor, log_t: Tensor, w: float) -> Tensor:
+    """``w KL(P|M) + (1 - w) KL(Q|M)`` with ``M = Q + w (P - Q)`` and w small; P, Q are S, T in one order or the other."""
+    log_m = _mixture(log_s, log_t, w if log_q is log_s else 1 - w)
+    far = (1 - w) * (log_q.exp() - log_p.exp()) + _expect(log_p, _log_ratio(log_p, log_m))
+    return w * far + (1 - w) * excess(log_q, log_p, w)
+
+
 def _skewed_forward(log_s: Tensor, log_t: Tensor, lam: float) -> Tensor:
+    if 1 - lam < SHARE:
+        return excess(log_t, log_s, 1 - lam)
     return _expect(log_t, _log_ratio(log_t, _mixture(log_s, log_t, lam)))
 
 
 def _skewed_reverse(log_s: Tensor, log_t: Tensor, lam: float) -> Tensor:
+    if 1 - lam < SHARE:
+        return excess(log_s, log_t, 1 - lam)
     return _expect(log_s, _log_ratio(log_s, _mixture(log_s, log_t, 1 - lam)))
 
 

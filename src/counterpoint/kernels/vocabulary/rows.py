@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from counterpoint.kernels.config import tile_elements
-from counterpoint.kernels.divergence_rows import Kind, row_divergence
+from counterpoint.kernels.divergence_rows import Kind, near_end, row_divergence, row_terms
+from counterpoint.kernels.mixture_rows import log_gap
 from counterpoint.kernels.vocabulary.projection import Projection
 
 RowIndex = slice | Tensor
@@ -198,7 +199,11 @@ class RowDivergence:
         name, x, tiny = self.kind.name, self.kind.parameter, torch.finfo(s.dtype).tiny
         dot = torch.linalg.vecdot
         probs = s.exp()
-        if name == "reverse":
+        if near_end(self.kind):
+            terms, t_e = _near_end(s, t, self.kind)
+            value += terms.sum(1, keepdim=True)
+            t.copy_(t_e)
+        elif name == "reverse":
             torch.sub(s, t, out=t).mul_(probs)
             value += t.sum(1, keepdim=True)
         elif name == "jeffreys":
@@ -254,6 +259,19 @@ class RowDivergence:
             if upstream is not None:
                 s[i] = torch.autograd.grad(value, leaf)[0] * upstream[i]
         return values
+
+
+def _near_end(s: Tensor, t: Tensor, kind: Kind) -> tuple[Tensor, Tensor]:
+    """(addends, e) as in ``RowDivergence``, where one of both rows all but is the mixture; what e drops is a multiple of S."""
+    terms = row_terms(s, t, kind)
+    x, teacher, probs = kind.parameter, t.exp(), s.exp()
+    share_t = 1 - x if kind.name == "skewed_reverse" else x
+    mix = torch.mul(probs, 1 - share_t).add_(teacher, alpha=share_t).clamp_(min=torch.finfo(s.dtype).tiny)
+    if kind.name == "skewed_forward":
+        return terms, (1 - x) ** 2 * probs * (probs - teacher) / mix
+    if kind.name == "skewed_reverse":
+        return terms, terms - (1 - x) ** 2 * teacher * (teacher - probs) / mix
+    return terms, (1 - x) * probs * (-log_gap(s, t, x) if x < 0.5 else s - mix.log())
 
 
 def _is_one(upstream: Tensor) -> bool:

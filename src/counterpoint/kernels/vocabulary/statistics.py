@@ -24,6 +24,7 @@ from counterpoint.kernels.divergence_rows import (
     amari,
     as_kind,
     jsd,
+    near_end,
     row_divergence,
     skewed_forward,
     skewed_reverse,
@@ -189,7 +190,8 @@ def divergence(
     chosen = Selection(narrow(student, width), mask)
     against = Selection(narrow(constant(teacher), width), mask)
     if chosen.settings.streams(chosen.plain_bytes(copies=6)):
-        statistic = _in_blocks(chosen.device).divergence(against.projection(temperature), kind)
+        form = RowDivergence if near_end(kind) else _in_blocks(chosen.device).divergence
+        statistic = form(against.projection(temperature), kind)
         factor = chosen.pick(
             torch.ones(positions(student), device=chosen.device) if weights is None else weights
         )
