@@ -16,7 +16,7 @@ RATES = {"learning_rate": [1e-3, 3e-3]}
 TRAINED = {"lora_rank": 8, "adapter.dropout": 0.0}
 SAMPLED = {**TRAINED, "max_new_tokens": 3, "temperature": 1.0}
 GROUPS = {**SAMPLED, "batch_size": 2, "answers": 4}
-WITH_EXAMPLES = 24
+WITH_EXAMPLES = 16
 """Test lines that are answered with worked lines before them, too."""
 OTHER_TEXT = (
     ("The old lighthouse stood at the end of the pier.", " At night its lamp could be seen from far out at sea."),
@@ -64,10 +64,10 @@ def beats_start(what: str, arm: str) -> Claim:
 
 CASE = Case(
     key="real-model",
-    data="number-lines?size=160&validation=36&test=96",
+    data="number-lines?size=160&validation=24&test=60",
     data_options={"format": "text"},
     model="smollm2-135m-instruct",
-    budget={"steps": 12},
+    budget={"steps": 10},
     seeds=3,
     trials=2,
     baseline="sft",
@@ -85,7 +85,7 @@ CASE = Case(
                 **SAMPLED,
                 "batch_size": 8,
                 "template": SHOWN,
-                "agreement.num_contexts": 1,
+                "agreement.num_contexts": 2,
                 "agreement.retriever": "tfidf",
                 "agreement.example": "{prompt}{demonstration}",
                 "contrast.negatives": "other",
@@ -117,14 +117,18 @@ CASE = Case(
         Claim.better("SDFT forgets less than SFT (perplexity of other text)", "sft", "sdft", metric="other_text_perplexity"),
     ),
     notes=(
-        "SmolLM2-135M-Instruct, adapters of rank 8 without dropout, 12 steps of 8 completions of at most 3 tokens; grpo, opsd and "
+        "SmolLM2-135M-Instruct, adapters of rank 8 without dropout, 10 steps of 8 completions of at most 3 tokens; grpo, opsd and "
         "rltf-sd take 2 prompts with 4 completions each",
-        "every arm chooses its learning rate from the same two values on 36 validation lines; everything else was set before the "
+        "every arm chooses its learning rate from the same two values on 24 validation lines; everything else was set before the "
         "first run",
         "the lines are the same for every seed, which varies adapters, order and sampling; 3 seeds give wide intervals",
         "OPSD and RLTF-SD are shown worked lines, not the reference; SDFT and UniSD, by their papers, the reference, too; SFT has "
         "the references, GRPO nothing but rewards",
         f"accuracy with examples is of {WITH_EXAMPLES} test lines, each after four worked ones; other text is {len(OTHER_TEXT)} "
         "everyday sentences",
+    ),
+    earlier=(
+        "a first version (12 steps, 36 validation and 96 test lines, one context for UniSD's agreement) was stopped while it was "
+        "tuned, because agreement needs two contexts; seen until then: validation accuracy 0.47 and 0.58 of SFT, 0.31 and 0.36 of SDFT",
     ),
 )  # fmt: skip
