@@ -179,6 +179,11 @@ CHANGES = [
     Change("phases/distilled_pool.py", "return True, 0 if reset == \"paper\" else count", "return True, count", "tests/methods/test_krr_st.py"),
     Change("phases/distilled_pool.py", "        body.eval()\n", "", "tests/methods/test_krr_st.py"),
     Change("methods/krr_st.py", "            pool.after(index, distilled)\n", "", "tests/methods/test_krr_st.py"),
+    Change("objectives/preference/optimism.py", "alpha * beta * (logp_B - reference_B.detach())", "alpha * (logp_B - reference_B.detach())", "tests/phases/test_tabular_exploration.py"),
+    Change("objectives/preference/optimism.py", "reference_V.detach().exp() * logp_V", "logp_V.exp() * reference_V", "tests/phases/test_tabular_exploration.py"),
+    Change("methods/selm.py", "optimism(now[2], fixed[2]", "optimism(now[0], fixed[0]", "tests/methods/test_selm.py"),
+    Change("methods/selm.py", "policy if self.reference == \"stepwise\" else initial", "initial", "tests/methods/test_selm.py"),
+    Change("methods/selm.py", "last = min(order", "last = max(order", "tests/methods/test_selm.py"),
 ]  # fmt: skip
 
 

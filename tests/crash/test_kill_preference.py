@@ -1,4 +1,4 @@
-"""Rounds of CREAM, a DPO run and the unified loop, killed with SIGKILL at random moments, end with the unbroken run's bits."""
+"""Rounds of CREAM, a DPO run, SELM and the unified loop, killed with SIGKILL at random moments, end with the unbroken run's bits."""
 
 from __future__ import annotations
 
@@ -21,10 +21,20 @@ LOOP = {
     "passes": 2,
     "epochs": 1.0,
 }
+EXPLORING = {
+    "rounds": 2, "alpha": 0.1, "answers": 2, "temperature": 1.0, "max_new_tokens": 4, "batch_size": 4, "lora_rank": 0,
+    "learning_rate": 1e-3, "epochs": 2.0,
+}  # fmt: skip
 CASES = {
     "cream": ("cream", SUMS, ROUNDS),
     "reward": ("reward", f"paired:{SUMS}", {"batch_size": 4, "epochs": 2.0, "learning_rate": 1e-3}),
     "dpo": ("dpo", f"paired:{SUMS}", {"batch_size": 4, "epochs": 2.0, "learning_rate": 1e-3, "loss": "rpo"}),
+    "selm": ("selm", f"paired:{SUMS}", {**EXPLORING, "judge": "format:[0-9]"}),
+    "selm on problems": (
+        "selm",
+        SUMS,
+        {**EXPLORING, "answers": 3, "plain_rounds": 1, "reference": "initial"},
+    ),
     "online loop": ("suboptimal-onpolicy", SUMS, {**LOOP, "loss": "ppo", "policy.kl": 0.1, "watched": 2}),
     "offline loop": (
         "suboptimal-onpolicy",

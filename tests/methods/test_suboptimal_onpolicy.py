@@ -284,3 +284,20 @@ def test_bandits_have_peaks_and_lengths() -> None:
         with pytest.raises(CounterpointError, match="expected an action from 0 to 99"):
             load(f"bandit?{wrong}")
     assert load("bandit?size=3&validation=1&test=1&length=9").train[0].answer == chr(256 + 70) * 9
+
+
+def test_margins_and_ties_of_given_pairs() -> None:
+    from types import SimpleNamespace
+
+    from counterpoint.phases.answer_groups import offline_groups
+
+    rows = Preferences(
+        [
+            Preference("1?", "a", "b"),
+            Preference("2?", "a", "b", margin=0.3),
+            Preference("3?", "a", "b", tie=True),
+        ]
+    )
+    run = SimpleNamespace(device=torch.device("cpu"))
+    group = offline_groups(tiny(seed=0), rows, run)(SimpleNamespace(items=list(rows)))  # type: ignore[arg-type]
+    torch.testing.assert_close(group.rewards_PN, torch.tensor([[1.0, 0.0], [0.3, 0.0], [0.0, 0.0]]))

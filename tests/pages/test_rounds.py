@@ -10,8 +10,13 @@ import pytest
 from counterpoint.models.language.characters import tiny
 from pages_harness import check_settings, run_commands, run_snippet
 
-KEYS = ["suboptimal-onpolicy"]
-SMALLER = {"smollm2-135m-instruct": "small", "tokens 128": "tokens 4", "epochs=3": "epochs=1"}
+KEYS = ["suboptimal-onpolicy", "selm"]
+SMALLER = {
+    "smollm2-135m-instruct": "small",
+    "tokens 128": "tokens 4",
+    "tokens=32": "tokens=4",
+    "epochs=3": "epochs=1",
+}
 
 
 @pytest.fixture

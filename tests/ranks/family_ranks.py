@@ -111,6 +111,9 @@ FAMILIES: dict[str, tuple[Callable[[Path], Made], dict[str, tuple[str, dict[str,
     }),
     "preference": (preferences, {
         "dpo": ("dpo", {"learning_rate": 1e-3, "loss": "rpo"}),
+        "selm": ("selm", {
+            "rounds": 1, "alpha": 0.1, "max_new_tokens": 4, "batch_size": 5, "learning_rate": 1e-3, "judge": "format:[0-9]",
+        }),
         "kto": ("dpo", {"learning_rate": 1e-3, "loss": "kto"}),
     }),
     "images": (images, {

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterpoint.data.language.preferences import Preferences
+from counterpoint.conversation import text_of
+from counterpoint.data.language.answer import Answer
+from counterpoint.data.language.preferences import Preference, Preferences
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.samplers import Samples
@@ -60,7 +62,8 @@ def offline_groups(
     """Groups that do not change while training goes on; sampling and judging are durable stages.
 
     Args:
-        rows: problems to answer; or ``Preferences``, whose chosen answers earn 1 and rejected ones 0, with no sampler.
+        rows: problems to answer; or ``Preferences`` with no sampler, whose chosen answers earn their margin (1 where there is none) and
+            rejected ones 0; in a tie both earn 0.
         sampler: of the model as it was given. judges: whose weighted sum is the reward. count: N.
     """
     if isinstance(rows, Preferences):
@@ -98,10 +101,32 @@ def _given(policy: Language, rows: Preferences, run: Run) -> Groups:
             [pair.prompt for pair in pairs for _ in range(2)],
             [answer for pair in pairs for answer in (pair.chosen, pair.rejected)],
         )
-        rewards = torch.tensor([[1.0, 0.0]] * len(pairs), device=run.device).reshape(len(pairs), 2)
+        earned = [0.0 if pair.tie else 1.0 if pair.margin is None else pair.margin for pair in pairs]
+        rewards = torch.tensor([[reward, 0.0] for reward in earned], device=run.device).reshape(len(pairs), 2)
         return Group(prompts, answers, rewards)
 
     return group
+
+
+def given_answers(model: Language, rows: Sequence[Problem | Preference]) -> list[list[Answer]]:
+    """The pair that each row brings along, chosen and rejected, in the model's tokens; empty for problems, which bring none.
+
+    Raises:
+        CounterpointError: an answer of several turns, whose other words are nobody's to learn.
+    """
+    pairs: list[list[Answer]] = []
+    for row in rows:
+        if isinstance(row, Problem):
+            pairs.append([])
+            continue
+        _, answers = model.rows([row.prompt] * 2, [row.chosen, row.rejected])
+        if bool((answers.authored != answers.mask.bool()).any()):
+            raise CounterpointError(
+                "an answer of these pairs has several turns, with words of others among the model's; give pairs whose answers are one turn"
+            )
+        texts = [text_of(answer) for answer in (row.chosen, row.rejected)]
+        pairs.append([Answer(ids=ids, text=text, ended=True) for ids, text in zip(answers.rows(), texts)])
+    return pairs
 
 
 @torch.no_grad()
