@@ -80,7 +80,7 @@ CASE = Case(
     data=FAR,
     model="bandit",
     budget={"steps": 10},
-    seeds=10,
+    seeds=5,
     trials=3,
     tune_by="expected_reward",
     baseline="offline bon",
@@ -167,7 +167,7 @@ CASE = Case(
         "fitted model for its reference; rewards are the true ones, as in its bandits",
         "offline and online arms have the same 1000 judged answers and 50 gradient steps of 200 rows; the paper's on-policy runs have more "
         "of both",
-        "sizes (steps, thresholds, beta) were chosen on runs of seed 0, some of which are among the ten; the learning rate of every arm is "
+        "sizes (steps, thresholds, beta) were chosen on runs of seed 0, which is among the five; the learning rate of every arm is "
         "chosen from the same three on a further seed's expected reward",
         "expected reward is exact for one action; for nine it is the mean of 160 samples",
     ),

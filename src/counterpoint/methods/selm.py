@@ -119,13 +119,14 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
                 for at, (number, answers) in enumerate(triples)
             ]
             new = [sum(a["answers"][side] in drawn[a["prompt"]] for a in items) for side in (0, 1)]
-            run.log(
-                round=r,
-                pairs=len(items),
-                reward_sampled=float(rewards.nanmean()),
-                sampled_chosen=new[0] / max(len(items), 1),
-                sampled_rejected=new[1] / max(len(items), 1),
-            )
+            figures = {
+                "pairs": len(items),
+                "reward_sampled": float(rewards.nanmean()),
+                "sampled_chosen": new[0] / max(len(items), 1),
+                "sampled_rejected": new[1] / max(len(items), 1),
+            }
+            run.log(round=r, **figures)
+            run.report(rounds=[{"round": r, **figures}])
             if not items:
                 run.say(f"round {r}: every prompt's answers are equally good; raise temperature or answers")
                 continue
