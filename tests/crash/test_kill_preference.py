@@ -30,10 +30,16 @@ CASES = {
     "reward": ("reward", f"paired:{SUMS}", {"batch_size": 4, "epochs": 2.0, "learning_rate": 1e-3}),
     "dpo": ("dpo", f"paired:{SUMS}", {"batch_size": 4, "epochs": 2.0, "learning_rate": 1e-3, "loss": "rpo"}),
     "selm": ("selm", f"paired:{SUMS}", {**EXPLORING, "judge": "format:[0-9]"}),
-    "selm on problems": (
+    "selm, plain first": (
         "selm",
-        SUMS,
-        {**EXPLORING, "answers": 3, "plain_rounds": 1, "reference": "initial"},
+        f"paired:{SUMS}",
+        {
+            **EXPLORING,
+            "ranking": "replace",
+            "judge": "majority",
+            "plain_rounds": 1,
+            "reference": "initial",
+        },
     ),
     "online loop": ("suboptimal-onpolicy", SUMS, {**LOOP, "loss": "ppo", "policy.kl": 0.1, "watched": 2}),
     "offline loop": (

@@ -114,6 +114,11 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "scmoe": ("scmoe", SUMS, {"weak": "rank-3"}),
     "dola": ("dola", SUMS, {}),
     "contrastive-decoding": ("contrastive-decoding", SUMS, {"amateur": "characters"}),
+    "selm": (
+        "selm",
+        "paired:backward-sums?digits=1&size=40&validation=4&test=4",
+        {**SAMPLED, "rounds": 2, "alpha": 0.1, "judge": "format:[0-9]"},
+    ),
     "reward": (
         "reward",
         "paired:backward-sums?digits=1&size=40&validation=4&test=4",
