@@ -171,8 +171,8 @@ CHANGES = [
     Change("objectives/preference/ranked.py", "(gap_PNN >= threshold)", "(gap_PNN <= threshold)", "tests/objectives/preference/test_ranked.py"),
     Change("objectives/preference/ranked.py", "valid_PN.scatter(1, best_P1, False)", "valid_PN", "tests/objectives/preference/test_ranked.py"),
     Change("objectives/preference/mass.py", "rate * policy_V * (ratio_V - divergence)", "rate * (ratio_V - divergence)", "tests/objectives/preference/test_ranked.py"),
-    Change("objectives/preference/unified.py", "prompt_K * count + rejected_K", "prompt_K * count + chosen_K", "tests/methods/language/test_suboptimal_onpolicy.py"),
-    Change("methods/suboptimal_onpolicy.py", "advantage - advantage[judged].min()", "advantage - advantage[judged].mean()", "tests/methods/language/test_suboptimal_onpolicy.py"),
+    Change("objectives/preference/unified.py", "prompt_K * count + rejected_K", "prompt_K * count + chosen_K", "tests/methods/test_suboptimal_onpolicy.py"),
+    Change("methods/suboptimal_onpolicy.py", "advantage - advantage[judged].min()", "advantage - advantage[judged].mean()", "tests/methods/test_suboptimal_onpolicy.py"),
     Change("phases/reward_baseline.py", "squares_B / count_B.clamp(min=1) - mean_B.square()", "squares_B / count_B.clamp(min=1)", "tests/objectives/preference/test_ranked.py"),
     Change("objectives/distillation/distilled_set.py", "(wide.detach() ** 2).sum()", "(wide ** 2).sum()", "tests/objectives/distillation/test_distilled_set.py"),
     Change("objectives/distillation/distilled_set.py", "with_ones(features_MD.double())", "features_MD.double()", "tests/objectives/distillation/test_distilled_set.py"),
@@ -181,9 +181,9 @@ CHANGES = [
     Change("methods/krr_st.py", "            pool.after(index, distilled)\n", "", "tests/methods/test_krr_st.py"),
     Change("objectives/preference/optimism.py", "alpha * beta * (logp_B - reference_B.detach())", "alpha * (logp_B - reference_B.detach())", "tests/phases/test_tabular_exploration.py"),
     Change("objectives/preference/optimism.py", "reference_V.detach().exp() * logp_V", "logp_V.exp() * reference_V", "tests/phases/test_tabular_exploration.py"),
-    Change("methods/selm.py", "optimism(now[2], fixed[2]", "optimism(now[0], fixed[0]", "tests/methods/language/test_selm.py"),
-    Change("methods/selm.py", "policy if self.reference == \"stepwise\" else initial", "initial", "tests/methods/language/test_selm.py"),
-    Change("methods/selm.py", "last = min(order", "last = max(order", "tests/methods/language/test_selm.py"),
+    Change("methods/selm.py", "optimism(now[2], fixed[2]", "optimism(now[0], fixed[0]", "tests/methods/test_selm.py"),
+    Change("methods/selm.py", "policy if self.reference == \"stepwise\" else initial", "initial", "tests/methods/test_selm.py"),
+    Change("methods/selm.py", "last = min(order", "last = max(order", "tests/methods/test_selm.py"),
 ]  # fmt: skip
 
 
