@@ -211,17 +211,27 @@ def rejudge(path: str | Path) -> list[str]:
     )
 
 
-def resume(out: str | Path, *, jobs: int = 1, progress: Progress | None = None) -> Result | dict[str, Any]:
-    """Go on with what is in a folder: a run gives its result, a study its summary."""
+def resume(
+    out: str | Path, *, steps: int | None = None, jobs: int = 1, progress: Progress | None = None
+) -> Result | dict[str, Any]:
+    """Go on with what is in a folder: a run gives its result, a study its summary.
+
+    Args:
+        steps: more optimiser steps than before, for a finished run whose checkpoints were kept.
+    """
     folder = Path(out)
     if is_study(folder):
         from counterpoint.study import compare as comparing
 
+        if steps is not None:
+            raise CounterpointError(
+                f"{folder} holds a study, whose budget is its arms' alike; steps is for a single run"
+            )
         return comparing.resume(folder, jobs=jobs, progress=progress)
     if is_run(folder):
         from counterpoint.study import single
 
-        return single.resume(folder, progress=progress)
+        return single.resume(folder, steps=steps, progress=progress)
     raise CounterpointError(f"{folder} holds neither a run nor a study; give the --out folder of one")
 
 

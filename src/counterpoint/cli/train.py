@@ -29,7 +29,10 @@ def run(
     ] = None,
     checkpoint_seconds: Annotated[float, typer.Option(help="save at least this often")] = 120.0,
     keep_checkpoints: Annotated[
-        bool, typer.Option("--keep-checkpoints", help="keep them after the end")
+        bool,
+        typer.Option(
+            "--keep-checkpoints", help="keep them after the end, so that more steps can be given later"
+        ),
     ] = False,
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="print what differs from the paper, and stop")
@@ -82,16 +85,22 @@ def run(
 @command
 def resume(
     out: Annotated[Path, typer.Argument(help="folder of a run or a study")],
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="more optimiser steps than before, for a run with --keep-checkpoints", show_default=False
+        ),
+    ] = None,
     jobs: options.Jobs = 1,
     as_json: options.AsJson = False,
 ) -> None:
-    """Go on with a run or a study from its folder alone; a finished one is shown."""
+    """Go on with a run or a study from its folder alone; a finished one is shown, or given more steps."""
     from counterpoint import api
     from counterpoint.cli.tables import result_table, study_table
     from counterpoint.study.store import Result
 
     with progress() as shown:
-        result = api.resume(out, jobs=jobs, progress=shown)
+        result = api.resume(out, steps=steps, jobs=jobs, progress=shown)
     if not speaks():
         return
     if as_json:

@@ -6,18 +6,23 @@ Everything is greedy or exact, so that the same weights give the same figures.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from counterpoint.data.language.answer import Answers
+from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problems import ProblemData, Problems
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.measurement import Measurement, Subject, is_a
 from counterpoint.generation.sampler import Sampler, row_draws
+from counterpoint.judges import choose
 from counterpoint.judges.verifier import Verifier
 from counterpoint.models import passes
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.likelihood import sequence_log_probs
+from counterpoint.models.tokens import Tokens
 
 
 def greedy_accuracy(
@@ -43,10 +48,73 @@ def greedy_accuracy(
         raise CounterpointError("this split holds no problems; give the data a validation and a test part")
     if not problems.scored:
         raise CounterpointError(
-            "accuracy needs an answer for every problem; give the data an 'answer' column, or name it: --data-option answer=label"
+            "accuracy needs an answer for every problem; give the data an 'answer' column, or name it: --data-option answer=label; "
+            "prompts without answers are measured by a judge of replies: --data-option judge=rewards.py:function (or scored:FOLDER), "
+            "or not at all: --no-evaluate"
         )
-    budget = max_new_tokens or passes.reply_tokens() or reply_budget(model, problems)
     verifier = Verifier(problems.scorer)
+
+    def marked(rows: Sequence[Problem], replies: Tokens) -> float:
+        return sum(verifier.score(text, row) for text, row in zip(model.texts(replies), rows))
+
+    return _greedy(model, problems, marked, "accuracy", max_new_tokens, at_once)
+
+
+def greedy_reward(
+    model: Language,
+    problems: Problems,
+    judge: str,
+    *,
+    max_new_tokens: int | None = None,
+    at_once: int = 64,
+) -> dict[str, float]:
+    """Answer every prompt greedily and let a judge mark the replies, for prompts without answers.
+
+    Args:
+        judge: by its name in ``judges.choose``. The others as of ``greedy_accuracy``.
+
+    Returns:
+        ``reward``, the mean over the replies that the judge has an opinion of; ``judged``, their share; ``ended`` and
+        ``reply_tokens``.
+
+    Raises:
+        CounterpointError: no such judge, or one that compares replies to one prompt, of which there is one.
+    """
+    if judge.partition(":")[0] in ("compared", "majority", "verifier", "intrinsic", "person"):
+        raise CounterpointError(
+            f"judge={judge} marks replies against one another or against answers, and one reply to each prompt is measured here; "
+            "give a reward function (judge=rewards.py:function), scored:FOLDER, rated:MODEL or format:PATTERN"
+        )
+    marks = choose.judge(judge, scorer=problems.scorer, model=model)
+    opinions: list[float] = []
+
+    def marked(rows: Sequence[Problem], replies: Tokens) -> float:
+        texts = model.texts(replies)
+        answers: Answers = [
+            [{"ids": ids, "text": text, "ended": bool(end)}]
+            for ids, text, end in zip(replies.rows(), texts, replies.ended.tolist())  # type: ignore[attr-defined]
+        ]
+        given = [float(value) for value in marks(rows, answers).rewards[:, 0] if not math.isnan(value)]
+        opinions.extend(given)
+        return sum(given)
+
+    figures = _greedy(model, problems, marked, "reward", max_new_tokens, at_once)
+    if not opinions:
+        raise CounterpointError(f"judge={judge} has no opinion of any reply; give another, or --no-evaluate")
+    share = len(opinions) / len(problems)
+    return {**figures, "reward": figures["reward"] / share, "judged": share}
+
+
+def _greedy(
+    model: Language,
+    problems: Problems,
+    marked: Callable[[Sequence[Problem], Tokens], float],
+    name: str,
+    max_new_tokens: int | None,
+    at_once: int,
+) -> dict[str, float]:
+    """Replies to all problems: the mean of the marks, the share that ended, the mean length."""
+    budget = max_new_tokens or passes.reply_tokens() or reply_budget(model, problems)
     order = sorted(range(len(problems)), key=lambda number: len(problems[number].key()))
     total, ended, tokens = 0.0, 0, 0
     for part in passes.over(order, at_once):
@@ -54,11 +122,11 @@ def greedy_accuracy(
         prompts = model.prompts([row.prompt for row in rows])
         sampler = Sampler(max_new_tokens=_within(model, prompts.width, budget), temperature=0)
         replies = sampler(model, prompts)
-        total += sum(verifier.score(text, row) for text, row in zip(model.texts(replies), rows))
+        total += marked(rows, replies)
         ended += int(replies.ended.sum())
         tokens += int(replies.mask.sum())
     count = len(problems)
-    return {"accuracy": total / count, "ended": ended / count, "reply_tokens": tokens / count}
+    return {name: total / count, "ended": ended / count, "reply_tokens": tokens / count}
 
 
 def reply_budget(model: Language, problems: Problems) -> int:
@@ -117,13 +185,18 @@ def retention(
 def solving(subject: Subject[Language, ProblemData]) -> dict[str, float]:
     """``greedy_accuracy`` of a split, and the ``perplexity`` of its references where there are any.
 
-    Rows of text alone have no answers: there it is ``perplexity`` and ``likelihood``, the mean log-probability per token.
+    Rows of text alone have no answers: there it is ``perplexity`` and ``likelihood``, the mean log-probability per token. Prompts
+    of which some have no answer are measured by the data's judge, where it names one: ``greedy_reward``.
     """
     model, rows = subject.model, subject.part
     if len(rows) and not any(row.answer or row.prompt for row in rows):
         value = perplexity(model, rows)
         return {"likelihood": -math.log(value), "perplexity": value}
-    figures = greedy_accuracy(model, rows)
+    judge = subject.data.judge
+    if judge and len(rows) and not rows.scored:
+        figures = greedy_reward(model, rows, judge)
+    else:
+        figures = greedy_accuracy(model, rows)
     if any(row.reference for row in rows):
         figures["perplexity"] = perplexity(model, rows)
     return figures

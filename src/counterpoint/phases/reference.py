@@ -79,6 +79,7 @@ def reference_sums(
         return list(tree.read(folder))
 
     sums = run.stage("reference", resumable, over=list(indices), size=SHARD)
+    run.prepared(whole=len(indices) == count)
     width = len(sums[0]) if sums else 2
     table = torch.full((count, width), torch.nan, dtype=torch.float32)
     if sums:

@@ -21,11 +21,13 @@ from counterpoint.study.cost import Memory, Meter, environment
 from counterpoint.study.files import disk, read_object, shaped, write_json, write_text
 from counterpoint.study.recipe import GIVEN, Recipe, loaded, plain, refuse_objects
 from counterpoint.study.store import (
+    ENDED,
     REPORTED,
     RESULT,
     Result,
     claim,
     discard_if_nothing_saved,
+    grow,
     is_run,
     numbers,
     stored_recipe,
@@ -76,6 +78,9 @@ def execute(
     data = _data(recipe, task, data, out)
     budget = Budget(**_whole(recipe.budget))
     fingerprint = data.fingerprint()
+    if first:
+        grow(out, recipe, fingerprint)
+    launch.together()
     if is_run(out) and (out / RESULT).exists():
         claim(out, recipe, fingerprint)
         return Result.read(out)
@@ -98,7 +103,9 @@ def execute(
                 trackers=trackers,
                 checkpoint_seconds=checkpoint_seconds,
             )
-            trained = _fit(method, task, start, data, run, out, meter, keep_model, recipe.save)
+            trained = _fit(
+                method, task, start, data, run, out, meter, keep_model, recipe.save, keep_checkpoints
+            )
             metrics = _evaluated(recipe, task, trained, data, run, out, meter, progress)
         finally:
             cost = meter.stop() if meter is not None else {}
@@ -129,15 +136,22 @@ def execute(
         return result
 
 
-def resume(out: Path, *, progress: Progress | bool | None = None) -> Result:
-    """Go on with the run in a folder, or read its result when it is finished."""
+def resume(out: Path, *, steps: int | None = None, progress: Progress | bool | None = None) -> Result:
+    """Go on with the run in a folder, or read its result when it is finished.
+
+    Args:
+        steps: a larger number of steps than it was begun with; for a finished run whose checkpoints were kept.
+    """
     if not is_run(out):
         raise CounterpointError(f"{out} holds no run; give the --out folder of counterpoint run or compare")
-    if (out / RESULT).exists():
+    if (out / RESULT).exists() and steps is None:
         return Result.read(out)
     recipe = stored_recipe(out)
     refuse_objects(recipe, out)
-    return execute(recipe.from_here(), out, progress=progress)
+    if steps is not None:
+        recipe = replace(recipe, budget={**recipe.budget, "steps": steps})
+    kept = (out / "checkpoints" / ENDED).exists()
+    return execute(recipe.from_here(), out, progress=progress, keep_checkpoints=kept)
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -183,6 +197,7 @@ def _fit(
     meter: Meter | None,
     keep_model: bool,
     form: str,
+    keep_checkpoints: bool,
 ) -> nn.Module:
     """Train, and let the first process (the one with a meter) save the model and what training reported."""
     with run:
@@ -192,6 +207,8 @@ def _fit(
             if keep_model:
                 _save_model(task, trained, run.reported, out, form)
             run.reported.write(out / REPORTED)
+        if keep_checkpoints:
+            run.save_to_grow()
         run.pause()  # a signal that came after the last step
     return trained
 

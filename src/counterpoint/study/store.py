@@ -16,6 +16,8 @@ from counterpoint.study.files import disk, finite, read_json, read_object, shape
 from counterpoint.study.recipe import Recipe, differences
 
 RUN, RESULT, STUDY, EVENTS = "run.json", "result.json", "study.json", "events.jsonl"
+ENDED = "ended.json"
+"""In the folder of checkpoints that were kept: what the run spent, and why it cannot be given more, if so."""
 REPORTED = "training"
 """Folder of a run in which what training reported of itself stands."""
 
@@ -124,7 +126,7 @@ def claim(out: Path, recipe: Recipe, fingerprint: str) -> bool:
         if changes and (out / RESULT).exists() and all(line.startswith("budget.") for line in changes):
             raise CounterpointError(
                 f"the run in {out} is finished ({'; '.join(changes)}), its schedule at its end; to train on from its model: "
-                f"--model {out / 'model'} --out NEW, with the steps to add"
+                f"--model {out / 'model'} --out NEW, with the steps to add (a run with --keep-checkpoints can be given more in place)"
             )
         if changes:
             more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
@@ -152,6 +154,41 @@ def claim(out: Path, recipe: Recipe, fingerprint: str) -> bool:
         except BaseException:
             remove_empty(made)
             raise
+    return True
+
+
+def grow(out: Path, recipe: Recipe, fingerprint: str) -> bool:
+    """Make a finished run, whose checkpoints were kept, one of a larger budget. Returns whether it was made so.
+
+    Its result is kept as ``result-STEPS.json``. Everything else that differs is left to ``claim``.
+
+    Raises:
+        CounterpointError: a run that cannot be given more, or a budget that is spent already.
+    """
+    file = out / "checkpoints" / ENDED
+    if not (out / RUN).exists() or not file.exists() or not recipe.budget:
+        return False
+    stored = _sealed(out / RUN, "identity", "recipe")
+    identity = recipe.identity(fingerprint)
+    changes = differences(identity, stored["identity"])
+    if not changes or not all(line.startswith("budget.") for line in changes):
+        return False
+    ended = read_object(file, "spent")
+    spent = numbers(ended["spent"])
+    if ended.get("closed"):
+        raise CounterpointError(
+            f"the run in {out} is finished and cannot be given more: {ended['closed']}; to train on from its model: "
+            f"--model {out / 'model'} --out NEW, with the steps to add"
+        )
+    for name, limit in recipe.budget.items():
+        if limit <= spent.get(name, 0):
+            raise CounterpointError(
+                f"{name}={limit:g}, and the run in {out} has made {spent[name]:g} already; give a larger number, or another --out"
+            )
+    if (out / RESULT).exists():
+        (out / RESULT).rename(out / f"result-{spent['steps']:g}.json")
+    values = {"identity": identity, "recipe": recipe.as_dict()}
+    write_json(out / RUN, values | {"seal": _seal(values)})
     return True
 
 

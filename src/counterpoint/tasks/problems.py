@@ -37,7 +37,7 @@ class ProblemTask:
 
     kind = "problems"
     primary = "accuracy"
-    otherwise = ("likelihood",)
+    otherwise = ("reward", "likelihood")
     default_model = "smollm2-135m-instruct"
     lower_is_better = ("perplexity", "reply_tokens")
     measurements = MEASUREMENTS

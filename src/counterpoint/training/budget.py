@@ -30,7 +30,12 @@ class Budget:
         """Whether any limit is set."""
         return any(limit is not None for limit in asdict(self).values())
 
+    def limits(self) -> dict[str, float]:
+        """The limits that are given, by name."""
+        return {name: float(limit) for name, limit in asdict(self).items() if limit is not None}
+
     def share(self, spent: dict[str, float], parts: int) -> dict[str, float]:
         """The counters at which the next of ``parts`` equal shares of what is left is used up."""
-        limits = {name: limit for name, limit in asdict(self).items() if limit is not None}
-        return {name: spent[name] + max(limit - spent[name], 0) / parts for name, limit in limits.items()}
+        return {
+            name: spent[name] + max(limit - spent[name], 0) / parts for name, limit in self.limits().items()
+        }

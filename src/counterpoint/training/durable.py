@@ -55,6 +55,16 @@ def write_folder(target: Path, fill: Callable[[Path], Mapping[str, str] | None])
         raise
 
 
+def write_file(path: Path, text: str) -> None:
+    """Write a file aside, then rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".writing-{path.name}-{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    _sync(aside)
+    os.replace(aside, path)
+    _sync(path.parent)
+
+
 def damage(folder: Path) -> str | None:
     """Say what is wrong with a folder written by ``write_folder``, or None when every file is as it was written."""
     manifest = folder / MANIFEST

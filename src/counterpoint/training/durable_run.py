@@ -6,6 +6,7 @@ the logs were; whatever is begun after it is done again from the same random num
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import time
@@ -21,6 +22,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.training import distributed, launch
 from counterpoint.training.budget import Budget
 from counterpoint.training.checkpoint import Checkpoints
+from counterpoint.training.durable import write_file
 from counterpoint.training.events import Bar, Events
 from counterpoint.training.internals.audit import Audit
 from counterpoint.training.internals.cursor import Cursor, Loop
@@ -36,6 +38,8 @@ from counterpoint.training.state import Stateful
 from counterpoint.training.update import Updates
 
 logger = logging.getLogger("counterpoint")
+ENDED = "ended.json"
+"""Beside the checkpoints of a run that is done: what it spent, and why it cannot be given more, if so."""
 
 
 class Interrupted(SystemExit):
@@ -137,6 +141,7 @@ class DurableRun:
     def save(self) -> None:
         """Write a checkpoint of everything registered, now."""
         self._tick()
+        self.cursor.budget = self.budget.limits()
         began = time.monotonic()
         states, step = self._registry.capture(), int(self.cursor.spent["steps"])
         state = {"cursor": self.cursor.state_dict(), "events": self.events.lines, "states": states}
@@ -144,6 +149,13 @@ class DurableRun:
         if self.rank == 0:
             self.checkpoints.save(step, state)
         self._pace.saved(step, began)
+
+    def save_to_grow(self) -> None:
+        """Save the run at its end, and write beside its checkpoint what it spent and whether it can be given more."""
+        self.save()
+        if self.rank == 0:
+            ended = {"spent": self.cursor.spent, "closed": self.cursor.closed()}
+            write_file(self.checkpoints.folder / ENDED, json.dumps(ended, indent=1))
 
     def pause(self) -> None:
         """Stop here when a signal came: save, close and raise ``Interrupted``. For long work outside loops and stages."""
@@ -174,6 +186,7 @@ class DurableRun:
         self.samples.cut(0 if checkpoint is None else checkpoint.get("samples", 0))
         if checkpoint is not None:
             self.cursor.load_state_dict(checkpoint["cursor"])
+            self.cursor.grow(self.budget)
             self._pace.resumed(int(self.cursor.spent["steps"]))
         self._registry.open({} if checkpoint is None else checkpoint["states"])
         self._clock = time.monotonic()

@@ -65,6 +65,20 @@ def meet() -> tuple[int, int]:
     return rank, size
 
 
+def together() -> None:
+    """Wait for the other processes of a launch, where they have met."""
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+    elif _meeting:
+        _, size = launched.world()
+        store, number = _meeting[0], len(_meeting)
+        arrived = store.add(f"counterpoint/together/{number}", 1)
+        if arrived == size:
+            store.set(f"counterpoint/together/{number}/all", "here")
+        store.wait([f"counterpoint/together/{number}/all"])
+        _meeting.append(number)
+
+
 def _leave() -> None:
     """End the process group's threads before the interpreter ends.
 

@@ -107,6 +107,7 @@ class Run(DurableRun):
         loop = self.cursor.enter(key, plan.steps_per_epoch, epochs, self.budget)
         if loop is not None:
             self._walking = loop
+            self._say_grown(loop)
             try:
                 yield from self._walk(loop, plan, source, collate)
             finally:
@@ -149,6 +150,29 @@ class Run(DurableRun):
             return False
 
         return plan.drawn(finished)
+
+    def prepared(self, whole: bool) -> None:
+        """Say whether what was computed beforehand is about every row, or only about those that the budget will use: a finished
+        run can then be given no larger one. Call it in every session.
+        """
+        self._open()
+        self.cursor.foreseen |= not whole
+
+    def _say_grown(self, loop: Loop) -> None:
+        if not self.cursor.grown:
+            return
+        self.cursor.grown = False
+        progress = loop.progress(self.cursor.spent)
+        for name, rate, constant in self._updates.rates(progress):
+            how = (
+                "which is constant, as one longer run's"
+                if constant
+                else "by the schedule of the larger budget; the steps before were made under that of the smaller one"
+            )
+            which = "the learning rate" if name == "optimizer" else f"the learning rate of {name}"
+            self.say(
+                f"goes on after {int(self.cursor.spent['steps'])} steps; {which} goes on at {rate:.3g}, {how}"
+            )
 
     def _walk(self, loop: Loop, plan: BatchPlan, source: Any, collate: Any) -> Iterator[Batch]:
         epoch, order = -1, torch.empty(0)

@@ -54,6 +54,14 @@ class Updates:
         built.zero_grad(set_to_none=True)
         return report
 
+    def rates(self, progress: float) -> list[tuple[str, float, bool]]:
+        """Of each optimiser its name, the learning rate at ``progress``, and whether that is the same all along."""
+        shares = [number / 64 for number in range(65)]
+        return [
+            (name, settings.rate(progress), len({settings.rate(share) for share in shares}) == 1)
+            for name, (_, settings, _) in self._optimizers.items()
+        ]
+
     def rate(self, name: str, progress: float) -> float:
         """The learning rate at ``progress`` in [0, 1]."""
         return self._optimizers[name][1].rate(progress)

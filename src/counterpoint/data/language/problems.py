@@ -39,7 +39,12 @@ class Problems(prompted.PromptedRows[Problem]):
 
 @dataclass(frozen=True)
 class ProblemData:
-    """Three splits of problems and what was noticed while reading them."""
+    """Three splits of problems and what was noticed while reading them.
+
+    Attributes:
+        notes: of what was noticed. reading: how a model is to read them.
+        judge: what marks replies to prompts without an answer when they are measured, by its name in ``judges.choose``.
+    """
 
     name: str
     train: Problems
@@ -47,6 +52,7 @@ class ProblemData:
     test: Problems
     notes: tuple[str, ...] = ()
     reading: Reading = AS_IT_COMES
+    judge: str = ""
 
     def describe(self) -> list[str]:
         """What was understood, one line each."""
@@ -93,6 +99,7 @@ def load(
     template: str = "",
     max_length: int | None = None,
     too_long: TooLong = "drop",
+    judge: str = "",
 ) -> ProblemData:
     """Load problems.
 
@@ -111,13 +118,15 @@ def load(
         template: chat template for a model without one: "chatml", "roles" or a .jinja file.
         max_length: longest row in tokens, prompt and completion together; without it, what the model's positions hold.
         too_long: whether longer rows are left out ("drop") or cut at their end ("truncate").
+        judge: what marks replies to prompts that have no answer, when they are measured: a reward function ("rewards.py:brevity"),
+            "scored:FOLDER", "rated:MODEL" or "format:PATTERN".
 
     Raises:
         CounterpointError: nothing there, a missing column, an empty split, an unknown task or option.
     """
     text, reading = str(spec), Reading(format, template, max_length, too_long)
     if text.startswith("reasoning-gym:"):
-        return _finish(text, reasoning.load(text), "reasoning-gym", [], max_characters, reading)
+        return _finish(text, reasoning.load(text), "reasoning-gym", [], max_characters, reading, judge)
     if text.split("?")[0] in puzzles.SCORER:
         return _finish(
             text,
@@ -126,6 +135,7 @@ def load(
             [],
             max_characters,
             reading,
+            judge,
         )
     path = Path(spec)
     columns = {"prompt": prompt, "solution": solution, "answer": answer, "hint": hint}
@@ -144,6 +154,7 @@ def load(
         notes,
         max_characters,
         reading,
+        judge,
     )
 
 
@@ -182,6 +193,7 @@ def _finish(
     notes: list[str],
     max_characters: int | None,
     reading: Reading,
+    judge: str,
 ) -> ProblemData:
     for split, rows in parts.items():
         if reading.format != "auto":
@@ -199,7 +211,7 @@ def _finish(
         notes.append(f"train: {repeated} prompts occur more than once")
     notes += prompted.overlaps(parts)
     splits = {split: Problems(parts.get(split, []), scorer) for split in ("train", "validation", "test")}
-    return ProblemData(name=name, notes=tuple(notes), reading=reading, **splits)
+    return ProblemData(name=name, notes=tuple(notes), reading=reading, judge=judge, **splits)
 
 
 load_problems = load

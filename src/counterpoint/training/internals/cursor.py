@@ -50,13 +50,25 @@ class Loop:
 
 @dataclass
 class Cursor:
-    """The position of a run."""
+    """The position of a run.
+
+    Attributes:
+        ended: loops that are done, in their order. last: the last of them as it ended.
+        foreseen: whether work was done beforehand for some rows only, those that the budget would use.
+        budget: limits that the loops were begun under; None in the checkpoints of former versions.
+        grown: whether it was given a larger budget, and nothing was done under it yet.
+    """
 
     rounds: dict[str, int] = field(default_factory=dict)
     rounds_left: int = 1
     done: list[str] = field(default_factory=list)
     loop: Loop | None = None
     spent: dict[str, float] = field(default_factory=_nothing_spent)
+    ended: list[str] = field(default_factory=list)
+    last: Loop | None = None
+    foreseen: bool = False
+    budget: dict[str, float] | None = None
+    grown: bool = False
 
     def enter(self, key: str, steps_per_epoch: int, epochs: float | None, budget: Budget) -> Loop | None:
         """The loop of this key, begun or gone on with; None when it is done.
@@ -95,8 +107,40 @@ class Cursor:
         """Mark a loop as done."""
         if loop.key not in self.done:
             self.done.append(loop.key)
+            self.ended.append(loop.key)
+            self.last = loop
         if self.loop is loop:
             self.loop = None
+
+    def closed(self) -> str | None:
+        """Why a run that is done cannot go on under a larger budget; None where it can."""
+        if self.rounds:
+            return "its rounds divide the budget among them"
+        if self.last is None or len(self.ended) != 1:
+            return f"it trains in {len(self.ended)} loops, of which only the last would go on"
+        if self.done[-1:] != [self.last.key]:
+            return (
+                f"it did more after its loop ({', '.join(self.done[self.done.index(self.last.key) + 1 :])})"
+            )
+        if self.foreseen:
+            return (
+                "what it computed beforehand, from the weights before training, is about the rows of its own budget alone "
+                "(a budget of a whole epoch has them all)"
+            )
+        return None
+
+    def grow(self, budget: Budget) -> None:
+        """Go on with the loop at hand, or the last one, under another budget than it was begun under."""
+        limits = budget.limits()
+        if self.budget is None or limits == self.budget:
+            return
+        loop = self.loop or self.last
+        if loop is not None:
+            self.done = [key for key in self.done if key != loop.key]
+            self.ended = [key for key in self.ended if key != loop.key]
+            self.loop = Loop(loop.key, loop.position, None, loop.start, budget.share(loop.start, 1))
+            self.grown = True
+        self.budget = limits
 
     def forget(self, scope: str) -> None:
         """Drop the names of a finished round."""
@@ -109,4 +153,4 @@ class Cursor:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """From plain data."""
         for name, value in state.items():
-            setattr(self, name, Loop(**value) if name == "loop" and value is not None else value)
+            setattr(self, name, Loop(**value) if name in ("loop", "last") and value is not None else value)
