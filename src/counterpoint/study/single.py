@@ -150,8 +150,8 @@ def resume(out: Path, *, steps: int | None = None, progress: Progress | bool | N
     refuse_objects(recipe, out)
     if steps is not None:
         recipe = replace(recipe, budget={**recipe.budget, "steps": steps})
-    kept = (out / "checkpoints" / ENDED).exists()
-    return execute(recipe.from_here(), out, progress=progress, keep_checkpoints=kept)
+    extendable = (out / "checkpoints" / ENDED).exists()
+    return execute(recipe.from_here(), out, progress=progress, keep_checkpoints=extendable)
 
 
 def weights_digest(model: nn.Module) -> str:
