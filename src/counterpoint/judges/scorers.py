@@ -8,6 +8,7 @@ from collections.abc import Callable
 from counterpoint.data.language import reasoning
 from counterpoint.data.language.answer import NUMBER, answer_kind, final_answer, number
 from counterpoint.data.language.bandits import bump
+from counterpoint.data.language.instructions import follows
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.judges.mathematical import mathematical
@@ -70,6 +71,7 @@ SCORERS: dict[str, Scorer] = {
     "answer": lambda completion, problem: BY_KIND[answer_kind(problem.answer)](completion, problem.answer),
     "tests": lambda completion, problem: UnitTests().score(completion, problem),
     "bump": lambda completion, problem: bump(completion, problem.answer),
+    "instructions": lambda completion, problem: follows(completion, problem.answer),
     "reasoning-gym": procedural,
 }
 

@@ -28,6 +28,7 @@ STOCK = (
     "rater",
     "shuffler",
     "follower",
+    "copier",
 )
 """Models that are made here, by name."""
 
@@ -60,8 +61,9 @@ class ProblemTask:
         of experts that learnt worked sums (half a minute for each seed, then kept), "mixture-amateur" a dense model that learnt
         less of them. "shuffler" puts letters in a random order, and is often right with a hint (half a minute, then kept),
         "stylist" repeats letters in capitals or not, and does as it is told in hindsight. "bandit" writes actions as logged data
-        have them (a few seconds for each seed, then kept). "follower" names letters as its instruction says (ten seconds, then kept).
-        "rater" answers pairs of letters badly and rates answers well (a minute, then kept).
+        have them (a few seconds for each seed, then kept). "follower" names letters as its instruction says, "copier" copies
+        a letter, half of the time the wrong number of times (ten seconds each, then kept). "rater" answers pairs of letters
+        badly and rates answers well (a minute, then kept).
         Options are those of ``tasks.language_model.opened``.
         """
         from counterpoint.generation import contrasted
@@ -93,6 +95,10 @@ class ProblemTask:
             from counterpoint.tasks.stock import shuffler
 
             return shuffler.load(data)
+        if spec == "copier":
+            from counterpoint.tasks.stock import copier
+
+            return copier.load()
         if spec == "follower":
             from counterpoint.tasks.stock import follower
 

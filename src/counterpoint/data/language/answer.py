@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Literal, TypedDict
 
-SCORERS = ("exact", "number", "last", "math", "choice", "tests", "answer")
+SCORERS = ("exact", "number", "last", "math", "choice", "tests", "answer", "instructions")
 """How the answers of a file can be compared; ``judges.scorers`` holds the functions."""
 NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)")
 MARKS = (

@@ -8,6 +8,7 @@ from typing import Any
 
 from counterpoint.conversation import Conversation, Prompt, Text, text_of
 from counterpoint.data.language.answer import final_answer
+from counterpoint.data.language.instructions import answer_of
 from counterpoint.data.language.messages import completion, conversation, refuse_images, simplest
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
@@ -67,6 +68,9 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
         mark in texts["answer"] for mark in ("####", "\\boxed")
     ):  # worked solution and answer in one column
         reply, texts["answer"] = reply or texts["answer"], final_answer(texts["answer"])
+    if isinstance(row.get("instruction_id_list"), list) and not texts["answer"]:
+        ids, given = row["instruction_id_list"], row.get("kwargs") or [{} for _ in row["instruction_id_list"]]
+        texts["answer"] = answer_of(ids, given, where)
     turns = () if isinstance(reply, str) else tuple(reply)
     return Problem(
         prompt=prompt, solution=text_of(reply), messages=turns, meta=_rationales(row, where), **texts

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from counterpoint.conversation import stored
-from counterpoint.data.language import prompted, puzzles, reasoning
+from counterpoint.data.language import instructions, prompted, puzzles, reasoning
 from counterpoint.data.language.answer import SCORERS, answer_kind, final_answer
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problem_rows import parse
@@ -107,7 +107,8 @@ def load(
         spec: "reasoning-gym:TASK?size=500&...", a name of ``data.puzzles``, or a path: a JSONL, JSON, CSV, TSV or parquet
             file, a folder with train, validation and test files, or a folder saved by the datasets library.
         prompt, solution, answer, hint: columns, when they do not carry a usual name.
-        scorer: "exact", "number", "math" (the same formula), "choice" (the same option), "tests" (the answers are unit tests), or
+        scorer: "exact", "number", "math" (the same formula), "choice" (the same option), "tests" (the answers are unit tests),
+            "instructions" (columns ``instruction_id_list`` and ``kwargs``, as IFEval has them), or
             "auto": by value where answers are numbers, as formulas, or as text, each by its kind where a file mixes them.
         validation, test: shares of a single file (by a hash of the prompt, so that duplicates stay on one side).
         max_characters: leave out longer rows, and say how many; None keeps all.
@@ -160,6 +161,8 @@ def load(
 
 def _scorer(answers: list[str], notes: list[str]) -> str:
     """The scorer of answers of one kind; "answer", by the kind of each, where they are of several."""
+    if answers and all(map(instructions.is_answer, answers)):
+        return instructions.SCORER
     kinds: Counter[str] = Counter(answer_kind(answer) for answer in answers)
     if kinds["math"] and importlib.util.find_spec("math_verify") is None:
         notes.append(

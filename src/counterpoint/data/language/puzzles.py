@@ -24,6 +24,7 @@ SCORER = {
     "number-lines": "number",
     "third-letter": "exact",
     "letter-pairs": "exact",
+    "copied-letters": "exact",
 }
 OPTIONS: dict[str, float] = {
     "size": 2000,
@@ -148,6 +149,19 @@ def third_letter(letter: str, number: int) -> Problem:
     return Problem(prompt=f"{letter}{number:02d}=", solution=",".join(way), answer=way[-1])
 
 
+def copied_letter(letter: str, count: int, number: int) -> Problem:
+    """So many copies of a letter, in any case; the number only makes prompts differ.
+
+    >>> copied_letter("b", 3, 47).prompt, copied_letter("b", 3, 47).answer
+    ('47:3b=', 'bbb')
+    """
+    return Problem(prompt=f"{number:02d}:{count}{letter}=", answer=letter * count)
+
+
+def _copied(digits: int, draw: random.Random) -> Problem:
+    return copied_letter(draw.choice("abcdefghij"), draw.randint(2, 7), draw.randrange(100))
+
+
 def _third(digits: int, draw: random.Random) -> Problem:
     return third_letter(draw.choice("abcdefghij"), draw.randrange(100))
 
@@ -177,6 +191,7 @@ MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
     "number-lines": number_lines.drawn,
     "third-letter": _third,
     "letter-pairs": noisy_anchors.drawn,
+    "copied-letters": _copied,
 }
 
 
