@@ -105,6 +105,14 @@ RUNS: dict[str, dict[str, Any]] = {
         },
         "steps": 0,
     },
+    "spar": {
+        "data": "copied-letters?size=40&validation=4&test=4", "model": "characters",
+        "settings": {
+            "rounds": 2, "answers": 3, "max_new_tokens": 8, "judge": "counterpoint.tasks.stock.copier:closeness",
+            "learning_rate": 1e-3, "batch_size": 8, "epochs": 2.0, "refiner.author": "counterpoint.tasks.stock.copier:clumsy",
+        },
+        "steps": 0,
+    },
     "lightgcn": GRAPH,
     "simgcl": GRAPH,
     "sgl": GRAPH,
@@ -172,6 +180,7 @@ FAST = (
     "count-ucb",
     "tfidf",
     "prompt-spo",
+    "spar",
 )
 
 

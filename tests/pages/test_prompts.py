@@ -1,4 +1,4 @@
-"""The page of prompt SPO: snippet and command run as printed, on a small model and questions of one's own."""
+"""The pages of prompt SPO and SPaR: snippets and commands run as printed, on a small model and rows of one's own."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ SMALLER = {"max_new_tokens=64": "max_new_tokens=4", "tokens 64": "tokens 4"}
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"prompt": f"{n}+1=", "answer": str(n + 1)} for n in range(24)]
     (tmp_path / "questions.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    names = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    follow = [{"prompt": f"{n}: no comma.", **names} for n in range(24)]
+    (tmp_path / "instructions.jsonl").write_text("\n".join(json.dumps(row) for row in follow))
     monkeypatch.chdir(tmp_path)
     tiny(seed=0, length=4096).save("path/to/model")
 
@@ -33,6 +36,32 @@ def test_the_command_runs_as_printed() -> None:
     run_commands(KEY, SMALLER)
     for name in ("prompt.txt", "lineage.md", "lineage.jsonl", "model/instruction.json"):
         assert (Path("runs/prompt-spo") / name).exists()
+
+
+FEWER = {
+    "max_new_tokens=32": "max_new_tokens=4",
+    "tokens 32": "tokens 4",
+    "=64": "=4",
+    ": 64": ": 4",
+    "tokens 64": "tokens 4",
+}
+
+
+@pytest.mark.usefixtures("_here")
+def test_the_snippet_of_spar_runs_as_printed() -> None:
+    run_snippet("spar", FEWER)
+    assert Path("spar-model/model.safetensors").exists()
+
+
+@pytest.mark.usefixtures("_here")
+def test_the_command_of_spar_runs_as_printed() -> None:
+    run_commands("spar", FEWER)
+    for name in ("model", "refiner"):
+        assert (Path("runs/spar") / name / "model.safetensors").exists()
+
+
+def test_the_settings_table_of_spar_names_every_setting_with_its_default() -> None:
+    check_settings("spar")
 
 
 def test_the_settings_table_names_every_setting_with_its_default() -> None:

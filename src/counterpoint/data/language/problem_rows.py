@@ -69,8 +69,8 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
     ):  # worked solution and answer in one column
         reply, texts["answer"] = reply or texts["answer"], final_answer(texts["answer"])
     if isinstance(row.get("instruction_id_list"), list) and not texts["answer"]:
-        ids, given = row["instruction_id_list"], row.get("kwargs") or [{} for _ in row["instruction_id_list"]]
-        texts["answer"] = answer_of(ids, given, where)
+        ids = list(row["instruction_id_list"])
+        texts["answer"] = answer_of(ids, list(row.get("kwargs") or [{} for _ in ids]), where)
     turns = () if isinstance(reply, str) else tuple(reply)
     return Problem(
         prompt=prompt, solution=text_of(reply), messages=turns, meta=_rationales(row, where), **texts
