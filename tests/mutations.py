@@ -184,6 +184,19 @@ CHANGES = [
     Change("methods/selm.py", "optimism(now[2], fixed[2]", "optimism(now[0], fixed[0]", "tests/methods/test_selm.py"),
     Change("methods/selm.py", "policy if self.reference == \"stepwise\" else initial", "initial", "tests/methods/test_selm.py"),
     Change("methods/selm.py", "last = min(order", "last = max(order", "tests/methods/test_selm.py"),
+    # Prompts and refinements: who wins, what is read, what is learnt.
+    Change("judges/votes/pairwise.py", "2 * sum(votes) > len(votes)", "2 * sum(votes) >= len(votes)", "tests/vectors/test_prompts.py"),
+    Change("judges/votes/pairwise.py", '"A" if swapped else "B"', '"B" if swapped else "A"', "tests/vectors/test_prompts.py"),
+    Change("judges/votes/pairwise.py", "range(votes // 2 + 1, votes + 1)", "range(votes // 2, votes + 1)", "tests/vectors/test_prompts.py"),
+    Change("phases/lineage.py", 'next(str(row["prompt"]) for row in reversed(self.rows)', 'next(str(row["prompt"]) for row in self.rows', "tests/vectors/test_prompts.py"),
+    Change("methods/prompt_spo.py", 'used["tokens"] + author.most(prompts)', 'used["tokens"]', "tests/methods/test_prompt_spo.py"),
+    Change("generation/refinement_tree.py", "children[0].value > self.tree.gate", "children[0].value >= self.tree.gate", "tests/methods/test_spar.py"),
+    Change("generation/refinement_tree.py", "max(reversed(_pre_order(root))", "max(_pre_order(root)", "tests/vectors/test_self_play.py"),
+    Change("generation/refinement_tree.py", "children.append(child)\n                self.left -= 1", "children.append(child)\n            self.left -= 1", "tests/vectors/test_self_play.py"),
+    Change("judges/votes/absolute.py", "yes / (yes + no)", "yes / len(verdicts)", "tests/vectors/test_self_play.py"),
+    Change("methods/spar.py", "nll(pair.chosen, lengths.chunk(2)[0]", "nll(pair.rejected, lengths.chunk(2)[1]", "tests/methods/test_spar.py"),
+    Change("methods/spar.py", '"sequence_mean", weight', '"token_mean", weight', "tests/methods/test_spar.py"),
+    Change("methods/spar.py", "*reference_B2.unbind(1)", "*reference_B2.flip(1).unbind(1)", "tests/methods/test_spar.py"),
 ]  # fmt: skip
 
 

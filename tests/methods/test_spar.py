@@ -231,7 +231,7 @@ def test_the_loss_of_a_step_and_its_gradient_are_their_terms_row_by_row() -> Non
         for text in (chosen[at], rejected[at]):
             ids = [int(i) for i in model.rows([prompt], [text])[1].ids[0]]
             head = model.prompts([prompt]).ids[0].tolist()
-            whole = torch.tensor([head + ids])
+            row = torch.tensor([head + ids])
             rows = []
             for m in (model, before):
                 scores = m.base(row).logits[0].log_softmax(-1)
