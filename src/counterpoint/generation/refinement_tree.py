@@ -121,7 +121,7 @@ def search(root: Node, tree: Tree) -> Search:
     accepted = yield from (growing.breadth() if tree.order == "bfs" else growing.depth(root))
     # Of equal ones the last, a node before its descendants.
     best = accepted or max(reversed(_pre_order(root)), key=lambda node: node.value)
-    return Outcome(root, best, accepted is not None, growing.created, growing.asked)
+    return Outcome(root, best, accepted is not None, growing.created, growing.requested)
 
 
 class _Growing:
@@ -129,7 +129,7 @@ class _Growing:
 
     def __init__(self, root: Node, tree: Tree) -> None:
         self.root, self.tree, self.left = root, tree, tree.budget
-        self.created = self.asked = 0
+        self.created = self.requested = 0
         self.valued: dict[str, tuple[float, str | None]] = {}
 
     def expand(self, node: Node) -> Generator[Refine | Value, Sent, None]:
@@ -139,7 +139,7 @@ class _Growing:
                 return
             refined = None
             for _ in range(self.tree.tries):
-                self.asked += 1
+                self.requested += 1
                 refined = yield Refine(node)
                 if refined is not None:
                     break

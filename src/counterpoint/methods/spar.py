@@ -150,7 +150,7 @@ class SPaR(Method[Language, ProblemData]):
             record_answers(run, problems, drawn, self.judge, values.reshape(len(problems), -1))
             counts = {
                 "follows": float(values.mean()), "rejected": len(rejected), "pairs": len(pairs),
-                "refinements": sum(each["asked"] for each in trees),
+                "refinements": sum(each["requested"] for each in trees),
             }  # fmt: skip
             run.log(round=r, **counts)
             run.report(searches=[{"round": r, **counts}])
@@ -218,7 +218,7 @@ class SPaR(Method[Language, ProblemData]):
                     "accepted": outcome.accepted,
                     "best": outcome.best.text,
                     "value": outcome.best.value,
-                    "asked": outcome.refinements,
+                    "requested": outcome.refinements,
                     "examples": [dict(each) for each in of_tree(problem, outcome, self.guarded)],
                 }
                 for problem, outcome in zip(mine, outcomes)

@@ -65,22 +65,22 @@ class VotedCritic:
 
     def __call__(self, problems: Sequence[Problem], texts: Sequence[str], seed: int) -> list[Judgement]:
         """Value one answer to each problem."""
-        asked = [
+        requests = [
             judgement_prompt(question_of(p), text, self.guarded)
             for p, text in zip(problems, texts, strict=True)
         ]
-        verdicts: list[list[list[int]]] = [[] for _ in asked]
-        replies: list[list[list[str]]] = [[] for _ in asked]
+        verdicts: list[list[list[int]]] = [[] for _ in requests]
+        replies: list[list[list[str]]] = [[] for _ in requests]
         for number in range(self.rounds):
-            open_ones = [at for at in range(len(asked)) if tally(verdicts[at]) is None]
+            open_ones = [at for at in range(len(requests)) if tally(verdicts[at]) is None]
             if not open_ones:
                 break
-            prompts = [asked[at][0] for at in open_ones for _ in range(self.votes)]
+            prompts = [requests[at][0] for at in open_ones for _ in range(self.votes)]
             written = [each["text"] for each in self.author(prompts, derive(seed, "votes", number))]
             for at, start in zip(open_ones, range(0, len(written), self.votes)):
                 mine = written[start : start + self.votes]
                 replies[at].append(mine)
-                verdicts[at].append([verdict_of(reply, asked[at][1]) for reply in mine])
+                verdicts[at].append([verdict_of(reply, requests[at][1]) for reply in mine])
         return [self._decided(*each) for each in zip(verdicts, replies)]
 
     def _decided(self, verdicts: list[list[int]], replies: list[list[str]]) -> Judgement:
