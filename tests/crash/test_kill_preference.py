@@ -28,6 +28,11 @@ EXPLORING = {
 CASES = {
     "cream": ("cream", SUMS, ROUNDS),
     "reward": ("reward", f"paired:{SUMS}", {"batch_size": 4, "epochs": 2.0, "learning_rate": 1e-3}),
+    "preference-degree": (
+        "preference-degree",
+        "described-things?size=40&validation=4&test=4",
+        {"batch_size": 4, "epochs": 2.0, "learning_rate": 1e-3, "degree": {"sampled": 1, "decoys": True}},
+    ),
     "dpo": ("dpo", f"paired:{SUMS}", {"batch_size": 4, "epochs": 2.0, "learning_rate": 1e-3, "loss": "rpo"}),
     "selm": ("selm", f"paired:{SUMS}", {**EXPLORING, "judge": "format:[0-9]"}),
     "selm, plain first": (

@@ -138,6 +138,11 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "paired:backward-sums?digits=1&size=40&validation=4&test=4",
         {**SMALL, "epochs": 1.0},
     ),
+    "preference-degree": (
+        "preference-degree",
+        "described-things?size=24&validation=2&test=2",
+        {**SMALL, "epochs": 1.0, "degree": {"weight": 1.0, "sampled": 2, "decoys": True}},
+    ),
     "dpo": ("dpo", "paired:backward-sums?digits=1&size=40&validation=4&test=4", {**SMALL, "epochs": 1.0}),
 }
 

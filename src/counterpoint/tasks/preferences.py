@@ -31,7 +31,7 @@ class PreferenceTask:
 
     def load_model(self, spec: str, data: PreferenceData, seed: int, **options: Any) -> nn.Module:
         """Open a bundled model, a folder with a causal language model or with a reward model; "characters" is a small untrained one.
-        "describer" and "describer-teacher" describe things, with mistakes (half a minute for each seed, then kept).
+        "describer" and "describer-teacher" describe things, with mistakes (a minute or two on first use, then kept).
 
         Options are those of ``tasks.language_model.opened``.
         """
@@ -43,7 +43,7 @@ class PreferenceTask:
             return characters.tiny(seed=seed)
         if spec in describer.SIZES:
             language_model.refuse_options(spec, options)
-            return describer.load(spec, seed)
+            return describer.load(spec)
         if reward.is_reward_folder(spec):
             return reward.RewardModel.load(spec, **language_model.checked(options))
         return language.load(spec, seed=seed, **language_model.checked(options))

@@ -1,6 +1,6 @@
 """Described things: small preferences made from a seed, in words, whose quality can be counted and is not a matter of length.
 
-A prompt names four facts (who owns what, its colour, how many nuts it has); an answer is clauses, each of which says one fact or
+A prompt names four facts (who owns what, its colour, what it is, its ears); an answer is clauses, each of which says one fact or
 nothing. What is right counts for it, what is wrong against it. Of two answers the one that counts more is chosen, by a margin.
 """
 
@@ -18,14 +18,14 @@ FACTS: dict[str, tuple[str, ...]] = {
     "owner": ("kim", "ana", "leo", "mia", "tom", "eva", "max", "zoe", "ben", "ida"),
     "colour": ("red", "blue", "green", "black", "white", "brown", "grey", "pink"),
     "kind": ("dog", "cat", "cow", "fox", "hen", "owl", "pig", "rat", "bee", "ant"),
-    "count": ("two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    "ears": ("long", "short", "round", "soft", "torn", "flat", "stiff", "wide"),
 }
 """What may be true of a thing, by the name of the fact."""
 CLAUSES = {
-    "owner": "{} is the owner",
+    "owner": "it is with {}",
     "colour": "it is {}",
     "kind": "this is a {}",
-    "count": "it has {} nuts",
+    "ears": "it has {} ears",
 }
 FILLERS = ("and so it is", "that is what it is", "as it was before")
 """Clauses that say nothing."""
@@ -36,7 +36,7 @@ PATTERNS = {name: re.compile(clause.format(r"(\w+)")) for name, clause in CLAUSE
 def facts(prompt: str) -> dict[str, str]:
     """The four facts that a prompt names.
 
-    >>> facts("describe kim red dog four:")["colour"]
+    >>> facts("describe kim red dog long:")["colour"]
     'red'
     """
     return dict(zip(FACTS, prompt.rstrip(":").split()[1:], strict=True))
@@ -45,7 +45,7 @@ def facts(prompt: str) -> dict[str, str]:
 def quality(prompt: str, answer: str) -> int:
     """How many of a prompt's facts an answer says right, less those that it says wrong; saying one twice counts once.
 
-    >>> quality("describe kim red dog four:", " it is red, this is a cat, kim is the owner")
+    >>> quality("describe kim red dog long:", " it is red, this is a cat, it is with kim")
     1
     """
     truth, total = facts(prompt), 0

@@ -1,7 +1,7 @@
 """Small word-level models that describe things as they were taught to: with facts left out, and some of them wrong.
 
-"describer" is a Llama of one layer and width 32, another for every seed; "describer-teacher" has two layers and width 96 and is one
-for all. Made in about half a minute on first use, then kept in the cache.
+"describer" is a Llama of one layer and width 48, "describer-teacher" one of two layers and width 80. Made in a minute or two on first
+use, then kept in the cache; each is one for all seeds.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from counterpoint.models.language.language import Language
 from counterpoint.models.language.likelihood import completion_log_probs
 from counterpoint.tasks.stock.stored import stored
 
-SIZES = {"describer": (1, 32, 2), "describer-teacher": (2, 96, 4)}
+SIZES = {"describer": (1, 48, 2), "describer-teacher": (2, 80, 4)}
 """Layers, width and heads by name."""
 
 
-def load(name: str, seed: int) -> Language:
-    """Return the describer of a seed, or the teacher, taught now or taken from the cache."""
-    seed = seed if name == "describer" else 0
-    identity = f"{name}/{seed}/{inspect.getsource(described)}{inspect.getsource(describer)}{inspect.getsource(tokenizer)}"
-    return stored("describers", f"{name}-{seed}", identity, lambda: describer(*SIZES[name], seed=seed))
+def load(name: str) -> Language:
+    """Return the describer or the teacher, taught now or taken from the cache."""
+    identity = (
+        f"{name}/{inspect.getsource(described)}{inspect.getsource(describer)}{inspect.getsource(tokenizer)}"
+    )
+    return stored("describers", name, identity, lambda: describer(*SIZES[name]))
 
 
 def tokenizer() -> Any:
     """One token a word with the blank before it, one a mark: ``<pad>``, ``</s>``, ``<unk>``, then words.
 
     >>> names = tokenizer()
-    >>> names.decode(names("describe kim red dog four: it is red").input_ids)
-    'describe kim red dog four: it is red'
+    >>> names.decode(names("describe kim red dog long: it is red").input_ids)
+    'describe kim red dog long: it is red'
     """
     import tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -56,8 +57,8 @@ def describer(
     width: int,
     heads: int,
     *,
-    seed: int,
-    steps: int = 700,
+    seed: int = 0,
+    steps: int = 1400,
     batch_size: int = 64,
     learning_rate: float = 4e-3,
 ) -> Language:
