@@ -16,6 +16,7 @@ ONE_EACH = {
     "src/counterpoint/cases": "one case a method",
     "src/counterpoint/methods": "one file a method",
     "tests/methods": "one file of tests a method",
+    "tests/vectors": "one file a method's vectors",
     "tests/vectors/files": "one file of vectors a method",
 }
 """Folders that hold one file for each of thirty-nine methods, and so are longer."""
