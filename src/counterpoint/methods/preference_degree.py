@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -167,7 +167,7 @@ class PreferenceDegree(Method[Language, PreferenceData]):
         answers = [text for row in corpus for text in (row.chosen, row.rejected) if text]
         find = extractor(self.degree.extractor, stop_words(self.degree.stop_words), answers, policy, run.seed)
 
-        def made(shard: Sequence[int]) -> list[list[list[list[object]]]]:
+        def made(shard: Sequence[int]) -> list[list[list[list[Any]]]]:
             return [self._of_row(rows[at], at, find, run.seed) for at in shard]
 
         plain = run.stage(stage, made, over=range(len(rows)))
@@ -183,7 +183,7 @@ class PreferenceDegree(Method[Language, PreferenceData]):
         given = (row.chosen, row.rejected) if self.degree.answers == "both" else (row.chosen,)
         return [answer for answer in given if answer]
 
-    def _of_row(self, row: Preference, at: int, find: Extractor, seed: int) -> list[list[list[object]]]:
+    def _of_row(self, row: Preference, at: int, find: Extractor, seed: int) -> list[list[list[Any]]]:
         chosen, draw, result = self.degree, random.Random(f"{seed}/{at}"), []
         for answer in self._answers(row):
             text = _last_text(answer)
@@ -192,7 +192,7 @@ class PreferenceDegree(Method[Language, PreferenceData]):
             numbers = [each.degree for each in made]
             if chosen.shuffled:
                 draw.shuffle(numbers)
-            pairs: list[list[object]] = [[each.text, number] for each, number in zip(made, numbers)]
+            pairs: list[list[Any]] = [[each.text, number] for each, number in zip(made, numbers)]
             if chosen.decoys:
                 pairs += [[each.text, 0] for each in decoys(text, phrases, chosen.degrees, draw)]
             result.append(pairs)
@@ -232,6 +232,6 @@ def _last_text(answer: Completion) -> str:
     return answer if isinstance(answer, str) else text_of(answer[-1:])
 
 
-def _with_text(answer: Completion, text: object) -> Completion:
+def _with_text(answer: Completion, text: str) -> Completion:
     """The answer with another text; of several messages the last is replaced."""
-    return str(text) if isinstance(answer, str) else [*answer[:-1], {**answer[-1], "content": str(text)}]
+    return text if isinstance(answer, str) else [*answer[:-1], {**answer[-1], "content": text}]
