@@ -63,6 +63,21 @@ def replies(completion: Completion) -> list[Message]:
     return list(completion)
 
 
+def pictures_of(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """The parts of messages that are pictures, in their order: ``{"type": "image", "image": path or data URI, "sha256": ...}``.
+
+    >>> pictures_of([{"role": "user", "content": [{"type": "image", "image": "a.png"}, {"type": "text", "text": "what?"}]}])
+    [{'type': 'image', 'image': 'a.png'}]
+    """
+    return [
+        part
+        for message in messages
+        if isinstance(message.get("content"), list)
+        for part in message["content"]
+        if isinstance(part, dict) and part.get("type") == "image"
+    ]
+
+
 def following(prompt: Prompt, *messages: Message) -> Conversation:
     """The conversation that goes on after a prompt, with the prompt's tools and template arguments.
 
@@ -82,7 +97,9 @@ def reworded(prompt: Prompt, text: str) -> Prompt:
     if isinstance(prompt, str):
         return Text(text) if isinstance(prompt, Text) else text
     before = turns(prompt)
-    return Conversation([*before[:-1], {**before[-1], "content": text}], before.tools, before.options)
+    pictures = pictures_of(before[-1:])
+    content: Any = [*pictures, {"type": "text", "text": text}] if pictures else text
+    return Conversation([*before[:-1], {**before[-1], "content": content}], before.tools, before.options)
 
 
 def text_of(completion: Completion) -> str:
@@ -102,13 +119,31 @@ def text_of(completion: Completion) -> str:
 
 def last_text(prompt: Prompt) -> str:
     """The prompt as one text: of a conversation, the last message's."""
-    return str(prompt) if isinstance(prompt, str) else str(prompt[-1].get("content") or "")
+    if isinstance(prompt, str):
+        return str(prompt)
+    content = prompt[-1].get("content") or ""
+    if isinstance(content, list):
+        return "".join(part.get("text", "") for part in content)
+    return str(content)
 
 
 def stored(prompt: Prompt) -> Any:
-    """Plain values that stand for a prompt in keys and fingerprints; tools and template arguments are part of it."""
+    """Plain values that stand for a prompt in keys and fingerprints; tools and template arguments are part of it, pictures by content."""
+    if not isinstance(prompt, str) and pictures_of(prompt):
+        named = [{**message, "content": _by_content(message["content"])} for message in prompt]
+        talk = turns(prompt)
+        return stored(Conversation(named, talk.tools, talk.options))
     if isinstance(prompt, Conversation) and (prompt.tools or prompt.options):
         return {"messages": list(prompt), "tools": prompt.tools, "options": prompt.options}
     if isinstance(prompt, Text):
         return {"text": str(prompt)}
     return prompt
+
+
+def _by_content(content: Any) -> Any:
+    if not isinstance(content, list):
+        return content
+    return [
+        {"picture": part["sha256"]} if isinstance(part, dict) and part.get("type") == "image" else part
+        for part in content
+    ]

@@ -20,7 +20,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from counterpoint.conversation import Text, turns
+from counterpoint.conversation import Text, pictures_of, turns
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.journal import COUNTS, Journal, keys_of
 from counterpoint.models.language.language import Prompt
@@ -159,6 +159,10 @@ class Server:
                 "it is sent; sample from the model at hand, or leave format=auto"
             )
         talk = turns(prompt)
+        if pictures_of(talk):
+            raise CounterpointError(
+                "a prompt has pictures, and servers are asked in text here; sample from the model itself, or leave the pictures out"
+            )
         body: dict[str, Any] = {
             "model": self.model,
             "messages": list(talk),

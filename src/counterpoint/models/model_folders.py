@@ -134,6 +134,12 @@ def read(
             raise ValueError(f"it holds {named[0]}, which writes nothing; as a judge it is scored:{folder}")
         own, reads = config.dtype, config.is_encoder_decoder
         kind = transformers.AutoModelForSeq2SeqLM if reads else transformers.AutoModelForCausalLM
+        if (
+            not reads
+            and type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+            and type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+        ):
+            kind = transformers.AutoModelForImageTextToText
         causal: Any = kind.from_pretrained(
             where,
             dtype=dtype or torch.float32,
@@ -165,6 +171,27 @@ def read(
     else:
         setattr(causal, SOURCE, own)
     return causal, tokenizer
+
+
+def processor(spec: str | Path) -> Any | None:
+    """The processor of a vision-language model's folder; None where there is none.
+
+    Raises:
+        CounterpointError: one that cannot be opened here, with the reason.
+    """
+    folder = find(spec)
+    if not any((folder / name).exists() for name in ("processor_config.json", "preprocessor_config.json")):
+        return None
+    import transformers
+
+    try:
+        return transformers.AutoProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, ImportError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise CounterpointError(
+            f"{folder} has a processor, for pictures, which cannot be opened: {first}; install what it asks for, or take its processor files "
+            "out of the folder to train on text alone"
+        ) from None
 
 
 def quantized(bits: str) -> dict[str, Any]:

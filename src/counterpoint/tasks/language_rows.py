@@ -13,7 +13,6 @@ from counterpoint.data.language.reading import Reading
 from counterpoint.errors import CounterpointError
 from counterpoint.models.language import templates
 from counterpoint.models.language.language import Language
-from counterpoint.models.language.rendering import prompt_ids, render
 from counterpoint.models.language.rows_fit import Row, check_rows, lengths
 
 T = TypeVar("T")
@@ -140,9 +139,9 @@ def preview(
     prompt, answers = example(data.train[0])
     answer = next((each for each in answers if each), None)
     if answer is None:
-        [ids] = prompt_ids(model.tokenizer, [prompt])
+        [ids] = model.prompt_ids([prompt])
         return Preview(lines, _segments(model, ids, [False] * len(ids)))
-    [row] = render(model.tokenizer, [(prompt, answer)])
+    [row] = model.rendered([(prompt, answer)])
     return Preview(lines, _segments(model, row.ids, row.authored))
 
 
@@ -160,7 +159,7 @@ def _segments(model: Language, ids: Sequence[int], authored: Sequence[bool]) -> 
         if not runs or runs[-1][1] != own:
             runs.append(([], own))
         runs[-1][0].append(number)
-    return [(model.tokenizer.decode(part), own) for part, own in runs]
+    return [(model.tokenizer.decode(model.readable(part)), own) for part, own in runs]
 
 
 def _give_template(model: Language, reading: Reading) -> None:

@@ -47,7 +47,7 @@ def test_parts_of_text_are_joined(tmp_path):
         ({"prompt": "#", "answer": {"value": 3}}, "the answer is {'value': 3}; expected text"),
         ({"prompt": "#", "answer": ["3"]}, "expected messages"),
         ({"messages": [turn("user", "#"), turn("assistant", None)]}, "content is null"),
-        ({"prompt": "#", "completion": "x", "images": ["a.png"]}, "column 'images' holds pictures"),
+        ({"prompt": "#", "completion": "x", "images": ["a.png"]}, "there is no picture a.png"),
         (
             {"prompt": [turn("user", "#")], "completion": "x", "tools": "no JSON"},
             "tools is 'no JSON'; expected a list",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from counterpoint.conversation import Completion, Conversation, Message
+from counterpoint.conversation import Completion, Conversation, Message, Prompt, turns
 from counterpoint.errors import CounterpointError
 
 SPEAKERS = {
@@ -18,7 +21,7 @@ SPEAKERS = {
 }
 """Roles of ShareGPT's rows (``from``, ``value``), by the names that chat templates know."""
 IMAGES = ("image", "images")
-"""Columns of pictures, which a text model does not see."""
+"""Columns of pictures."""
 
 
 def plain(value: Any, where: str, what: str) -> str:
@@ -39,8 +42,75 @@ def plain(value: Any, where: str, what: str) -> str:
     return str(value)
 
 
-def content(value: Any, where: str) -> str:
-    """A message's content: text, or a list of parts that are all text, joined.
+def pictures(row: Mapping[str, Any], where: str, folder: Path) -> list[dict[str, Any]]:
+    """The pictures of a row's column ``images`` (or ``image``), as parts of a message.
+
+    A picture is a path (as it stands, or beside the file), bytes, or ``{"bytes": ..., "path": ...}`` as the datasets library has it.
+
+    Raises:
+        CounterpointError: something else, or a file that is not there.
+    """
+    given = next((row[name] for name in IMAGES if row.get(name) not in (None, "", [])), None)
+    if given is None:
+        return []
+    parts = []
+    for each in given if isinstance(given, list | tuple) else [given]:
+        value = (each.get("bytes") or each.get("path")) if isinstance(each, dict) else each
+        if isinstance(value, bytes):
+            source = "data:image/*;base64," + base64.b64encode(value).decode()
+        elif isinstance(value, str) and value:
+            file = next((path for path in (folder / value, Path(value)) if path.is_file()), None)
+            if file is None:
+                raise CounterpointError(
+                    f"{where}: there is no picture {value}, neither here nor beside the data"
+                )
+            source, value = str(file.resolve()), file.read_bytes()
+        else:
+            raise CounterpointError(
+                f"{where}: a picture is {_short(each)}; expected a path, bytes, or {{'bytes': ..., 'path': ...}}"
+            )
+        parts.append({"type": "image", "image": source, "sha256": hashlib.sha256(value).hexdigest()})
+    return parts
+
+
+def with_pictures(prompt: Prompt, row: Mapping[str, Any], where: str, folder: Path) -> Prompt:
+    """A prompt with the row's pictures at its picture parts, or before the first words of the user where it has none.
+
+    Raises:
+        CounterpointError: another number of picture parts than of pictures.
+    """
+    images = pictures(row, where, folder)
+    talk = turns(prompt)
+    marked = sum(
+        isinstance(part, dict) and part.get("type") == "image"
+        for message in talk
+        if isinstance(message["content"], list)
+        for part in message["content"]
+    )
+    if not images and not marked:
+        return prompt
+    if marked not in (0, len(images)):
+        raise CounterpointError(
+            f"{where}: the messages show {marked} pictures, and the row has {len(images)}"
+        )
+    rest, first = iter(images), True
+    result = []
+    for message in talk:
+        value = message["content"]
+        if isinstance(value, list):
+            value = [next(rest) if part.get("type") == "image" else part for part in value]
+        elif not marked and first and message["role"] == "user":
+            value, first = [*images, {"type": "text", "text": value}], False
+        result.append({**message, "content": value})
+    if not marked and first:
+        raise CounterpointError(
+            f"{where}: the row has pictures, and its prompt no turn of the user to show them in"
+        )
+    return Conversation(result, talk.tools, talk.options)
+
+
+def content(value: Any, where: str, pictured: bool = False) -> Any:
+    """A message's content: text, or a list of parts that are all text, joined; with pictures among them, the parts.
 
     Raises:
         CounterpointError: null, an image, anything else.
@@ -51,6 +121,13 @@ def content(value: Any, where: str) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value:
+        if pictured and any(isinstance(part, dict) and part.get("type") == "image" for part in value):
+            clean = [{"type": "image"} if part.get("type") == "image" else part for part in value]
+            if all(part == {"type": "image"} or _is_text_part(part) for part in clean):
+                return [
+                    part if part["type"] == "image" else {"type": "text", "text": part["text"]}
+                    for part in clean
+                ]
         parts = [part.get("text") if _is_text_part(part) else part for part in value]
         if all(isinstance(part, str) for part in parts):
             return "".join(parts)
@@ -61,7 +138,7 @@ def content(value: Any, where: str) -> str:
     raise CounterpointError(f"{where}: a message's content is {_short(value)}; expected text")
 
 
-def messages(value: Any, where: str) -> list[Message]:
+def messages(value: Any, where: str, pictured: bool = False) -> list[Message]:
     """A conversation: messages of a role and text each, with every other field that they have.
 
     ShareGPT's ``from`` and ``value`` are read as ``role`` and ``content``. A message that calls tools may have no content.
@@ -73,7 +150,7 @@ def messages(value: Any, where: str) -> list[Message]:
         raise CounterpointError(
             f"{where}: expected a list of messages {{'role': ..., 'content': ...}}, got {_short(value)}"
         )
-    return [_message(message, where) for message in value]
+    return [_message(message, where, pictured) for message in value]
 
 
 def conversation(value: Any, row: Mapping[str, Any], where: str) -> Conversation:
@@ -84,7 +161,7 @@ def conversation(value: Any, row: Mapping[str, Any], where: str) -> Conversation
     """
     tools = _structure(row.get("tools"), list, where, "tools")
     options = _structure(row.get("chat_template_kwargs"), dict, where, "chat_template_kwargs")
-    return Conversation(messages(value, where), tools or (), options or {})
+    return Conversation(messages(value, where, _has_pictures(row)), tools or (), options or {})
 
 
 def completion(value: Any, where: str, what: str) -> Completion:
@@ -118,17 +195,11 @@ def simplest(turns: list[Message]) -> Completion:
     return turns[0]["content"] if single else turns
 
 
-def refuse_images(row: Mapping[str, Any], where: str) -> None:
-    """Raise where a row has pictures: a model of text would be trained as though they were not there."""
-    for name in IMAGES:
-        if row.get(name) not in (None, "", []):
-            raise CounterpointError(
-                f"{where}: column '{name}' holds pictures, and this kind of data is text: a text model would not see them; "
-                "leave the column out if the text stands by itself"
-            )
+def _has_pictures(row: Mapping[str, Any]) -> bool:
+    return any(row.get(name) not in (None, "", []) for name in IMAGES)
 
 
-def _message(message: Any, where: str) -> Message:
+def _message(message: Any, where: str, pictured: bool = False) -> Message:
     if isinstance(message, dict) and "from" in message and "role" not in message:
         speaker = str(message["from"])
         renamed = {"role": SPEAKERS.get(speaker, speaker), "content": message.get("value")}
@@ -148,7 +219,7 @@ def _message(message: Any, where: str) -> Message:
     given = message.get("content")
     if given is None and "tool_calls" in rest:
         return {"role": rest.pop("role"), "content": None, **rest}
-    return {"role": rest.pop("role"), "content": content(given, where), **rest}
+    return {"role": rest.pop("role"), "content": content(given, where, pictured), **rest}
 
 
 def _structure(value: Any, kind: type, where: str, what: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.conversation import Completion, Message, Prompt, text_of
-from counterpoint.data.language.messages import completion, conversation, messages, plain, refuse_images
+from counterpoint.data.language.messages import completion, conversation, messages, plain, with_pictures
 from counterpoint.data.language.prompted import prompt_key
 from counterpoint.errors import CounterpointError, nearest
 
@@ -52,10 +52,9 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
     for part, given in columns.items():
         if given is not None and given not in row:
             raise CounterpointError(f"{where}: no column '{given}' for {part}; {nearest(given, row)}")
-    refuse_images(row, where)
     prompt, better, worse = (row.get(columns[part] or part) for part in ("prompt", "chosen", "rejected"))
     if better is None and worse is None and "completion" in row:
-        return _unpaired(row, prompt, where)
+        return _unpaired(row, prompt, where, path)
     if better in (None, "", []) or worse in (None, "", []):
         missing = "chosen" if better in (None, "", []) else "rejected"
         raise CounterpointError(
@@ -76,7 +75,7 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
     if tie is None:
         raise CounterpointError(f"{where}: tie={row['tie']!r}; expected true or false (1 or 0)")
     return Preference(
-        prompt_of(prompt, row, where),
+        prompt_of(prompt, row, where, path.parent),
         answer_of(better, where),
         answer_of(worse, where),
         _margin(row, where),
@@ -84,14 +83,14 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
     )
 
 
-def _unpaired(row: dict[str, Any], prompt: Any, where: str) -> Preference:
+def _unpaired(row: dict[str, Any], prompt: Any, where: str, path: Path) -> Preference:
     label, answer = row.get("label"), answer_of(row["completion"], where)
     truth = _truth(label)
     if truth is None:
         raise CounterpointError(
             f"{where}: label={label!r}; expected true or false (1 or 0) beside 'completion'"
         )
-    parsed = prompt_of(prompt, row, where)
+    parsed = prompt_of(prompt, row, where, path.parent)
     return Preference(parsed, chosen=answer) if truth else Preference(parsed, rejected=answer)
 
 
@@ -115,12 +114,12 @@ def _margin(row: dict[str, Any], where: str) -> float | None:
     return margin
 
 
-def prompt_of(prompt: Any, row: dict[str, Any], where: str) -> Prompt:
-    """A row's prompt, text or messages with the row's tools."""
+def prompt_of(prompt: Any, row: dict[str, Any], where: str, folder: Path) -> Prompt:
+    """A row's prompt, text or messages with the row's tools and pictures, whose paths may be beside the file in ``folder``."""
     if isinstance(prompt, str) and prompt.strip():
-        return prompt
+        return with_pictures(prompt, row, where, folder)
     if isinstance(prompt, list) and prompt:
-        return conversation(prompt, row, where)
+        return with_pictures(conversation(prompt, row, where), row, where, folder)
     raise CounterpointError(
         f"{where}: the prompt is {prompt!r}; expected text or a list of {{'role': ..., 'content': ...}}"
     )
@@ -145,7 +144,7 @@ def _messages_apart(
         raise CounterpointError(f"{where}: chosen and rejected must end with a message of the assistant")
     shared = _shared(one, other, where)
     if isinstance(prompt, list) and prompt:
-        given = messages(prompt, where)
+        given = messages(prompt, where, pictured=True)
         repeated = one[: len(given)] == given == other[: len(given)]
         shared = len(given) if repeated else 0
         return given, one[shared:], other[shared:]

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from counterpoint.conversation import Conversation, Prompt, Text, text_of
+from counterpoint.conversation import Conversation, Prompt, Text, text_of, turns
 from counterpoint.data.language.answer import final_answer
 from counterpoint.data.language.instructions import answer_of
-from counterpoint.data.language.messages import completion, conversation, refuse_images, simplest
+from counterpoint.data.language.messages import completion, conversation, simplest, with_pictures
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 
@@ -43,10 +43,10 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
         name = given or next((name for name in ALIASES[part] if row.get(name) not in (None, "")), None)
         fields[part] = row[name] if name else ""
     where = f"{path}, row {number}"
-    refuse_images(row, where)
     talk = next((row[name] for name in WHOLE if isinstance(row.get(name), list) and row[name]), None)
     if not fields["prompt"] and talk is not None:
-        return replace(_whole(conversation(talk, row, where)), **_texts(fields, where))
+        made = _whole(turns(with_pictures(conversation(talk, row, where), row, where, path.parent)))
+        return replace(made, **_texts(fields, where))
     if not fields["prompt"] and isinstance(row.get("text"), str) and row["text"].strip():
         return Problem(Text(""), solution=row["text"])
     if not fields["prompt"]:
@@ -62,6 +62,7 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
             f"{where}: a prompt must be text or a list of {{'role': ..., 'content': ...}}, got {type(given).__name__}"
         )
     prompt: Prompt = given if isinstance(given, str) else conversation(given, row, where)
+    prompt = with_pictures(prompt, row, where, path.parent)
     reply = completion(fields["solution"], where, "the completion")
     texts = _texts(fields, where)
     if any(
@@ -71,9 +72,9 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
     if isinstance(row.get("instruction_id_list"), list) and not texts["answer"]:
         ids = list(row["instruction_id_list"])
         texts["answer"] = answer_of(ids, list(row.get("kwargs") or [{} for _ in ids]), where)
-    turns = () if isinstance(reply, str) else tuple(reply)
+    after = () if isinstance(reply, str) else tuple(reply)
     return Problem(
-        prompt=prompt, solution=text_of(reply), messages=turns, meta=_rationales(row, where), **texts
+        prompt=prompt, solution=text_of(reply), messages=after, meta=_rationales(row, where), **texts
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,8 @@ class LoRA:
         rank: width of the adapters.
         alpha: their scale is ``alpha / rank``.
         dropout: on the adapters' input, in training only.
-        targets: names of the linear layers that get one; "all" means every linear layer but the head.
+        targets: names of the linear layers that get one, or of parts (``language_model``, ``vision_tower``) that get one on each of
+            theirs; "all" means every linear layer but the head.
     """
 
     rank: int = 64
@@ -39,7 +41,8 @@ class Adapter:
     Attributes:
         alpha: their scale is ``alpha / rank``; none takes twice the rank.
         dropout: on the adapters' input, in training only.
-        targets: names of the linear layers that get one; "all" means every linear layer but the head.
+        targets: names of the linear layers that get one, or of parts (``language_model``, ``vision_tower``) that get one on each of
+            theirs; "all" means every linear layer but the head.
     """
 
     alpha: float | None = None
@@ -107,7 +110,7 @@ def attach(causal: Any, lora: LoRA, seed: int = 0) -> Any:
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]
         lora_dropout=lora.dropout,
-        target_modules="all-linear" if lora.targets == "all" else list(lora.targets),
+        target_modules="all-linear" if lora.targets == "all" else _layers_of(causal, lora.targets),
         task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng(devices=[]):
@@ -144,6 +147,22 @@ def linear_layers(causal: Any, without: tuple[str, ...] = ()) -> tuple[str, ...]
         if isinstance(each, nn.Linear) and each is not head and not any(word in name for word in without)
     )
     return tuple(sorted({name.rpartition(".")[2] for name in layers}))
+
+
+def _layers_of(causal: Any, targets: Sequence[str]) -> list[str]:
+    """Targets as names of layers: a part of the model, such as ``language_model``, stands for every linear layer in it."""
+    head = causal.get_output_embeddings()
+    layers: dict[str, None] = {}
+    for target in targets:
+        inside = [
+            f"{name}.{inner}"
+            for name, part in causal.named_modules()
+            if (name == target or name.endswith(f".{target}")) and not isinstance(part, nn.Linear)
+            for inner, layer in part.named_modules()
+            if isinstance(layer, nn.Linear) and layer is not head
+        ]
+        layers |= dict.fromkeys(inside or [target])
+    return list(layers)
 
 
 def check_head(base: Any) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from counterpoint.conversation import Completion, Message, Prompt
+from counterpoint.conversation import Completion, Message, Prompt, pictures_of
 from counterpoint.errors import CounterpointError
 from counterpoint.models import model_folders, tokens
 from counterpoint.models.language import rendering, templates
 from counterpoint.models.language.adapters import Adapter, LoRA, attach, goes_on
 from counterpoint.models.language.own_forward import Pass
+from counterpoint.models.language.pictures import Pictures, of_folder
 from counterpoint.models.language.recompute import recompute_blocks
 from counterpoint.models.language.row_batches import batch
 from counterpoint.models.language.running import Running
@@ -36,6 +37,7 @@ class Language(Running):
         tokenizer: its tokenizer.
         runs: how it must be run, where that is settled already; None tries it on a few tokens.
         max_length: rows of more tokens are cut at their end; None cuts none.
+        pictures: of a vision-language model, what reads the pictures of rows.
 
     Raises:
         CounterpointError: not a causal model, one whose own scores cannot be had, or one whose head has an adapter.
@@ -56,8 +58,9 @@ class Language(Running):
         *,
         runs: Pass | None = None,
         max_length: int | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
-        super().__init__(causal, runs)
+        super().__init__(causal, runs, pictures)
         self.tokenizer = tokenizer
         self.max_length = max_length
 
@@ -87,7 +90,7 @@ class Language(Running):
         Raises:
             CounterpointError: a prompt longer than the model's positions; nothing is ever cut in silence.
         """
-        rows = rendering.prompt_ids(self.tokenizer, texts)
+        rows = self.prompt_ids(texts)
         self._check(rows)
         return tokens.pad(rows, side="left", fill=self.pad_id, width=width).to(self.device)
 
@@ -109,10 +112,36 @@ class Language(Running):
             CounterpointError: a row longer than the model's positions; messages that the chat template refuses, or for which
                 there is none.
         """
-        rendered = rendering.render(self.tokenizer, list(zip(prompts, completions, strict=True)))
+        rendered = self.rendered(list(zip(prompts, completions, strict=True)))
         self._check([row.ids[: self.max_length] for row in rendered])
         before, after = batch(rendered, answers=answers, cut=self.max_length, fill=self.pad_id)
         return before.to(self.device), after.to(self.device)
+
+    def rendered(self, rows: Sequence[tuple[Prompt, Completion]]) -> list[rendering.Rendered]:
+        """Ids, authors and borders of prompts with their completions; see ``rendering.render`` and, for pictures, ``pictures``."""
+        seen = self._with_pictures([prompt for prompt, _ in rows])
+        if self.pictures is None or not seen:
+            return rendering.render(self.tokenizer, rows)
+        text = iter(rendering.render(self.tokenizer, [row for at, row in enumerate(rows) if at not in seen]))
+        return [self.pictures.rendered(*row) if at in seen else next(text) for at, row in enumerate(rows)]
+
+    def prompt_ids(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Ids of prompts, each ready for the model's turn."""
+        seen = self._with_pictures(prompts)
+        if self.pictures is None or not seen:
+            return rendering.prompt_ids(self.tokenizer, prompts)
+        text = iter(
+            rendering.prompt_ids(self.tokenizer, [p for at, p in enumerate(prompts) if at not in seen])
+        )
+        return [self.pictures.prompt(p) if at in seen else next(text) for at, p in enumerate(prompts)]
+
+    def readable(self, ids: Sequence[int]) -> list[int]:
+        """Ids of a row as the tokenizer decodes them: pictures are the token that stands for them."""
+        return list(ids) if self.pictures is None else self.pictures.readable(ids)
+
+    @staticmethod
+    def _with_pictures(prompts: Sequence[Prompt]) -> set[int]:
+        return {at for at, p in enumerate(prompts) if not isinstance(p, str) and pictures_of(p)}
 
     def completions(self, texts: Sequence[str], *, width: int | None = None) -> Tokens:
         """Tokenise texts as the model itself writes them, right-padded, each with the token that ends a turn.
@@ -163,7 +192,11 @@ class Language(Running):
         if self.adapted:
             raise CounterpointError("this model has adapters already; merge them first: model.merged()")
         return Language(
-            attach(self.causal, lora, seed), self.tokenizer, runs=self.runs, max_length=self.max_length
+            attach(self.causal, lora, seed),
+            self.tokenizer,
+            runs=self.runs,
+            max_length=self.max_length,
+            pictures=self.pictures,
         )
 
     def merged(self) -> Language:
@@ -171,7 +204,9 @@ class Language(Running):
         if not self.adapted:
             return self
         merged = copy.deepcopy(self.causal).merge_and_unload()
-        return Language(merged, self.tokenizer, runs=self.runs, max_length=self.max_length)
+        return Language(
+            merged, self.tokenizer, runs=self.runs, max_length=self.max_length, pictures=self.pictures
+        )
 
     def save(self, folder: Path | str, *, adapter: bool = False) -> Path:
         """Write an ordinary folder: safetensors, config, tokenizer. It appears whole or not at all.
@@ -184,7 +219,10 @@ class Language(Running):
             raise CounterpointError(
                 "adapter=True, but this model was trained in full; save it with adapter=False"
             )
-        return model_folders.write(folder, self.causal if adapter else self.merged().causal, self.tokenizer)
+        beside = None if self.pictures is None else self.pictures.processor.save_pretrained
+        return model_folders.write(
+            folder, self.causal if adapter else self.merged().causal, self.tokenizer, beside
+        )
 
 
 def load(
@@ -215,7 +253,9 @@ def load(
     causal, tokenizer = model_folders.read(spec, dtype, attention=attention, quantization=quantization)
     if recompute:
         recompute_blocks(causal)
-    model = Language(causal, tokenizer)
+    processor = model_folders.processor(spec)
+    seen = None if processor is None else of_folder(processor, causal.config)
+    model = Language(causal, tokenizer, pictures=seen)
     model.stops  # noqa: B018  (fails here, with its lesson, and not in the middle of a run)
     return model if lora is None else model.with_lora(lora, seed)
 

@@ -81,6 +81,8 @@ def groups(model: Causal, prompts: Tokens) -> Groups | None:
         return None
     if auto and not worth_sharing(backbone, rows, 1, prompts.width):
         return None  # not even if all prompts were one: small models never look further
+    if bool((prompts.ids < 0).any()):
+        return None  # rows with pictures go through the model one by one
     grouped = Groups.of(prompts)
     if len(grouped.first) == rows or not bool(prompts.mask[:, -1].all()):
         return None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from counterpoint.conversation import Completion, Prompt
 from counterpoint.errors import CounterpointError
 from counterpoint.models.language.language import Language
-from counterpoint.models.language.rendering import Rendered, prompt_ids, render
+from counterpoint.models.language.rendering import Rendered
 
 TOGETHER = 256
 """Rows that are tokenised at once; one by one only where some of these cannot be."""
@@ -55,8 +55,8 @@ def lengths(model: Language, split: str, rows: Iterable[Row]) -> Iterator[tuple[
 
 def _lengths(model: Language, rows: Sequence[Row]) -> list[tuple[int, int]]:
     flat = [(prompt, answer) for prompt, answers in rows for answer in answers if answer]
-    rendered = iter(render(model.tokenizer, flat))
-    bare = iter(prompt_ids(model.tokenizer, [prompt for prompt, answers in rows if not any(answers)]))
+    rendered = iter(model.rendered(flat))
+    bare = iter(model.prompt_ids([prompt for prompt, answers in rows if not any(answers)]))
     result = []
     for _, answers in rows:
         if any(answers):

@@ -23,6 +23,7 @@ from counterpoint.models.language.adapters import check_head
 from counterpoint.models.language.like_lengths import states_in_parts
 from counterpoint.models.language.own_forward import Pass, settle
 from counterpoint.models.language.packing import packed_states
+from counterpoint.models.language.pictures import Pictures
 from counterpoint.models.tokens import Tokens
 
 
@@ -43,6 +44,7 @@ class Running(nn.Module):
     Args:
         causal: a transformers causal model, or a PEFT model around one.
         runs: how it must be run, where that is settled already; None tries it on a few tokens.
+        pictures: of a vision-language model, what reads the pictures of rows.
 
     Attributes:
         packs: whether rows of unequal length go through it in packed sequences; ``packing.pack`` sets it.
@@ -51,8 +53,9 @@ class Running(nn.Module):
         CounterpointError: not a causal model, one whose own scores cannot be had, or one whose head has an adapter.
     """
 
-    def __init__(self, causal: nn.Module, runs: Pass | None = None) -> None:
+    def __init__(self, causal: nn.Module, runs: Pass | None = None, pictures: Pictures | None = None) -> None:
         super().__init__()
+        self.pictures = pictures
         self.causal: Any = causal
         self.packs = False
         check_head(self.base)
@@ -130,7 +133,7 @@ class Running(nn.Module):
             return self._hidden(ids_BL, mask_BL)[:, -last - 1 : -1]
         # Padding between the columns of prompts and answers, and behind short rows, costs as much as tokens do.
         flush = tokens.trim(tokens.left(Tokens(ids_BL, mask_BL)))
-        if self.packs:
+        if self.packs and not self._pictured(flush.ids):
             hidden_BLD = self.packed(flush)
         elif self.runs.padded:
             hidden_BLD = states_in_parts(flush, call_in_positions(self.backbone), self._together)
@@ -176,7 +179,7 @@ class Running(nn.Module):
             mask_BL: the mask over the cache's positions and these.
             cache: what the step before returned; None at the prompt.
         """
-        if not self.runs.cached:
+        if not self.runs.cached or isinstance(cache, Read) or self._pictured(ids_BL):
             read = ids_BL if cache is None else torch.cat([cache.ids, ids_BL], 1)
             return self.logits(read, mask_BL)[:, -1], Read(read)
         target, given = self._target, {"use_cache": True, cache_argument(self._target) or "cache": cache}
@@ -204,7 +207,40 @@ class Running(nn.Module):
     def _target(self) -> Any:
         return self.base if self.runs.whole else self.backbone
 
+    def _pictured(self, ids_BL: Tensor) -> bool:
+        return self.pictures is not None and bool((ids_BL < 0).any())
+
+    def _row_by_row(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
+        """States of rows some of which have pictures: each of these alone, without padding."""
+        assert self.pictures is not None
+        takes = inspect.signature(self._target.forward).parameters
+        every = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes.values())
+        kind = self.head.weight.dtype
+        states_BLD = None
+        for row in range(len(ids_BL)):
+            real = mask_BL[row].bool()
+            if not bool(real.any()):
+                continue
+            ids_1L = ids_BL[row][real][None]
+            given = {}
+            if bool((ids_1L < 0).any()):
+                given = self.pictures.inputs(ids_1L, None if every else list(takes))
+                given = {n: v.to(kind) if v.is_floating_point() else v for n, v in given.items()}
+                ids_1L = given.pop("input_ids")
+            states = self._states(
+                self._target, ids_1L, torch.ones_like(ids_1L), use_cache=False, counted=not given, **given
+            )[0]
+            if states_BLD is None:
+                states_BLD = states.new_zeros(*ids_BL.shape, states.shape[-1])
+            where = real.nonzero().squeeze(1)
+            states_BLD = states_BLD.index_put((torch.full_like(where, row), where), states[0])
+        if states_BLD is None:
+            raise CounterpointError(f"{len(ids_BL)} rows without a token; give each row at least one")
+        return states_BLD
+
     def _together(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
+        if self._pictured(ids_BL):
+            return self._row_by_row(ids_BL, mask_BL)
         return self._states(self._target, ids_BL, mask_BL, use_cache=False)[0]
 
     def _by_length(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
@@ -225,11 +261,17 @@ class Running(nn.Module):
             raise CounterpointError(f"{len(ids_BL)} rows without a token; give each row at least one")
         return states_BLD
 
-    def _states(self, target: Any, ids_BL: Tensor, mask_BL: Tensor, **given: Any) -> tuple[Tensor, Any]:
-        """What the head reads, [B, L, D], and all that the model gives back."""
+    def _states(
+        self, target: Any, ids_BL: Tensor, mask_BL: Tensor, *, counted: bool = True, **given: Any
+    ) -> tuple[Tensor, Any]:
+        """What the head reads, [B, L, D], and all that the model gives back.
+
+        Args:
+            counted: whether positions are handed over; beside pictures the model counts them itself.
+        """
         takes = inspect.signature(target.forward).parameters
         given = {"input_ids": ids_BL, "attention_mask": mask_BL, **given}
-        if self.runs.positions and "position_ids" in takes:
+        if counted and self.runs.positions and "position_ids" in takes:
             given["position_ids"] = tokens.positions(mask_BL)[:, -ids_BL.shape[1] :]
         if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes.values()):
             given = {name: value for name, value in given.items() if name in takes}

@@ -7,15 +7,22 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from counterpoint.conversation import Conversation, Message
+from counterpoint.conversation import Conversation, Message, pictures_of
 from counterpoint.errors import CounterpointError
 
 logger = logging.getLogger("counterpoint")
 _warned: set[str] = set()
 
 
-def templated(tokenizer: Any, talk: Conversation, *, reply: bool = False, go_on: bool = False) -> str:
-    """What the template makes of messages."""
+def templated(
+    tokenizer: Any, talk: Conversation, *, reply: bool = False, go_on: bool = False, pictured: bool = False
+) -> str:
+    """What the template makes of messages; those with pictures only where the caller knows what to do with them."""
+    if not pictured and pictures_of(talk):
+        raise CounterpointError(
+            "the row has pictures, and they are read by vision-language models alone, from a folder with its processor; give such a model, "
+            "or leave the pictures out if the text stands by itself"
+        )
     continued = go_on and bool(talk) and talk[-1]["role"] == "assistant"
     given = {**options_of(talk), "tokenize": False, "add_generation_prompt": reply and not continued}
     if continued:

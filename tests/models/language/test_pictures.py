@@ -1,0 +1,204 @@
+"""Rows with pictures through a vision-language model's processor: tokens, states, losses and gradients are the model's own."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from PIL import Image
+from safetensors.torch import load_file
+
+import counterpoint
+from counterpoint.data.language import preferences, problems
+from counterpoint.errors import CounterpointError
+from counterpoint.generation.sampler import Sampler
+from counterpoint.models.language import language
+from counterpoint.models.language.characters import tiny, tokenizer
+from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.teachers.frozen import Frozen
+
+COLOURS = {"red": (220, 10, 10), "green": (10, 220, 10), "blue": (10, 10, 220), "grey": (120, 120, 120)}
+TEMPLATE = (
+    "{% for m in messages %}{% if m['role'] == 'assistant' %}{{ '~' + m['content'] + '</s>' }}{% else %}<s>"
+    "{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for p in m['content'] %}{% if p['type'] == 'image' %}<image>"
+    "{% else %}{{ p['text'] }}{% endif %}{% endfor %}{% endif %}{% endif %}{% endfor %}{% if add_generation_prompt %}~{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small LLaVA with its processor, and pictures beside rows of text and rows with them."""
+    out = tmp_path_factory.mktemp("vision")
+    names = tokenizer()
+    names.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    names.chat_template = TEMPLATE
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = transformers.LlavaConfig(
+        text_config=transformers.LlamaConfig(vocab_size=len(names), num_key_value_heads=2, max_position_embeddings=128, initializer_range=0.2, **sizes).to_dict(),
+        vision_config=transformers.CLIPVisionConfig(image_size=32, patch_size=16, initializer_range=0.2, **sizes).to_dict(),
+        image_token_index=names.convert_tokens_to_ids("<image>"),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    transformers.LlavaForConditionalGeneration(config).save_pretrained(out / "model")
+    images = transformers.CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    transformers.LlavaProcessor(
+        image_processor=images, tokenizer=names, patch_size=16, vision_feature_select_strategy="default",
+        num_additional_image_tokens=1, chat_template=TEMPLATE,
+    ).save_pretrained(out / "model")  # fmt: skip
+    rows, pairs = [], []
+    for number, (name, colour) in enumerate(COLOURS.items()):
+        Image.new("RGB", (40, 30), colour).save(out / f"{name}.png")
+        rows.append({"prompt": "what?", "images": [f"{name}.png"], "completion": name})
+        pairs.append(
+            {"prompt": "what?", "images": [f"{name}.png"], "chosen": name, "rejected": "no" * (1 + number)}
+        )
+    rows += [{"prompt": f"{n}=", "completion": str(n)} for n in range(3)]
+    (out / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (out / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    return out
+
+
+def own(folder: Path, model: Any, picture: str | None, prompt: str, answer: str) -> torch.Tensor:
+    """Log-probabilities of an answer by the processor's output and the model's own logits."""
+    processor = transformers.AutoProcessor.from_pretrained(folder / "model")
+    before = f"<s>{'<image>' if picture else ''}{prompt}~"
+    given = {"images": [Image.open(folder / picture)]} if picture else {}
+    made = processor(text=[before + answer + "</s>"], return_tensors="pt", add_special_tokens=False, **given)
+    logits = model.causal(**made).logits[0].log_softmax(-1)
+    count = len(answer) + 1
+    ids = made["input_ids"][0, -count:]
+    return logits[-count - 1 : -1].gather(1, ids[:, None]).squeeze(1)
+
+
+def data(folder: Path, **options: Any) -> Any:
+    return problems.load(folder / "rows.jsonl", validation=0, test=0, **options)
+
+
+def test_log_probabilities_and_gradients_are_those_of_the_models_own_forward(folder: Path) -> None:
+    model = language.load(folder / "model").eval()
+    rows = data(folder).train
+    prompts, answers = model.rows([row.prompt for row in rows], [row.completion for row in rows])
+    logp = completion_log_probs(model, prompts, answers)
+    expected = []
+    for at, row in enumerate(rows):
+        picture = f"{list(COLOURS)[at]}.png" if at < len(COLOURS) else None
+        prompt = "what?" if picture else str(row.prompt)
+        expected.append(own(folder, model, picture, prompt, row.solution))
+        torch.testing.assert_close(logp[at, : len(expected[-1])], expected[-1], atol=1e-5, rtol=1e-5)
+        assert answers.authored[at].sum() == len(row.solution) + 1
+    assert len({round(float(logp[at, 0]), 5) for at in range(4)}) > 1
+    (gradient,) = torch.autograd.grad(
+        logp.sum(), model.causal.model.vision_tower.parameters().__next__(), retain_graph=True
+    )
+    (direct,) = torch.autograd.grad(
+        torch.cat(expected).sum(), next(model.causal.model.vision_tower.parameters())
+    )
+    torch.testing.assert_close(gradient, direct, atol=1e-5, rtol=1e-4)
+    assert bool(gradient.any())
+    copy = Frozen(model).model
+    torch.testing.assert_close(completion_log_probs(copy, prompts, answers), logp)
+
+
+def test_greedy_replies_are_those_of_generate(folder: Path) -> None:
+    model = language.load(folder / "model").eval()
+    rows = data(folder).train[:4]
+    replies = Sampler(max_new_tokens=5, temperature=0)(model, model.prompts([row.prompt for row in rows]))
+    processor = transformers.AutoProcessor.from_pretrained(folder / "model")
+    for at, name in enumerate(COLOURS):
+        made = processor(text=["<s><image>what?~"], images=[Image.open(folder / f"{name}.png")], return_tensors="pt", add_special_tokens=False)  # fmt: skip
+        whole = model.causal.generate(
+            **made, max_new_tokens=5, do_sample=False, eos_token_id=list(model.stops), pad_token_id=0
+        )
+        written = whole[0, made["input_ids"].shape[1] :].tolist()
+        assert replies.rows()[at] == written[: len(replies.rows()[at])]
+
+
+@pytest.mark.parametrize(("key", "file"), [("sft", "rows.jsonl"), ("dpo", "pairs.jsonl")])
+@pytest.mark.parametrize("parts", ["whole", "text"])
+def test_a_run_trains_on_pictures_and_its_folder_opens_again(
+    key: str, file: str, parts: str, folder: Path, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"learning_rate": 1e-2, "batch_size": 4, "lora_rank": 0}
+    if parts == "text":
+        settings |= {"lora_rank": 2, "adapter.targets": "language_model"}
+    result = counterpoint.run(
+        key, data=str(folder / file), model=str(folder / "model"), out=tmp_path / "run", settings=settings, steps=3,
+        evaluate=False, progress=False, data_options={"validation": 0, "test": 0}, micro_batch_size=2,
+    )  # fmt: skip
+    before, after = (
+        load_file(path / "model.safetensors") for path in (folder / "model", result.folder / "model")
+    )
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert any("language_model" in name for name in moved)
+    assert any("vision" in name for name in moved) == (parts == "whole")
+    again = language.load(result.folder / "model").eval()
+    assert again.pictures is not None
+    row = data(folder).train[0]
+    assert torch.isfinite(completion_log_probs(again, *again.rows([row.prompt], ["red"]))).all()
+    losses = [
+        json.loads(line)["loss"] for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()
+    ]
+    assert losses[-1] < losses[0]
+
+
+def test_the_same_words_with_another_picture_are_another_row(folder: Path) -> None:
+    loaded = data(folder)
+    assert len({row.key() for row in loaded.train}) == 7
+    model = language.load(folder / "model")
+    ids = {tuple(model.prompt_ids([row.prompt])[0]) for row in loaded.train[:4]}
+    assert len(ids) == 4
+    first = loaded.fingerprint()
+    content = (folder / "red.png").read_bytes()
+    Image.new("RGB", (40, 30), (1, 2, 3)).save(folder / "red.png")
+    assert data(folder).fingerprint() != first
+    (folder / "red.png").write_bytes(content)
+    assert data(folder).fingerprint() == first
+
+
+def test_bytes_and_messages_with_picture_parts_are_read(folder: Path, tmp_path: Path) -> None:
+    held = io.BytesIO()
+    Image.open(folder / "red.png").save(held, "PNG")
+    from datasets import Dataset
+
+    talk = [{"role": "user", "content": [{"type": "image", "text": None}, {"type": "text", "text": "what?"}]}]
+    rows = [{"prompt": talk, "images": [{"bytes": held.getvalue(), "path": None}], "completion": "red"}] * 3
+    Dataset.from_list(rows).to_parquet(str(tmp_path / "rows.parquet"))
+    row = problems.load(tmp_path / "rows.parquet", validation=0, test=0).train[0]
+    model = language.load(folder / "model")
+    assert len(model.prompt_ids([row.prompt])[0]) == len(model.prompt_ids([data(folder).train[0].prompt])[0])
+
+
+def test_what_cannot_be_read_is_refused_by_row(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CounterpointError, match=r"train, row 1: the row has pictures.*vision-language"):
+        counterpoint.run("sft", data=str(folder / "rows.jsonl"), model="characters", out=tmp_path / "run", steps=1,
+                         data_options={"validation": 0, "test": 0}, evaluate=False, progress=False)  # fmt: skip
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(CounterpointError, match="pictures"):
+        tiny().prompts([data(folder).train[0].prompt])
+    for row, message in (
+        (
+            {"prompt": "what?", "images": ["none.png"], "completion": "x"},
+            "row 1: there is no picture none.png",
+        ),
+        ({"prompt": "what?", "images": [3], "completion": "x"}, "row 1: a picture is 3"),
+        (
+            {
+                "prompt": [{"role": "user", "content": [{"type": "image"}] * 2}],
+                "images": [str(folder / "red.png")],
+                "completion": "x",
+            },
+            "the messages show 2 pictures, and the row has 1",
+        ),
+    ):
+        (tmp_path / "a.jsonl").write_text(json.dumps(row))
+        with pytest.raises(CounterpointError, match=message):
+            problems.load(tmp_path / "a.jsonl", validation=0, test=0)
+    pairs = preferences.load(folder / "pairs.jsonl", validation=0, test=0)
+    assert len(pairs.train) == 4
