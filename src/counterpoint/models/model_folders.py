@@ -133,7 +133,7 @@ def read(
         if named and all(name.endswith("ForSequenceClassification") for name in named):
             raise ValueError(f"it holds {named[0]}, which writes nothing; as a judge it is scored:{folder}")
         own, reads = config.dtype, config.is_encoder_decoder
-        kind = transformers.AutoModelForSeq2SeqLM if reads else transformers.AutoModelForCausalLM
+        kind: Any = transformers.AutoModelForSeq2SeqLM if reads else transformers.AutoModelForCausalLM
         if (
             not reads
             and type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
