@@ -158,6 +158,15 @@ def test_replacing_and_problems(tmp_path: Path, ranks: str) -> None:
     assert sum(event["pairs"] for event in seen if "round" in event) > 0
 
 
+def test_a_round_without_a_pair_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "flat.py").write_text("def flat(completions, **_):\n    return [1.0] * len(completions)\n")
+    model, seen = train(tmp_path / "run", SUMS, judge=f"{tmp_path}/flat.py:flat")
+    assert [event["pairs"] for event in seen if "round" in event] == [0, 0]
+    assert all(
+        torch.equal(value, model.state_dict()[key]) for key, value in tiny(seed=0).state_dict().items()
+    )
+
+
 @pytest.mark.parametrize(
     ("wrong", "data", "says"),
     [

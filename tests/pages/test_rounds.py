@@ -41,6 +41,8 @@ def test_commands_run_as_printed(key: str) -> None:
     tiny(seed=0).save("small")
     run_commands(key, SMALLER)
     assert Path(f"runs/{key}/model/model.safetensors").exists()
+    pairs = Path("runs/from-pairs/run.json")
+    assert key == "selm" or json.loads(pairs.read_text())["recipe"]["kind"] == "preferences"
 
 
 @pytest.mark.parametrize("key", KEYS)

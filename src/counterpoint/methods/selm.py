@@ -111,9 +111,7 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
             pairs = given_answers(policy, part)
             triples, rewards = self._triples(run, ranks, problems, pairs, drawn)
             reference = policy if self.reference == "stepwise" else initial
-            every = [answers for _, answers in triples]
-            questions = [problems[number] for number, _ in triples]
-            (logp,), _ = answers_log_probs(run, (reference,), questions, every)
+            logp = self._at_start(run, reference, problems, triples)
             items = [
                 Ranked(prompt=number, answers=answers, logp=logp[at].tolist())
                 for at, (number, answers) in enumerate(triples)
@@ -171,6 +169,20 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
             if (rewards[first] > rewards[last] or labelled) and answers[first]["ids"] != answers[last]["ids"]:
                 triples.append((number, [answers[first], answers[last], drawn[number][0]]))
         return triples, verdicts.rewards[:, offset : offset + self.answers]
+
+    def _at_start(
+        self,
+        run: Run,
+        reference: Language,
+        problems: Sequence[Problem],
+        triples: Sequence[tuple[int, list[Answer]]],
+    ) -> Tensor:
+        """[pairs, 3] log-probabilities of chosen, rejected and reference answers under the reference, as a durable stage."""
+        if not triples:
+            return torch.zeros(0, 3)
+        questions = [problems[number] for number, _ in triples]
+        (logp,), _ = answers_log_probs(run, (reference,), questions, [answers for _, answers in triples])
+        return logp
 
     def _losses(
         self, run: Run, policy: Language, items: Sequence[Ranked], problems: Sequence[Problem], alpha: float
