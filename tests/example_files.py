@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+import beir_folder
+
 RUNS: dict[str, tuple[str, str, str, dict[str, str], dict[str, int], str]] = {
     "images": ("simclr", "photos", "conv-small", {}, {"batch_size": 8}, "Projected"),
     "audio": (
@@ -25,6 +27,14 @@ RUNS: dict[str, tuple[str, str, str, dict[str, str], dict[str, int], str]] = {
     "interactions": ("lightgcn", "ratings.tsv", "embeddings-8", {}, {}, "Recommender"),
     "regression": ("regression", "houses.csv", "mlp", {"target": "price"}, {"batch_size": 8}, "Predictor"),
     "trajectories": ("trajectory-vae", "walks", "encoder-4", {}, {}, "TrajectoryEncoder"),
+    "retrieval": (
+        "grace",
+        "food",
+        "characters",
+        {},
+        {"max_new_tokens": 2, "answers": 2, "batch_size": 4, "minibatches": 2},
+        "Embedder",
+    ),
     "environment": ("contrastive-ucb", "lock", "auto", {}, {"rounds": 3}, "LowRankModel"),
 }
 """Kind -> a method, one of these files or a name, a model, data options, settings, and the class of the trained model."""
@@ -66,6 +76,7 @@ def write(folder: Path) -> None:
     (folder / "walks").mkdir()
     for name, table in (("trajectories", walks), ("answers", answers)):
         (folder / "walks" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table))
+    beir_folder.write(folder / "food")
     pixels = np.random.default_rng(0)
     for n in range(40):
         path = folder / "photos" / ("cat", "dog")[n % 2] / f"{n}.png"

@@ -65,6 +65,11 @@ RESAMPLING = "tests/phases/test_resampling.py"
 GRADIENTS = "tests/phases/test_policy_gradient.py"
 RATIONALES = "tests/objectives/distillation/test_rationales.py"
 
+PU_DISTILL = (
+    "tests/methods/language/test_pu_distill.py tests/objectives/preference/test_label_distribution.py"
+)
+GRACE = "tests/methods/language/test_grace.py tests/objectives/contrast/test_rationale_reward.py tests/models/retrieval/test_embedder.py"
+
 CHANGES = [
     # What a study says.
     Change("study/statistics.py", "math.sqrt(1 / n + overlap)", "math.sqrt(1 / n)", STATISTICS),
@@ -206,6 +211,15 @@ CHANGES = [
     Change("methods/spar.py", "nll(pair.chosen, lengths.chunk(2)[0]", "nll(pair.rejected, lengths.chunk(2)[1]", "tests/methods/test_spar.py"),
     Change("methods/spar.py", '"sequence_mean", weight', '"token_mean", weight', "tests/methods/test_spar.py"),
     Change("methods/spar.py", "*reference_B2.unbind(1)", "*reference_B2.flip(1).unbind(1)", "tests/methods/test_spar.py"),
+    Change("objectives/preference/label_distribution.py", "count_P1 * distribution_PN - 1", "distribution_PN - 1", PU_DISTILL),
+    Change("objectives/preference/label_distribution.py", "strength * (logp_PN - reference_PN.detach())", "strength * logp_PN", PU_DISTILL),
+    Change("methods/pu_distill.py", "best, worst = best_and_worst(scores_PN)", "worst, best = best_and_worst(scores_PN)", PU_DISTILL),
+    Change("methods/pu_distill.py", 'run.once("past", lambda: past.refresh(policy))', "pass", PU_DISTILL),
+    Change("judges/rated.py", "(logits_R.softmax(-1) * values_R", "(logits_R * values_R", PU_DISTILL),
+    Change("objectives/contrast/rationale_reward.py", "near - against + consistency * alike - cross * across", "near - against + consistency * alike + cross * across", GRACE),
+    Change("objectives/contrast/rationale_reward.py", "same_MM & ~torch.eye(len(h), dtype=torch.bool, device=h.device)", "same_MM", GRACE),
+    Change("methods/grace.py", 'group_advantages(run, total[:, None].double(), self.answers, "none")', 'group_advantages(run, total[:, None].double(), self.answers, "group")', GRACE),
+    Change("models/retrieval/embedder.py", "(number_BL > skip) | ~longer_B1", "number_BL > 0", GRACE),
 ]  # fmt: skip
 
 

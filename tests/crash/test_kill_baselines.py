@@ -9,6 +9,7 @@ import pytest
 from crash_harness import Command, check, command
 from test_kill import ratings
 
+import beir_folder
 from counterpoint.methods.catalog import ready
 from counterpoint.models.language.characters import tiny, tiny_encoder_decoder
 from counterpoint.tasks.stock.mixture import ALPHABET, experts
@@ -122,6 +123,13 @@ RUNS: dict[str, dict[str, Any]] = {
     "regression": {"data": "diabetes", "model": "mlp", "settings": {"batch_size": 16}, "steps": 80},
     "count-ucb": {"data": "lock", "model": "auto", "settings": {"rounds": 20}, "steps": 0},
     "tfidf": {"data": "mails", "model": "words", "settings": {}, "steps": 0},
+    "grace": {
+        "data": "food", "model": "characters", "steps": 8,
+        "settings": {
+            "answers": 3, "max_new_tokens": 4, "batch_size": 4, "minibatches": 2, "learning_rate": 1e-3, "template": "{text}",
+            "reward.cross_of": "rollout", "reward.cut_penalty": None,
+        },
+    },
     "audio-classifier": {
         "data": "clips", "model": "conv-speech", "settings": {"batch_size": 12, "learning_rate": 1e-3}, "steps": 60,
     },
@@ -145,6 +153,8 @@ def trained(key: str, folder: Path) -> Command:
         rest["data"] = ratings(folder)
     if given["data"] == "mails":
         rest["data"] = write_csv(folder / "mails.csv", rows(200))
+    if given["data"] == "food":
+        rest["data"] = str(beir_folder.write(folder / "food"))
     if given["data"] == "clips":
         pytest.importorskip("soundfile")
         from own_clips import folder as clips
@@ -171,6 +181,7 @@ FAST = (
     "pi-distill",
     "user-interactions",
     "pu-distill",
+    "grace",
     "self-rewarding",
     "scmoe",
     "qcrd",

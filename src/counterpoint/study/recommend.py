@@ -74,6 +74,7 @@ RULES: Sequence[_Rule] = (
     _Rule("preferences", "preference-degree", "when it is known how much better, not only which", 2),
     _Rule("preferences", "selm", "when new answers can be sampled and judged", 2),
     _Rule("preferences", "adpa", "when a larger, preference-tuned teacher exists", 2),
+    _Rule("retrieval", "grace", "the only method here for it: rationales before embedding, or contrast alone with objective=contrastive", 2),
     _Rule("text", "contrastive-primer", "few labels: label names are texts, too", 4, lambda f: (f.labelled or 0) < 2_000),
     _Rule("text", "contrastive-primer", "classes are unequal in size: pretraining helps the rare ones most", 3, lambda f: (f.labelled or 0) >= 2_000 and (f.imbalance or 1) >= 5),
     _Rule("text", "vega", "enough labelled text for careful fine-tuning", 3, lambda f: (f.labelled or 0) >= 2_000, "deberta"),

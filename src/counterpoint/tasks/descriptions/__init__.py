@@ -12,6 +12,7 @@ from counterpoint.tasks.descriptions.description import Description
 
 ORDER = (
     "audio",
+    "retrieval",
     "preferences",
     "problems",
     "trajectories",

@@ -1,0 +1,39 @@
+"""Train GRACE and its contrastive baseline for a few steps; torchrun may start several processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from beir_folder import write
+from counterpoint.methods.catalog import load
+from counterpoint.tasks.task import task
+from ranks_harness import Weights, report, short_run
+
+KEYS = ("grace",)
+SMALL: dict[str, Any] = {
+    "answers": 3, "max_new_tokens": 4, "batch_size": 5, "minibatches": 2, "learning_rate": 1e-3, "template": "{text}",
+    "reward.cut_penalty": None,
+}  # fmt: skip
+WAYS: dict[str, dict[str, Any]] = {
+    "supervised": {},
+    "rollout": {"reward.cross_of": "rollout"},
+    "unsupervised": {"supervised": False},
+    "contrastive": {"objective": "contrastive"},
+}
+
+
+def train(out: Path) -> dict[str, Weights]:
+    result = {}
+    for name, settings in WAYS.items():
+        with short_run(out / name, steps=4) as run:
+            data = task("retrieval").load_data(
+                str(write(out / f"{name}-food-{run.rank}", ("train",), size=11))
+            )
+            model = task("retrieval").load_model("characters", data, 0)
+            result[name] = load("grace").settings(**{**SMALL, **settings}).fit(model, data, run).state_dict()
+    return result
+
+
+if __name__ == "__main__":
+    report(train)
