@@ -255,11 +255,11 @@ class UniSD(Method[Language, ProblemData]):
 
     def _contexts(self, model: Language, problems: Problems, run: Run) -> Examples | Instructions:
         """The auxiliary contexts of the mode; those that cost something are made once, before training."""
-        kind = self.mode.rsplit("_", 1)[-1]
-        if kind == "induction":
+        ending = self.mode.rsplit("_", 1)[-1]
+        if ending == "induction":
             return Instructions(run.stage("instructions", lambda: self._induced(model, problems.rows, run)))
         near = None
-        if kind in ("retrieval", "star"):
+        if ending in ("retrieval", "star"):
             near = run.stage(
                 "neighbours",
                 lambda: shown.nearest(self._embedded(problems.rows), self.agreement.num_contexts),
