@@ -158,7 +158,7 @@ CHANGES = [
     Change("methods/rltf.py", "wide(loss, weight)", "wide(loss)", RLTF),
     Change("generation/contrast.py", "(1 + self.beta) * strong", "strong", "tests/generation/test_contrast.py"),
     Change("generation/contrast.py", "math.log(alpha) + strong.amax", "alpha + strong.amax", "tests/generation/test_contrasted.py"),
-    Change("phases/policy_gradient.py", "mask * ~skip_N[:, None]", "mask", GRADIENTS),
+    Change("phases/policy_gradient.py", "mask & ~skip_N.to(mask.device)[:, None]", "mask", GRADIENTS),
     Change("phases/policy_gradient.py", "old_NT=None if old is None else old[inside]", "old_NT=None", GRADIENTS),
     Change("phases/policy_gradient.py", "Loss(bonus.values, bonus.counts, weight=-self.entropy.weight)", "Loss(bonus.values, bonus.counts, weight=self.entropy.weight)", GRADIENTS),
     Change("objectives/distillation/rationales.py", "return (negative - margin).clamp(max=0)", "return (negative - margin).clamp(min=0)", RATIONALES),

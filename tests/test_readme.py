@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import beir_folder
 import counterpoint
 from counterpoint.methods.catalog import markdown, markdown_short, refreshed
 from interaction_clusters import write_clusters
@@ -31,6 +32,7 @@ SMALLER = {
     "--seeds 3 --steps 150": "--seeds 2 --steps 2",
     "--epochs 100": "--steps 2",
     "unisd_star": "unisd_star --max-new-tokens 8",
+    "tokens 64": "tokens 4 --batch-size 4",
 }
 SHORT = {"run": ("--steps", "2"), "compare": ("--steps", "2", "--seeds", "1")}
 
@@ -75,6 +77,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (here / f"{name}.jsonl").write_text("\n".join(map(json.dumps, table)))
     write_csv(here / "mails.csv", rows(120))
     clips(here / "clips", each=4)
+    beir_folder.write(here / "food")
     lines = [
         f"{n},{n % 6 + 1},{('north', 'south')[n % 2]},{50 * (n % 6) + 30 * (n % 2) + 100}" for n in range(80)
     ]

@@ -118,16 +118,16 @@ def load_retrieval(
             f"{path} is no folder; expected one with corpus.jsonl, queries.jsonl and qrels/test.tsv, as BEIR has them"
         )
     walked = walk(folder)
-    found = {
+    tables = {
         name: [file for file in walked.named(name, SUFFIXES) if len(file.name.parts) == 1]
         for name in ("corpus", "queries")
     }
-    for name, files in found.items():
+    for name, files in tables.items():
         if len(files) != 1:
             raise CounterpointError(
                 f"{path} has {len(files)} files named {name}; expected one, such as {name}.jsonl with '_id' and 'text'"
             )
-    documents, queries = (_texts(read_table(found[name][0].path)) for name in ("corpus", "queries"))
+    documents, queries = (_texts(read_table(tables[name][0].path)) for name in ("corpus", "queries"))
     splits: dict[str, list[Judged]] = {}
     for file in walked.of(SUFFIXES):
         if len(file.name.parts) < 2 or file.name.parts[-2] != "qrels":
@@ -255,7 +255,7 @@ def _texts(table: Table) -> dict[str, str]:
     """Texts by id, a title before the text."""
     key, texts = _column(table, IDS), _column(table, ("text",))
     titles = table.values("title") if "title" in table.names else [None] * len(table)
-    found: dict[str, str] = {}
+    texts_by_id: dict[str, str] = {}
     for at, (name, text, title) in enumerate(
         zip(table.values(key), table.values(texts), titles, strict=True)
     ):
@@ -266,12 +266,12 @@ def _texts(table: Table) -> dict[str, str]:
             raise CounterpointError(
                 f"{table.where(at)} has no {'id' if written else 'text'}; give every row both, or leave it out"
             )
-        if str(name) in found:
+        if str(name) in texts_by_id:
             raise CounterpointError(
                 f"{table.where(at)}: the id {str(name)!r} stands twice; every row needs its own"
             )
-        found[str(name)] = written
-    return found
+        texts_by_id[str(name)] = written
+    return texts_by_id
 
 
 def _judged(table: Table) -> list[Judged]:
