@@ -61,6 +61,7 @@ SINGLE = "tests/study/test_single.py::test_figures_of_another_measurement_have_a
 
 PRIVILEGED = "tests/objectives/distillation/test_privileged.py"
 RLTF = "tests/methods/test_rltf.py"
+STORE = "tests/teachers/test_store.py"
 RESAMPLING = "tests/phases/test_resampling.py"
 GRADIENTS = "tests/phases/test_policy_gradient.py"
 RATIONALES = "tests/objectives/distillation/test_rationales.py"
@@ -149,6 +150,10 @@ CHANGES = [
     Change("objectives/distillation/privileged.py", "logp_BT - against_BT.detach()", "logp_BT - against_BT", PRIVILEGED),
     Change("objectives/distillation/privileged.py", '("student", student, 1.0 - alpha)', '("student", student, alpha)', "tests/methods/test_pi_distill.py"),
     Change("objectives/preference/text_feedback.py", "-advantage_B.detach()", "advantage_B.detach()", RLTF),
+    Change("teachers/stored.py", "self.prompt_checks[number] != check(ids)", "False", STORE),
+    Change("teachers/store_files.py", "if _seal(content) != digest:", "if False:", STORE),
+    Change("teachers/problem_store.py", "row_draws(seed, index, how.max_new_tokens)", "row_draws(seed, range(len(index)), how.max_new_tokens)", STORE),
+    Change("phases/stored_teacher.py", "stored.require_vocabulary(model.tokenizer.get_vocab())", "pass", STORE),
     Change("phases/resampling.py", "return ~(high > low)", "return high == low", RESAMPLING),
     Change("phases/resampling.py", "source[row] = size + number", "source[row] = size", RESAMPLING),
     Change("methods/baselines/grpo.py", "skip = judged.equal.repeat_interleave(self.answers)", "pass", RESAMPLING),

@@ -11,7 +11,12 @@ from counterpoint.models.language.characters import tiny
 from pages_harness import check_settings, run_commands, run_snippet
 
 KEYS = ["unisd", "sdft", "gkd", "sft", "grpo", "pi-distill", "user-interactions", "rltf", "pu-distill"]
-SMALLER = {"new_tokens=32": "new_tokens=4", "tokens 128": "tokens 4", "smollm2-135m-instruct": "small"}
+SMALLER = {
+    "new_tokens=32": "new_tokens=4",
+    "tokens 128": "tokens 4",
+    "smollm2-135m-instruct": "small",
+    "path/to/teacher": "small",
+}
 TURNS = "in `counterpoint.data.language.turns`"
 NOT_SPELLED_OUT = dict.fromkeys(
     ("template", "agreement.example"), "in `counterpoint.pairs.demonstrations`"

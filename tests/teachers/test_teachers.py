@@ -20,7 +20,8 @@ from counterpoint.teachers.ensemble import Ensemble
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
 from counterpoint.teachers.past import Past
-from counterpoint.teachers.stored import Stored, write
+from counterpoint.teachers.store_writer import write
+from counterpoint.teachers.stored import Stored
 
 KINDS = ["full", "lora"]
 

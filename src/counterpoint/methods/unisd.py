@@ -13,10 +13,12 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from counterpoint.data.language.problems import Problem, ProblemData, Problems
+from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.generation.samplers import Own, Samples, Source
 from counterpoint.judges.verifier import Verifier
 from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, Kind, jsd
+from counterpoint.kernels.scores import Head, Sparse
 from counterpoint.methods.base import Method, Search
 from counterpoint.methods.groups import value_of
 from counterpoint.methods.optimization import Cosine
@@ -28,10 +30,13 @@ from counterpoint.objectives.distillation.self_distillation import Mechanisms, s
 from counterpoint.pairs import demonstrations as shown
 from counterpoint.pairs.contexts import Examples, Instructions, Misleading
 from counterpoint.phases.rollouts import record_completions
-from counterpoint.teachers.answering import Answering
+from counterpoint.phases.stored_teacher import stored_teacher
+from counterpoint.teachers.answering import Answering, Teacher
 from counterpoint.teachers.ema import Ema
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
+from counterpoint.teachers.problem_store import rows_of
+from counterpoint.teachers.stored import Stored
 from counterpoint.training import Run
 
 Mode = Literal[
@@ -129,6 +134,7 @@ class UniSD(Method[Language, ProblemData]):
         temperature: of sampling and of the divergence.
         max_new_tokens: longest sampled completion.
         match_weight: of feature matching (eq. 6); None takes the mode's own value.
+        store: read the teacher's answers from this folder, as ``sdft`` does; needs mode=plain and alpha=0.
         template: wording of the teacher's prompt.
         lora_rank: rank of the adapters that are trained; 0 trains every weight.
         adapter: of those adapters. optimizer: how the weights move.
@@ -138,6 +144,7 @@ class UniSD(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "unisd"
     search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3), "agreement.gamma": (1e-3, 1.0)}
+    writes: ClassVar[tuple[str, ...]] = ("store",)
     moved: ClassVar[dict[str, str]] = {
         "sync_steps": "ema.sync_steps",
         **{
@@ -156,6 +163,7 @@ class UniSD(Method[Language, ProblemData]):
     contrast: TokenContrast = field(default_factory=TokenContrast)
     match_weight: float | None = None
     clip: Clip = field(default_factory=Clip)
+    store: str = ""
     template: str = shown.SHOWN
     lora_rank: int = 64
     adapter: Adapter = field(default_factory=Adapter)
@@ -168,9 +176,15 @@ class UniSD(Method[Language, ProblemData]):
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Distil the model, shown the references, into the model that is not."""
         problems, on = data.train, self._mechanisms()
+        if on.agreement != "none" and self.agreement.num_contexts < 2:
+            raise CounterpointError(
+                f"{self.key}: agreement.num_contexts={self.agreement.num_contexts}, and agreement compares contexts; set at least 2, or a "
+                "mode without agreement"
+            )
         shown.require_references(problems.rows, self.key)
         shown.check_template(self.template, "prompt", "demonstration")
         shown.check_template(self.agreement.example, "demonstration")
+        stored = self._stored(model, problems, run) if self.store else None
         decay, model = self._own("ema.decay"), adapt(model, self.lora_rank, run.seed, self.adapter)
         frozen = run.constant(Frozen(model))
         model = run.state(model=model)
@@ -185,16 +199,18 @@ class UniSD(Method[Language, ProblemData]):
         wrong = None
         if on.contrast_weight:
             wrong = Misleading(problems.rows, self._negatives(frozen.model, problems, run), self.template)
-        right = Hinted(
-            teacher, lambda problem: shown.with_demonstration(problem, problem.reference, self.template)
-        )
+        right: Teacher[Head | Sparse] = stored or self._shown(teacher)
         for batch in run.batches(problems, self.batch_size, epochs=self.epochs):
-            prompts = [problem.prompt for problem in batch.items]
-            completions = sampler(prompts, 1, batch.random.uniform(self.max_new_tokens))
+            if stored is None:
+                questions = [problem.prompt for problem in batch.items]
+                completions: Tokens = sampler(questions, 1, batch.random.uniform(self.max_new_tokens))
+                prompts = model.prompts(questions)
+            else:
+                prompts, completions = rows_of(stored, model, batch.items, batch.index)
             record_completions(run, batch.items, model.texts(completions))
-            both = join(model.prompts(prompts), completions)
+            both = join(prompts, completions)
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
-            answer = right.answer(batch.items, completions)
+            answer = right.answer(batch.items, completions, batch.index)
             negative = None
             if wrong is not None:
                 negative = teacher.answer(
@@ -210,18 +226,46 @@ class UniSD(Method[Language, ProblemData]):
                 model.scores(hidden),
                 answer,
                 completions.ids,
-                completions.mask,
+                completions.authored,
                 on,
                 context_logp_KBT=context_logp,
                 negative=negative,
                 student_hidden_BTd=hidden,
-                teacher_hidden_BTd=answer.hidden,
+                teacher_hidden_BTd=None if isinstance(answer, Sparse) else answer.hidden,
                 gather=run.gather_constant,
             )
             run.step(terms, tokens=int(completions.mask.sum()))
             if ema is not None:
                 ema.follow(model)
         return model
+
+    def _shown(self, answering: Answering) -> Teacher[Head]:
+        """The teacher that is shown each problem's reference."""
+        return Hinted(
+            answering, lambda problem: shown.with_demonstration(problem, problem.reference, self.template)
+        )
+
+    def _stored(self, model: Language, problems: Problems, run: Run) -> Stored:
+        if self.mode != "plain" or self.alpha:
+            raise CounterpointError(
+                f"{self.key}: a stored teacher gives a sample of its distribution, which the forward KL is unbiased with; other mechanisms "
+                f"need a live one; got mode={self.mode} and alpha={self.alpha}; set --mode plain --alpha 0, or leave store empty"
+            )
+
+        def live() -> tuple[Teacher[Head], Language]:
+            frozen = run.constant(Frozen(model))
+            return self._shown(Answering(frozen, at_once=run.micro_batch_size)), frozen.model
+
+        return stored_teacher(
+            run,
+            self.store,
+            live,
+            model,
+            problems.rows,
+            method=self.key,
+            temperature=self.temperature,
+            sampler=Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature),
+        )
 
     def _own(self, setting: str) -> Any:
         """A setting's value: the one that was given, else the mode's."""

@@ -6,14 +6,12 @@ samples, the others are the references.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from counterpoint.data.language.problems import Problem, ProblemData, Problems
+from counterpoint.data.language.problems import ProblemData, Problems
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Source
@@ -28,10 +26,12 @@ from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs import demonstrations as shown
 from counterpoint.phases.rollouts import record_completions
+from counterpoint.phases.stored_teacher import stored_teacher
 from counterpoint.teachers.answering import Answering, Teacher
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
-from counterpoint.teachers.stored import Stored, write
+from counterpoint.teachers.problem_store import rows_of
+from counterpoint.teachers.stored import Stored
 from counterpoint.training import Run
 
 
@@ -48,8 +48,8 @@ class GKD(Method[Language, ProblemData]):
         squared_temperature: multiply the loss by loss_temperature squared, as classic distillation does (1503.02531), so
             that the size of its gradient depends little on it.
         max_new_tokens: longest sampled completion.
-        store: write the teacher's answers on the references into this folder once, sparse and unbiased, and train from there;
-            needs on_policy 0 and beta 0.
+        store: read the teacher's answers from this folder, where they are written once, sparse and unbiased; needs on_policy 0 and
+            beta 0.
         template: wording of the prompt of a teacher that is shown the reference.
         lora_rank: rank of the adapters that are trained; 0 trains every weight.
         adapter: of those adapters. optimizer: how the weights move.
@@ -84,9 +84,9 @@ class GKD(Method[Language, ProblemData]):
         kind = FORWARD if self.beta == 0 else REVERSE if self.beta == 1 else jsd(self.beta)
         weight = self.loss_temperature**2 if self.squared_temperature else 1.0
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
+        stored = self._stored(model, data.train, run) if self.store else None
         model = adapt(model, self.lora_rank, run.seed, self.adapter)
-        live = self._teacher(model, run)
-        teacher: Teacher[Head | Sparse] = self._stored(live, model, data.train, run) if self.store else live
+        teacher: Teacher[Head | Sparse] = stored or self._teacher(model, run)
         model = run.state(model=model)
         sampler = self.sampler.build(self.key, model, how, folder=run.out)
         run.optimize(model, self.optimizer.at(self.learning_rate))
@@ -96,6 +96,8 @@ class GKD(Method[Language, ProblemData]):
             if sampled:
                 completions: Tokens = sampler(questions, 1, batch.random.uniform(self.max_new_tokens))
                 prompts = model.prompts(questions)
+            elif stored is not None:
+                prompts, completions = rows_of(stored, model, batch.items, batch.index)
             else:
                 prompts, completions = model.rows(questions, [problem.completion for problem in batch.items])
             if sampled:
@@ -120,22 +122,18 @@ class GKD(Method[Language, ProblemData]):
         placed = Answering(run.constant(Frozen(other.requires_grad_(False))), at_once=run.micro_batch_size)
         return Hinted(placed, lambda row: row.prompt)
 
-    def _stored(self, live: Teacher[Head], model: Language, problems: Problems, run: Run) -> Stored:
+    def _stored(self, model: Language, problems: Problems, run: Run) -> Stored:
         if self.on_policy > 0 or self.beta != 0:
             raise CounterpointError(
-                f"a stored teacher knows the references only, by forward KL; got on_policy={self.on_policy} and "
+                f"a stored teacher knows the completions it was stored with only, by forward KL; got on_policy={self.on_policy} and "
                 f"beta={self.beta}; set both to 0, or leave store empty"
             )
-
-        def shards() -> Iterator[tuple[list[Problem], Tokens, Tensor]]:
-            for start in range(0, len(problems), 64):
-                rows = problems[start : start + 64]
-                _, references = model.rows([row.prompt for row in rows], [row.completion for row in rows])
-                yield rows, references, torch.arange(start, start + len(rows))
-
-        def make() -> str:
-            write(self.store, live, shards(), temperature=self.loss_temperature, seed=run.seed)
-            return self.store
-
-        run.stage("store", make)
-        return Stored(self.store)
+        return stored_teacher(
+            run,
+            self.store,
+            lambda: (self._teacher(model, run), model),
+            model,
+            problems.rows,
+            method=self.key,
+            temperature=self.loss_temperature,
+        )

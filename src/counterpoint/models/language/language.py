@@ -7,7 +7,7 @@ Does not know: sampling, losses, training. B rows, L positions, T completion pos
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -286,7 +286,19 @@ def same_vocabulary(one: Language, other: Language) -> None:
     Raises:
         CounterpointError: the first token that differs.
     """
-    ours, theirs = one.tokenizer.get_vocab(), other.tokenizer.get_vocab()
+    compare_vocabularies(one.tokenizer.get_vocab(), other.tokenizer.get_vocab())
+
+
+def compare_vocabularies(ours: Mapping[str, int], theirs: Mapping[str, int]) -> None:
+    """Raise unless a student's and a teacher's tokens have the same ids.
+
+    Raises:
+        CounterpointError: the first token that differs.
+
+    >>> compare_vocabularies({"a": 0}, {"a": 1})
+    Traceback (most recent call last):
+    counterpoint.errors.CounterpointError: student and teacher have different vocabularies: 'a' is id 0 to the student and 1 to ...
+    """
     if ours == theirs:
         return
     for token, number in sorted(ours.items(), key=lambda item: item[1]):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.divergence_rows import FORWARD, Kind
-from counterpoint.kernels.scores import Scores
+from counterpoint.kernels.scores import Scores, Sparse
 from counterpoint.kernels.vocabulary import divergence, entropy, log_probs
 from counterpoint.objectives.distillation.agreement import sequence_agreement, token_agreement
 from counterpoint.objectives.distillation.clipping import adaptive_cap, clip
@@ -63,7 +63,7 @@ class Mechanisms:
 
 def self_distillation(
     student: Scores,
-    teacher: Scores,
+    teacher: Scores | Sparse,
     ids_BT: Tensor,
     mask_BT: Tensor,
     on: Mechanisms,
@@ -77,7 +77,8 @@ def self_distillation(
     """Return the terms ``distil``, ``contrast``, ``match`` that are on; what is optimised is their weighted sum.
 
     Args:
-        student, teacher, negative: scores [B, T] over the vocabulary, position t predicting ``ids_BT[:, t]``.
+        student, teacher, negative: scores [B, T] over the vocabulary, position t predicting ``ids_BT[:, t]``; a sparse teacher serves
+            the divergence alone.
         ids_BT: the student's own tokens.
         mask_BT: tokens up to and including the end token.
         on: the mechanisms.
@@ -96,6 +97,10 @@ def self_distillation(
         if negative is None:
             raise CounterpointError(
                 "contrast_weight is above 0 and no negative teacher was given; give negative=..., or contrast_weight=0"
+            )
+        if isinstance(teacher, Sparse):
+            raise CounterpointError(
+                "contrast needs the log-probabilities of the student's tokens, which a sparse teacher has not; contrast_weight=0"
             )
         ids = torch.where(mask, ids_BT, 0)
         logp, right, wrong = (
@@ -116,7 +121,7 @@ def self_distillation(
 
 def _distil(
     student: Scores,
-    teacher: Scores,
+    teacher: Scores | Sparse,
     mask: Tensor,
     on: Mechanisms,
     context_logp_KBT: Tensor | None,
