@@ -153,7 +153,7 @@ CHANGES = [
     Change("teachers/stored.py", "self.prompt_checks[number] != check(ids)", "False", STORE),
     Change("teachers/store_files.py", "if _seal(content) != digest:", "if False:", STORE),
     Change("teachers/problem_store.py", "row_draws(seed, index, how.max_new_tokens)", "row_draws(seed, range(len(index)), how.max_new_tokens)", STORE),
-    Change("phases/stored_teacher.py", "stored.require_vocabulary(model.tokenizer.get_vocab())", "pass", STORE),
+    Change("teachers/problem_store.py", "stored.require_vocabulary(model.tokenizer.get_vocab())", "pass", STORE),
     Change("phases/resampling.py", "return ~(high > low)", "return high == low", RESAMPLING),
     Change("phases/resampling.py", "source[row] = size + number", "source[row] = size", RESAMPLING),
     Change("methods/baselines/grpo.py", "skip = judged.equal.repeat_interleave(self.answers)", "pass", RESAMPLING),

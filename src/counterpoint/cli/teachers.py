@@ -46,8 +46,8 @@ def store_teacher(
     The same command goes on with a store that was interrupted.
     """
     from counterpoint.pairs.demonstrations import SHOWN
-    from counterpoint.study.store_teacher import Completions
-    from counterpoint.study.store_teacher import store_teacher as write
+    from counterpoint.tasks.store_teacher import Completions
+    from counterpoint.tasks.store_teacher import store_teacher as write
 
     example = "counterpoint store-teacher --data DATA --model STUDENT --teacher TEACHER --out FOLDER"
     done = write(

@@ -30,12 +30,11 @@ from counterpoint.objectives.distillation.self_distillation import Mechanisms, s
 from counterpoint.pairs import demonstrations as shown
 from counterpoint.pairs.contexts import Examples, Instructions, Misleading
 from counterpoint.phases.rollouts import record_completions
-from counterpoint.phases.stored_teacher import stored_teacher
 from counterpoint.teachers.answering import Answering, Teacher
 from counterpoint.teachers.ema import Ema
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
-from counterpoint.teachers.problem_store import rows_of
+from counterpoint.teachers.problem_store import rows_of, stored_teacher
 from counterpoint.teachers.stored import Stored
 from counterpoint.training import Run
 
@@ -257,7 +256,7 @@ class UniSD(Method[Language, ProblemData]):
             return self._shown(Answering(frozen, at_once=run.micro_batch_size)), frozen.model
 
         return stored_teacher(
-            run,
+            run.stage,
             self.store,
             live,
             model,

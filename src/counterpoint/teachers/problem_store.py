@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -119,3 +119,46 @@ def require_temperature(stored: Stored, temperature: float, method: str) -> None
             f"{method}: the divergence is at temperature {temperature:g}, and {stored.folder} was written at {there:g}; give the "
             f"method that temperature, or write the store with --temperature {temperature:g}"
         )
+
+
+def stored_teacher(
+    stage: Callable[[str, Callable[[], str]], str],
+    folder: str,
+    live: Callable[[], tuple[Teacher[Scores | Sparse], Language]],
+    model: Language,
+    problems: Sequence[Problem],
+    *,
+    method: str,
+    temperature: float,
+    sampler: Sampler | None = None,
+) -> Stored:
+    """The store that a person named, written now where it is not finished.
+
+    What is stored are answers about completions that do not change: the data's references, or those that the student wrote before
+    its training. A teacher that follows the student, or is shown what only this step knows, cannot be stored.
+
+    Args:
+        stage: the run's, which makes a result once.
+        folder: the store. One that ``counterpoint store-teacher`` wrote is read as it is; another must be this live teacher's.
+        live: makes the teacher, and the student that samples; not called for a store with a teacher's name.
+        model: the student before its training.
+        method: its key, for messages.
+        temperature: of the divergence, and of what is stored.
+        sampler: how the student writes the completions; None takes the references.
+
+    Raises:
+        CounterpointError: another teacher's store, other data, another temperature, or another vocabulary.
+    """
+
+    def make() -> str:
+        if opened(folder) is None:
+            teacher, student = live()
+            # Seed 0 whatever the run's: runs of several seeds read one store.
+            store_problems(folder, teacher, student, problems, sampler=sampler, temperature=temperature)
+        return folder
+
+    stage("store", make)
+    stored = Stored(folder)
+    stored.require_vocabulary(model.tokenizer.get_vocab())
+    require_temperature(stored, temperature, method)
+    return stored

@@ -26,11 +26,10 @@ from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs import demonstrations as shown
 from counterpoint.phases.rollouts import record_completions
-from counterpoint.phases.stored_teacher import stored_teacher
 from counterpoint.teachers.answering import Answering, Teacher
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
-from counterpoint.teachers.problem_store import rows_of
+from counterpoint.teachers.problem_store import rows_of, stored_teacher
 from counterpoint.teachers.stored import Stored
 from counterpoint.training import Run
 
@@ -129,7 +128,7 @@ class GKD(Method[Language, ProblemData]):
                 f"beta={self.beta}; set both to 0, or leave store empty"
             )
         return stored_teacher(
-            run,
+            run.stage,
             self.store,
             lambda: (self._teacher(model, run), model),
             model,

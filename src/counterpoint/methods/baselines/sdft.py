@@ -23,12 +23,11 @@ from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs import demonstrations as shown
 from counterpoint.phases.rollouts import record_completions
-from counterpoint.phases.stored_teacher import stored_teacher
 from counterpoint.teachers.answering import Answering, Teacher
 from counterpoint.teachers.ema import Ema
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
-from counterpoint.teachers.problem_store import rows_of
+from counterpoint.teachers.problem_store import rows_of, stored_teacher
 from counterpoint.teachers.stored import Stored
 from counterpoint.training import Run
 
@@ -121,7 +120,7 @@ class SDFT(Method[Language, ProblemData]):
             return self._hinted(frozen, run), frozen.model
 
         return stored_teacher(
-            run,
+            run.stage,
             self.store,
             live,
             model,
