@@ -19,6 +19,7 @@ from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language
 from counterpoint.phases.reward_baseline import RunningScore
 from counterpoint.phases.rollouts import Rollouts, sample_group
+from counterpoint.teachers.frozen import Frozen
 from counterpoint.training import Budget, Run
 
 PROBLEMS = [Problem(f"{n}+1=", answer=str(n + 1)) for n in range(8)]
@@ -226,6 +227,33 @@ def test_on_the_data_s_own_pairs(tmp_path: Path) -> None:
         train(tmp_path / "single", 1, PreferenceData("made up", single, single, single), sampling="offline")
     with pytest.raises(CounterpointError, match="answer"):
         train(tmp_path / "unjudged", 1, data)
+
+
+@pytest.mark.parametrize(
+    ("settings", "copies"),
+    [
+        ({"loss": "rwr"}, 0),
+        ({"loss": "ppo"}, 0),
+        ({"loss": "ppo", "policy.kl": 0.1}, 1),
+        ({"loss": "dpo"}, 1),
+        ({"loss": "rwr", "watched": 1}, 1),
+        ({"loss": "rwr", "sampling": "offline"}, 1),
+        ({"loss": "rwr", "judge": "intrinsic"}, 1),
+    ],
+)
+def test_a_second_model_only_where_something_asks_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judge: str, settings: dict[str, Any], copies: int
+) -> None:
+    made: list[Any] = []
+
+    class Counted(Frozen):
+        def __init__(self, model: Any) -> None:
+            made.append(model)
+            super().__init__(model)
+
+    monkeypatch.setattr("counterpoint.methods.suboptimal_onpolicy.Frozen", Counted)
+    train(tmp_path / "run", 1, **{"judge": judge, **settings})
+    assert len(made) == copies
 
 
 def test_mass_is_reported(tmp_path: Path) -> None:

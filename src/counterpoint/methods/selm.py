@@ -97,7 +97,9 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
         self._check(data)
         # Without dropout: what is sampled is what is trained, and policy and reference start equal.
         model = adapt(model, self.lora_rank, run.seed, self.adapter).eval()
-        initial = run.constant(Frozen(model)).model
+        # A second model only where something asks it: the reference of a round is the policy before its first step.
+        compared = self.reference == "initial" or "intrinsic" in self.judge
+        initial = run.constant(Frozen(model)).model if compared else None
         policy = run.state(model=model)
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         sampler = self.sampler.build(self.key, policy, how, folder=run.out)
@@ -110,7 +112,7 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
             drawn = sample_answers(run, sampler, problems, self.answers, r)
             pairs = given_answers(policy, part)
             triples, rewards = self._triples(run, ranks, problems, pairs, drawn)
-            reference = policy if self.reference == "stepwise" else initial
+            reference = policy if self.reference == "stepwise" or initial is None else initial
             logp = self._at_start(run, reference, problems, triples)
             items = [
                 Ranked(prompt=number, answers=answers, logp=logp[at].tolist())

@@ -100,7 +100,8 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
         self._check()
         # Without dropout: what is sampled is what is trained.
         model = adapt(model, self.lora_rank, run.seed, self.adapter).eval()
-        initial = run.constant(Frozen(model)).model
+        # A second model only where something asks it.
+        initial = run.constant(Frozen(model)).model if self._compared() else None
         policy = run.state(model=model)
         baselines = {"running": RunningScore, "running_mean": lambda: RewardBaseline(decay=None)}
         own = baselines.get(self.policy.advantage) if self.loss in GRADIENTS else None
@@ -121,7 +122,18 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
                 run.step(terms, tokens=int(completions.authored.sum()))
         return policy
 
-    def _groups(self, policy: Language, initial: Language, data: Any, run: Run) -> tuple[Sequence[Any], Any]:
+    def _compared(self) -> bool:
+        """Whether anything asks the initial model: the loss, an offline sampler, the judge, or who watches the mass."""
+        return self._tied or bool(self.watched) or self.sampling == "offline" or "intrinsic" in self.judge
+
+    @property
+    def _tied(self) -> bool:
+        kl = self.loss in GRADIENTS and self.policy.kl > 0
+        return self.loss in OF_REFERENCE or self.negative.constrained or kl
+
+    def _groups(
+        self, policy: Language, initial: Language | None, data: Any, run: Run
+    ) -> tuple[Sequence[Any], Any]:
         """The rows to go through, and what makes groups of completions with rewards of a batch of them."""
         online, rows = self.sampling == "online", data.train
         if isinstance(data, PreferenceData) and not online:
@@ -130,7 +142,7 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
         judges = self._judges(getattr(rows, "scorer", "exact"), policy, initial)
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         why = "online it learns from what the policy itself says at this step; with --sampling offline a server may answer"
-        source = policy if online else initial
+        source = policy if online or initial is None else initial
         sampler = self.sampler.build(
             self.key, source, how, on_policy=why if online else "", folder=None if online else run.out
         )
@@ -149,7 +161,7 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
 
         return problems, sample
 
-    def _judges(self, scorer: str, policy: Language, initial: Language) -> list[Weighted]:
+    def _judges(self, scorer: str, policy: Language, initial: Language | None) -> list[Weighted]:
         return weighted(
             self.judge,
             lambda name: judge(name, scorer=scorer, model=policy, reference=initial),
@@ -169,30 +181,25 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
         return advantage[start : start + rewards_PN.numel()]
 
     def _constants(
-        self, policy: Language, initial: Language, group: Group, step: int, run: Run
+        self, policy: Language, initial: Language | None, group: Group, step: int, run: Run
     ) -> tuple[Tensor | None, Tensor | None]:
         """Token log-probabilities [P N, T] before the batch's first step and under the initial model, where they are needed."""
         watched = bool(self.watched) and step % self.watched == 0
         several = self.loss == "ppo" and self.passes * self.minibatches > 1
-        tied = (
-            self.loss in OF_REFERENCE
-            or self.negative.constrained
-            or (self.loss in GRADIENTS and self.policy.kl > 0)
-        )
         offline = self.loss == "ppo" and self.sampling == "offline"
         log_probs: list[Tensor | None] = [
             policy_log_probs(
                 model, group.prompts, group.completions, self.temperature, at_once=run.micro_batch_size
             )
-            if needed
+            if needed and model is not None
             else None
-            for model, needed in ((policy, several or watched), (initial, tied or watched or offline))
+            for model, needed in ((policy, several or watched), (initial, self._tied or watched or offline))
         ]
         if watched and log_probs[0] is not None and log_probs[1] is not None:
             report_mass(run, step, group, log_probs[0], log_probs[1])
         # What was sampled offline was sampled by the initial model: it is the ratio's denominator.
         old = log_probs[1] if offline else log_probs[0]
-        return (old if several or offline else None), (log_probs[1] if tied else None)
+        return (old if several or offline else None), (log_probs[1] if self._tied else None)
 
     def _parts(self, rows: int, run: Run) -> Iterator[Tensor]:
         """Numbers of the prompts of every step on a batch: ``passes`` times all of them, in ``minibatches`` parts."""

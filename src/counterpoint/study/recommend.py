@@ -69,6 +69,7 @@ RULES: Sequence[_Rule] = (
     _Rule("problems", "pi-distill", "a hint exists in training that will not exist in use", 2),
     _Rule("problems", "rltf", "written feedback exists, or can be had", 1.5),
     _Rule("problems", "user-interactions", "users answer: learn from their next message", 1.5),
+    _Rule("problems", "suboptimal-onpolicy", "a judge exists, and it is open how to learn from it: on policy or off, pushing down or only up", 1.5),
     _Rule("problems", "prompt-spo", "the weights must stay as they are: improve the prompt", 1.5),
     _Rule("preferences", "dpo", "pairs at hand, no reward model: the baseline to beat", 3),
     _Rule("preferences", "preference-degree", "when it is known how much better, not only which", 2),
