@@ -125,7 +125,7 @@ CHANGES = [
     Change("objectives/contrast/global_contrast.py", "(len(columns) - size[torch.searchsorted(number, repeats[own])])",
            "torch.full_like(own, len(columns) - 1)", REPEATS),
     Change("objectives/contrast/global_contrast.py", "apart, lse = lse, torch.logaddexp(lse, positive / tau)", "apart = lse", REPEATS),
-    Change("kernels/mixture_rows.py", "ratio + math.log(w))", "ratio)", ENDS),
+    Change("kernels/mixture_rows.py", "torch.where(empty, w * q,", "torch.where(empty, q,", ENDS),
     Change("kernels/mixture_rows.py", "return torch.where(small, u * u * series, rest", "return torch.where(small, x - torch.log1p(x), rest", ENDS),
     Change("kernels/divergence_rows.py", "return w * far + (1 - w) * excess(log_q, log_p, w)", "return w * far", ENDS),
     Change("kernels/vocabulary/rows.py", "return terms, terms - (1 - x) ** 2 * teacher", "return terms, terms - (1 - x) * teacher", ENDS),

@@ -14,8 +14,8 @@ from filelock import FileLock
 
 from counterpoint.bundled.cache import root
 from counterpoint.bundled.packages import sha256
-from counterpoint.errors import MissingExtra
 from counterpoint.models.model_folders import find
+from counterpoint.models.text.pretrained import open_encoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,15 +33,8 @@ def sentences(texts: Sequence[str], *, spec: str | Path = "all-minilm-l6-v2") ->
         size: texts at a time.
     """
     size = 64
-    try:
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils.logging import disable_progress_bar
-    except ImportError:
-        raise MissingExtra("transformers", "language") from None
-    disable_progress_bar()
-    folder = find(spec)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    encoder = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+    encoder, tokenizer = open_encoder(find(spec))
+    encoder.eval()
     parts = []
     for start in range(0, len(texts), size):
         given = tokenizer(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from counterpoint import bundled
 from counterpoint.errors import CounterpointError, MissingExtra
 from counterpoint.models.text.encoder import Out, pooled
+from counterpoint.models.text.pretrained import open_encoder
 from counterpoint.models.tokens import Tokens
 
 LIMIT = 128
@@ -118,38 +119,14 @@ class TransformerText(nn.Module):
 
 
 def open_transformer(spec: str | Path, limit: int = LIMIT) -> TransformerText:
-    """Open a transformers folder or a bundled encoder such as "bert-tiny" or "minilm-l6".
+    """Open a transformers folder or a bundled encoder such as "bert-tiny" or "minilm-l6"; of a T5, its encoder alone.
 
     Raises:
         MissingExtra: transformers is not installed.
         CounterpointError: a folder without tokenizer, or of a model that is no encoder.
     """
-    try:
-        import transformers
-        from transformers import AutoModel, AutoTokenizer
-    except ImportError:
-        raise MissingExtra("transformers", "language") from None
     folder = Path(spec) if Path(spec).is_dir() else bundled.path(str(spec))
-    transformers.utils.logging.disable_progress_bar()
-    level = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()  # it would report the pooler and heads that are not wanted
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # a pooler that the folder lacks is drawn at random, and never used
-            net = AutoModel.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise CounterpointError(
-            f"{folder} cannot be opened as a text encoder with its tokenizer: {' '.join(str(error).split())[:300]}; give a folder "
-            "that save_pretrained of a transformers encoder and its tokenizer wrote"
-        ) from error
-    finally:
-        transformers.utils.logging.set_verbosity(level)
-    if getattr(net.config, "is_encoder_decoder", False):
-        raise CounterpointError(
-            f"{folder} holds a {type(net).__name__}, an encoder with a decoder; a text encoder has an encoder alone: give a "
-            "folder of BERT, RoBERTa, DeBERTa, MiniLM or the like"
-        )
+    net, tokenizer = open_encoder(folder)
     if getattr(net, "pooler", None) is not None:
         net.pooler = None  # states are pooled here; an unused pooler would get no gradient
     return TransformerText(net, tokenizer, limit)
