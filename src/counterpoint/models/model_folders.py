@@ -117,7 +117,13 @@ def read(
     folder = find(spec)
     where, adapter = folder, folder / "adapter_config.json"
     if adapter.exists():
-        where = Path(json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"])
+        base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
+        if not base:
+            raise CounterpointError(
+                f"the adapter in {folder} does not say which model it stands on (base_model_name_or_path in adapter_config.json is empty); "
+                "write that model's folder there, or take the merged model"
+            )
+        where = Path(base)
         if not where.is_dir():
             from counterpoint.bundled import hub
 

@@ -88,6 +88,9 @@ def test_adapter_folder_comes_back_on_its_base(tmp_path: Path) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(settings))
     with pytest.raises(CounterpointError, match="stands on"):
         language.load(folder)
+    (folder / "adapter_config.json").write_text(json.dumps({**settings, "base_model_name_or_path": None}))
+    with pytest.raises(CounterpointError, match="does not say which model it stands on"):
+        language.load(folder)
 
 
 def test_lessons(tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ def _split(rows: list[T], validation: float, test: float, path: Path) -> dict[st
         ].append(row)
     if not parts["train"]:
         raise CounterpointError(
-            f"{path} has {len(rows)} rows, too few to split; give separate train and test files"
+            f"{path} has {len(rows)} rows of {len({row.key() for row in rows})} prompts, too few to split; give separate train and test "
+            "files, or train on all of them: --data-option validation=0 --data-option test=0"
         )
     return parts

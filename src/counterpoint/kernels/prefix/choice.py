@@ -68,7 +68,7 @@ def obstacle(backbone: nn.Module) -> str | None:
 
     A model is tried once, without gradient, on two completions of three tokens: shared and joined states must agree.
     """
-    if backbone.training and getattr(backbone, "is_gradient_checkpointing", False):
+    if backbone.training and _recomputes(backbone):
         return "gradient checkpointing keeps no cache"
     if backbone not in _tried:
         _tried[backbone] = _declared(backbone) or _trial(backbone)
@@ -132,6 +132,14 @@ def _trial(backbone: Any) -> str | None:
 def _close(actual: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
     bound = 1e-4 if dtype in (torch.float32, torch.float64) else 5e-2
     return bool((actual - expected).abs().max() <= bound * expected.abs().max())
+
+
+def _recomputes(backbone: nn.Module) -> bool:
+    """Whether activations are computed again in the backward pass, by the name that this transformers has for it."""
+    for name in ("is_activation_checkpointing", "is_gradient_checkpointing"):
+        if hasattr(type(backbone), name):
+            return bool(getattr(backbone, name))
+    return False
 
 
 def _layers(backbone: nn.Module) -> int:

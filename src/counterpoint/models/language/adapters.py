@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,7 +114,9 @@ def attach(causal: Any, lora: LoRA, seed: int = 0) -> Any:
         target_modules="all-linear" if lora.targets == "all" else _layers_of(causal, lora.targets),
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # PEFT reads an attribute by the name that transformers had for it.
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         torch.manual_seed(seed)
         try:
             adapted = peft.get_peft_model(causal, config)
