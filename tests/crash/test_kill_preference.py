@@ -33,6 +33,19 @@ CASES = {
         "described-things?size=40&validation=4&test=4",
         {"batch_size": 4, "epochs": 2.0, "learning_rate": 1e-3, "degree": {"sampled": 1, "decoys": True}},
     ),
+    "adpa": (
+        "adpa",
+        f"paired:{SUMS}",
+        {
+            "batch_size": 4,
+            "epochs": 2.0,
+            "learning_rate": 1e-3,
+            "max_new_tokens": 4,
+            "top_k": 5,
+            "teachers.learning_rate": 1e-3,
+            "teachers.batch_size": 4,
+        },
+    ),
     "dpo": ("dpo", f"paired:{SUMS}", {"batch_size": 4, "epochs": 2.0, "learning_rate": 1e-3, "loss": "rpo"}),
     "selm": ("selm", f"paired:{SUMS}", {**EXPLORING, "judge": "format:[0-9]"}),
     "selm, plain first": (

@@ -10,7 +10,7 @@ import pytest
 from counterpoint.models.language.characters import tiny
 from pages_harness import check_settings, run_commands, run_snippet
 
-KEYS = ["cream", "self-rewarding", "dpo", "reward", "preference-degree"]
+KEYS = ["cream", "self-rewarding", "dpo", "reward", "preference-degree", "adpa"]
 SMALL = {"smollm2-135m-instruct": "small"}
 
 
@@ -41,7 +41,7 @@ def test_commands_run_as_printed(key: str) -> None:
     assert Path(f"runs/{key}/model/model.safetensors").exists()
 
 
-@pytest.mark.parametrize("key", ["cream", "dpo", "reward", "preference-degree"])
+@pytest.mark.parametrize("key", ["cream", "dpo", "reward", "preference-degree", "adpa"])
 def test_settings_tables_name_every_setting_with_its_default(key: str) -> None:
     check_settings(
         key,

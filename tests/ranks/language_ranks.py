@@ -143,6 +143,11 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "described-things?size=24&validation=2&test=2",
         {**SMALL, "epochs": 1.0, "degree": {"weight": 1.0, "sampled": 2, "decoys": True}},
     ),
+    "adpa": (
+        "adpa",
+        "paired:backward-sums?digits=1&size=24&validation=2&test=2",
+        {**SAMPLED, "epochs": 1.0, "teachers.batch_size": 5, "teachers.learning_rate": 1e-3},
+    ),
     "dpo": ("dpo", "paired:backward-sums?digits=1&size=40&validation=4&test=4", {**SMALL, "epochs": 1.0}),
 }
 
