@@ -150,7 +150,9 @@ def test_the_teacher_before_stays_as_it_is_while_the_one_after_learns(
     how: dict[str, Any] = {"form": "adpa", "optimizer": PLAIN, "learning_rate": 0.5, **given}
     with_advantage = fitted(tmp_path / "a", gamma=50.0, **how)
     without = fitted(tmp_path / "b", gamma=0.0, **how)
-    moved = max(float((a - b).detach().abs().max()) for a, b in zip(with_advantage.parameters(), without.parameters()))
+    moved = max(
+        float((a - b).detach().abs().max()) for a, b in zip(with_advantage.parameters(), without.parameters())
+    )
     assert moved > 1e-3
 
 
