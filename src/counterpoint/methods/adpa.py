@@ -36,8 +36,8 @@ from counterpoint.objectives.distillation.distribution_advantage import (
 from counterpoint.objectives.preference.likelihood import nll
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import aggregate
-from counterpoint.phases.preference_terms import PreferenceTerms
-from counterpoint.phases.teacher_pair import Rows, StoredPair, TeacherPair
+from counterpoint.phases.preference.teacher_pair import Rows, StoredPair, TeacherPair
+from counterpoint.phases.preference.terms import PreferenceTerms
 from counterpoint.tasks.preferences import TASK
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.training import Run

@@ -30,7 +30,7 @@ from counterpoint.objectives.preference.graded import Graded
 from counterpoint.objectives.reduction import Loss
 from counterpoint.pairs.key_content import Variant, decoys, variants
 from counterpoint.pairs.key_extractors import Extractor, extractor, stop_words
-from counterpoint.phases.preference_terms import PreferenceTerms, check_rows
+from counterpoint.phases.preference.terms import PreferenceTerms, check_rows
 from counterpoint.training import Run
 
 Written = tuple[Prompt, Completion, int]

@@ -134,7 +134,7 @@ def test_bcos_shift_is_the_mean_reward_of_all_answers_so_far(tmp_path: Path, mon
         assert shifts[-1] == pytest.approx(sum(rewards) / len(rewards), abs=1e-6)
         return pairwise(name, pair, **knobs)
 
-    monkeypatch.setattr("counterpoint.phases.preference_terms.pairwise", noting)
+    monkeypatch.setattr("counterpoint.phases.preference.terms.pairwise", noting)
     _, seen = fit(tmp_path / "run", steps=6, loss=SHIFTED)
     assert seen[0]["loss"] == pytest.approx(2 * math.log(2), abs=1e-6)
     assert len(shifts) == 6

@@ -19,7 +19,7 @@ from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.language.length_batches import LengthBatches
 from counterpoint.objectives.preference.choice import check_choice
 from counterpoint.objectives.preference.graded import Graded
-from counterpoint.phases.preference_terms import PreferenceTerms, check_rows
+from counterpoint.phases.preference.terms import PreferenceTerms, check_rows
 from counterpoint.training import Run
 
 

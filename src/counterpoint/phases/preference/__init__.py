@@ -1,0 +1,1 @@
+"""Pieces of training on preferences that several methods share."""
