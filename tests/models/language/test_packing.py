@@ -11,7 +11,7 @@ from counterpoint.models.language.adapters import LoRA
 from counterpoint.models.language.characters import tiny, tokenizer
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.likelihood import completion_log_probs
-from counterpoint.models.language.packing import obstacle, pack, sequences
+from counterpoint.models.language.packing import cheapest, obstacle, pack, sequences
 
 PROMPTS = ["1+1=", "123456789+123456789=", "2=", "7+7=", ""]
 ANSWERS = ["123456789123456789", "2", "44", "1", "5"]
@@ -78,7 +78,9 @@ def test_losses_and_gradients_equal_those_of_rows_alone_in_float64(kind: str, at
     logp = completion_log_probs(model, prompts, answers)
     (rows, width), *others = seen
     assert not others, seen
-    assert (rows < 4, width) == (True, int((prompts.lengths + answers.lengths).max())), seen
+    lengths = prompts.lengths + answers.lengths
+    assert rows < 4
+    assert rows * width < 4 * int(lengths.max()), seen
     factors = torch.linspace(1, 2, 4, dtype=torch.float64)
     (logp.sum(1) * factors).sum().backward()
     packed = {name: each.grad.clone() for name, each in model.named_parameters() if each.grad is not None}
@@ -131,3 +133,16 @@ def test_sequences_hold_every_row_once_and_none_is_too_long() -> None:
     assert sorted(row for each in filled for row in each) == [row for row in range(40) if lengths[row]]
     assert all(sum(lengths[row] for row in each) <= max(lengths) for each in filled)
     assert len(filled) <= -(-sum(lengths) // max(lengths)) * 1.5
+
+
+def test_the_width_of_sequences_weighs_padding_against_attention() -> None:
+    lengths = torch.randint(90, 240, (16,), generator=torch.Generator().manual_seed(0)).tolist()
+    positions = {}
+    for reach in (1.0, 3000.0, 1e9):
+        filled = cheapest(lengths, reach)
+        assert sorted(row for each in filled for row in each) == list(range(16))
+        width = max(sum(lengths[row] for row in each) for each in filled)
+        assert max(lengths) <= width <= 4 * max(lengths)
+        positions[reach] = len(filled) * width
+    assert positions[1e9] <= positions[3000.0] < positions[1.0] < 16 * max(lengths)
+    assert positions[3000.0] < 1.15 * sum(lengths)

@@ -51,6 +51,12 @@ def call_in_positions(backbone: nn.Module) -> float:
     return _call(backbone) / max(_weights_per_token(backbone), 1)
 
 
+def attention_reach(backbone: nn.Module) -> float:
+    """The length of a sequence at which attention to all of it costs as much as a model's matrices do, in positions."""
+    hidden = getattr(getattr(backbone, "config", None), "hidden_size", None) or 1
+    return _weights_per_token(backbone) / (2.0 * _layers(backbone) * hidden)
+
+
 def dropping(backbone: nn.Module) -> bool:
     """Whether dropout is active: a shared prompt would then get one draw for all its completions."""
     if not backbone.training:

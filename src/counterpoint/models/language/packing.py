@@ -1,4 +1,4 @@
-"""Rows of unequal length laid behind one another in sequences as wide as the longest, instead of padded one by one.
+"""Rows of unequal length laid behind one another in sequences, instead of padded one by one.
 
 A transformers model that is given position ids that start anew, and no mask, keeps the rows of a sequence apart: by a
 block-diagonal mask, or by the row borders of flash attention. Which models do so is tried, never assumed. States and
@@ -67,14 +67,36 @@ def sequences(lengths: Sequence[int], width: int) -> list[list[int]]:
     return filled
 
 
-def packed_states(rows: Tokens, call: Call, *, flat: bool = False) -> Tensor:
+def cheapest(lengths: Sequence[int], reach: float) -> list[list[int]]:
+    """Fill sequences of the width that costs least: wide ones hold less padding, narrow ones attend to less.
+
+    Args:
+        lengths: of each row. reach: the length at which attention costs as much as the rest of the model does.
+
+    >>> cheapest([5, 4, 2], reach=1000.0), cheapest([5, 4, 2], reach=1.0)
+    ([[0, 1, 2]], [[0], [1, 2]])
+    """
+    total, longest = sum(lengths), max(lengths)
+    # A mask is formed for every pair of positions, whatever attention costs: no sequence beyond four of the longest.
+    widths = {max(longest, -(-total // count)) for count in range(1, len(lengths) + 1)}
+    tried = [sequences(lengths, width) for width in sorted(widths) if width <= max(4 * longest, 1)]
+
+    def cost(filled: list[list[int]]) -> float:
+        width = max(sum(lengths[row] for row in each) for each in filled)
+        return len(filled) * width * (1 + width / reach)
+
+    return min(tried, key=cost)
+
+
+def packed_states(rows: Tokens, call: Call, *, reach: float, flat: bool = False) -> Tensor:
     """Hidden states [B, L, D] of rows whose tokens stand at the left; zeros on their padding.
 
     Args:
-        rows: right-padded. call: runs the model. flat: all rows in one sequence, which flash attention asks for.
+        rows: right-padded. call: runs the model. reach: as of ``cheapest``. flat: all rows in one sequence, which flash attention asks
+            for.
     """
     lengths = rows.lengths.tolist()
-    placed = sequences(lengths, sum(lengths) if flat else rows.width)
+    placed = sequences(lengths, sum(lengths)) if flat else cheapest(lengths, reach)
     width = max(sum(lengths[row] for row in each) for each in placed)
     ids = rows.ids.new_zeros(len(placed), width)
     places = torch.zeros_like(ids)

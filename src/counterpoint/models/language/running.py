@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.prefix.cache_names import cache_argument, returned_cache
-from counterpoint.kernels.prefix.choice import call_in_positions
+from counterpoint.kernels.prefix.choice import attention_reach, call_in_positions
 from counterpoint.kernels.scores import Head, dense
 from counterpoint.models import passes, tokens
 from counterpoint.models.language import prompt_groups
@@ -201,7 +201,7 @@ class Running(nn.Module):
         def call(ids_SL: Tensor, places_SL: Tensor) -> Tensor:
             return target(input_ids=ids_SL, position_ids=places_SL, use_cache=False).last_hidden_state
 
-        return packed_states(rows, call, flat=flat)
+        return packed_states(rows, call, reach=attention_reach(self.backbone), flat=flat)
 
     @property
     def _target(self) -> Any:
