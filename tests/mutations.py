@@ -229,6 +229,11 @@ CHANGES = [
     Change("objectives/contrast/rationale_reward.py", "same_MM & ~torch.eye(len(h), dtype=torch.bool, device=h.device)", "same_MM", GRACE),
     Change("methods/grace.py", 'group_advantages(run, total[:, None].double(), self.answers, "none")', 'group_advantages(run, total[:, None].double(), self.answers, "group")', GRACE),
     Change("models/retrieval/embedder.py", "(number_BL > skip) | ~longer_B1", "number_BL > 0", GRACE),
+    Change("objectives/distillation/mutual_information.py", "1 + first - exponent", "1 + first + exponent", "tests/objectives/distillation/test_layer_distillation.py"),
+    Change("objectives/distillation/layer_map.py", "j * teacher // student)", "j * student // teacher)", "tests/vectors/test_distiller.py"),
+    Change("phases/layer_distillation.py", "return torch.cat([torch.ones_like(mean[:1]), plan.flatten()])", "return torch.ones_like(mean)", "tests/methods/test_distiller.py"),
+    Change("phases/text_distillation.py", "weight * own + (1 - weight) * other", "weight * other + (1 - weight) * own", "tests/methods/test_distiller.py"),
+    Change("methods/distiller.py", "values * labelled, counts=labelled", "values", "tests/methods/test_distiller.py"),
 ]  # fmt: skip
 
 

@@ -7,18 +7,34 @@ from pathlib import Path
 import pytest
 from crash_harness import Command, check, command
 
+from counterpoint.models.text.transformer import fresh_transformer
 from texts_made_up import rows, write_csv
 
 RUNS = {
     "labels": ("contrastive-primer", {"batch_size": 16, "mix": 0.3}),
     "views": ("contrastive-primer", {"batch_size": 16, "objective": "triplet_cos", "hide": 0.2}),
     "classifier": ("text-classifier", {"batch_size": 16}),
+    "distilled": (
+        "distiller",
+        {
+            "mapping": "emd",
+            "augment.mixup": True,
+            "augment.swap": True,
+            "training.batch_size": 8,
+            "teacher.model": "four",
+        },
+    ),
 }
 
 
 def trained(name: str, folder: Path) -> Command:
     key, settings = RUNS[name]
     data = write_csv(folder / "mails.csv", rows(200))
+    if key == "distiller":
+        words = sorted({word for row in rows(200) for word in row["text"].split()})
+        fresh_transformer(words, layers=4, width=16, heads=2, seed=1).save_pretrained(folder / "four")
+        settings = {**settings, "teacher.model": str(folder / "four")}
+        return command(key, settings, data=data, model=f"{folder / 'four'}:2", budget={"steps": 24})
     return command(
         key, settings, data=data, data_options={"labelled": 0.5}, model="words", budget={"steps": 80}
     )

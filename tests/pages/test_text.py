@@ -8,16 +8,19 @@ import pytest
 from typer.testing import CliRunner
 
 from counterpoint import api
+from counterpoint.models.text.transformer import fresh_transformer
 from pages_harness import check_settings, page, run_commands, run_snippet
 from texts_made_up import rows, write_csv
 
-KEYS = ["contrastive-primer", "text-classifier", "tfidf"]
-SHORTER = {"epochs=20": "epochs=1", "--epochs 20": "--epochs 1"}
+KEYS = ["contrastive-primer", "text-classifier", "tfidf", "distiller"]
+SHORTER = {"epochs=20": "epochs=1", "epochs 20": "epochs 1", "minilm-l6": "./four"}
 
 
 @pytest.fixture
 def _mails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_csv(tmp_path / "mails.csv", rows(120))
+    words = sorted({word for row in rows(120) for word in row["text"].split()})
+    fresh_transformer(words, layers=4, width=16, heads=2).save_pretrained(tmp_path / "four")
     monkeypatch.chdir(tmp_path)
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
+
 from counterpoint.data.text.load import build
 from counterpoint.data.text.rows import Row
 from counterpoint.methods.catalog import load
+from counterpoint.models.text.encoder import with_linear_head
 from counterpoint.models.text.folder import fresh_words
+from counterpoint.models.text.transformer import TransformerText, fresh_transformer
 from counterpoint.models.text.words import vocabulary
 from ranks_harness import Weights, report, short_run
 from texts_made_up import rows
@@ -19,7 +23,20 @@ METHODS = {
     "groups": ("contrastive-primer", {"objective": "supcon", "hide": 0.2}),
     "triplets": ("contrastive-primer", {"objective": "triplet_cos", "hide": 0.2}),
     "classifier": ("text-classifier", {"dropout": 0.0}),
+    "distilled": ("distiller", {"loss": "mi", "mapping": "emd", "augment.mixup": True}),
+    "projected": ("distiller", {"loss": "mse", "weights.hard": 1.0}),
 }
+
+
+def quiet(texts: tuple[str, ...], layers: int, width: int, seed: int) -> TransformerText:
+    """A small encoder without dropout."""
+    encoder = fresh_transformer(vocabulary(texts), layers=layers, width=width, heads=2, seed=seed)
+    for part in encoder.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+        if hasattr(part, "dropout_prob"):
+            part.dropout_prob = 0.0
+    return encoder
 
 
 def train(out: Path) -> dict[str, Weights]:
@@ -28,8 +45,16 @@ def train(out: Path) -> dict[str, Weights]:
     result = {}
     for name, (key, settings) in METHODS.items():
         model = fresh_words(vocabulary(data.train.texts), 0, 1, dropout=0.0)  # dropout is each process's own
+        size: dict[str, object] = {"batch_size": 11}
+        if key == "distiller":
+            model, folder = quiet(data.train.texts, 2, 8, 1), out / f"{name}-teacher"
+            with_linear_head(quiet(data.train.texts, 3, 16, 2), data.classes, False, 2).save_pretrained(
+                folder
+            )
+            model = with_linear_head(model, data.classes, False, 1, dropout=0.0)
+            size = {"training.batch_size": 11, "teacher.model": str(folder), "training.learning_rate": 1e-3}
         with short_run(out / name, steps=6) as run:
-            result[name] = load(key).settings(batch_size=11, **settings).fit(model, data, run).state_dict()
+            result[name] = load(key).settings(**size, **settings).fit(model, data, run).state_dict()
     return result
 
 

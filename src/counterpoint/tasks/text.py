@@ -52,7 +52,7 @@ class TextTask:
         "words" (word vectors without the commonest hundredth of the words but for the classes' names, pooled), "words:3" (with a convolution over three words) and "transformer" (a small BERT,
         two layers of 128) and "deberta" (the same size, disentangled attention) start from nothing, with the training texts'
         vocabulary. "bert-tiny", "minilm-l6" or the folder of a transformers encoder start from what it learnt. A folder that
-        counterpoint wrote is opened as it was saved.
+        counterpoint wrote is opened as it was saved. "minilm-l6:2", or a transformers folder with ":2", starts from two of its layers.
         """
         if Path(spec).is_dir():
             model = text_folder.load(Path(spec))
@@ -77,6 +77,8 @@ class TextTask:
         also = [alias for e in registry.entries().values() if e.name in bundled_names for alias in e.aliases]
         if spec in (*bundled_names, *also):
             return text_transformer.open_transformer(spec)
+        if kernel.isdigit() and (Path(name).is_dir() or name in (*bundled_names, *also)):
+            return text_transformer.shortened(text_transformer.open_transformer(name), int(kernel))
         raise CounterpointError(
             f"no model '{spec}' for texts: neither a name ({nearest(spec, ['words', 'words:3', 'transformer', 'deberta', *bundled_names, *also])}) "
             "nor the folder of a transformers encoder with its tokenizer"

@@ -6,6 +6,7 @@ positions, E width of the input embeddings, S of the token states, H of the sent
     encoder.tokenize(texts)                   -> Tokens: ids and mask [B, L], padded on the right, cut at ``limit``
     encoder(ids, mask)                        -> [B, H] sentence vectors
     encoder(ids, mask, out="tokens")          -> [B, L, S] token states; those of padding mean nothing
+    encoder(ids, mask, out="layers")          -> [B, M + 1, L, S] states of the embeddings and of M layers; of transformers only
     encoder.pool(states, mask)                -> [B, H] sentence vectors of token states already computed
     encoder.embed(ids)                        -> [B, L, E] input embeddings (words, and positions where there are any)
                                                  before the model's own normalisation and dropout
@@ -35,7 +36,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.models.model_folders import Saved, state
 from counterpoint.models.tokens import Tokens
 
-Out = Literal["sentence", "tokens", "logits"]
+Out = Literal["sentence", "tokens", "layers", "logits"]
 
 
 @runtime_checkable

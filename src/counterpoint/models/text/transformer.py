@@ -98,18 +98,24 @@ class TransformerText(nn.Module):
     def forward(
         self, ids: Tensor, mask: Tensor, *, embedded: Tensor | None = None, out: Out = "sentence"
     ) -> Tensor:
-        """[B, L] ids and mask -> sentence vectors [B, H], or token states [B, L, H] with ``out="tokens"``."""
+        """[B, L] ids and mask -> sentence vectors [B, H], or token states [B, L, H] with ``out="tokens"``.
+
+        ``out="layers"``: [B, M + 1, L, H], of the embeddings and every layer.
+        """
         if out == "logits":
             raise CounterpointError('an encoder has no classes; out="logits" is for a TextClassifier')
         if not len(ids):  # a process without a row of a small last batch: one row of padding, cut off again
             one = ids.new_zeros(1, max(ids.shape[1], 1))
             return self(one, torch.ones_like(one), out=out)[:0]
-        norm = _first_norm(self.net)
+        norm, options = _first_norm(self.net), {"output_hidden_states": True} if out == "layers" else {}
         if embedded is not None and norm is None:
-            states = self.net(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+            given = self.net(inputs_embeds=embedded, attention_mask=mask, **options)
         else:
             with _replaced(norm, embedded):
-                states = self.net(input_ids=ids, attention_mask=mask).last_hidden_state
+                given = self.net(input_ids=ids, attention_mask=mask, **options)
+        if out == "layers":
+            return torch.stack(given.hidden_states, 1)
+        states = given.last_hidden_state
         return states if out == "tokens" else pooled(states, mask)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -130,6 +136,35 @@ def open_transformer(spec: str | Path, limit: int = LIMIT) -> TransformerText:
     if getattr(net, "pooler", None) is not None:
         net.pooler = None  # states are pooled here; an unused pooler would get no gradient
     return TransformerText(net, tokenizer, limit)
+
+
+def shortened(encoder: TransformerText, layers: int) -> TransformerText:
+    """A copy of an encoder with so many of its layers, evenly chosen, the last among them: a smaller one to begin with.
+
+    Raises:
+        CounterpointError: fewer than one layer, more than there are, or layers that are not where transformers puts them.
+    """
+    import copy
+
+    net = copy.deepcopy(encoder.net)
+    for part in (net, *(getattr(net, name, None) for name in ("encoder", "transformer"))):
+        holder, name = part, next((n for n in ("layer", "layers") if hasattr(part, n)), "")
+        if name:
+            break
+    else:
+        raise CounterpointError(
+            f"the layers of {type(net).__name__} are not where BERT and its kin have them; give a folder of the smaller encoder"
+        )
+    every = getattr(holder, name)
+    if not 1 <= layers <= len(every):
+        raise CounterpointError(
+            f"{layers} layers of an encoder of {len(every)}; expected from 1 to {len(every)}"
+        )
+    chosen = [every[(number + 1) * len(every) // layers - 1] for number in range(layers)]
+    setattr(holder, name, nn.ModuleList(chosen))
+    field = "n_layers" if hasattr(net.config, "n_layers") else "num_hidden_layers"
+    setattr(net.config, field, layers)
+    return TransformerText(net, encoder.tokenizer, encoder.limit)
 
 
 def word_tokenizer(words: Sequence[str], limit: int = LIMIT) -> Any:
