@@ -231,8 +231,8 @@ CHANGES = [
     Change("models/retrieval/embedder.py", "(number_BL > skip) | ~longer_B1", "number_BL > 0", GRACE),
     Change("objectives/distillation/mutual_information.py", "1 + first - exponent", "1 + first + exponent", "tests/objectives/distillation/test_layer_distillation.py"),
     Change("objectives/distillation/layer_map.py", "j * teacher // student)", "j * student // teacher)", "tests/vectors/test_distiller.py"),
-    Change("phases/layer_distillation.py", "return torch.cat([torch.ones_like(mean[:1]), plan.flatten()])", "return torch.ones_like(mean)", "tests/methods/test_distiller.py"),
-    Change("phases/text_distillation.py", "weight * own + (1 - weight) * other", "weight * other + (1 - weight) * own", "tests/methods/test_distiller.py"),
+    Change("phases/distillation/layer_match.py", "return torch.cat([torch.ones_like(mean[:1]), plan.flatten()])", "return torch.ones_like(mean)", "tests/methods/test_distiller.py"),
+    Change("phases/distillation/text_rows.py", "weight * own + (1 - weight) * other", "weight * other + (1 - weight) * own", "tests/methods/test_distiller.py"),
     Change("methods/distiller.py", "values * labelled, counts=labelled", "values", "tests/methods/test_distiller.py"),
 ]  # fmt: skip
 

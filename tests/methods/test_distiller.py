@@ -25,7 +25,7 @@ from counterpoint.objectives.distillation.layer_map import transport_plan
 from counterpoint.objectives.distillation.mutual_information import interpolated_bound
 from counterpoint.objectives.reduction import total
 from counterpoint.pairs.text_augmentation import back_translated, nucleus, reworded, swapped
-from counterpoint.phases.layer_distillation import LayerMatch
+from counterpoint.phases.distillation.layer_match import LayerMatch
 from counterpoint.tasks.text import TASK
 from counterpoint.training import Budget, Run
 from texts_made_up import rows, write_csv
@@ -198,7 +198,7 @@ def test_mixtures_are_of_embeddings_and_the_teacher_answers_them(
     tmp_path: Path, data: Texts, teacher: str
 ) -> None:
     from counterpoint.models.text.encoder import coded
-    from counterpoint.phases.text_distillation import Both, mixed_rows
+    from counterpoint.phases.distillation.text_rows import Both, mixed_rows
     from counterpoint.training.batches import Batch, ItemRandom
 
     net, older = with_linear_head(student(data), data.classes, False, 1), TASK.load_model(teacher, data, 0)

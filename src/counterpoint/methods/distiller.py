@@ -25,8 +25,8 @@ from counterpoint.models.text.transformer import TransformerText, open_transform
 from counterpoint.objectives.distillation.layer_map import Mapping
 from counterpoint.objectives.distillation.layer_states import prediction_loss
 from counterpoint.objectives.reduction import Loss
-from counterpoint.phases.layer_distillation import FIRST_TOKEN, Kind, LayerMatch
-from counterpoint.phases.text_distillation import (
+from counterpoint.phases.distillation.layer_match import FIRST_TOKEN, Kind, LayerMatch
+from counterpoint.phases.distillation.text_rows import (
     Augment,
     Both,
     augmented_rows,
