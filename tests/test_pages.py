@@ -12,9 +12,10 @@ from counterpoint.study.reproduce import check_evidence
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted((DOCS / "methods").glob("*.md"))
+WITH_EVIDENCE = [*PAGES, *sorted(DOCS.glob("*.md"))]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", WITH_EVIDENCE, ids=lambda p: p.stem)
 def test_page_shows_its_evidence(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert refresh(text, DOCS / "evidence") == text, "run: python -m counterpoint.study.pages docs"

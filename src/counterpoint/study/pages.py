@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from counterpoint.methods import catalog
 from counterpoint.study.reproduce import check_evidence
 
 VERDICTS = {"shown": "**shown**", "open": "not shown", "opposite": "the opposite is shown"}
@@ -175,7 +176,10 @@ def summary(evidence: Path, pages: str = "docs/methods") -> str:
             for state in VERDICTS
         ]
         key = content["key"]
-        lines.append(f"| [`{key}`]({pages}/{key}.md) | " + " | ".join(cells) + " |")
+        # A study of several methods is no method's: its page lies beside the methods' folder.
+        there = Path(pages) if key in catalog.rows() else Path(pages).parent
+        there = there / f"{key}.md"
+        lines.append(f"| [`{key}`]({there.as_posix()}) | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -248,5 +252,5 @@ if __name__ == "__main__":
     for front, pages in fronts(docs).items():
         old = front.read_text(encoding="utf-8")
         front.write_text(refresh_summary(old, docs / "evidence", pages), encoding="utf-8")
-    for page in sorted((docs / "methods").glob("*.md")):
+    for page in sorted([*(docs / "methods").glob("*.md"), *docs.glob("*.md")]):
         page.write_text(refresh(page.read_text(encoding="utf-8"), docs / "evidence"), encoding="utf-8")
