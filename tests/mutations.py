@@ -217,9 +217,6 @@ CHANGES = [
     Change("generation/refinement_tree.py", "max(reversed(_pre_order(root))", "max(_pre_order(root)", "tests/vectors/test_prompts.py"),
     Change("generation/refinement_tree.py", "children.append(child)\n                self.left -= 1", "children.append(child)\n            self.left -= 1", "tests/vectors/test_prompts.py"),
     Change("judges/votes/absolute.py", "yes / (yes + no)", "yes / len(verdicts)", "tests/vectors/test_prompts.py"),
-    Change("methods/spar.py", "nll(pair.chosen, lengths.chunk(2)[0]", "nll(pair.rejected, lengths.chunk(2)[1]", "tests/methods/test_spar.py"),
-    Change("methods/spar.py", '"sequence_mean", weight', '"token_mean", weight', "tests/methods/test_spar.py"),
-    Change("methods/spar.py", "*reference_B2.unbind(1)", "*reference_B2.flip(1).unbind(1)", "tests/methods/test_spar.py"),
     Change("objectives/preference/label_distribution.py", "count_P1 * distribution_PN - 1", "distribution_PN - 1", PU_DISTILL),
     Change("objectives/preference/label_distribution.py", "strength * (logp_PN - reference_PN.detach())", "strength * logp_PN", PU_DISTILL),
     Change("methods/pu_distill.py", "best, worst = best_and_worst(scores_PN)", "worst, best = best_and_worst(scores_PN)", PU_DISTILL),
@@ -234,6 +231,13 @@ CHANGES = [
     Change("phases/distillation/layer_match.py", "return torch.cat([torch.ones_like(mean[:1]), plan.flatten()])", "return torch.ones_like(mean)", "tests/methods/test_distiller.py"),
     Change("phases/distillation/text_rows.py", "weight * own + (1 - weight) * other", "weight * other + (1 - weight) * own", "tests/methods/test_distiller.py"),
     Change("methods/distiller.py", "values * labelled, counts=labelled", "values", "tests/methods/test_distiller.py"),
+    Change("phases/pair_learning.py", "nll(pair.chosen, lengths.chunk(2)[0]", "nll(pair.rejected, lengths.chunk(2)[1]", "tests/methods/test_spar.py"),
+    Change("phases/pair_learning.py", '"sequence_mean", weight', '"token_mean", weight', "tests/methods/test_spar.py"),
+    Change("phases/pair_learning.py", "*reference_B2.unbind(1)", "*reference_B2.flip(1).unbind(1)", "tests/methods/test_spar.py"),
+    Change("evaluation/generalization.py", "below = beta**2 * one + other", "below = one + beta**2 * other", "tests/vectors/test_prompts.py"),
+    Change("evaluation/generalization.py", "max(gain_id, 0.0), max(gain_ood, 0.0)", "gain_id, gain_ood", "tests/methods/test_specs.py"),
+    Change("phases/pair_learning.py", "Loss(values, weight=preference_weight", "Loss(-values, weight=preference_weight", "tests/vectors/test_prompts.py"),
+    Change("methods/specs.py", "if chosen[at] and base[at]", "if chosen[at]", "tests/methods/test_specs.py"),
 ]  # fmt: skip
 
 

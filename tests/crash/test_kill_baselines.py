@@ -114,6 +114,14 @@ RUNS: dict[str, dict[str, Any]] = {
         },
         "steps": 0,
     },
+    "specs": {
+        "data": "tagged-sums?size=48&validation=8&test=4", "model": "characters",
+        "settings": {
+            "tags": "a b", "batch_size": 8, "learning_rate": 1e-3, "epochs": 6.0, "answers": 2, "rejected_from": "chosen",
+            "judge": "format:.+", "source.max_new_tokens": 8, "watch.every": 6,
+        },
+        "steps": 0,
+    },
     "lightgcn": GRAPH,
     "simgcl": GRAPH,
     "sgl": GRAPH,
@@ -192,6 +200,7 @@ FAST = (
     "tfidf",
     "prompt-spo",
     "spar",
+    "specs",
 )
 
 

@@ -28,6 +28,7 @@ from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.language import load as load_model
 from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.phases.pair_learning import hybrid
 from counterpoint.phases.refinement import (
     JudgeCritic,
     VotedCritic,
@@ -181,6 +182,19 @@ def test_searches_go_forward_together_and_find_what_each_finds_alone(data: Probl
     assert better_answers(problems, [r for r, _ in roots], refiner, critic, tree) == kept
 
 
+def test_a_value_at_the_gate_is_not_accepted(data: ProblemData) -> None:
+    from counterpoint.judges.reward_function import RewardFunction
+
+    half = JudgeCritic(RewardFunction(lambda completions, **_: [0.5 for _ in completions]))
+    for order in ("bfs", "dfs"):
+        tree = Tree(order=order, branch=1, depth=1)  # type: ignore[arg-type]
+        (outcome,) = refined(
+            [data.train[0]], [("x", "c")], FunctionAuthor(copier.minimal), half, tree, seed=0
+        )
+        assert outcome.best.value == 0.5
+        assert not outcome.accepted
+
+
 def test_a_refinement_without_marks_is_asked_for_again_and_the_budget_is_never_passed(
     data: ProblemData,
 ) -> None:
@@ -208,7 +222,6 @@ def test_a_refinement_without_marks_is_asked_for_again_and_the_budget_is_never_p
 def test_the_loss_of_a_step_and_its_gradient_are_their_terms_row_by_row() -> None:
     model, before = tiny(seed=0).double(), tiny(seed=1).double()
     prompts, chosen, rejected = ["1+1=", "20+2=", "3+4="], ["2", "22", "7 it is"], ["3", "2", "a"]
-    method = SPaR(beta=0.3, sft_weight=0.2)
 
     def logps(m: Language) -> tuple[torch.Tensor, Any]:
         before, answers = m.rows(prompts * 2, chosen + rejected, answers=2)
@@ -218,7 +231,7 @@ def test_the_loss_of_a_step_and_its_gradient_are_their_terms_row_by_row() -> Non
         fixed, answers = logps(before)
         reference = torch.stack((fixed * answers.authored).sum(1).chunk(2), 1)
     logp, answers = logps(model)
-    terms = method.losses(logp, answers, reference)
+    terms = hybrid(logp, answers, reference, beta=0.3, sft_weight=0.2)
     whole = {name: loss.mean() * loss.weight for name, loss in terms.items()}
     torch.stack(list(whole.values())).sum().backward()
     total = {name: float(value.detach()) for name, value in whole.items()}

@@ -1,4 +1,4 @@
-"""The pages of prompt SPO and SPaR: snippets and commands run as printed, on a small model and rows of one's own."""
+"""The pages of prompt SPO, SPaR and SPECS: snippets and commands run as printed, on a small model and rows of one's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from counterpoint.models.language.characters import tiny
 from pages_harness import check_settings, run_commands, run_snippet
 
 KEY = "prompt-spo"
-SMALLER = {"max_new_tokens=64": "max_new_tokens=4", "tokens 64": "tokens 4"}
+SMALLER = {"max_new_tokens=64": "max_new_tokens=4", ": 32": ": 4", "tokens 64": "tokens 4"}
 
 
 @pytest.fixture
@@ -21,6 +21,9 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
     follow = [{"prompt": f"{n}: no comma.", **names} for n in range(24)]
     (tmp_path / "instructions.jsonl").write_text("\n".join(json.dumps(row) for row in follow))
+    form = "Reason in <think>, answer in <answer>."
+    formed = [{"prompt": f"{n}+1= {form}", "answer": str(n + 1)} for n in range(24)]
+    (tmp_path / "problems.jsonl").write_text("\n".join(json.dumps(row) for row in formed))
     monkeypatch.chdir(tmp_path)
     tiny(seed=0, length=4096).save("path/to/model")
 
@@ -43,6 +46,7 @@ FEWER = {
     "tokens 32": "tokens 4",
     "=64": "=4",
     ": 64": ": 4",
+    ": 32": ": 4",
     "tokens 64": "tokens 4",
 }
 
@@ -60,8 +64,23 @@ def test_the_command_of_spar_runs_as_printed() -> None:
         assert (Path("runs/spar") / name / "model.safetensors").exists()
 
 
-def test_the_settings_table_of_spar_names_every_setting_with_its_default() -> None:
-    check_settings("spar")
+@pytest.mark.usefixtures("_here")
+def test_the_snippet_of_specs_runs_as_printed() -> None:
+    run_snippet("specs", FEWER)
+    assert Path("specs-model/model.safetensors").exists()
+
+
+@pytest.mark.usefixtures("_here")
+def test_the_commands_of_specs_run_as_printed() -> None:
+    run_commands("specs", FEWER)
+    for name in ("zero", "specs", "final"):
+        assert (Path("runs") / name / "model" / "model.safetensors").exists()
+    assert Path("runs/specs/training/form.csv").exists()
+
+
+@pytest.mark.parametrize("key", ["spar", "specs"])
+def test_the_settings_tables_name_every_setting_with_its_default(key: str) -> None:
+    check_settings(key)
 
 
 def test_the_settings_table_names_every_setting_with_its_default() -> None:

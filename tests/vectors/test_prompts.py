@@ -1,4 +1,4 @@
-"""Vectors of prompt SPO and SPaR: whole traces with a scripted language model, tree search in a world of integers, votes, verdicts."""
+"""Vectors of prompt SPO and SPaR: whole traces with a scripted language model, tree search in a world of integers, votes, verdicts; the loss of SPECS and its factor."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from harness import Case, Checks, vector_tests
 
 from counterpoint.data.language.problems import Problem, ProblemData, Problems
+from counterpoint.evaluation.generalization import generalization_factor
 from counterpoint.generation import authors
 from counterpoint.generation.authors import FunctionAuthor
 from counterpoint.generation.refinement_tree import Node, Outcome, Refine, Sent, Tree, Value, search
@@ -22,6 +24,8 @@ from counterpoint.judges.votes.pairwise import acceptance
 from counterpoint.methods import prompt_spo
 from counterpoint.methods.prompt_spo import PromptSPO
 from counterpoint.models.language.characters import tiny
+from counterpoint.models.tokens import Replies
+from counterpoint.phases.pair_learning import hybrid
 from counterpoint.training import Run
 
 RAISED = "<<raise>>"
@@ -176,4 +180,37 @@ def spar(case: Case) -> Checks:
     return {case.text("kind"): partial(check, case)}
 
 
-test_prompts = vector_tests({"prompt-spo": prompt_spo_case, "spar": spar})
+def hybrid_case(case: Case) -> None:
+    """The published trainer shifts labels by one and ignores -100; the first half of the rows is chosen."""
+    logits, labels = case.tensor("logits", grad=True), case.tensor("labels")
+    mask = labels[:, 1:] != -100
+
+    def picked(scores: torch.Tensor) -> torch.Tensor:
+        logp = scores[:, :-1].log_softmax(-1).gather(-1, labels[:, 1:].clamp(min=0)[..., None]).squeeze(-1)
+        return logp * mask
+
+    with torch.no_grad():
+        reference = torch.stack(picked(case.tensor("ref_logits")).sum(1).chunk(2), 1)
+    answers = Replies(labels[:, 1:].clamp(min=0), mask.long(), mask)
+    lam = case.number("lam")
+    terms = hybrid(picked(logits), answers, reference, beta=case.number("beta"), sft_weight=lam)
+    total = torch.stack([term.mean() * term.weight for term in terms.values()]).sum()
+    total.backward()
+    case.expect("loss", total.detach(), rtol=1e-9)
+    case.expect("dpo_term", terms["preference"].mean().detach(), rtol=1e-9)
+    case.expect("sft_term", terms["sft"].mean().detach(), rtol=1e-9)
+    case.expect("grad_logits", logits.grad, rtol=1e-9, atol=1e-14)
+
+
+def factors(case: Case) -> None:
+    pairs = zip(case.array("g_id").tolist(), case.array("g_ood").tolist())
+    values = [generalization_factor(one, other, case.number("beta")) for one, other in pairs]
+    case.expect("gf", np.array(values), rtol=1e-12)
+
+
+def specs(case: Case) -> Checks:
+    check = {"hybrid": hybrid_case, "gf": factors}[case.text("kind")]
+    return {case.text("kind"): partial(check, case)}
+
+
+test_prompts = vector_tests({"prompt-spo": prompt_spo_case, "spar": spar, "specs": specs})

@@ -14,7 +14,7 @@ import copy
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar
 
 import torch
 
@@ -33,24 +33,14 @@ from counterpoint.methods.optimization import Linear
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.language.likelihood import completion_log_probs
-from counterpoint.models.tokens import Replies, Tokens
 from counterpoint.objectives.preference.likelihood import nll
-from counterpoint.objectives.preference.preference import Pair, pairwise, reward_statistics
-from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import sequence_sum
+from counterpoint.phases.pair_learning import TextPair, hybrid, pair_reference, pair_tokens
 from counterpoint.phases.refinement import Critic, JudgeCritic, VotedCritic, refined
 from counterpoint.phases.refiner_examples import Example, Shares, chosen_examples, of_answers, of_tree
 from counterpoint.phases.self_training import SHARD, record_answers, sample_answers
 from counterpoint.training import Optimizer, Run
 from counterpoint.training.seeds import derive
-
-
-class Refined(TypedDict):
-    """A pair: which problem, the answer that was accepted, the one that was not."""
-
-    prompt: int
-    chosen: str
-    rejected: str
 
 
 @dataclass
@@ -142,7 +132,7 @@ class SPaR(Method[Language, ProblemData]):
             rejected = _one_rejected(judged, derive(run.seed, "rejected", r))
             trees = self._searched(run, refiner, critic, problems, drawn, judged, rejected, r)
             pairs = [
-                Refined(prompt=at, chosen=each["best"], rejected=drawn[at][n]["text"])
+                TextPair(prompt=at, chosen=each["best"], rejected=drawn[at][n]["text"])
                 for (at, n), each in zip(rejected.items(), trees)
                 if each["accepted"]
             ]  # fmt: skip
@@ -227,41 +217,19 @@ class SPaR(Method[Language, ProblemData]):
         return run.stage("search", searched, over=range(len(places)), size=SHARD)
 
     def _learn(
-        self, run: Run, actor: Language, problems: Sequence[Problem], pairs: Sequence[Refined]
+        self, run: Run, actor: Language, problems: Sequence[Problem], pairs: Sequence[TextPair]
     ) -> None:
         """DPO with the accepted answers' likelihood, against the actor as it is now."""
 
-        def tokens(items: Sequence[Refined]) -> tuple[Tokens, Replies]:
-            prompts = [problems[item["prompt"]].prompt for item in items]
-            answers = [item["chosen"] for item in items] + [item["rejected"] for item in items]
-            return actor.rows(prompts * 2, answers, answers=2)
-
-        @torch.no_grad()
-        def before(shard: Sequence[int]) -> list[list[float]]:
-            prompts, answers = tokens([pairs[at] for at in shard])
-            sums = sequence_sum(completion_log_probs(actor, prompts, answers), answers.authored)
-            return torch.stack(sums.chunk(2), 1).tolist()
-
-        reference = torch.tensor(run.stage("reference", before, over=range(len(pairs)), size=SHARD))
+        reference = pair_reference(run, actor, problems, pairs)
         run.optimize(actor, self.optimizer.at(self.learning_rate), name="actor")
         for batch in run.batches(range(len(pairs)), self.batch_size, epochs=self.epochs, name="pairs"):
-            prompts, answers = tokens([pairs[int(at)] for at in batch.items])
+            prompts, answers = pair_tokens(actor, problems, [pairs[int(at)] for at in batch.items])
             logp = completion_log_probs(actor, prompts, answers, forward=run.forward)
-            run.step(
-                self.losses(logp, answers, reference[batch.index].to(logp)),
-                tokens=int(answers.authored.sum()),
-                optimizer="actor",
+            terms = hybrid(
+                logp, answers, reference[batch.index].to(logp), beta=self.beta, sft_weight=self.sft_weight
             )
-
-    def losses(self, logp: torch.Tensor, answers: Replies, reference_B2: torch.Tensor) -> dict[str, Loss]:
-        """The terms of a step, from token log-probabilities [2 B, T], the chosen ones first, and the reference's sums [B, 2]."""
-        sums, lengths = sequence_sum(logp, answers.authored), answers.authored.sum(1)
-        pair = Pair(*sums.chunk(2), *reference_B2.unbind(1), *lengths.chunk(2))
-        preference = Loss(pairwise("sigmoid", pair, beta=self.beta), stats=reward_statistics(pair, self.beta))
-        terms = {"preference": preference}
-        if self.sft_weight:
-            terms["sft"] = nll(pair.chosen, lengths.chunk(2)[0], "sequence_mean", weight=self.sft_weight)
-        return terms
+            run.step(terms, tokens=int(answers.authored.sum()), optimizer="actor")
 
     def _learn_refiner(self, run: Run, refiner: Language, examples: Sequence[Example]) -> None:
         """Likelihood of what the refiner wrote, all tokens of a batch weighing the same."""

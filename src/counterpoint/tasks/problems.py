@@ -29,6 +29,7 @@ STOCK = (
     "shuffler",
     "follower",
     "copier",
+    "tagger",
 )
 """Models that are made here, by name."""
 
@@ -63,7 +64,8 @@ class ProblemTask:
         "stylist" repeats letters in capitals or not, and does as it is told in hindsight. "bandit" writes actions as logged data
         have them (a few seconds for each seed, then kept). "follower" names letters as its instruction says, "copier" copies
         a letter, half of the time the wrong number of times (ten seconds each, then kept). "rater" answers pairs of letters
-        badly and rates answers well (a minute, then kept).
+        badly and rates answers well (a minute, then kept). "tagger" writes sums in tags that its prompt names, six times in ten
+        in a wrong form (half a minute, then kept).
         Options are those of ``tasks.language_model.opened``.
         """
         from counterpoint.generation import contrasted
@@ -95,6 +97,10 @@ class ProblemTask:
             from counterpoint.tasks.stock import shuffler
 
             return shuffler.load(data)
+        if spec == "tagger":
+            from counterpoint.tasks.stock import tagger
+
+            return tagger.load()
         if spec == "copier":
             from counterpoint.tasks.stock import copier
 

@@ -25,6 +25,7 @@ SCORER = {
     "third-letter": "exact",
     "letter-pairs": "exact",
     "copied-letters": "exact",
+    "tagged-sums": "number",
 }
 OPTIONS: dict[str, float] = {
     "size": 2000,
@@ -158,6 +159,25 @@ def copied_letter(letter: str, count: int, number: int) -> Problem:
     return Problem(prompt=f"{number:02d}:{count}{letter}=", answer=letter * count)
 
 
+def tagged_sum(one: int, other: int, number: int, names: str = "ab") -> Problem:
+    """The last digit of a sum, to be written in two tags that the prompt names; the number only makes prompts differ.
+
+    >>> tagged_sum(3, 9, 4).prompt, tagged_sum(3, 9, 4).solution, tagged_sum(3, 9, 4).answer
+    ('<a><b>4:3+9=', '<a>39</a><b>2</b>', '2')
+    """
+    first, second = names[0], names[1]
+    result = str((one + other) % 10)
+    return Problem(
+        prompt=f"<{first}><{second}>{number}:{one}+{other}=",
+        solution=f"<{first}>{one}{other}</{first}><{second}>{result}</{second}>",
+        answer=result,
+    )
+
+
+def _tagged(digits: int, draw: random.Random) -> Problem:
+    return tagged_sum(draw.randrange(10), draw.randrange(10), draw.randrange(10))
+
+
 def _copied(digits: int, draw: random.Random) -> Problem:
     return copied_letter(draw.choice("abcdefghij"), draw.randint(2, 7), draw.randrange(100))
 
@@ -192,6 +212,7 @@ MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
     "third-letter": _third,
     "letter-pairs": noisy_anchors.drawn,
     "copied-letters": _copied,
+    "tagged-sums": _tagged,
 }
 
 
