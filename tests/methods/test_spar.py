@@ -195,6 +195,24 @@ def test_a_value_at_the_gate_is_not_accepted(data: ProblemData) -> None:
         assert not outcome.accepted
 
 
+def test_a_refinement_without_a_judgement_uses_up_no_budget(data: ProblemData) -> None:
+    from counterpoint.judges.reward_function import RewardFunction
+
+    number = iter(range(100))
+
+    def ever(prompts: list[str]) -> list[str]:
+        tags = [prompt.rsplit("[[start", 1)[1].split("]]")[0] for prompt in prompts]
+        return [f"[[start{tag}]]a{next(number)}[[end{tag}]]" for tag in tags]
+
+    odd = RewardFunction(
+        lambda completions, **_: [0.1 if int(text[1:]) % 2 else None for text in completions]
+    )
+    tree = Tree(branch=8, depth=1, budget=2)
+    (outcome,) = refined([data.train[0]], [("x", "c")], FunctionAuthor(ever), JudgeCritic(odd), tree, seed=0)
+    assert outcome.created == 4
+    assert [child.text for child in outcome.root.children] == ["a1", "a3"]
+
+
 def test_a_refinement_without_marks_is_asked_for_again_and_the_budget_is_never_passed(
     data: ProblemData,
 ) -> None:

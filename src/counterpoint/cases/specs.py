@@ -40,14 +40,14 @@ def forms(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[str
     others = [Tags.of(names) for names in UNSEEN[split]]
 
     def accuracies(each: Any) -> tuple[float, float]:
-        known = format_accuracy(each, prompts, trained, max_new_tokens=32, seed=seed)
+        inside = format_accuracy(each, prompts, trained, max_new_tokens=32, seed=seed)
         new = [
             format_accuracy(
                 each, [trained.renamed(p, other) for p in prompts], other, max_new_tokens=32, seed=seed
             )
             for other in others
         ]
-        return 100 * known, 100 * sum(new) / len(new)
+        return 100 * inside, 100 * sum(new) / len(new)
 
     before, after = accuracies(tagger.load().to(model.device)), accuracies(model)
     gains = [late - early for late, early in zip(after, before)]
