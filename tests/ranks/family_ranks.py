@@ -108,11 +108,18 @@ FAMILIES: dict[str, tuple[Callable[[Path], Made], dict[str, tuple[str, dict[str,
         "unisd": ("unisd", EVERY_MECHANISM),
         "cream": ("cream", ROUNDS),
         "self-rewarding": ("self-rewarding", ROUNDS),
+        "online loop": ("suboptimal-onpolicy", {
+            **SAMPLED, "loss": "best_of_n", "negative.kind": "sum", "negative.weight": 0.1, "answers": 3, "judge": "majority",
+            "watched": 1, "minibatches": 2,
+        }),
     }),
     "preference": (preferences, {
         "dpo": ("dpo", {"learning_rate": 1e-3, "loss": "rpo"}),
         "selm": ("selm", {
             "rounds": 1, "alpha": 0.1, "max_new_tokens": 4, "batch_size": 5, "learning_rate": 1e-3, "judge": "format:[0-9]",
+        }),
+        "pairs in the loop": ("suboptimal-onpolicy", {
+            "sampling": "offline", "loss": "ipo", "learning_rate": 1e-3, "batch_size": 5, "watched": 1,
         }),
         "kto": ("dpo", {"learning_rate": 1e-3, "loss": "kto"}),
     }),

@@ -140,7 +140,8 @@ def report_mass(run: Run, step: int, group: Group, now_NT: Tensor, initial_NT: T
         step: number of the batch. now_NT, initial_NT: token log-probabilities under the policy and the initial model.
     """
     shape, mask = group.rewards_PN.shape, group.completions.authored
-    tokens = group.completions.ids.masked_fill(~group.completions.mask.bool(), -1).reshape(*shape, -1)
+    tokens = group.completions.ids.masked_fill(~group.completions.mask.bool(), -1)
+    tokens = tokens.reshape(*shape, group.completions.width)
     same = (tokens[:, :, None] == tokens[:, None]).all(-1)  # an answer that was drawn twice has its mass once
     columns = [
         group.rewards_PN.double(),

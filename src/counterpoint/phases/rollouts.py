@@ -66,7 +66,7 @@ def sample_group(
         prompts: [P] in place of the problems' own, for a policy that is shown more than the problem.
     """
     questions = [problem.prompt for problem in problems] if prompts is None else list(prompts)
-    sampled = sampler(questions, count, draws.reshape(len(questions) * count, -1))
+    sampled = sampler(questions, count, draws.reshape(len(questions) * count, draws.shape[-1] // count))
     return Rollouts(
         problems,
         [each for each in questions for _ in range(count)],
