@@ -173,14 +173,14 @@ def attempt(reader: str, seed: int, folder: Path) -> tuple[str, Path]:
     suffix = draw.choice(suffixes)
     path = folder / f"input{suffix}"
     path.write_bytes(damaged(written(columns(kind), ".csv" if suffix == ".txt" else suffix), draw))
-    start = time.perf_counter()
+    start = time.process_time()  # the processor's, so that a busy machine is no failure
     try:
         read(path)
     except CounterpointError:
         pass
     except BaseException:
         return traceback.format_exc(), path
-    spent = time.perf_counter() - start
+    spent = time.process_time() - start
     return f"{spent:.1f} seconds" if spent > SECONDS else "", path
 
 

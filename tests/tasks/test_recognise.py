@@ -134,7 +134,7 @@ def test_the_medium_with_more_files_is_the_data(tmp_path: Path, many: str) -> No
     assert kind_of(str(tmp_path)) == {".png": "images", ".wav": "audio"}[many]
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00\xff" * 99, b'{"a": ', b"[", b"[1, 2]", b'"words"\n' * 3])
+@pytest.mark.parametrize("content", [b"\x00\xff" * 99, b'{"a": ', b"[", b"[1, 2]", b'"words"\n' * 3])
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.csv", "a.parquet", "a.npz", "a.arrow", "a.txt"])
 def test_a_damaged_file_is_of_no_kind(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
@@ -210,3 +210,24 @@ def test_nothing_outside_asks_which_kind_it_is() -> None:
                 assert not named & set(descriptions.ORDER), (
                     f"{path}:{node.lineno}: what differs is for tasks/KIND.py to say"
                 )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.csv.gz", "is compressed; unpack it .gunzip"),
+        ("a.zip", "is an archive"),
+        ("a.XLSX", "is a spreadsheet; save it as CSV"),
+        ("a.tgz", "tar -xf"),
+    ],
+)
+def test_what_is_wrapped_says_so(tmp_path, name, message):
+    (tmp_path / name).write_bytes(b"PK\3\4 and more")
+    with pytest.raises(CounterpointError, match=message):
+        kind_of(str(tmp_path / name))
+
+
+def test_an_empty_file_says_so(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"")
+    with pytest.raises(CounterpointError, match="a.csv is empty"):
+        kind_of(str(tmp_path / "a.csv"))

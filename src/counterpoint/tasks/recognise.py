@@ -46,11 +46,37 @@ def _of_file(file: FileSample) -> str | None:
     return next((description.kind for description in all_described() if description.file(file)), None)
 
 
+PACKED = {
+    ".gz": "is compressed; unpack it (gunzip), and give the file that comes out",
+    ".bz2": "is compressed; unpack it (bunzip2), and give the file that comes out",
+    ".xz": "is compressed; unpack it (unxz), and give the file that comes out",
+    ".zst": "is compressed; unpack it (unzstd), and give the file that comes out",
+    ".zip": "is an archive; unpack it (unzip), and give the file or folder that comes out",
+    ".tar": "is an archive; unpack it (tar -xf), and give the file or folder that comes out",
+    ".tgz": "is an archive; unpack it (tar -xf), and give the file or folder that comes out",
+    ".7z": "is an archive; unpack it, and give the file or folder that comes out",
+    ".xlsx": "is a spreadsheet; save it as CSV (UTF-8), and give that file",
+    ".xls": "is a spreadsheet; save it as CSV (UTF-8), and give that file",
+    ".ods": "is a spreadsheet; save it as CSV (UTF-8), and give that file",
+}
+"""What to say of files that hold data in a wrapping."""
+
+
+def _packed(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    if path.stat().st_size == 0:
+        return "is empty; expected rows"
+    return PACKED.get(path.suffix.lower())
+
+
 def _unknown(spec: str, path: Path) -> str:
     """What to say of a path that no kind recognises, with the options that may read it."""
     hint = f"say it with --kind, one of {', '.join(kinds())}"
     if path.is_dir():
         return f"{spec}: cannot tell what kind of data this is; {hint}"
+    if (what := _packed(path)) is not None:
+        return f"{spec} {what}"
     file = FileSample(path)
     shown = ", ".join(file.names[:8]) + (", ..." if len(file.names) > 8 else "")
     columns = f" from its columns {shown}" if len(file.names) > 1 and len(shown) < 200 else ""

@@ -72,6 +72,7 @@ def test_a_column_of_them_stays_a_number_and_is_said(tmp_path, write, note):
 def test_targets_are_read_alike(tmp_path):
     rows = [(n % 13, f"{n * 1000:,}") for n in range(1, 61)]
     data = load_regression(table(tmp_path / "a.csv", ("size", "target"), rows))
+    assert any("column 'target': commas between thousands" in line for line in data.notes)
     assert sorted(torch.cat([part.targets for part in data.splits().values()]).tolist()) == [
         n * 1000.0 for n in range(1, 61)
     ]

@@ -16,7 +16,7 @@ from counterpoint.data import tables
 from counterpoint.data.tables import cells
 from counterpoint.data.tables.delimited import SEPARATORS, RaggedRow, read_delimited, separator_of
 from counterpoint.data.tables.encodings import Text, read_text
-from counterpoint.data.tables.read import is_row_numbers
+from counterpoint.data.tables.read import is_row_numbers, refuse_repeated_names
 from counterpoint.data.tables.written import written
 from counterpoint.errors import CounterpointError, data_option, nearest
 
@@ -185,6 +185,8 @@ def _delimited(
         )
     names = first if header else [f"column {i + 1}" for i in range(len(first))]
     table = parsed.cells.slice(int(header))
+    if header:
+        refuse_repeated_names(table, names, path)
     if header and not names[0] and table.num_rows and is_row_numbers(table.column(0)):
         table, names = table.select(list(range(1, len(names)))), names[1:]  # the index that pandas writes
     if len(set(names)) < len(names):

@@ -75,7 +75,7 @@ def load_regression(
     notes = [note for table in every for note in table.notes]
     columns = list(dict.fromkeys(name for table in every for name in table.names))
     column = _target(columns, target, spec)
-    targets = _targets(every, column, spec)
+    targets = _targets(every, column, spec, notes)
     left_out, as_names = _named(leave_out, columns, spec), _named(names, columns, spec)
     if columns_of is not None:
         encoded = encode_as(every, _stored(columns_of), spec)
@@ -194,13 +194,14 @@ def _target(columns: list[str], wanted: str | None, spec: str) -> str:
     return candidates[0]
 
 
-def _targets(every: list[tables.Table], column: str, spec: str) -> np.ndarray:
-    """[N] float64.
+def _targets(every: list[tables.Table], column: str, spec: str, notes: list[str]) -> np.ndarray:
+    """[N] float64; how they are written goes to ``notes`` where it is not Python's way.
 
     Raises:
         CounterpointError: a target that is no finite number.
     """
-    values, gap, wrong, _ = numeric(every, column)
+    values, gap, wrong, note = numeric(every, column)
+    notes.extend([note] if note else [])
     bad = gap | wrong | ~np.isfinite(values)
     if bad.any():
         row = int(np.argmax(bad))

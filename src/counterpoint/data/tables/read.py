@@ -216,10 +216,11 @@ def with_header(cells_: pa.Table, path: Path, notes: list[str]) -> pa.Table:
     """Columns named by the first row; a nameless index and nameless empty columns are dropped, which ``notes`` get.
 
     Raises:
-        CounterpointError: a name that occurs twice.
+        CounterpointError: a name that occurs twice; a row that says the names again.
     """
     names = [(column[0].as_py() or "").strip() for column in cells_.columns]
     data = cells_.slice(1)
+    refuse_repeated_names(data, names, path)
     columns: dict[str, pa.ChunkedArray] = {}
     for index, name in enumerate(names):
         column = data.column(index)
@@ -237,6 +238,21 @@ def with_header(cells_: pa.Table, path: Path, notes: list[str]) -> pa.Table:
             raise CounterpointError(f"{path}: the first line names the column '{name}' twice; rename one")
         columns[name] = column
     return pa.table(columns) if columns else data.select([])
+
+
+def refuse_repeated_names(data: pa.Table, names: list[str], path: Path) -> None:
+    """A row that says the names again, as where files were joined, would be one more example."""
+    if len(names) < 2:
+        return
+    again = np.ones(data.num_rows, bool)
+    for column, name in zip(data.columns, names, strict=True):
+        again &= pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), name), False).to_numpy()
+        if not again.any():
+            return
+    raise CounterpointError(
+        f"{path}, row {int(np.argmax(again)) + 1}: the line of column names stands here again, as where files were joined; remove it"
+        + (f" ({int(again.sum())} rows are like this)" if again.sum() > 1 else "")
+    )
 
 
 def is_row_numbers(column: pa.ChunkedArray) -> bool:
