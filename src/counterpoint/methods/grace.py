@@ -182,11 +182,11 @@ class GRACE(Method[Embedder, Retrieval]):
         """([P, K, D] of documents with their rationales, [P, 1 + N, D] of queries and negatives with theirs)."""
         language = encoder.language
         main = encoder.pool(language.prompts(rollouts.prompts), rollouts.completions)
-        each = len(against[0]) if against else 1
+        each = 1 + (self.reward.negatives if self.supervised else 0)
         questions = encoder.questions([text for row in against for text in row])
-        sampled = cool(questions, 1, draws[:, :each].reshape(len(questions), -1))
+        sampled = cool(questions, 1, draws[:, :each].flatten(0, 1))
         other = encoder.pool(language.prompts(questions), sampled)
-        return main.reshape(-1, self.answers, main.shape[-1]), other.reshape(-1, each, main.shape[-1])
+        return main.unflatten(0, (len(against), self.answers)), other.unflatten(0, (len(against), each))
 
     def _rewards(self, run: Run, main_PKD: Tensor, other_PED: Tensor) -> Rewards:
         """Of this process's rollouts, compared with the whole batch's."""
@@ -212,7 +212,9 @@ class GRACE(Method[Embedder, Retrieval]):
             sides = ([data.queries[q] for q, _ in batch.items], [data.documents[d] for _, d in batch.items])
             one, other = (encoder.pool(encoder.prompts(texts), forward=run.forward) for texts in sides)
             candidates = None if run.world == 1 else (run.gather(one), run.gather(other))
-            pairs = run.gather_constant(torch.tensor(batch.items, device=one.device).reshape(-1, 2))
+            pairs = run.gather_constant(
+                torch.tensor(batch.items, dtype=torch.long, device=one.device).reshape(-1, 2)
+            )
             run.step(
                 symmetric_info_nce(
                     one, other, temperature=self.reward.temperature, candidates=candidates, offset=run.row_offset if candidates else 0,

@@ -193,6 +193,7 @@ class Update:
         rows = torch.arange(len(rollouts.problems), device=run.device)
         # By the row's number in the global batch: the same parts on any number of processes.
         part = (rows + run.row_offset) % self.minibatches
+        total = len(run.gather_constant(rows))  # of a last batch of fewer rows than parts, some have none
         prompts, completions, pieces = (
             policy.prompts(rollouts.prompts),
             rollouts.completions,
@@ -206,7 +207,7 @@ class Update:
         if self.kl and reference is not None:
             fixed = policy_log_probs(reference, prompts, completions, self.temperature, at_once=pieces)
         for _ in range(self.iterations):
-            for number in range(self.minibatches):
+            for number in range(min(self.minibatches, total)):
                 inside: Tensor | slice = slice(None)
                 if self.minibatches > 1:
                     inside = rows_of(rows[part == number], rollouts.count)

@@ -66,7 +66,8 @@ def sample_group(
         prompts: [P] in place of the problems' own, for a policy that is shown more than the problem.
     """
     questions = [problem.prompt for problem in problems] if prompts is None else list(prompts)
-    sampled = sampler(questions, count, draws.reshape(len(questions) * count, draws.shape[-1] // count))
+    each = draws.shape[1:].numel() // count  # not -1: a process may have no row
+    sampled = sampler(questions, count, draws.reshape(len(questions) * count, each))
     return Rollouts(
         problems,
         [each for each in questions for _ in range(count)],

@@ -121,7 +121,9 @@ class Embedder(nn.Module):
         """
         both = prompts if rationales is None else join(prompts, rationales)
         if not len(both):
-            return self.language.head.weight.new_zeros(0, self.language.head.weight.shape[1])
+            return self.language.head.weight[
+                :0
+            ]  # with a gradient, of nothing: every process takes part in its gathering
         call = forward or (lambda model, *given: model(*given))
         return pooled(call(self.language, both.ids, both.mask), both.mask, self.skipped())
 
