@@ -215,7 +215,7 @@ CHANGES = [
     Change("methods/prompt_spo.py", 'used["tokens"] + author.most(prompts)', 'used["tokens"]', "tests/methods/test_prompt_spo.py"),
     Change("generation/refinement_tree.py", "children[0].value > self.tree.gate", "children[0].value >= self.tree.gate", "tests/methods/test_spar.py"),
     Change("generation/refinement_tree.py", "max(reversed(_pre_order(root))", "max(_pre_order(root)", "tests/vectors/test_prompts.py"),
-    Change("generation/refinement_tree.py", "children.append(child)\n                self.left -= 1", "children.append(child)\n            self.left -= 1", "tests/vectors/test_prompts.py"),
+    Change("generation/refinement_tree.py", "children.append(child)\n                self.left -= 1", "children.append(child)\n            self.left -= 1", "tests/methods/test_spar.py"),
     Change("judges/votes/absolute.py", "yes / (yes + no)", "yes / len(verdicts)", "tests/vectors/test_prompts.py"),
     Change("objectives/preference/label_distribution.py", "count_P1 * distribution_PN - 1", "distribution_PN - 1", PU_DISTILL),
     Change("objectives/preference/label_distribution.py", "strength * (logp_PN - reference_PN.detach())", "strength * logp_PN", PU_DISTILL),
