@@ -207,6 +207,13 @@ def test_minibatches_go_over_every_prompt_once_a_pass(
     train(tmp_path / "run", passes=3, minibatches=2, judge=judge, loss="rwr", sampling="offline")
     assert len(counted) == 6
     assert counted[:2] == counted[2:4] == counted[4:]
+    assert min(counted) > 0
+    counted.clear()
+    few = ProblemData("sums", *(Problems(PROBLEMS[:5], "number") for _ in range(3)))
+    settings = {"passes": 3, "minibatches": 2, "judge": judge, "loss": "rwr", "epochs": 1.0}
+    train(tmp_path / "few", 2, few, **settings)
+    assert len(counted) == 6 + 3, "a last batch of one prompt has one part a pass, none of them empty"
+    assert min(counted) > 0
 
 
 def test_on_the_data_s_own_pairs(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ from counterpoint.phases.reward_baseline import RewardBaseline, RunningScore
 from counterpoint.phases.rollouts import judge_group, record_rollouts, sample_group
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.training import Run
+from counterpoint.training.batches import Batch
 
 
 @dataclass(kw_only=True)
@@ -114,7 +115,7 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
             if self.loss in GRADIENTS:
                 advantage = self._advantages(group.rewards_PN, baseline, run)
             old, fixed = self._constants(policy, initial, group, batch.step, run)
-            for part in self._parts(len(batch.items), run):
+            for part in self._parts(batch, run):
                 inside = rows_of(part, group.count)
                 prompts, completions = group.prompts[inside], group.completions[inside]
                 constants = [None if each is None else each[inside] for each in (advantage, old, fixed)]
@@ -201,13 +202,13 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
         old = log_probs[1] if offline else log_probs[0]
         return (old if several or offline else None), (log_probs[1] if self._tied else None)
 
-    def _parts(self, rows: int, run: Run) -> Iterator[Tensor]:
-        """Numbers of the prompts of every step on a batch: ``passes`` times all of them, in ``minibatches`` parts."""
-        numbers = torch.arange(rows, device=run.device)
+    def _parts(self, batch: Batch, run: Run) -> Iterator[Tensor]:
+        """Numbers of the prompts of every step on a batch: ``passes`` times all of them, in ``minibatches`` parts; none is empty."""
+        numbers = torch.arange(len(batch.items), device=run.device)
         # By the row's number in the global batch: the same parts on any number of processes.
-        part = (numbers + run.row_offset) % self.minibatches
+        part = (numbers + batch.offset) % self.minibatches
         for _ in range(self.passes):
-            for number in range(self.minibatches):
+            for number in range(min(self.minibatches, batch.size)):
                 yield numbers[part == number]
 
     def _terms(
