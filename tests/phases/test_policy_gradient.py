@@ -138,6 +138,29 @@ def test_later_passes_have_ratios_and_skipped_rows_have_no_gradient(tmp_path: Pa
     assert event["ratio"] == 0.0  # nothing is counted
 
 
+def test_a_batch_of_fewer_prompts_than_minibatches_has_no_empty_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens: list[int] = []
+    whole = Run.step
+
+    def step(run: Run, losses: Any, **options: Any) -> float:
+        tokens.append(options["tokens"])
+        return whole(run, losses, **options)
+
+    monkeypatch.setattr(Run, "step", step)
+    with Run(tmp_path, progress=False) as run:
+        policy = run.state(model=tiny(seed=0).eval())
+        run.optimize(policy, Optimizer(learning_rate=1e-3))
+        for batch in run.batches(PROBLEMS[:3], 2, epochs=1):
+            sampler = Own(policy, Sampler(max_new_tokens=5))
+            drawn = sample_group(sampler, batch.items, 2, batch.random.uniform(10))
+            advantage = torch.linspace(-1, 1, len(drawn.prompts))
+            Update("grpo", minibatches=2).learn(run, policy, drawn, advantage)
+    assert len(tokens) == 2 + 1
+    assert min(tokens) > 0
+
+
 def test_the_second_pass_has_the_ratio_to_the_first(tmp_path: Path) -> None:
     model = tiny(seed=0).eval()
     with Run(tmp_path, progress=False, budget=Budget(steps=2)) as run:
