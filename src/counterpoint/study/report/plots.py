@@ -85,7 +85,7 @@ def _rows(
 ) -> str:
     low, high = _domain(given, zero, start)
     longest = max(len(row.label) for row in given)
-    left = 8 if compact else min(230, max(96, 9 + 7.6 * longest))
+    left = 8 if compact else min(230, max(96, 12 + 8.4 * longest))
     notes = max(len(row.note) for row in given)
     right = width - (8 if compact else 24 + 6.9 * notes)
     # On a phone label and figures share a line above their row, or each has its own where one of them is too long for that.
