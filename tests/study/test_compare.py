@@ -214,6 +214,16 @@ def test_a_failed_trial_counts_and_loses(plan, tmp_path):
     assert tuning["chosen"]["settings"].get("hint") != -1.0
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_when_every_trial_fails_the_study_says_which_arm_and_why(plan, tmp_path, jobs):
+    asked = plan(tune={"hint": [10.0, 11.0]}, trials=2, seeds=1)
+    with pytest.raises(
+        CounterpointError,
+        match=r"arm 'toy-logistic': none of 2 .* could be finished; the first: hint=1\d\.0; expected",
+    ):
+        compare(asked, tmp_path / "study", jobs=jobs)
+
+
 def test_two_processes_give_the_figures_of_one(plan, tmp_path):
     one = compare(plan(seeds=2), tmp_path / "one")
     two = compare(plan(seeds=2), tmp_path / "two", jobs=2)

@@ -1,5 +1,6 @@
 """The report: one file that loads nothing, honest about zero, drawn without a console error at both widths."""
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -155,3 +156,21 @@ def test_a_table_with_a_row_a_step_is_drawn_as_curves(tmp_path) -> None:
     assert "Mass by step" in page
     assert page.count("<svg") == 2
     assert "Other by step" not in page
+
+
+def test_labels_of_a_cloud_stand_beside_their_means_and_never_on_one_another():
+    """Equal heights far apart push nobody down; means that lie together do."""
+    far = [
+        plots.Series(name, "red", [(at, 0.5)]) for name, at in (("sft", 0.0), ("sdft", 5.0), ("rltf", 10.0))
+    ]
+    near = [plots.Series(name, "red", [(10.0, 0.5)]) for name in ("one", "two")]
+    drawn = plots.scatter([*far, *near], x_label="s", y_label="accuracy", title="t").split("</svg>")[0]
+    at = {
+        name: (float(x), float(y))
+        for x, y, name in re.findall(
+            r'<text class="label" x="([\d.]+)" y="([\d.]+)"[^>]*>(\w+)</text>', drawn
+        )
+    }
+    assert at["sft"][1] == at["sdft"][1] == at["rltf"][1]
+    heights = sorted(at[name][1] for name in ("rltf", "one", "two"))
+    assert all(below - above >= 15 for above, below in itertools.pairwise(heights))

@@ -31,7 +31,7 @@ from counterpoint.study.recipe import GIVEN, Recipe, plain
 from counterpoint.study.store import Result
 from counterpoint.study.summary import Tuned, summarise
 from counterpoint.study.tune import Settings, best, search
-from counterpoint.study.workers import Job, run_apart, run_here
+from counterpoint.study.workers import Forgiving, Job, run_apart, run_here
 from counterpoint.tasks.task import lower_is_better, open_data, ranked_by
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def compare(
         if progress is not None and bar is not None:
             progress.update(bar, advance=1, note=f"{job.out.parent.name} {job.out.name}")
 
-    def run(work: list[Job], forgiving: bool = False) -> list[Result | None]:
+    def run(work: list[Job], forgiving: Forgiving = None) -> list[Result | None]:
         if jobs > 1:
             return run_apart(work, jobs, done, forgiving)
         shown: Progress | bool | None = progress if progress is not None else False
@@ -174,6 +174,8 @@ def _tune(
         metrics = result.metrics["validation"]
         return result.figure(plan.tune_by or ranked_by(task, metrics) or task.primary, "validation")
 
+    reasons: list[str] = []
+
     def evaluate(block: list[tuple[int, Settings]]) -> list[float | None]:
         folder = out / "tuning" / entry.name
         work = [
@@ -184,11 +186,15 @@ def _tune(
             for number, s in block
             for k in range(plan.tuning_seeds)
         ]
-        results = run(work, forgiving=True)
+        results = run(work, forgiving=reasons.append)
         values = [None if result is None else figure(result) for result in results]
         return [_mean(values[i : i + plan.tuning_seeds]) for i in range(0, len(values), plan.tuning_seeds)]
 
-    trials = search(entry.tune, entry.recipe.settings, plan.trials, evaluate, at_once)
+    try:
+        trials = search(entry.tune, entry.recipe.settings, plan.trials, evaluate, at_once)
+    except CounterpointError as error:
+        first = f"; the first: {reasons[0]}" if reasons else ""
+        raise CounterpointError(f"arm '{entry.name}': {error}{first}") from None
     return Tuned(best(trials).settings, trials)
 
 

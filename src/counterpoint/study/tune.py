@@ -59,9 +59,7 @@ def search(
         for block in _blocks(list(enumerate(points)), at_once):
             done += _run(block, evaluate)
     if all(trial.value is None for trial in done):
-        raise CounterpointError(
-            f"none of {len(done)} tuning trials could be finished; run the method once by itself to see why"
-        )
+        raise CounterpointError(f"none of {len(done)} tuning trials could be finished")
     return done
 
 

@@ -35,6 +35,7 @@ class Job:
 
 
 Done = Callable[[Job], None]
+Forgiving = Callable[[str], None] | None
 
 
 def run_here(
@@ -43,12 +44,12 @@ def run_here(
     model: nn.Module | None,
     progress: Progress | bool | None,
     done: Done,
-    forgiving: bool = False,
+    forgiving: Forgiving = None,
 ) -> list[Result | None]:
     """Run jobs in order in this process; ``load`` gives the data of a recipe, loaded once.
 
     Args:
-        forgiving: a job that fails with a message becomes None instead of ending the study.
+        forgiving: is given the message of a job that fails, which becomes None instead of ending the study.
     """
     from counterpoint.study.single import execute
 
@@ -65,16 +66,19 @@ def run_here(
                 progress=progress,
                 keep_model=job.keep_model,
             )
-        except CounterpointError:
-            if not forgiving:
+        except CounterpointError as error:
+            if forgiving is None:
                 raise
+            forgiving(str(error))
             result = None
         results.append(result)
         done(job)
     return results
 
 
-def run_apart(jobs: Sequence[Job], at_once: int, done: Done, forgiving: bool = False) -> list[Result | None]:
+def run_apart(
+    jobs: Sequence[Job], at_once: int, done: Done, forgiving: Forgiving = None
+) -> list[Result | None]:
     """Run jobs in ``at_once`` processes. A signal is passed on; the children save before this process stops.
 
     Raises:
@@ -136,7 +140,7 @@ class _Worker:
         self.orders.write((json.dumps(order) + "\n").encode())
         self.orders.flush()
 
-    def reply(self, forgiving: bool) -> Result | None:
+    def reply(self, forgiving: Forgiving) -> Result | None:
         """Read how the job ended."""
         line = self.replies.readline()
         if not line:
@@ -149,9 +153,12 @@ class _Worker:
         answer = json.loads(line)
         if "stopped" in answer:
             raise KeyboardInterrupt
-        if "error" in answer and not forgiving:
-            raise CounterpointError(answer["error"])
-        return None if "error" in answer else Result.read(self.job.out)
+        if "error" in answer:
+            if forgiving is None:
+                raise CounterpointError(answer["error"])
+            forgiving(answer["error"])
+            return None
+        return Result.read(self.job.out)
 
     def stop(self) -> None:
         """End the process; a job at work saves first."""

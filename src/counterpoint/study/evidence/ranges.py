@@ -13,6 +13,7 @@ SHARES = frozenset(
 )
 CORRELATIONS = frozenset(["correlation", "silhouette"])
 ERRORS = frozenset(["mae", "mse", "rmse"])
+COUNTS = frozenset(["seconds", "tokens"])
 
 
 def bounds(metric: str) -> Bounds:
@@ -21,6 +22,8 @@ def bounds(metric: str) -> Bounds:
     A word of the name decides: shares of something lie in [0, 1], correlations in [-1, 1]. A name that says a difference
     ("less", "minus") is none of them.
 
+    >>> bounds("reply_tokens")
+    (0.0, inf)
     >>> bounds("probe_accuracy"), bounds("ndcg@20"), bounds("rank_correlation"), bounds("return")
     ((0.0, 1.0), (0.0, 1.0), (-1.0, 1.0), (-inf, inf))
     """
@@ -32,6 +35,8 @@ def bounds(metric: str) -> Bounds:
     if words & CORRELATIONS:
         return -1.0, 1.0
     if words & ERRORS:
+        return 0.0, math.inf
+    if words & COUNTS:
         return 0.0, math.inf
     if "perplexity" in words:
         return 1.0, math.inf

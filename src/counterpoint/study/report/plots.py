@@ -266,11 +266,20 @@ def _scatter(
                 f'<path d="M{x(a):.1f} {y(b) - 8:.1f}l7 8l-7 8l-7 -8z" fill="{s.color}" stroke="var(--sheet)" stroke-width="1.5"/>'
             )
             labels.append((y(b), x(a), s))
-    placed = -1e9
+    taken: list[tuple[float, float, float]] = []
     for at, across_at, s in sorted(labels, key=lambda item: item[0]):
-        placed = max(at, placed + 15)
         end = across_at > left + 0.62 * (right - left) and name == "narrow"
         shift, anchor = (-12, "end") if end else (12, "start")
+        width_of = 8.0 * len(_short(s.label, 22))
+        begin = across_at + shift - (width_of if end else 0.0)
+        placed = at
+        # Below labels and other arms' marks that it would touch; at the same height far apart, labels stay beside their marks.
+        others = [(other_x - 8, other_x + 8, y0) for y0, other_x, other in labels if other is not s]
+        while any(
+            begin < b and a < begin + width_of and abs(placed - y0) < 15 for a, b, y0 in taken + others
+        ):
+            placed += 1.0
+        taken.append((begin, begin + width_of, placed))
         parts.append(
             f'<text class="label" x="{across_at + shift:.1f}" y="{placed + 4:.1f}" text-anchor="{anchor}" '
             f'fill="{s.color}">{escape(_short(s.label, 22))}</text>'
