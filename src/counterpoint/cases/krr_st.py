@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterpoint.study.case import OF_SEED, Arm, Case, Claim
+from counterpoint.study.case import OF_SEED, OF_TUNING, Arm, Case, Claim
 from counterpoint.training.report import Report
 
 PART = 400
@@ -38,7 +38,7 @@ def held_out(model: Any, data: Any, split: str, seed: int, report: Report) -> di
 CASE = Case(
     key="krr-st",
     data="digits",
-    data_options={"labels_per_class": 10, "seed": OF_SEED},
+    data_options={"labels_per_class": 10, "seed": OF_SEED, "untested": OF_TUNING},
     budget={"steps": 2 * PART},
     seeds=5,
     trials=6,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterpoint.study.case import OF_SEED, Arm, Case, Claim
+from counterpoint.study.case import OF_SEED, OF_TUNING, Arm, Case, Claim
 
 ROUNDS = 8
 NETWORKS = 4
@@ -33,7 +33,7 @@ CASE = Case(
     key="teacher-guidance",
     kind="images",
     data="digits",
-    data_options={"mislabelled": 0.3, "limit": 400, "seed": OF_SEED},
+    data_options={"mislabelled": 0.3, "limit": 400, "seed": OF_SEED, "untested": OF_TUNING},
     budget={"steps": TRAINING},
     seeds=10,
     trials=4,
