@@ -189,6 +189,23 @@ def test_wrong_settings_are_one_message(
         fit(tmp_path / "run", data, solver, **settings)
 
 
+def test_rejected_answers_of_the_model_itself_must_be_right_too(
+    tmp_path: Path, data: ProblemData, solver: Path
+) -> None:
+    fit(tmp_path / "few", data, solver, rejected_from="base")
+    few = (tmp_path / "few" / "samples.jsonl").read_text().splitlines()
+    assert 0 < len(few) < len(data.train), "an untrained model is right now and then"
+    fit(tmp_path / "run", data, solver, rejected_from="base", judge="format:.+")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
+    tags = Tags("a", "b")
+    assert rows
+    for row in rows:
+        chosen, rejected = (each["text"] for each in row["answers"])
+        assert tags.parts(chosen) is not None
+        assert tags.parts(rejected) is None
+        assert rejected not in [tags.corrupted(chosen, kind) for kind in CORRUPTIONS]
+
+
 def test_no_right_answer_is_one_message(tmp_path: Path, data: ProblemData, solver: Path) -> None:
     with pytest.raises(
         CounterpointError, match="none of 24 problems has an answer that verifier finds right"
