@@ -245,10 +245,18 @@ def refuse_repeated_names(data: pa.Table, names: list[str], path: Path) -> None:
     if len(names) < 2:
         return
     again = np.ones(data.num_rows, bool)
-    for column, name in zip(data.columns, names, strict=True):
-        again &= pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), name), False).to_numpy()
+    # Short columns first, and nothing is copied before few rows are left: a column of texts may fill the memory.
+    columns = sorted(zip(data.columns, names, strict=True), key=lambda each: each[0].nbytes)
+    for column, name in columns:
+        again &= pc.fill_null(pc.match_substring(column, name), False).to_numpy()
         if not again.any():
             return
+    rows = np.flatnonzero(again)
+    for column, name in columns:
+        cell = pc.utf8_trim_whitespace(column.take(pa.array(rows)))
+        again[rows] &= pc.fill_null(pc.equal(cell, name), False).to_numpy()
+    if not again.any():
+        return
     raise CounterpointError(
         f"{path}, row {int(np.argmax(again)) + 1}: the line of column names stands here again, as where files were joined; remove it"
         + (f" ({int(again.sum())} rows are like this)" if again.sum() > 1 else "")
