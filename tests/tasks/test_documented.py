@@ -51,7 +51,7 @@ def test_every_hint_is_as_it_is_typed() -> None:
         for option in options
     }
     bare = re.compile(
-        rf"\b(?:with|out with|name it(?: with)?:?|pass|such as|e\.g\.) ({'|'.join(names)})=(?!=)"
+        rf"\b(?:with|out with|name it(?: with)?:?|pass|such as|e\.g\.) ({'|'.join(names)})=(?![={{])"
     )
     folder = documented.PACKAGE
     for part in ("data", "tasks", "models", "evaluation", "methods"):

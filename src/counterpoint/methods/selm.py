@@ -229,7 +229,7 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
         if isinstance(data, ProblemData):
             if self.ranking != "all" or self.answers < 2:
                 raise CounterpointError(
-                    f"{self.key}: problems bring no pairs, so that ranking={self.ranking} with answers={self.answers} has nothing to compare; "
+                    f"{self.key}: problems bring no pairs, so that ranking={self.ranking} and answers={self.answers} have nothing to compare; "
                     "set --ranking all --answers 4 --temperature 1"
                 )
         elif not data.train.paired:

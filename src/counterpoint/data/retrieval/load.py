@@ -98,12 +98,12 @@ class Retrieval:
 
 
 def load_retrieval(
-    path: str | Path, *, validation: float = 0.15, test: float = 0.2, seed: int = 0, limit: int | None = None
+    spec: str | Path, *, validation: float = 0.15, test: float = 0.2, seed: int = 0, limit: int | None = None
 ) -> Retrieval:
     """Load a BEIR folder.
 
     Args:
-        path: with corpus, queries and qrels.
+        spec: with corpus, queries and qrels.
         validation, test: shares of the queries that become these splits, where the folder has judgements of one split only; where
             it has several, a missing validation is a share of its training queries.
         seed: of that division.
@@ -112,10 +112,10 @@ def load_retrieval(
     Raises:
         CounterpointError: a part or a column is missing, an id stands twice or is unknown, a text is empty, a grade is no number.
     """
-    folder = Path(path)
+    folder = Path(spec)
     if not folder.is_dir():
         raise CounterpointError(
-            f"{path} is no folder; expected one with corpus.jsonl, queries.jsonl and qrels/test.tsv, as BEIR has them"
+            f"{spec} is no folder; expected one with corpus.jsonl, queries.jsonl and qrels/test.tsv, as BEIR has them"
         )
     walked = walk(folder)
     tables = {
@@ -125,7 +125,7 @@ def load_retrieval(
     for name, files in tables.items():
         if len(files) != 1:
             raise CounterpointError(
-                f"{path} has {len(files)} files named {name}; expected one, such as {name}.jsonl with '_id' and 'text'"
+                f"{spec} has {len(files)} files named {name}; expected one, such as {name}.jsonl with '_id' and 'text'"
             )
     documents, queries = (_texts(read_table(tables[name][0].path)) for name in ("corpus", "queries"))
     splits: dict[str, list[Judged]] = {}
@@ -140,7 +140,7 @@ def load_retrieval(
         splits[split] = splits.get(split, []) + _judged(read_table(file.path))
     if not splits:
         raise CounterpointError(
-            f"{path} has no judgements; expected qrels/test.tsv with query-id, corpus-id and score"
+            f"{spec} has no judgements; expected qrels/test.tsv with query-id, corpus-id and score"
         )
     return build(
         documents, queries, splits, folder.name, walked.describe(),
