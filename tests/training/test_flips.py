@@ -19,7 +19,8 @@ from counterpoint.models.language.characters import tiny
 from counterpoint.study.store import Result, claim, events, stored_recipe
 from counterpoint.teachers.answering import Answering
 from counterpoint.teachers.frozen import Frozen
-from counterpoint.teachers.stored import Stored, write
+from counterpoint.teachers.store_writer import write
+from counterpoint.teachers.stored import Stored
 from counterpoint.training import tree
 from counterpoint.training.durable import MANIFEST, damage, write_folder
 

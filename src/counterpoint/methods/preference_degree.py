@@ -73,8 +73,16 @@ class PreferenceDegree(Method[Language, PreferenceData]):
     """Learn from pairs, and to recognise how much of an answer's key content is there.
 
     Attributes:
-        loss: the preference loss, any of ``dpo``'s; with it beta, smoothing, margin, link, length_weight, sft_weight, sft_mean,
-            graded and undesirable_weight, as there.
+        loss: the preference loss, any of ``dpo``'s; the settings up to undesirable_weight are as there.
+        beta: scale of the implicit reward.
+        smoothing: believed share of flipped labels, for the losses that know one.
+        margin: target margin of simpo and slic.
+        link: the divergence that ties policy to reference.
+        length_weight: weight of tokens beyond the length both answers share; 1 is the ordinary sum.
+        sft_weight: of the chosen answer's likelihood beside the loss; none: what the loss has by itself.
+        sft_mean: whether that likelihood pools "token_mean" or averages "sequence_mean".
+        graded: what is learnt of a pair beside its order: the data's margins, and ties.
+        undesirable_weight: of bad answers under kto, against 1 for good ones.
         degree: how degrees are made and recognised.
         lora_rank: train adapters of this rank; 0 trains all weights. adapter: of those adapters.
         learning_rate: about ten times higher for adapters than for all weights. optimizer: how the weights move.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from counterpoint.models.language import language
+from counterpoint.models.language import running
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.like_lengths import parts
@@ -104,7 +104,7 @@ def test_rows_in_parts_have_the_same_states_and_gradients(monkeypatch: pytest.Mo
     whole, apart = tiny(seed=0).eval(), tiny(seed=0).eval()
     results = []
     for model, call in ((whole, 1e9), (apart, 0.0)):
-        monkeypatch.setattr(language, "call_in_positions", lambda _, call=call: call)
+        monkeypatch.setattr(running, "call_in_positions", lambda _, call=call: call)
         seen = widths(model)
         logp = completion_log_probs(model, model.prompts(PROMPTS), model.completions(ANSWERS))
         logp.sum().backward()

@@ -49,6 +49,7 @@ def pooled(hidden_BLD: Tensor, mask_BL: Tensor, skip: int = 0) -> Tensor:
         skip: as many of a row's first tokens are left out (what stands before the text in every prompt); of a row that has no
             more than these, none.
 
+    >>> import torch
     >>> pooled(torch.tensor([[[9.0, 9.0], [3.0, 0.0], [0.0, 4.0]]]), torch.ones(1, 3), skip=1)
     tensor([[0.6000, 0.8000]])
     """

@@ -11,6 +11,7 @@ class Critic(nn.Module):
     Args:
         student, teacher: widths of the vectors. hidden: between. out: of g.
 
+    >>> import torch
     >>> scores, baseline = Critic(4, 6, hidden=8, out=3)(torch.zeros(2, 4), torch.zeros(2, 6))
     >>> scores.shape, baseline.shape
     (torch.Size([2, 2]), torch.Size([2]))
