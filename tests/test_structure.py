@@ -12,6 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 FULLEST = 26
 """Files in one folder, beyond which a reader scrolls."""
 ONE_EACH = {
+    "docs/evidence": "one file of figures a method",
     "docs/methods": "one page a method",
     "src/counterpoint/cases": "one case a method",
     "src/counterpoint/methods": "one file a method",
