@@ -58,7 +58,7 @@ CASE = Case(
             method="krr-st", settings={**SMALL, "select": "random", "pretrain.learning_rate": 0.0}, tune={}
         ),
     },
-    metrics=("probe_accuracy", "knn_accuracy", "target_error"),
+    metrics=("probe_accuracy", "knn_accuracy"),
     measure=held_out,
     claims=(
         Claim(
