@@ -15,13 +15,12 @@ import string
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
 from counterpoint.data.language.puzzles import copied_letter
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language
-from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.models.tokens import Tokens
 from counterpoint.tasks.stock.stored import stored
+from counterpoint.tasks.stock.teaching import teach
 
 ALPHABET = string.digits + string.ascii_letters + ":="
 LETTERS = "abcdefghij"
@@ -31,7 +30,9 @@ CAPITALS = 0.85
 
 def load() -> Language:
     """Return the copier, taught now or taken from the cache."""
-    identity = f"{ALPHABET}/{inspect.getsource(copier)}{inspect.getsource(_example)}"
+    identity = (
+        f"{ALPHABET}/{inspect.getsource(copier)}{inspect.getsource(_example)}{inspect.getsource(teach)}"
+    )
     return stored("copiers", "copier", identity, lambda: copier(0))
 
 
@@ -46,17 +47,11 @@ def copier(
     """
     draw = random.Random(f"copier/{seed}")
     model = tiny(seed=seed, layers=2, width=width, heads=2, length=48, alphabet=ALPHABET)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * min(1.0, (step + 1) / 20) * (1.0 - 0.9 * step / steps)
-        prompts, completions = model.rows(*zip(*(_example(draw) for _ in range(batch_size))))
-        loss = -completion_log_probs(model, prompts, completions).sum() / completions.mask.sum()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    return model.eval()
+
+    def rows() -> tuple[Tokens, Tokens]:
+        return model.rows(*zip(*(_example(draw) for _ in range(batch_size))))
+
+    return teach(model, rows, steps=steps, learning_rate=learning_rate, warm_up=20)
 
 
 def _example(draw: random.Random) -> tuple[str, str]:

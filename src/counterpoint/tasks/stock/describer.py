@@ -14,8 +14,9 @@ import torch
 
 from counterpoint.data.language import described
 from counterpoint.models.language.language import Language
-from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.models.tokens import Tokens
 from counterpoint.tasks.stock.stored import stored
+from counterpoint.tasks.stock.teaching import teach
 
 SIZES = {"describer": (1, 48, 2), "describer-teacher": (2, 80, 4)}
 """Layers, width and heads by name."""
@@ -23,9 +24,7 @@ SIZES = {"describer": (1, 48, 2), "describer-teacher": (2, 80, 4)}
 
 def load(name: str) -> Language:
     """Return the describer or the teacher, taught now or taken from the cache."""
-    identity = (
-        f"{name}/{inspect.getsource(described)}{inspect.getsource(describer)}{inspect.getsource(tokenizer)}"
-    )
+    identity = f"{name}/{inspect.getsource(described)}{inspect.getsource(describer)}{inspect.getsource(tokenizer)}{inspect.getsource(teach)}"
     return stored("describers", name, identity, lambda: describer(*SIZES[name]))
 
 
@@ -79,15 +78,9 @@ def describer(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Language(LlamaForCausalLM(config), names)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * min(1.0, (step + 1) / 50) * (1.0 - 0.95 * step / steps)
+
+    def rows() -> tuple[Tokens, Tokens]:
         prompts = [described.prompt(draw) for _ in range(batch_size)]
-        before, after = model.rows(prompts, [described.answer(text, draw) for text in prompts])
-        loss = -completion_log_probs(model, before, after).sum() / after.mask.sum()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    return model.eval()
+        return model.rows(prompts, [described.answer(text, draw) for text in prompts])
+
+    return teach(model, rows, steps=steps, learning_rate=learning_rate, warm_up=50, fall=0.95)

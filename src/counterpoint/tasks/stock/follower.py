@@ -16,14 +16,13 @@ import re
 import string
 from collections.abc import Sequence
 
-import torch
-
 from counterpoint.data.language.puzzles import third_letter
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.instructed import with_instruction
 from counterpoint.models.language.language import Language
-from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.models.tokens import Tokens
 from counterpoint.tasks.stock.stored import stored
+from counterpoint.tasks.stock.teaching import teach
 
 WORDS = (("once", "steps"), ("plain", "box", "mark"), ("chatty", "brief"))
 WORST = "once plain chatty"
@@ -38,7 +37,12 @@ FAVOUR = 0.8
 
 def load() -> Language:
     """Return the follower, taught now or taken from the cache."""
-    sources = inspect.getsource(follower) + inspect.getsource(_example) + inspect.getsource(reply)
+    sources = (
+        inspect.getsource(follower)
+        + inspect.getsource(_example)
+        + inspect.getsource(teach)
+        + inspect.getsource(reply)
+    )
     identity = f"{WORDS}/{ALPHABET}/{CARELESS}/{sources}"
     return stored("followers", "follower", identity, lambda: follower(0))
 
@@ -69,17 +73,11 @@ def follower(
     """
     draw = random.Random(f"follower/{seed}")
     model = tiny(seed=seed, layers=2, width=width, heads=2, length=96, alphabet=ALPHABET)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * min(1.0, (step + 1) / 20) * (1.0 - 0.9 * step / steps)
-        prompts, completions = model.rows(*zip(*(_example(draw) for _ in range(batch_size))))
-        loss = -completion_log_probs(model, prompts, completions).sum() / completions.mask.sum()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    return model.eval()
+
+    def rows() -> tuple[Tokens, Tokens]:
+        return model.rows(*zip(*(_example(draw) for _ in range(batch_size))))
+
+    return teach(model, rows, steps=steps, learning_rate=learning_rate, warm_up=20)
 
 
 def _example(draw: random.Random) -> tuple[str, str]:

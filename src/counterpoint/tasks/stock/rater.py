@@ -12,13 +12,12 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from counterpoint.data.language.noisy_anchors import LETTERS, TABLE
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language
-from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.models.tokens import Tokens
 from counterpoint.tasks.stock.stored import stored
+from counterpoint.tasks.stock.teaching import teach
 
 ALPHABET = LETTERS + "0123456789=>?:"
 RATINGS = "1 3"
@@ -30,7 +29,7 @@ PLAIN_TEMPLATE = "{prompt}:{candidate}?"
 
 def load() -> Language:
     """Return the rater, taught now or taken from the cache."""
-    identity = f"{TABLE}/{inspect.getsource(rater)}{inspect.getsource(_example)}"
+    identity = f"{TABLE}/{inspect.getsource(rater)}{inspect.getsource(_example)}{inspect.getsource(teach)}"
     return stored("raters", "rater", identity, rater)
 
 
@@ -45,17 +44,11 @@ def rater(
     """
     draw = random.Random(f"rater/{seed}")
     model = tiny(seed=seed, layers=2, width=width, heads=4, length=64, alphabet=ALPHABET)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * min(1.0, (step + 1) / 40) * (1.0 - 0.9 * step / steps)
-        prompts, completions = model.rows(*zip(*(_example(draw) for _ in range(batch_size))))
-        loss = -completion_log_probs(model, prompts, completions).sum() / completions.mask.sum()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    return model.eval()
+
+    def rows() -> tuple[Tokens, Tokens]:
+        return model.rows(*zip(*(_example(draw) for _ in range(batch_size))))
+
+    return teach(model, rows, steps=steps, learning_rate=learning_rate, warm_up=40)
 
 
 def _example(draw: random.Random) -> tuple[str, str]:

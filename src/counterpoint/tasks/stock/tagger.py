@@ -10,14 +10,13 @@ import inspect
 import random
 import string
 
-import torch
-
 from counterpoint.data.language.puzzles import tagged_sum
 from counterpoint.data.language.tagged import CORRUPTIONS, Tags
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language
-from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.models.tokens import Tokens
 from counterpoint.tasks.stock.stored import stored
+from counterpoint.tasks.stock.teaching import teach
 
 NAMES = "abcdefghij"
 WELL_FORMED = 0.4
@@ -26,7 +25,7 @@ ALPHABET = string.digits + NAMES + "<>/:+=Answer "
 
 def load() -> Language:
     """Return the tagger, taught now or taken from the cache."""
-    sources = inspect.getsource(tagger) + inspect.getsource(_example)
+    sources = inspect.getsource(tagger) + inspect.getsource(_example) + inspect.getsource(teach)
     return stored("taggers", "tagger", f"{ALPHABET}/{WELL_FORMED}/{CORRUPTIONS}/{sources}", lambda: tagger(0))
 
 
@@ -41,17 +40,11 @@ def tagger(
     """
     draw = random.Random(f"tagger/{seed}")
     model = tiny(seed=seed, layers=2, width=width, heads=4, length=64, alphabet=ALPHABET)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * min(1.0, (step + 1) / 30) * (1.0 - 0.95 * step / steps)
-        prompts, completions = model.rows(*zip(*(_example(draw) for _ in range(batch_size))))
-        loss = -completion_log_probs(model, prompts, completions).sum() / completions.mask.sum()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    return model.eval()
+
+    def rows() -> tuple[Tokens, Tokens]:
+        return model.rows(*zip(*(_example(draw) for _ in range(batch_size))))
+
+    return teach(model, rows, steps=steps, learning_rate=learning_rate, warm_up=30, fall=0.95)
 
 
 def _example(draw: random.Random) -> tuple[str, str]:
