@@ -113,8 +113,12 @@ def test_features_send_gradients_to_pixels_alone_and_leave_running_statistics() 
     mine, pixels = pool(), torch.rand(3, 1, 8, 8, requires_grad=True)
     before = [b.clone() for b in mine.nets[1].buffers()]
     mine.features(1, pixels).sum().backward()
-    assert pixels.grad is not None
     assert all(p.grad is None for p in mine.nets[1].parameters())
+    direction = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(0)) * 1e-3
+    with torch.no_grad():
+        ahead, back = (float(mine.features(1, pixels + way * direction).sum()) for way in (1, -1))
+    assert pixels.grad is not None
+    assert float((pixels.grad * direction).sum()) == pytest.approx((ahead - back) / 2, rel=0.02, abs=1e-5)
     assert all(torch.equal(a, b) for a, b in zip(before, mine.nets[1].buffers(), strict=True))
 
 
