@@ -1,6 +1,11 @@
-"""Lets test modules import the helpers that lie in this folder (made-up data), whatever the import mode."""
+"""For every test: the helpers in this folder can be imported, and hypothesis draws the same examples each time."""
 
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.load_profile("repeatable")

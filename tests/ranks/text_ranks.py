@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import nn
+from torch import distributed, nn
 
-from counterpoint.data.text.load import build
+from counterpoint.data.text.load import Texts, build
 from counterpoint.data.text.rows import Row
 from counterpoint.methods.catalog import load
 from counterpoint.models.text.encoder import with_linear_head
@@ -39,21 +39,35 @@ def quiet(texts: tuple[str, ...], layers: int, width: int, seed: int) -> Transfo
     return encoder
 
 
+def teacher(folder: Path, data: Texts) -> Path:
+    """A larger classifier, written by the first process before any process reads it."""
+    if not distributed.is_initialized() or distributed.get_rank() == 0:
+        with_linear_head(quiet(data.train.texts, 3, 16, 2), data.classes, False, 2).save_pretrained(folder)
+    if distributed.is_initialized():
+        distributed.barrier()
+    return folder
+
+
 def train(out: Path) -> dict[str, Weights]:
     table = [Row(row["text"], (row["label"],), None, "row") for row in rows(90)]
     data = build(table, False, "made", labelled=0.6)
     result = {}
     for name, (key, settings) in METHODS.items():
-        model = fresh_words(vocabulary(data.train.texts), 0, 1, dropout=0.0)  # dropout is each process's own
-        size: dict[str, object] = {"batch_size": 11}
-        if key == "distiller":
-            model, folder = quiet(data.train.texts, 2, 8, 1), out / f"{name}-teacher"
-            with_linear_head(quiet(data.train.texts, 3, 16, 2), data.classes, False, 2).save_pretrained(
-                folder
-            )
-            model = with_linear_head(model, data.classes, False, 1, dropout=0.0)
-            size = {"training.batch_size": 11, "teacher.model": str(folder), "training.learning_rate": 1e-3}
         with short_run(out / name, steps=6) as run:
+            if key == "distiller":
+                model = with_linear_head(
+                    quiet(data.train.texts, 2, 8, 1), data.classes, False, 1, dropout=0.0
+                )
+                size = {
+                    "training.batch_size": 11,
+                    "training.learning_rate": 1e-3,
+                    "teacher.model": str(teacher(out / f"{name}-teacher", data)),
+                }
+            else:
+                model = fresh_words(
+                    vocabulary(data.train.texts), 0, 1, dropout=0.0
+                )  # each process drops its own
+                size = {"batch_size": 11}
             result[name] = load(key).settings(**size, **settings).fit(model, data, run).state_dict()
     return result
 
