@@ -80,7 +80,8 @@ def test_a_text_without_tokens_and_no_text(path: str) -> None:
     hidden.requires_grad_()
     with kernel_path(path):
         peaks = positive_peak(Head(hidden, weight, bias), 0 * mask)
-        assert peaks.shape == (3, 67) and not peaks.any()
+        assert peaks.shape == (3, 67)
+        assert not peaks.any()
         peaks.sum().backward()
         assert not hidden.grad.any()
         none = positive_peak(Head(hidden[:0], weight, bias), mask[:0])

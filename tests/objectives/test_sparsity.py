@@ -52,7 +52,8 @@ def test_order_and_extremes() -> None:
     vectors, order = drawn(), torch.tensor([2, 0, 3, 1])
     torch.testing.assert_close(flops(vectors[order]), flops(vectors)[order], rtol=0, atol=1e-12)
     assert flops(1e4 * vectors).isfinite().all()
-    assert flops(vectors[:1]).shape == (1,) and not flops(vectors[:0]).numel()
+    assert flops(vectors[:1]).shape == (1,)
+    assert not flops(vectors[:0]).numel()
     assert not_all_zero(torch.zeros(2, 3)).tolist() == [math.inf, math.inf]
 
 
