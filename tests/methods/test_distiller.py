@@ -447,3 +447,17 @@ def test_pieces_of_two_processes_are_the_whole(data: Texts) -> None:
     for where, offset in ((slice(0, 2), 0), (slice(2, 6), 2)):
         parts.append(match(mine[where], theirs[where], mask[where], Two(), offset).values)
     torch.testing.assert_close(torch.cat(parts), whole)
+
+
+def test_the_case_tunes_every_arm_alike_and_its_teacher_has_seen_no_test_text() -> None:
+    from counterpoint import api
+    from counterpoint.data.text import sets
+    from counterpoint.tasks.stock import topic_reader
+
+    case, plan = api.reproduction("distiller")
+    rates = {tuple(entry.tune[name]) for entry in plan.entries for name in entry.tune}
+    assert len(rates) == 1
+    assert all(len(entry.tune) == 1 for entry in plan.entries)
+    assert dict(case.data_options) == topic_reader.DATA_OPTIONS
+    data = sets.load(topic_reader.DATA, **topic_reader.DATA_OPTIONS)
+    assert not set(data.train.texts) & set(data.test.texts)

@@ -35,6 +35,7 @@ from counterpoint.phases.distillation.text_rows import (
     mixed_rows,
     predicted,
 )  # fmt: skip
+from counterpoint.tasks.stock import topic_reader
 from counterpoint.training import Optimizer, Run
 from counterpoint.training.seeds import derive
 
@@ -45,7 +46,7 @@ class Teacher:
 
     Attributes:
         model: a text classifier's folder with the data's classes, as ``text-classifier`` writes it; or an encoder's folder or
-            bundled name, which is fine-tuned on the labels first.
+            bundled name, which is fine-tuned on the labels first; or "topic-reader", a small one of the bundled quotations.
         epochs, learning_rate: of that fine-tuning.
     """
 
@@ -155,7 +156,12 @@ class Distiller(Method[nn.Module, Texts]):
     def _teacher(self, data: Texts) -> tuple[nn.Module, bool]:
         """The teacher, and whether it knows the classes already."""
         path = Path(self.teacher.model)
-        opened = text_folder.load(path) if path.is_dir() else open_transformer(self.teacher.model)
+        opened: nn.Module
+        if path.is_dir():
+            opened = text_folder.load(path)
+        else:
+            stock = self.teacher.model == topic_reader.NAME
+            opened = topic_reader.load() if stock else open_transformer(self.teacher.model)
         ready = isinstance(opened, TextClassifier)
         if ready and set(cast(TextClassifier, opened).classes) != set(data.classes):
             raise CounterpointError(

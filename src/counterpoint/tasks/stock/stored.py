@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from filelock import FileLock
@@ -14,8 +15,22 @@ from filelock import FileLock
 from counterpoint.models.language import language
 from counterpoint.models.language.language import Language
 
+M = TypeVar("M")
+
 
 def stored(group: str, name: str, identity: str, make: Callable[[], Language]) -> Language:
+    """Return the language model of this identity; arguments as for ``stored_as``."""
+    return stored_as(group, name, identity, make, lambda model, folder: model.save(folder), language.load)
+
+
+def stored_as(
+    group: str,
+    name: str,
+    identity: str,
+    make: Callable[[], M],
+    save: Callable[[M, Path], object],
+    load: Callable[[Path], M],
+) -> M:
     """Return the model of this identity, made now or read from the cache.
 
     Args:
@@ -23,6 +38,7 @@ def stored(group: str, name: str, identity: str, make: Callable[[], Language]) -
         identity: everything that decides the weights; another text is another model.
         make: teaches it. Runs on one thread, so that the sums are the same whatever the machine's number of cores; processes
             that want the same model wait for the first of them, and a model whose saving was cut off does not stay.
+        save, load: write it to a folder that does not exist yet, and open that folder.
     """
     from counterpoint.bundled.cache import root
 
@@ -34,8 +50,8 @@ def stored(group: str, name: str, identity: str, make: Callable[[], Language]) -
             torch.set_num_threads(1)
             try:
                 with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                    make().save(Path(folder) / "model")
+                    save(make(), Path(folder) / "model")
                     os.replace(Path(folder) / "model", path)
             finally:
                 torch.set_num_threads(threads)
-    return language.load(path)
+    return load(path)
