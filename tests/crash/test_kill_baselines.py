@@ -186,21 +186,14 @@ FAST = (
     "sdft",
     "grpo",
     "rltf",
-    "pi-distill",
     "user-interactions",
-    "pu-distill",
     "grace",
     "self-rewarding",
-    "scmoe",
     "qcrd",
     "sgl",
-    "trajectory-vae",
-    "regression",
     "count-ucb",
-    "tfidf",
     "prompt-spo",
     "spar",
-    "specs",
 )
 
 

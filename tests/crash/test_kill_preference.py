@@ -73,9 +73,13 @@ def trained(name: str) -> Command:
     return command(key, settings, data=data, model="characters")
 
 
-@pytest.mark.parametrize("name", CASES)
+FAST = ("dpo", "selm", "online loop")
+"""Killed in every test run; all of them, more often, in the slow test."""
+
+
+@pytest.mark.parametrize("name", FAST)
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path, name: str) -> None:
-    assert check(trained(name), tmp_path / "runs", trials=4, seed=0) >= 1
+    assert check(trained(name), tmp_path / "runs", trials=2, seed=0) >= 1
 
 
 def test_killed_runs_with_shared_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ from ranks_harness import check_two_are_one, launch
 SCRIPTS = sorted(
     set(Path(__file__).parent.glob("*_ranks.py")) - {Path(__file__).with_name("family_ranks.py")}
 )
-SLOW = ("coconut", "environment", "interactions", "language", "trajectory")
-"""Those whose families test_families.py trains in every test run."""
+FAST = ("retrieval",)
+"""Those of no family that test_families.py trains in every test run."""
 
 ATOL = {"image": 1e-5}
 
@@ -24,7 +24,7 @@ ATOL = {"image": 1e-5}
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+        pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
         for name in (script.stem.removesuffix("_ranks") for script in SCRIPTS)
     ],
 )

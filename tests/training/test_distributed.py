@@ -39,7 +39,10 @@ def test_micro_batches(tmp_path: Path, whole: dict, micro: int) -> None:
     same(fitted(tmp_path / "micro", 1, micro=micro), whole)
 
 
-@pytest.mark.parametrize(("launcher", "micro"), [("torchrun", 0), ("torchrun", 3), ("accelerate", 0)])
+@pytest.mark.parametrize(
+    ("launcher", "micro"),
+    [pytest.param("torchrun", 0, marks=pytest.mark.slow), ("torchrun", 3), ("accelerate", 0)],
+)
 def test_two_processes(tmp_path: Path, whole: dict, launcher: str, micro: int) -> None:
     result = fitted(tmp_path / "two", 2, micro=micro, launcher=launcher)
     assert result["world"] == 2
