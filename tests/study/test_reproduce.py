@@ -14,14 +14,18 @@ from counterpoint.study.compare import compare
 from counterpoint.study.pages import table
 from counterpoint.study.plan import TUNING_SEED
 from counterpoint.study.rejudge import raw, rejudge
+from counterpoint.study.report.page import write_report
 from counterpoint.study.reproduce import check_evidence, plan_of, reproduce, write_evidence
 from counterpoint.study.verdicts import claims
 
 
 def build(key, settings):
-    return {"toy-logistic": toy_methods.Logistic, "toy-nothing": toy_methods.Nothing}[key].settings(
-        **settings
-    )
+    methods = {
+        "toy-logistic": toy_methods.Logistic,
+        "toy-nothing": toy_methods.Nothing,
+        "toy-telling": toy_methods.Telling,
+    }
+    return methods[key].settings(**settings)
 
 
 def case(**rest):
@@ -144,9 +148,65 @@ def test_claims_of_unknown_arms_and_metrics_are_explained(tmp_path):
     wrong = case(claims=(Claim.better("x", "learns", "nobody"),))
     with pytest.raises(CounterpointError, match="nobody"):
         plan_of(wrong, build, "toy")
-    wrong = case(claims=(Claim.better("x", "learns", "nothing", metric="speed"),), seeds=1)
-    with pytest.raises(CounterpointError, match="speed"):
+    wrong = case(claims=(Claim.better("x", "learns", "nothing", metric="speed"),))
+    with pytest.raises(CounterpointError, match=r"arm 'learns' by 'speed', .* measured: accuracy, error"):
         reproduce(wrong, plan_of(wrong, build, "toy"), tmp_path / "work")
+    assert [path.parent.name for path in (tmp_path / "work").rglob("result.json")] == ["seed-0"], (
+        "it is refused after the first run, not after the last"
+    )
+    wrong = case(metrics=("accuracy", "sped"), claims=())
+    with pytest.raises(
+        CounterpointError, match="metric 'sped' was measured of no arm; measured: accuracy, error"
+    ):
+        reproduce(wrong, plan_of(wrong, build, "toy"), tmp_path / "other")
+    assert {path.parent.name for path in (tmp_path / "other").rglob("result.json")} == {"seed-0"}
+
+
+@pytest.mark.parametrize("metrics", [(), ("accuracy", "seen")])
+def test_a_claim_needs_its_metric_only_of_the_arms_it_compares(tmp_path, metrics):
+    mine = case(
+        arms={
+            "five": ("toy-telling", {}),
+            "nine": ("toy-telling", {"examples": 9}),
+            "nothing": ("toy-nothing", {}),
+        },
+        measure=__import__("toy_task").examples_seen,
+        claims=(
+            Claim.better("nine are more than five", "nine", "five", metric="seen", above=3.5),
+            Claim(text="more than three", contrast={"five": 1.0}, metric="seen", above=3.0),
+        ),
+        budget={},
+        metrics=metrics,
+        seeds=3,
+    )
+    plan = plan_of(mine, build, "toy")
+    found = reproduce(mine, plan, tmp_path / "work")
+    assert "seen" in found["metrics"]
+    assert found["claims"][0]["mean"] == 4.0
+    assert found["claims"][1]["verdict"] == "shown"
+    assert "seen" not in found["arms"]["nothing"]["metrics"]
+    assert not any("seen" in run["metrics"] for run in found["arms"]["nothing"]["runs"])
+    assert found["differences"]["seen"] == {}, "the baseline has no such figure"
+    assert set(found["differences"]["accuracy"]) == {"five", "nine"}
+    column = 1 + found["metrics"].index("seen")
+    cells = {
+        line.split(" | ")[0][2:]: line.split(" | ") for line in table(found).splitlines() if " | " in line
+    }
+    assert cells["nothing"][column] == ""
+    assert cells["nine"][column].startswith("9.")
+    write_evidence(tmp_path / "toy.json", found)
+    assert rejudge(tmp_path / "toy.json", plan) == []
+    page = write_report([tmp_path / "work"], tmp_path / "page.html").read_text()
+    assert "<td>–</td>" in page
+    wrong = case(
+        arms=mine.arms,
+        measure=mine.measure,
+        claims=(Claim.better("x", "nine", "nothing", metric="seen"),),
+        budget={},
+        seeds=3,
+    )
+    with pytest.raises(CounterpointError, match="arm 'nothing' by 'seen'"):
+        reproduce(wrong, plan_of(wrong, build, "toy"), tmp_path / "wrong")
 
 
 def test_a_methods_own_ranges_leave_fixed_settings_alone_and_an_arms_ranges_do_not():

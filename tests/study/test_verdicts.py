@@ -6,7 +6,7 @@ import pytest
 
 from counterpoint.study import rejudge as rejudging
 from counterpoint.study.evidence.ranges import bounds, contrast_bounds
-from counterpoint.study.verdicts import UNEQUAL, arm_figure, differences, unequal
+from counterpoint.study.verdicts import UNEQUAL, arm_figures, differences, unequal
 from counterpoint.study.wording import sentence
 
 
@@ -78,7 +78,7 @@ def test_a_difference_that_holm_takes_back_is_no_verdict():
 
 
 def test_an_accuracys_interval_stays_within_its_range():
-    found = arm_figure(arm([0.97, 1.0, 0.99]), "accuracy")
+    found = arm_figures(arm([0.97, 1.0, 0.99]), ["accuracy"])["accuracy"]
     assert found["high"] == 1.0
     assert (bounds("tail_recall@20"), bounds("asked_less_unseen")[1]) == ((0.0, 1.0), float("inf"))
     assert contrast_bounds("accuracy", {"a": 1.0, "b": -0.5, "c": -0.5}) == (-1.0, 1.0)

@@ -61,3 +61,16 @@ class Nothing(Method):
             y = torch.rand(len(x), generator=run.rng).round()
             run.step(binary_cross_entropy_with_logits(model(x).squeeze(1), y, reduction="none"))
         return model
+
+
+@dataclass(kw_only=True)
+class Telling(Method):
+    """Learns nothing and reports what it saw (arXiv 0000.00000)."""
+
+    key: ClassVar[str] = "toy-telling"
+
+    examples: int = 5
+
+    def fit(self, model, data, run):
+        run.report(seen=[{"step": 1, "examples": self.examples + int(torch.rand(1, generator=run.rng) < 0.5)}])
+        return run.state(model=model)

@@ -82,3 +82,9 @@ TASK = ToyTask()
 
 def weight_norm(model, data, split, seed, report):
     return {"weight_norm": float(model.weight.detach().norm())}
+
+
+def examples_seen(model, data, split, seed, report):
+    """A figure only of methods that report what they saw."""
+    seen = report.rows("seen")
+    return {"seen": float(sum(row["examples"] for row in seen))} if seen else {}

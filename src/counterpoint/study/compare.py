@@ -10,7 +10,7 @@ Every run is a folder of its own below the study's; the same command takes finis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from counterpoint import launched
 from counterpoint.errors import CounterpointError
 from counterpoint.study.files import read_object, write_json
+from counterpoint.study.needs import require_figures, require_some
 from counterpoint.study.plan import (
     TUNING_SEED,
     Entry,
@@ -97,9 +98,17 @@ def compare(
     count += plan.seeds * len(plan.entries)
     bar = progress.add_task(plan.what, total=count, note="") if progress is not None else None
 
+    firsts: dict[str, Mapping[str, float]] = {}
+
     def done(job: Job) -> None:
         if progress is not None and bar is not None:
             progress.update(bar, advance=1, note=f"{job.out.parent.name} {job.out.name}")
+        if job.recipe.seed == 0:
+            arm = job.out.parent.name
+            firsts[arm] = Result.read(job.out).metrics["test"]
+            require_figures(arm, plan.needs.get(arm, ()), firsts[arm])
+            if len(firsts) == len(plan.entries):
+                require_some(plan.metrics, firsts.values())
 
     def run(work: list[Job], forgiving: Forgiving = None) -> list[Result | None]:
         if jobs > 1:

@@ -49,7 +49,7 @@ class Plan:
         tune_by: the metric that tuning goes by; None means the task's primary one.
         tuning_seeds: seeds a trial is averaged over, counted from ``TUNING_SEED``.
         baseline: the arm differences are taken against; None means the best one.
-        metrics: shown first in tables; empty means all. keep: whose models stay: "all", "first" (seed 0) or "none".
+        metrics: shown first in tables; empty means all. needs: arm -> metrics it must be measured by. keep: whose models stay: "all", "first" (seed 0) or "none".
     """
 
     what: str
@@ -60,6 +60,7 @@ class Plan:
     tuning_seeds: int = 1
     baseline: str | None = None
     metrics: tuple[str, ...] = ()
+    needs: Mapping[str, Sequence[str]] = field(default_factory=dict)
     keep: str = "first"
     title: str = ""
 

@@ -11,7 +11,7 @@ from typing import Any
 from counterpoint.study.evidence.splits import overlap_of
 from counterpoint.study.plan import Plan
 from counterpoint.study.reproduce import check_evidence, digest, write_evidence
-from counterpoint.study.verdicts import arm_figure, claims, differences
+from counterpoint.study.verdicts import arm_figures, claims, differences
 
 RULE = (
     "interval on one side and Holm over the method's claims; intervals within the metric's bounds; three seeds or more; no "
@@ -42,9 +42,7 @@ def judged(
         "claims": claims(
             [{**c, "unequal": (reasons or {}).get(c["text"], "")} for c in content["claims"]], arms
         ),
-        "arms": {
-            name: {**arm, "metrics": {m: arm_figure(arm, m) for m in metrics}} for name, arm in arms.items()
-        },
+        "arms": {name: {**arm, "metrics": arm_figures(arm, metrics)} for name, arm in arms.items()},
         "differences": {m: differences(arms, m, content["baseline"]) for m in metrics},
         "earlier": list(earlier),
     }

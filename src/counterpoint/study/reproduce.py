@@ -14,6 +14,7 @@ from counterpoint.study.case import Arm, Case, Claim
 from counterpoint.study.compare import compare
 from counterpoint.study.evidence.provenance import source_of
 from counterpoint.study.files import read_json, write_json
+from counterpoint.study.needs import needs_of, require_figures
 from counterpoint.study.plan import Entry, Plan, claim_study, require_equal_tuning
 from counterpoint.study.recipe import plain, recipe_of
 from counterpoint.study.verdicts import claims
@@ -83,6 +84,7 @@ def plan_of(
         tuning_seeds=case.tuning_seeds,
         baseline=case.baseline,
         metrics=case.metrics,
+        needs=needs_of(case.claims),
         keep="none",
         title=case.key,
     )
@@ -149,12 +151,9 @@ def reproduce(
 
 def evidence(case: Case, summary: Mapping[str, Any]) -> dict[str, Any]:
     """What a finished study says about a case's claims."""
-    metrics = summary["metrics"]
-    wanted = {claim.metric for claim in case.claims if claim.metric is not None} - set(metrics)
-    if wanted:
-        raise CounterpointError(
-            f"the case of {case.key} claims something of '{min(wanted)}'; measured: {', '.join(metrics)}"
-        )
+    for arm, needed in needs_of(case.claims).items():
+        for run in summary["arms"][arm]["runs"]:
+            require_figures(arm, needed, run["metrics"])
     names = (
         "kind",
         "primary",

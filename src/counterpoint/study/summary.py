@@ -12,12 +12,13 @@ from typing import Any
 from counterpoint.errors import CounterpointError
 from counterpoint.study.case import Range
 from counterpoint.study.evidence.splits import overlap_of
+from counterpoint.study.needs import require_some
 from counterpoint.study.plan import TUNING_SEED, Entry, Plan
 from counterpoint.study.recipe import plain
 from counterpoint.study.statistics import estimate
 from counterpoint.study.store import Result
 from counterpoint.study.tune import Settings, Trial, best
-from counterpoint.study.verdicts import arm_figure, differences
+from counterpoint.study.verdicts import arm_figures, differences
 from counterpoint.tasks.task import Task, lower_is_better, ranked_by
 
 COSTS = ("wall_seconds", "cpu_seconds", "fit_seconds", "peak_rss_bytes", "peak_above_start_bytes")
@@ -81,22 +82,23 @@ def summarise(
 
 
 def _metrics(plan: Plan, results: Mapping[str, Mapping[int, Result]], task: Task) -> tuple[str, list[str]]:
-    """The metric to rank by, and all that every run has: the ones asked for, or that one and the rest in the task's order."""
-    every = [set(result.metrics["test"]) for runs in results.values() for result in runs.values()]
-    shared = set.intersection(*every)
-    missing = [name for name in plan.metrics if name not in shared]
-    if missing:
-        raise CounterpointError(
-            f"metric '{missing[0]}' is not among those of every arm: {', '.join(sorted(shared))}"
-        )
-    first = next(iter(next(iter(results.values())).values())).metrics["test"]
+    """The metric to rank by, which every run has, and those for the tables: the ones asked for, or all that every run has.
+
+    What was asked for, or what a claim is about, may be missing in some arms, whose cells stay empty.
+    """
+    every = [result.metrics["test"] for runs in results.values() for result in runs.values()]
+    shared = set.intersection(*(set(figures) for figures in every))
+    require_some(plan.metrics, every)
+    first = every[0]
     primary = ranked_by(task, shared)
     if primary is None:
         raise CounterpointError(
             f"no figure to rank by was measured of every arm; {task.kind} are ranked by {task.primary}, and there is "
             f"{', '.join(sorted(shared)) or 'nothing'}"
         )
-    return primary, [primary, *(n for n in plan.metrics or first if n in shared and n != primary)]
+    wanted = plan.metrics or [name for name in first if name in shared]
+    needed = [name for metrics in plan.needs.values() for name in metrics]
+    return primary, list(dict.fromkeys((primary, *wanted, *needed)))
 
 
 def _arm(
@@ -126,7 +128,7 @@ def _arm(
             {
                 "seed": seed,
                 "folder": str(result.folder.relative_to(out)),
-                "metrics": {m: result.figure(m, "test") for m in metrics},
+                "metrics": {m: result.metrics["test"][m] for m in metrics if m in result.metrics["test"]},
                 "cost": plain(result.cost),
                 "spent": plain(result.spent),
             }
@@ -138,7 +140,7 @@ def _arm(
             if all(name in result.cost for result in runs.values())
         },
     }
-    return arm | {"metrics": {m: arm_figure(arm, m) for m in metrics}}
+    return arm | {"metrics": arm_figures(arm, metrics)}
 
 
 def _tuning(entry: Entry, tuned: Tuned, examples: int | None) -> dict[str, Any] | None:

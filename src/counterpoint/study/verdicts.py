@@ -24,11 +24,17 @@ COUNTED = ("examples", "tokens", "steps")
 
 
 def figures(arms: Arms, metric: str) -> dict[str, dict[int, float]]:
-    """Arm -> seed -> figure; a figure that could not be computed is NaN."""
+    """Arm -> seed -> figure, of the arms that have the metric; a figure that could not be computed is NaN."""
     return {
-        name: {run["seed"]: _number(run["metrics"][metric]) for run in arm["runs"]}
+        name: {run["seed"]: _number(run["metrics"].get(metric)) for run in arm["runs"]}
         for name, arm in arms.items()
+        if has(arm, metric)
     }
+
+
+def has(arm: Mapping[str, Any], metric: str) -> bool:
+    """Whether an arm was measured by a metric: some methods' models have figures that others have not."""
+    return any(metric in run["metrics"] for run in arm["runs"])
 
 
 def overlap(arms: Iterable[Mapping[str, Any]]) -> float:
@@ -36,10 +42,14 @@ def overlap(arms: Iterable[Mapping[str, Any]]) -> float:
     return max((float(arm.get("overlap") or 0.0) for arm in arms), default=0.0)
 
 
-def arm_figure(arm: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    """Mean and interval of one arm's figure, which stays within the metric's bounds."""
-    values = [_number(run["metrics"][metric]) for run in arm["runs"]]
-    return asdict(estimate(values, bounds=bounds(metric), overlap=overlap([arm])))
+def arm_figures(arm: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Mean and interval of each of one arm's figures, which stay within the metric's bounds; none of what it was not measured by."""
+    result = {}
+    for metric in metrics:
+        if has(arm, metric):
+            values = [_number(run["metrics"].get(metric)) for run in arm["runs"]]
+            result[metric] = asdict(estimate(values, bounds=bounds(metric), overlap=overlap([arm])))
+    return result
 
 
 def unequal(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
@@ -73,9 +83,14 @@ def _otherwise(one: Mapping[str, Any], other: Mapping[str, Any], metric: str) ->
 
 
 def differences(arms: Arms, metric: str, baseline: str) -> dict[str, Any]:
-    """Every other arm's paired difference from the baseline, with its verdict: above, below, unclear or unequal terms."""
+    """Paired differences from the baseline, with verdicts: above, below, unclear or unequal terms.
+
+    Args:
+        arms, metric, baseline: of the arms that have the metric every other one is set against the baseline; none where the
+            baseline has not.
+    """
     every, result = figures(arms, metric), {}
-    for arm in arms:
+    for arm in every if baseline in every else ():
         if arm == baseline:
             continue
         weights = {arm: 1.0, baseline: -1.0}
@@ -97,7 +112,8 @@ def claims(expected: Sequence[Mapping[str, Any]], arms: Arms) -> list[dict[str, 
     """Judge a method's claims together.
 
     Args:
-        said: ``text``, ``contrast`` (arm -> coefficient), ``metric`` and ``above`` of each.
+        expected: ``text``, ``contrast`` (arm -> coefficient), ``metric`` and ``above`` of each.
+        arms: those that a claim names have its metric.
 
     Returns:
         Each with its values seed by seed, its estimate, ``p_holm``, ``verdict`` (shown or not shown), and ``opposite``: whether

@@ -121,7 +121,10 @@ def _all_metrics(summary: Summary) -> str:
     for metric in summary["metrics"]:
         cells = []
         for name in ranked:
-            figure = summary["arms"][name]["metrics"][metric]
+            figure = summary["arms"][name]["metrics"].get(metric)
+            if figure is None:  # this arm's models have no such figure
+                cells.append("–")
+                continue
             d = summary["differences"][metric].get(name)
             verdict = "" if d is None else d["verdict"]
             if _lower(summary, metric):
@@ -135,7 +138,7 @@ def _all_metrics(summary: Summary) -> str:
             cells.append("–" if start is None else number(start["mean"]))
         body.append([f"{escape(metric)}{way}", *cells])
     seeds = [
-        [f"{escape(name)}, seed {run['seed']}", *(number(run["metrics"][m]) for m in summary["metrics"])]
+        [f"{escape(name)}, seed {run['seed']}", *(number(run["metrics"].get(m)) for m in summary["metrics"])]
         for name in ranked
         for run in summary["arms"][name]["runs"]
     ]
