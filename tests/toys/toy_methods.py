@@ -72,5 +72,7 @@ class Telling(Method):
     examples: int = 5
 
     def fit(self, model, data, run):
-        run.report(seen=[{"step": 1, "examples": self.examples + int(torch.rand(1, generator=run.rng) < 0.5)}])
+        run.report(
+            seen=[{"step": 1, "examples": self.examples + int(torch.rand(1, generator=run.rng) < 0.5)}]
+        )
         return run.state(model=model)

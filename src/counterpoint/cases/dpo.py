@@ -30,6 +30,7 @@ def written(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[s
 
 CASE = Case(
     key="dpo",
+    kind="preferences",
     data="described-things?size=600&validation=100&test=200",
     model="describer",
     budget={},
