@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoint import launched
 from counterpoint.errors import CounterpointError
+from counterpoint.study.evidence.needs import require_figures, require_some
 from counterpoint.study.files import read_object, write_json
-from counterpoint.study.needs import require_figures, require_some
 from counterpoint.study.plan import (
     TUNING_SEED,
     Entry,

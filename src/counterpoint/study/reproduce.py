@@ -12,9 +12,9 @@ from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Method
 from counterpoint.study.case import Arm, Case, Claim
 from counterpoint.study.compare import compare
+from counterpoint.study.evidence.needs import needs_of, require_figures
 from counterpoint.study.evidence.provenance import source_of
 from counterpoint.study.files import read_json, write_json
-from counterpoint.study.needs import needs_of, require_figures
 from counterpoint.study.plan import Entry, Plan, claim_study, require_equal_tuning
 from counterpoint.study.recipe import plain, recipe_of
 from counterpoint.study.verdicts import claims

@@ -11,8 +11,8 @@ from typing import Any
 
 from counterpoint.errors import CounterpointError
 from counterpoint.study.case import Range
+from counterpoint.study.evidence.needs import require_some
 from counterpoint.study.evidence.splits import overlap_of
-from counterpoint.study.needs import require_some
 from counterpoint.study.plan import TUNING_SEED, Entry, Plan
 from counterpoint.study.recipe import plain
 from counterpoint.study.statistics import estimate
