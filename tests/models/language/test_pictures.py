@@ -14,12 +14,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import counterpoint
+from counterpoint.conversation import pictures_of, reworded
 from counterpoint.data.language import preferences, problems
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler
 from counterpoint.models.language import language
 from counterpoint.models.language.characters import tiny, tokenizer
 from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.models.tokens import join
 from counterpoint.teachers.frozen import Frozen
 
 COLOURS = {"red": (220, 10, 10), "green": (10, 220, 10), "blue": (10, 10, 220), "grey": (120, 120, 120)}
@@ -202,3 +204,55 @@ def test_what_cannot_be_read_is_refused_by_row(folder: Path, tmp_path: Path) -> 
             problems.load(tmp_path / "a.jsonl", validation=0, test=0)
     pairs = preferences.load(folder / "pairs.jsonl", validation=0, test=0)
     assert len(pairs.train) == 4
+
+
+def test_rows_with_pictures_go_together_as_they_go_alone(folder: Path) -> None:
+    model = language.load(folder / "model").eval()
+    rows = data(folder).train
+    longer = [("what?", "red"), ("what is it?", "green"), ("?", "blue")]
+    prompts = [reworded(row.prompt, text) for row, (text, _) in zip(rows, longer)]
+    prompts += [rows[5].prompt, pictured_twice(rows)]
+    both = join(*model.rows(prompts, ["red", "green", "blue", "1", "grey"]))
+    calls: list[int] = []
+    model.causal.model.register_forward_pre_hook(
+        lambda _, args, given: calls.append(len(given["input_ids"])), with_kwargs=True
+    )
+    first = model(both.ids, both.mask)
+    assert model.joins_pictures
+    calls.clear()
+    again = model(both.ids, both.mask)
+    assert sorted(calls) == [1, 4], "four rows with pictures, and one of text"
+    assert torch.equal(first, again)
+    model.joins_pictures = False
+    alone = model(both.ids, both.mask)
+    assert sorted(calls[2:]) == [1] * 5
+    torch.testing.assert_close(again, alone, atol=1e-5, rtol=1e-5)
+    assert not bool(again[both.mask == 0].any())
+
+
+def test_a_model_that_reads_rows_otherwise_together_reads_them_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = language.load(folder / "model").eval()
+    rows = data(folder).train[:3]
+    prompts = model.prompts([row.prompt for row in rows])
+    expected = model(prompts.ids, prompts.mask)
+    for wrong in ("mixes", "fails"):
+        model = language.load(folder / "model").eval()
+        whole = model.causal.model.get_image_features
+
+        def features(pixel_values: Any, *, whole: Any = whole, wrong: str = wrong, **given: Any) -> Any:
+            if wrong == "fails" and len(pixel_values) > 1:
+                raise ValueError("one image at a time")
+            return whole(pixel_values=pixel_values.flip(0), **given)
+
+        monkeypatch.setattr(model.causal.model, "get_image_features", features)
+        prompts = model.prompts([row.prompt for row in rows])
+        torch.testing.assert_close(model(prompts.ids, prompts.mask), expected, atol=1e-5, rtol=1e-5)
+        assert model.joins_pictures is False
+
+
+def pictured_twice(rows: Any) -> Any:
+    """A prompt with the pictures of two rows."""
+    parts = [part for row in rows[2:4] for part in pictures_of(row.prompt)]
+    return [{"role": "user", "content": [*parts, {"type": "text", "text": "which?"}]}]

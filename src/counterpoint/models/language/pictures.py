@@ -2,8 +2,8 @@
 
 A batch stays two tensors, ids and mask. Where the processor wrote tokens that stand for pictures, the ids of the row hold a negative
 number that names these pictures by their content, so that whatever cuts, sorts, joins or compares rows carries them along; when the
-model runs, the numbers become its own token again, beside the pixels. Rows with pictures go through the model one by one: families
-differ in how they join pixels of several rows, and none in how they read one. L positions.
+model runs, the numbers become its own token again, beside the pixels. Families differ in how they join pixels of several rows, and
+none in how they read one: so rows go together where that is seen to change nothing, else one by one. B rows, L positions, D width.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from counterpoint.conversation import Completion, Conversation, Prompt, pictures_of, replies, turns
@@ -21,8 +22,8 @@ from counterpoint.errors import CounterpointError
 from counterpoint.models.language.rendering import Rendered
 from counterpoint.models.language.templated import templated
 
-HELD = 64
-"""Rows whose pixels are held; others are read again."""
+HELD = 2**30
+"""Bytes of pixels that are held; others are read again."""
 TYPES = ("token_type_ids", "mm_token_type_ids")
 """Inputs that say of each token whether it stands for a picture."""
 
@@ -78,31 +79,37 @@ class Pictures:
         """Ids of a prompt, ready for the assistant's turn."""
         return self._ids(turns(prompt), reply=True)
 
-    def inputs(self, ids_1L: Tensor, takes: Sequence[str] | None) -> dict[str, Tensor]:
-        """What the model is given for one row, with its pictures.
+    def inputs(self, ids_BL: Tensor, takes: Sequence[str] | None) -> dict[str, Tensor] | None:
+        """What the model is given for rows with pictures, the pixels of all of them behind one another.
 
         Args:
-            ids_1L: with the pictures' number among them. takes: names of the inputs that the model has; None: any.
+            ids_BL: with the pictures' numbers among them. takes: names of the inputs that the model has; None: any.
+
+        Returns:
+            Its inputs by name; None where the pixels of these rows have shapes that do not go together.
 
         Raises:
             CounterpointError: pixels that the model does not take.
         """
-        of_pictures = ids_1L < 0
-        number = int(ids_1L[of_pictures][0])
-        given = {name: value for name, value in self._pixels(number).items() if name not in TYPES}
-        missing = [name for name in given if takes is not None and name not in takes]
+        of_pictures = ids_BL < 0
+        read = [self._pixels(int(row[row < 0][0])) for row in ids_BL]
+        names = [name for name in read[0] if name not in TYPES]
+        missing = [name for name in names if takes is not None and name not in takes]
         if missing:
             raise CounterpointError(
                 f"the processor makes {missing[0]} of a picture, and the model's forward does not take it; they are not from one folder"
             )
+        if any(
+            each.keys() != read[0].keys() or each[name].shape[1:] != read[0][name].shape[1:]
+            for each in read
+            for name in names
+        ):
+            return None
+        given = {name: torch.cat([each[name] for each in read]).to(ids_BL.device) for name in names}
         typed = {
-            name: of_pictures.long()
-            for name in TYPES
-            if name in self._pixels(number) and (takes is None or name in takes)
+            name: of_pictures.long() for name in TYPES if name in read[0] and (takes is None or name in takes)
         }
-        plain = ids_1L.masked_fill(of_pictures, self.token)
-        floating = {name: value.to(ids_1L.device) for name, value in given.items()}
-        return {"input_ids": plain, **floating, **typed}
+        return {"input_ids": ids_BL.masked_fill(of_pictures, self.token), **given, **typed}
 
     def readable(self, ids: Sequence[int]) -> list[int]:
         """Ids that the tokenizer can decode."""
@@ -151,8 +158,27 @@ class Pictures:
             for name, value in made.items()
             if isinstance(value, Tensor) and name not in ("input_ids", "attention_mask")
         }
-        while len(self._read) > HELD:
-            self._read.pop(next(iter(self._read)))
+        sizes = {key: sum(v.nbytes for v in read.values()) for key, read in self._read.items()}
+        while len(self._read) > 1 and sum(sizes.values()) > HELD:
+            oldest = next(iter(self._read))
+            self._read.pop(oldest), sizes.pop(oldest)
+
+
+def agree(together: Callable[[], Tensor], alone: Callable[[], Tensor], mask_BL: Tensor) -> bool:
+    """Whether rows that go through a model together come out as they do alone: states [B, L, D], to rounding.
+
+    A model that cannot take them together is no error: they then go alone.
+    """
+    try:
+        one = together()
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError):
+        return False
+    other = alone()
+    if one.shape != other.shape:
+        return False
+    difference = (one - other).float().abs().amax(-1)[mask_BL.bool()].max()
+    rounding = 1e-3 if other.dtype == torch.float32 else 1e-6 if other.dtype == torch.float64 else 5e-2
+    return bool(difference <= rounding * other.float().abs().max())
 
 
 def of_folder(processor: Any, config: Any) -> Pictures | None:
