@@ -123,12 +123,12 @@ def counterparts(
             )
     for name in datasets_N.unique():
         mine = (datasets_N == name).nonzero().squeeze(1)
-        for rows in _blocks(len(mine)):
-            here = mine[rows]
+        for block in _blocks(len(mine)):
+            here = mine[block]
             visual_BN = distances(images_Nd[here], images_Nd[mine])
             question_BN = distances(questions_Nd[here], questions_Nd[mine])
             valid_BN = valid_pairs(
-                visual_BN, question_BN, rows.start, datasets_N[mine], ids_N[mine],
+                visual_BN, question_BN, block.start, datasets_N[mine], ids_N[mine],
                 visual_limit_N=visual_limit_N[mine], question_limit=question_limit, closest=closest,
             )  # fmt: skip
             if only != "both":
