@@ -24,6 +24,8 @@ from counterpoint.models.language.templated import templated
 
 HELD = 2**30
 """Bytes of pixels that are held; others are read again."""
+WRITTEN = 4096
+"""Rows whose tokens are held; others are written again."""
 TYPES = ("token_type_ids", "mm_token_type_ids")
 """Inputs that say of each token whether it stands for a picture."""
 
@@ -38,7 +40,9 @@ class Pictures:
     def __init__(self, processor: Any, token: int) -> None:
         self.processor, self.token = processor, token
         self._sources: dict[int, tuple[str, ...]] = {}
+        self._written: dict[tuple[str, str], list[int]] = {}
         self._read: dict[int, dict[str, Any]] = {}
+        self._bytes = 0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Pictures:
         """Copies of a model (a teacher, a reference) read the rows that the model read."""
@@ -122,6 +126,8 @@ class Pictures:
             return self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
         sources = tuple(part["image"] for part in parts)
         names = "".join(part["sha256"] for part in parts)
+        if (text, names) in self._written:
+            return list(self._written[text, names])
         number = -1 - int(hashlib.sha256(names.encode()).hexdigest()[:15], 16)
         made = self._processed(text, sources)
         self._sources[number] = sources
@@ -132,7 +138,11 @@ class Pictures:
                 f"the row has {len(parts)} pictures, and the processor writes no token for them: the chat template leaves picture parts "
                 "out; change the processor's chat_template"
             )
-        return [number if each == self.token else each for each in ids]
+        ids = [number if each == self.token else each for each in ids]
+        self._written[text, names] = ids
+        while len(self._written) > WRITTEN:
+            self._written.pop(next(iter(self._written)))
+        return list(ids)
 
     def _processed(self, text: str, sources: Sequence[str]) -> dict[str, Any]:
         images = [opened(source) for source in sources]
@@ -152,16 +162,15 @@ class Pictures:
         return self._read[number]
 
     def _keep(self, number: int, made: dict[str, Any]) -> None:
-        self._read.pop(number, None)
+        self._bytes -= _bytes(self._read.pop(number, {}))
         self._read[number] = {
             name: value
             for name, value in made.items()
             if isinstance(value, Tensor) and name not in ("input_ids", "attention_mask")
         }
-        sizes = {key: sum(v.nbytes for v in read.values()) for key, read in self._read.items()}
-        while len(self._read) > 1 and sum(sizes.values()) > HELD:
-            oldest = next(iter(self._read))
-            self._read.pop(oldest), sizes.pop(oldest)
+        self._bytes += _bytes(self._read[number])
+        while len(self._read) > 1 and self._bytes > HELD:
+            self._bytes -= _bytes(self._read.pop(next(iter(self._read))))
 
 
 def agree(together: Callable[[], Tensor], alone: Callable[[], Tensor], mask_BL: Tensor) -> bool:
@@ -211,6 +220,10 @@ def opened(source: str) -> Any:
         return Image.open(source).convert("RGB")
     except (OSError, ValueError) as error:
         raise CounterpointError(f"{source[:80]} cannot be read as a picture: {error}") from None
+
+
+def _bytes(read: dict[str, Any]) -> int:
+    return sum(value.nbytes for value in read.values())
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
