@@ -18,6 +18,7 @@ __all__ = [
     "ablate",
     "compare",
     "load",
+    "predict",
     "recommend",
     "report",
     "reproduce",
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from counterpoint.api import ablate, compare, load, recommend, report, reproduce, resume, run
+    from counterpoint.api import ablate, compare, load, predict, recommend, report, reproduce, resume, run
     from counterpoint.errors import CounterpointError
 
 

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from torch import nn
 
+    from counterpoint.prediction.predict import Predicted
     from counterpoint.study.case import Case
     from counterpoint.study.plan import Plan
 
 __all__ = [
-    "Recommendation", "ablate", "build", "case", "cases", "compare", "entries", "kind_of", "load", "recipe", "recommend", "report",
+    "Recommendation", "ablate", "build", "case", "cases", "compare", "entries", "kind_of", "load", "predict", "recipe", "recommend", "report",
     "reproduce", "reproduction", "resume", "run",
 ]  # fmt: skip
 
@@ -192,12 +193,41 @@ def reproduce(
 def load(folder: str | Path) -> nn.Module:
     """Open a model folder, such as ``runs/dcl/model``: its config.json says which class opens it.
 
+    ``model.predict(data)`` answers rows: a path, or a list of dicts or of plain values; see ``prediction.predict.Predict``.
+
     Raises:
         CounterpointError: no such folder, or one that does not say what opens it.
     """
-    from counterpoint.models import folders
+    from counterpoint.prediction.predict import open_model, with_predict
 
-    return folders.load(folder)
+    return with_predict(open_model(Path(folder)), Path(folder))
+
+
+def predict(
+    model: str | Path,
+    *,
+    data: Any,
+    out: str | Path,
+    keep: Sequence[str] = (),
+    skip: bool = False,
+    device: str | None = None,
+    progress: Progress | bool | None = False,
+    **settings: Any,
+) -> Predicted:
+    """Predict for a file, a folder or rows of any size, and write the answers; in bounded memory, whole or not at all.
+
+    Args:
+        model: a model's folder, a run's, or a name.
+        data: a table, a folder, a file of the model's kind, "-" for standard input, or rows: dicts or plain values.
+        out: a .jsonl, .csv or .parquet file; "-" prints JSON lines.
+        keep: columns of the data to stand beside the answers. skip: leave rows out that cannot be read. device: None is a GPU if there is one.
+        settings: batch_size, column (of the inputs), k (items to recommend), max_new_tokens, temperature, seed.
+    """
+    from counterpoint.prediction.predict import chosen, predict
+
+    return predict(
+        model, data, out, settings=chosen(settings), progress=progress, keep=keep, skip=skip, device=device
+    )
 
 
 def rejudge(path: str | Path) -> list[str]:

@@ -1,17 +1,24 @@
-"""A model card's code block opens the model as printed, for every kind of data."""
+"""A model card's code blocks open the model and predict as printed, for every kind of data; so does the command on the kind's files."""
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 from torch import nn
+from typer.testing import CliRunner
 
 import counterpoint
+from counterpoint.cli.main import app
+from counterpoint.data.tables import read_table
+from counterpoint.data.walk import walk
 from counterpoint.models.images.projector import Projected
 from counterpoint.tasks.task import kinds
 from example_files import RUNS, write
@@ -32,11 +39,19 @@ def test_every_kind_is_tried() -> None:
 
 
 def opened(run: Path) -> dict[str, object]:
-    """What the code block of a run's model card leaves behind."""
+    """What the code blocks of a run's model card leave behind, run as printed beside the files that they name."""
     card = (run / "model" / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", card, re.S)
+    blocks = re.findall(r"```python\n(.*?)```", card, re.S)
+    examples = {
+        "picture.png": "photos/cat/0.png",
+        "recording.wav": "clips/yes/ann_0.wav",
+        "trajectories.jsonl": "walks/trajectories.jsonl",
+    }
+    for name, source in examples.items():
+        shutil.copyfile(source, name)
     names: dict[str, object] = {}
-    exec(compile(block, "README.md", "exec"), names)
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
     return names
 
 
@@ -55,15 +70,72 @@ def test_the_code_block_opens_the_model(kind: str) -> None:
         out=out,
         progress=False,
     )
-    model_of_card = opened(out)["model"]
+    run_card = opened(out)
+    model_of_card = run_card["model"]
     assert isinstance(model_of_card, nn.Module)
     assert type(model_of_card).__name__ == trained
+    predicts = re.search(r"^(\w+) = model\.predict", (out / "model" / "README.md").read_text(), re.M)
+    assert predicts is not None
+    answers = run_card[predicts[1]]
+    assert isinstance(answers, list)
+    assert all(len(answer) > 1 for answer in answers)
+    assert answers
+    _predicts_on_the_command_line(kind, out)
     files = sorted((out / "model").rglob("model.safetensors"))
     stored = sum(tensor.numel() for file in files for tensor in load_file(file).values())
     held = {tensor.data_ptr(): tensor.numel() for tensor in model_of_card.state_dict().values()}
     assert (
         sum(held.values()) >= stored > 0
     )  # every part of the folder is in the model; what is tied is stored once
+
+
+WITHOUT_TARGET = {
+    "text": ("mails.csv", "label"),
+    "regression": ("houses.csv", "price"),
+    "problems": ("problems.jsonl", "answer"),
+    "preferences": ("preferences.jsonl", "chosen"),
+    "interactions": ("ratings.tsv", "item"),
+}
+"""Tables by kind, and the column that the command is not given."""
+FOLDERS = {"images": "photos", "audio": "clips", "trajectories": "walks/trajectories.jsonl"}
+
+
+def _predicts_on_the_command_line(kind: str, out: Path) -> None:
+    """The whole of the kind's example data, a table's without its target, in order and once."""
+    if kind in WITHOUT_TARGET:
+        name, target = WITHOUT_TARGET[kind]
+        rows = list(read_table(Path(name)).rows())
+        data = Path(f"{kind}-new.jsonl")
+        data.write_text(
+            "".join(json.dumps({k: v for k, v in row.items() if k != target}) + "\n" for row in rows)
+        )
+        count = 20 if kind == "interactions" else len(rows)  # each user once
+    elif kind in FOLDERS:
+        data = Path(FOLDERS[kind])
+        count = {"images": 40, "audio": 24, "trajectories": 30}[kind]
+    else:
+        return
+    answers = out / "answers.csv"
+    given = [
+        "predict",
+        str(out),
+        "--data",
+        str(data),
+        "--out",
+        str(answers),
+        "--json",
+        "--max-new-tokens",
+        "4",
+    ]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert json.loads(done.stdout)["rows"] == count
+    written = list(csv.DictReader(answers.open(newline="")))
+    assert len(written) == count
+    if kind in FOLDERS and kind != "trajectories":
+        assert [row["file"] for row in written] == [str(file.name) for file in walk(data).files]
+    elif kind != "interactions":
+        assert [row["row"] for row in written] == [str(number) for number in range(1, count + 1)]
 
 
 @pytest.mark.usefixtures("here")

@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 from counterpoint import __version__
-from counterpoint.cli import data, demo, listing, results, shell, studies, teachers, train
+from counterpoint.cli import data, demo, listing, predict, results, shell, studies, teachers, train
 
 app = typer.Typer(
     name="counterpoint",
@@ -43,6 +43,7 @@ app.command("resume", short_help="Go on with a run or a study.")(train.resume)
 app.command("compare", short_help="Let methods compete under one budget.")(studies.compare)
 app.command("ablate", short_help="Change one setting at a time.", context_settings=FREE)(studies.ablate)
 app.command("reproduce", short_help="Run a paper's effect, write the evidence.")(studies.reproduce)
+app.command("predict", short_help="Predict with a trained model.")(predict.predict)
 app.command("store-teacher", short_help="Write a teacher's answers down.")(teachers.store_teacher)
 app.command("report", short_help="Draw a page from runs and studies.")(results.report)
 app.command("show-samples", short_help="Show what a run sampled, and its rewards.")(results.show_samples)

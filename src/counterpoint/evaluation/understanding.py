@@ -27,10 +27,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answers:
-    """Predictions for N clips: intents [N], and transcripts where they were wanted."""
+    """Predictions for N clips: intents [N], transcripts where they were wanted, and scores [N, allowed intents]."""
 
     intents: Tensor
     texts: list[str] | None = None
+    scores: Tensor | None = None
 
 
 @torch.no_grad()
@@ -57,7 +58,7 @@ def understand(
     training = model.training
     model.eval()
     intents = torch.full((len(clips),), -1)
-    texts = [""] * len(clips)
+    texts, every = [""] * len(clips), torch.empty(0)
     allowed = torch.arange(len(model.classes)) if among is None else torch.tensor(sorted(among))
     try:
         for index in torch.argsort(clips.lengths, stable=True).split(size):
@@ -65,6 +66,8 @@ def understand(
             states = model.hidden_states(batch.waves, batch.lengths)
             scores = model.head.intent_logits(*states).float().cpu()
             intents[index] = allowed[scores[:, allowed].argmax(1)]
+            every = every if len(every) else scores.new_zeros(len(clips), len(allowed))
+            every[index] = scores[:, allowed]
             if transcribe and isinstance(model.head, IntentDecoder):
                 for number, ids in zip(
                     index.tolist(),
@@ -74,7 +77,7 @@ def understand(
                     texts[number] = model.head.lexicon.decode(ids)[1]
     finally:
         model.train(training)
-    return Answers(intents, texts if transcribe else None)
+    return Answers(intents, texts if transcribe else None, every)
 
 
 def word_errors(predicted: Sequence[str], true: Sequence[str]) -> tuple[int, int]:

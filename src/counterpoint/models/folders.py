@@ -20,7 +20,7 @@ from typing import Any
 from torch import nn
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models.model_folders import STATEMENT, configuration, state
+from counterpoint.models.model_folders import STATEMENT, configuration, reading, state
 
 CAUSAL = ("ForCausalLM", "ForConditionalGeneration", "ForImageTextToText", "LMHeadModel")
 SCORER = "ForSequenceClassification"
@@ -113,6 +113,8 @@ def load(folder: str | Path) -> nn.Module:
                 f"{folder}: config.json states '{content[STATEMENT]}', a kind this version does not know; known are {', '.join(kinds())}"
             )
         return of_kind(kind).open(path)
+    if reading(path).get("kind") in kinds():
+        return of_kind(str(reading(path)["kind"])).open(path)
     architectures = [str(name) for name in content.get("architectures") or ()]
     if (path / "adapter_config.json").exists() or any(name.endswith(CAUSAL) for name in architectures):
         from counterpoint.models.language import language

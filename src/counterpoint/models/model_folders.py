@@ -25,6 +25,11 @@ STATEMENT = "counterpoint"
 """The key of config.json under which a folder says what opens it, ``KIND/CLASS``."""
 
 
+READING = "reading.json"
+"""Beside a run's weights: ``kind``, which opens a folder that states nothing, and how the run's data were read where the weights do
+not say it (``shape`` of images, ``seconds`` of clips)."""
+
+
 def statement(model: nn.Module) -> dict[str, str]:
     """What the folder of a whole model of this package states; nothing of a person's own class."""
     home, kind, *_ = type(model).__module__.removeprefix("counterpoint.").split(".")
@@ -57,6 +62,22 @@ def configuration(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CounterpointError(f"{file} holds no object; copy the model's folder again")
     return content
+
+
+def reading(folder: Path) -> dict[str, Any]:
+    """What the run wrote of its data beside the model; {} where it wrote nothing.
+
+    Raises:
+        CounterpointError: a file that cannot be read.
+    """
+    file = folder / READING
+    if not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CounterpointError(f"{file} cannot be read ({error}); copy the model's folder again") from None
+    return content if isinstance(content, dict) else {}
 
 
 class Saved(nn.Module, PyTorchModelHubMixin):

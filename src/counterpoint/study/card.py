@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Method
 from counterpoint.study import front
 from counterpoint.study.recipe import GIVEN, Recipe
@@ -62,35 +64,53 @@ def text(recipe: Recipe, result: Result, method: Method[Any, Any], task: Task) -
         f"{result.cost.get('wall_seconds', 0):.1f} s of wall time, {result.cost.get('cpu_seconds', 0):.1f} s of CPU time, "
         f"{result.cost.get('peak_rss_bytes', 0) / 2**20:.0f} MiB of memory at the peak.\n",
         "## Use\n",
-        f"```python\n{usage(task, result.folder / 'model', recipe)}\n```\n",
+        usage(task, result.folder / "model", recipe),
     ]
     return "\n".join(parts)
 
 
 def usage(task: Task, folder: Path, recipe: Recipe) -> str:
-    """Python that opens the model folder where it was written: transformers' own where the folder is whole for it."""
-    from counterpoint.models.folders import STATEMENT
+    """Markdown on how the model is used: three lines of Python and a command that predict, and where the folder is whole for
+    transformers, its own way."""
+    from counterpoint.models.model_folders import STATEMENT, configuration
+    from counterpoint.prediction.predict import open_model, predictor_of
+    from counterpoint.prediction.predictor import Settings
 
-    config = folder / "config.json"
-    content = json.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
+    content = configuration(folder)
+    try:
+        made = predictor_of(open_model(folder), folder, Settings())
+    except CounterpointError:  # a class of the person's own
+        options = "".join(f", {name}={value!r}" for name, value in recipe.data_options.items())
+        data = "DATA" if recipe.data == GIVEN else recipe.data
+        lines = ["from counterpoint.tasks.task import task", "", f'kind = task("{task.kind}")']
+        lines += [f"data = kind.load_data({json.dumps(data)}{options})"]
+        return _code("python", *lines, f'model = kind.load_model("{folder}", data, seed=0)')
+    parts = [
+        _code(
+            "python",
+            "import counterpoint",
+            "",
+            f'model = counterpoint.load("{folder}")',
+            f"{made.what.split()[0]} = model.predict({made.example})",
+        ),
+        "On the command line, for a file or a folder of any size:\n",
+        _code(
+            "bash",
+            f"counterpoint predict {shlex.quote(str(folder))} --data DATA --out {made.what.split()[0]}.jsonl",
+        ),
+    ]
     named = content.get("architectures")
-    if STATEMENT in content:
-        return f'import counterpoint\n\nmodel = counterpoint.load("{folder}")  # a {content[STATEMENT]}'
-    if named:
+    if named and STATEMENT not in content:
         readers = [name for file, name in READERS.items() if (folder / file).exists()]
         lines = [f"from transformers import {', '.join(sorted([named[0], *readers]))}", ""]
         lines += [f'folder = "{folder}"', f"model = {named[0]}.from_pretrained(folder)"]
-        return "\n".join(
-            lines + [f"{READERS_ARE[name]} = {name}.from_pretrained(folder)" for name in readers]
-        )
-    options = "".join(f", {name}={value!r}" for name, value in recipe.data_options.items())
-    data = "DATA" if recipe.data == GIVEN else recipe.data
-    return (
-        "from counterpoint.tasks.task import task\n\n"
-        f'kind = task("{task.kind}")\n'
-        f"data = kind.load_data({json.dumps(data)}{options})\n"
-        f'model = kind.load_model("{folder}", data, seed=0)'
-    )
+        lines += [f"{READERS_ARE[name]} = {name}.from_pretrained(folder)" for name in readers]
+        parts += ["The folder is transformers' own, too:\n", _code("python", *lines)]
+    return "\n".join(parts)
+
+
+def _code(language: str, *lines: str) -> str:
+    return "\n".join([f"```{language}", *lines, "```", ""])
 
 
 def _results(result: Result) -> list[str]:

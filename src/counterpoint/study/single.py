@@ -32,7 +32,16 @@ from counterpoint.study.store import (
     numbers,
     stored_recipe,
 )
-from counterpoint.tasks.task import Task, fitted, measured_by, of_training, open_data, open_model, ranked_by
+from counterpoint.tasks.task import (
+    Task,
+    fitted,
+    measured_by,
+    of_training,
+    open_data,
+    open_model,
+    ranked_by,
+    reading_of,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -205,7 +214,7 @@ def _fit(
         if meter is not None:
             meter.part("fit")
             if keep_model:
-                _save_model(task, trained, run.reported, out, form)
+                _save_model(task, trained, run.reported, out, form, reading_of(task, data))
             run.reported.write(out / REPORTED)
         if keep_checkpoints:
             run.save_to_grow()
@@ -354,13 +363,18 @@ def _shared_primary(task: Task, metrics: Mapping[str, Mapping[str, float]]) -> s
     return ranked_by(task, shared) or task.primary
 
 
-def _save_model(task: Task, model: nn.Module, report: Report, out: Path, form: str) -> None:
-    """Write the model folder aside, then publish it; a full disk leaves none."""
+def _save_model(
+    task: Task, model: nn.Module, report: Report, out: Path, form: str, reading: Mapping[str, Any]
+) -> None:
+    """Write the model folder aside, with how the data were read, then publish it; a full disk leaves none."""
+    from counterpoint.models.model_folders import READING
     from counterpoint.training.durable import MANIFEST, write_folder
 
     def save(folder: Path) -> None:
         task.save_model(model, folder, **({} if form == "merged" else {"form": form}))
         report.write_tables(folder)
+        if reading:
+            write_json(folder / READING, dict(reading))
 
     with disk(out / "model"):
         write_folder(out / "model", save)

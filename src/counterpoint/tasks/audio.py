@@ -49,6 +49,10 @@ class AudioTask:
         rows = rows_of(data.train)
         return Facts(self.kind, rows, rows, sum(size > 0 for size in sizes), imbalance_of(sizes))
 
+    def reading(self, data: Audio) -> dict[str, Any]:
+        """How long a clip may be."""
+        return {"kind": "audio", "seconds": data.seconds}
+
     def load_model(self, spec: str, data: Audio, seed: int) -> nn.Module:
         """Build "conv-speech", fetch "whisper-tiny-en", or open a folder; a folder with a head comes back with it."""
         folder = Path(spec)

@@ -52,6 +52,10 @@ class ImageTask:
             doubts=(NO_LABELS,) if len(labels) < FEW_LABELS else (),
         )
 
+    def reading(self, data: Images) -> dict[str, Any]:
+        """Channels, height and width of the images."""
+        return {"kind": "images", "shape": list(data.shape)}
+
     def load_model(self, spec: str, data: Images, seed: int) -> nn.Module:
         """Build "conv-small", "resnet18" (each also with ":group" for group normalisation), or open a folder."""
         if (Path(spec) / "config.json").exists():

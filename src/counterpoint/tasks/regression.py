@@ -36,6 +36,11 @@ class RegressionTask:
         load = regression_sets.load if own else load_regression
         return checked_load(load, spec, options, spec)
 
+    def reading(self, data: Regression) -> dict[str, Any]:
+        """Channels, height and width of images; of a table the model itself knows its columns."""
+        shape = {} if data.columns else {"shape": list(data.train.inputs.shape[1:])}
+        return {"kind": "regression", **shape}
+
     def load_model(self, spec: str, data: Regression, seed: int) -> nn.Module:
         """Build "mlp" (or "mlp:layer") for tables or "conv-small" for images, or open a folder; "default" chooses by the data."""
         folder = Path(spec)

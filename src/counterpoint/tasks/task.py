@@ -55,7 +55,7 @@ class Task(Protocol):
     figure was measured), ``lower_is_better`` (names of metrics for which less is better), ``otherwise`` (metrics to rank by, in
     this order, for data that ``primary`` cannot be measured on), ``facts(data)`` (what advice on methods may rest on),
     ``fitted(model, data)`` (data as the model will read them, rows that are too long left out, or their refusal, before the first
-    step), ``preview(model, data)`` (what ``check`` shows of both) and ``of_training(report, data, split)``: figures made of what a training reported of itself (``training.report.Report``), which
+    step), ``preview(model, data)`` (what ``check`` shows of both), ``reading(data)`` (how data were read, stored beside the model) and ``of_training(report, data, split)``: figures made of what a training reported of itself (``training.report.Report``), which
     go beside those of ``evaluate``.
     """
 
@@ -194,6 +194,12 @@ def fitted(chosen: Task, model: nn.Module, data: Any) -> Any:
     """Data as this model will read them, decided before the first step; the data as they are where a task says nothing."""
     fit = getattr(chosen, "fitted", None)
     return data if fit is None else fit(model, data)
+
+
+def reading_of(chosen: Task, data: Any) -> dict[str, Any]:
+    """How data were read, as it is stored beside a model so that new rows are read alike; {} where a task says nothing."""
+    read = getattr(chosen, "reading", None)
+    return {} if read is None else dict(read(data))
 
 
 def _guarded(load: Callable[[], Any], spec: str, what: str) -> Any:

@@ -46,6 +46,10 @@ class TextTask:
         labelled, classes = int(data.train.labelled.sum()), sum(size > 0 for size in data.sizes)
         return Facts(self.kind, rows_of(data.train), labelled, classes, imbalance_of(data.sizes))
 
+    def reading(self, data: Texts) -> dict[str, Any]:
+        """Nothing but the kind: texts are read as they stand."""
+        return {"kind": "text"}
+
     def load_model(self, spec: str, data: Texts, seed: int) -> nn.Module:
         """Build or open a model.
 

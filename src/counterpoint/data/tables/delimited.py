@@ -90,7 +90,7 @@ def read_delimited(text: Text, candidates: Sequence[str], one_column: bool = Tru
     Raises:
         CounterpointError: rows of different lengths (the first is named), quotes that do not match, an empty file.
     """
-    head = _head(text)
+    head = head_of(text)
     likely = [mark for mark in candidates if mark in head]
     first: CounterpointError | None = None
     for mark in likely:
@@ -106,7 +106,7 @@ def read_delimited(text: Text, candidates: Sequence[str], one_column: bool = Tru
         raise first or error from None
 
 
-def _head(text: Text) -> str:
+def head_of(text: Text) -> str:
     """The first line that is not blank, without what stands in quotes."""
     with text.open() as file:
         start = file.read(2**16).decode("utf-8", "ignore")
@@ -122,7 +122,7 @@ def _split(text: Text, mark: str) -> Delimited:
     wanted = any(b'"' in block for block in text.blocks())
     if wanted:
         try:
-            _check_quotes(text, mark)
+            check_quotes(text, mark)
         except CounterpointError:
             if not tab:
                 raise
@@ -149,7 +149,7 @@ def _single(text: Text, mark: str) -> Text:
 
 def _parse(text: Text, mark: str, quoted: bool, shown: str) -> pa.Table:
     """All rows; a second pass in one thread names a row that does not fit."""
-    width = _width(text, mark, quoted, shown)
+    width = width_of(text, mark, quoted, shown)
     names = [f"f{number}" for number in range(width)]
     threads, block = True, 2**20
     while True:
@@ -188,7 +188,7 @@ def _parse(text: Text, mark: str, quoted: bool, shown: str) -> pa.Table:
             raise RaggedRow(text.path, int(line or 0), int(actual), int(expected), content, shown) from None
 
 
-def _width(text: Text, mark: str, quoted: bool, shown: str) -> int:
+def width_of(text: Text, mark: str, quoted: bool, shown: str) -> int:
     """Number of fields of the first row; a second row of another length is refused before wide columns are built.
 
     Raises:
@@ -223,7 +223,7 @@ def _width(text: Text, mark: str, quoted: bool, shown: str) -> int:
     return width
 
 
-def _check_quotes(text: Text, mark: str) -> None:
+def check_quotes(text: Text, mark: str) -> None:
     """Every quoted cell begins after a separator and ends before one.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,6 +87,14 @@ def read_json_lines(text: Text) -> JsonRows:
     """
     rows: list[Row] = []
     lines: list[int] = []
+    for number, row in json_lines(text):
+        rows.append(row)
+        lines.append(number)
+    return JsonRows(rows, np.array(lines) if lines and lines[-1] > len(lines) else None)
+
+
+def json_lines(text: Text) -> Iterator[tuple[int, Row]]:
+    """The same one by one, each with the number of its line."""
     with text.open() as file:
         for number, line in enumerate(file, 1):
             if line.isspace():
@@ -108,9 +117,7 @@ def read_json_lines(text: Text) -> JsonRows:
                 )
             if b"\\ud" in line or b"\\uD" in line:
                 _check_characters(row, text.path, f"line {number}")
-            rows.append(row)
-            lines.append(number)
-    return JsonRows(rows, np.array(lines) if lines and lines[-1] > len(lines) else None)
+            yield number, row
 
 
 def _where(data: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,34 @@ def read_parquet(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
     return prepared(table, named, path), tuple(
         name for name in index if name in table.column_names and not ROW_NUMBERS.fullmatch(name)
     )
+
+
+def parquet_batches(path: Path, size: int) -> tuple[int, Iterator[pa.Table]]:
+    """How many rows a Parquet file holds, and its columns as of ``read_parquet``, at most ``size`` rows at a time.
+
+    Raises:
+        CounterpointError: a damaged file; what is damaged further on, when it is read.
+    """
+
+    def damaged(error: BaseException) -> CounterpointError:
+        return CounterpointError(
+            f"{path}: not a readable Parquet file ({_line(error)}); write it anew, it may be damaged or cut off"
+        )
+
+    def batches() -> Iterator[pa.Table]:
+        try:
+            with pyarrow.parquet.ParquetFile(path) as file:
+                named = _class_names((file.schema_arrow.metadata or {}).get(b"huggingface"))
+                for batch in file.iter_batches(batch_size=size):
+                    yield prepared(pa.Table.from_batches([batch]), named, path)
+        except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+            raise damaged(error) from None
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            return int(file.metadata.num_rows), batches()
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        raise damaged(error) from None
 
 
 def read_saved(path: Path) -> dict[str, pa.Table]:

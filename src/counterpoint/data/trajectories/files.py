@@ -128,14 +128,17 @@ def _trajectories(
     )
     if twice is not None:
         raise CounterpointError(f"{path}: the id '{twice}' stands there twice; ids name one trajectory each")
-    states = [_matrix(path, number, value) for number, value in enumerate(_column(path, rows, "states"), 1)]
+    states = [
+        matrix_of(value, f"{path}, row {number}")
+        for number, value in enumerate(_column(path, rows, "states"), 1)
+    ]
     widths = {state.shape[1] for state in states}
     if len(widths) > 1:
         raise CounterpointError(
             f"{path}: states of {sorted(widths)} numbers; expected the same in every trajectory"
         )
     if waypoints is not None:
-        states = [_resample(state, waypoints) for state in states]
+        states = [resampled(state, waypoints) for state in states]
     lengths = sorted({len(state) for state in states})
     if len(lengths) > 1:
         raise CounterpointError(
@@ -145,7 +148,9 @@ def _trajectories(
     features = None
     if any(row.get("features") is not None for row in rows):
         given = _column(path, rows, "features")
-        features = torch.cat([_matrix(path, number, [value]) for number, value in enumerate(given, 1)])
+        features = torch.cat(
+            [matrix_of([value], f"{path}, row {number}") for number, value in enumerate(given, 1)]
+        )
     named = None
     if any(row.get("split") is not None for row in rows):
         split = [str(value) for value in _column(path, rows, "split")]
@@ -164,21 +169,27 @@ def _trajectories(
     return ids, torch.stack(states), features, named
 
 
-def _matrix(path: Path, number: int, value: Any) -> Tensor:
+def matrix_of(value: Any, where: str) -> Tensor:
+    """[states, numbers] of a cell, float32; ``where`` is for messages.
+
+    Raises:
+        CounterpointError: no lists of as many finite numbers.
+    """
     try:
         matrix = torch.tensor(value, dtype=torch.float64)
     except (TypeError, ValueError):
         matrix = torch.empty(0)
     if matrix.dim() != 2 or not matrix.numel():
         raise CounterpointError(
-            f"{path}, row {number}: expected a list of states, each a list of as many numbers: [[0.0, 1.0], [0.5, 1.0]]"
+            f"{where}: expected a list of states, each a list of as many numbers: [[0.0, 1.0], [0.5, 1.0]]"
         )
     if not bool(torch.isfinite(matrix).all()):
-        raise CounterpointError(f"{path}, row {number}: a number is not finite; remove the row or mend it")
+        raise CounterpointError(f"{where}: a number is not finite; remove the row or mend it")
     return matrix.float()
 
 
-def _resample(states: Tensor, count: int) -> Tensor:
+def resampled(states: Tensor, count: int) -> Tensor:
+    """``count`` states, linear between the two nearest of a trajectory's."""
     if count < 2:
         raise CounterpointError(f"waypoints={count}: a trajectory needs at least 2 states")
     at = torch.linspace(0, len(states) - 1, count)

@@ -123,7 +123,8 @@ class CategoricalQ(Saved):
             ahead.append(latent)
         if not ahead:
             return logits, latent.new_zeros(len(latent), 0, self.latent)
-        return logits, self.predict(self.project(torch.stack(ahead, 1)))
+        # By the submodule's name: an opened model's attribute ``predict`` answers rows (``counterpoint.load``).
+        return logits, self._modules["predict"](self.project(torch.stack(ahead, 1)))  # type: ignore[misc]
 
     def values(self, observation: Tensor) -> Tensor:
         """[..., A] expected values."""
