@@ -13,6 +13,7 @@ from counterpoint.judges.judge import Judge
 from counterpoint.judges.likelihood import Likelihood
 from counterpoint.judges.majority import MajorityVote
 from counterpoint.judges.person import Person
+from counterpoint.judges.provers.proved import PROVERS, Proved, prover
 from counterpoint.judges.rated import Rated
 from counterpoint.judges.unit_tests import UnitTests
 from counterpoint.judges.verifier import Verifier
@@ -21,7 +22,7 @@ from counterpoint.models.language.language import Language
 
 NAMES = (
     "intrinsic", "verifier", "verifier:SCORER", "majority", "format:PATTERN", "rated:MODEL", "compared:MODEL",
-    "anchored:MODEL", "scored:FOLDER", "person:FILE.jsonl", "MODULE:FUNCTION", "FILE.py:FUNCTION",
+    "anchored:MODEL", "scored:FOLDER", "person:FILE.jsonl", "metamath:FILE.mm", "coq:FILE.v", "lean:FILE.toml", "rewriting:FILE.txt", "MODULE:FUNCTION", "FILE.py:FUNCTION",
 )  # fmt: skip
 
 
@@ -32,7 +33,8 @@ def judge(spec: str, *, scorer: str, model: Language, reference: Language | None
         spec: "intrinsic" (a model's own likelihood), "verifier" (the data's answers, by the data's scorer or, "verifier:math", by
             another), "majority", "format:PATTERN" (a name or a regular expression), "rated:MODEL", "compared:MODEL" and
             "anchored:MODEL" (a model marks, compares with each other, with the reference; MODEL as of ``writers.writer``),
-            "scored:FOLDER" (a trained sequence classifier), "person:FILE.jsonl", or a reward function with TRL's signature,
+            "scored:FOLDER" (a trained sequence classifier), "person:FILE.jsonl", a prover with its theory ("metamath:FILE.mm",
+            "coq:FILE.v", "lean:FILE.toml", "rewriting:FILE.txt"; a problem is then a statement), or a reward function with TRL's signature,
             "package.module:function" or "file.py:function".
         scorer: how the verifier compares.
         model, reference: of "intrinsic"; the model is also "self" as MODEL.
@@ -57,6 +59,8 @@ def judge(spec: str, *, scorer: str, model: Language, reference: Language | None
     if colon and rest:
         if name in models:
             return models[name](writer(rest, model))
+        if name in PROVERS:
+            return Proved(prover(spec))
         return named[name]() if name in named else reward_function.load(spec)
     raise CounterpointError(f"judge={spec}: there is no such judge; {nearest(spec, NAMES)}")
 

@@ -95,9 +95,9 @@ def run_program(job: dict[str, Any], limits: Limits = Limits()) -> Outcome:
             start_new_session=True,
         )
         try:
-            outcome = _watch(process, json.dumps(given).encode(), limits)
+            outcome = watch(process, json.dumps(given).encode(), limits)
         finally:
-            _end(process)
+            end(process)
     if outcome.status == REFUSED and "no isolation: " in outcome.errors:
         raise CounterpointError(
             f"programs are only run in isolation, and {outcome.errors.partition('no isolation: ')[2].strip()}; nothing was "
@@ -106,7 +106,7 @@ def run_program(job: dict[str, Any], limits: Limits = Limits()) -> Outcome:
     return outcome
 
 
-def _watch(process: subprocess.Popen[bytes], job: bytes, limits: Limits) -> Outcome:
+def watch(process: subprocess.Popen[bytes], job: bytes, limits: Limits) -> Outcome:
     """Feed the job, collect what comes, and stop the process at a limit."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -154,7 +154,7 @@ def _watch(process: subprocess.Popen[bytes], job: bytes, limits: Limits) -> Outc
     return Outcome(status, text, errors, stopped)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """Kill whatever is left of the process, and its pipes."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):

@@ -60,10 +60,13 @@ def instruction(code: int, k: int, yes: int = 0, no: int = 0) -> bytes:
     return struct.pack("<HBBI", code, yes, no, k)
 
 
-def filter_program(column: int, architecture: int) -> bytes:
-    """The filter: another architecture is denied, threads are allowed, and the calls of the table."""
+def filter_program(column: int, architecture: int, calls: dict = CALLS, of_itself: tuple = ()) -> bytes:
+    """The filter: another architecture is denied, threads are allowed, and the calls of the table.
+
+    ``of_itself`` are calls allowed only with 0, the caller, as their first argument.
+    """
     load, equal, anyone, give = 0x20, 0x15, 0x45, 0x06
-    allowed = sorted(numbers[column] for numbers in CALLS.values())
+    allowed = sorted(numbers[column] for numbers in calls.values() if numbers[column] is not None)
     program = [
         instruction(load, 4),  # the architecture
         instruction(equal, architecture, 1, 0),
@@ -79,20 +82,43 @@ def filter_program(column: int, architecture: int) -> bytes:
     ]
     for number in allowed:
         program += [instruction(equal, number, 0, 1), instruction(give, ALLOW)]
+    for numbers in of_itself:
+        program += [
+            instruction(equal, numbers[column], 0, 4),
+            instruction(load, 16),
+            instruction(equal, 0, 0, 1),
+            instruction(give, ALLOW),
+            instruction(give, DENY),
+        ]
     return b"".join([*program, instruction(give, DENY)])
 
 
-def lock(seconds: int, memory: int) -> None:
-    """Set limits and the filter; leave where that cannot be done."""
+def architecture_column() -> tuple:
+    """(column of the tables, the filter's number of this architecture); leaves where there is none."""
     machine = platform.machine()
     if not sys.platform.startswith("linux") or machine not in ARCHITECTURES or sys.byteorder != "little":
         refuse(f"it needs Linux on x86-64 or arm64, and this is {sys.platform} on {machine}")
-    limits = {"AS": memory, "DATA": memory, "CPU": seconds, "CORE": 0, "FSIZE": 0, "NOFILE": 16, "MEMLOCK": 0}
+    return ARCHITECTURES[machine]
+
+
+def limit(seconds: int, memory: int, files: int) -> None:
+    """Set the limits of the process: processor time, memory, open files; it writes no file and dumps no core."""
+    limits = {
+        "AS": memory,
+        "DATA": memory,
+        "CPU": seconds,
+        "CORE": 0,
+        "FSIZE": 0,
+        "NOFILE": files,
+        "MEMLOCK": 0,
+    }
     for name, value in limits.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+
+
+def install_filter(program: bytes) -> None:
+    """Give the process the filter; leave where that cannot be done."""
     library = ctypes.CDLL(None, use_errno=True)
-    column, architecture = ARCHITECTURES[machine]
-    program = filter_program(column, architecture)
     held = ctypes.create_string_buffer(program, len(program))
     described = ctypes.create_string_buffer(
         struct.pack("@HxxxxxxP", len(program) // 8, ctypes.addressof(held)), 16
@@ -102,6 +128,13 @@ def lock(seconds: int, memory: int) -> None:
         refuse("prctl failed")
     if library.prctl(seccomp, 2, ctypes.c_void_p(ctypes.addressof(described)), 0, 0):
         refuse(f"the kernel takes no seccomp filter (error {ctypes.get_errno()})")
+
+
+def lock(seconds: int, memory: int) -> None:
+    """Set limits and the filter; leave where that cannot be done."""
+    column, architecture = architecture_column()
+    limit(seconds, memory, 16)
+    install_filter(filter_program(column, architecture))
     for attempt in (lambda: os.open("/", os.O_RDONLY), os.fork, os.pipe):
         try:
             attempt()
