@@ -181,7 +181,5 @@ def declared_axioms(text: str) -> frozenset[str]:
     """
     plain = _without_comments(text) or ""
     return frozenset(
-        name
-        for found in DECLARED.findall(plain)
-        for name in found.partition(":")[0].replace("(", " ").split()
+        name for each in DECLARED.findall(plain) for name in each.partition(":")[0].replace("(", " ").split()
     )

@@ -94,9 +94,9 @@ class Lean:
     def refused(self, statement: str) -> str:
         """Why a statement cannot be read; empty where it can, as far as that is seen without Lean."""
         text = bare(statement)
-        found = REFUSED.search(text)
-        if found:
-            return f"'{found[0]}' may not stand in a statement"
+        match = REFUSED.search(text)
+        if match:
+            return f"'{match[0]}' may not stand in a statement"
         if ":=" in text or '"' in text or ":" not in text:
             return "a statement is what stands after a theorem's name, with its colon and without ':='"
         return ""
@@ -116,10 +116,10 @@ class Lean:
 
     def _verify(self, statement: str, proof: str) -> Checked:
         problem = self.refused(statement)
-        found = REFUSED.search(proof)
-        if problem or found or '"' in proof:
+        match = REFUSED.search(proof)
+        if problem or match or '"' in proof:
             return Checked(
-                False, problem or f"'{found[0] if found else 'a string'}' may not stand in a proof"
+                False, problem or f"'{match[0] if match else 'a string'}' may not stand in a proof"
             )
         body = "\n".join(
             "  " + line for line in re.sub(r"\A\s*(?::=)?\s*by\b", "", proof).strip("\n").splitlines()
@@ -168,8 +168,8 @@ def bare(statement: str) -> str:
 
 def messages(answer: dict[str, Any]) -> list[dict[str, Any]]:
     """The messages of an answer, errors of the REPL itself among them."""
-    found = [each for each in answer.get("messages", []) if isinstance(each, dict)]
-    return [*found, {"severity": "error", "data": answer["message"]}] if "message" in answer else found
+    every = [each for each in answer.get("messages", []) if isinstance(each, dict)]
+    return [*every, {"severity": "error", "data": answer["message"]}] if "message" in answer else every
 
 
 def verdict(answer: dict[str, Any]) -> Checked:
@@ -190,8 +190,8 @@ def verdict(answer: dict[str, Any]) -> Checked:
     last = " ".join(str(every[-1].get("data", "")).split()) if every else ""
     if last == f"'{GOAL}' does not depend on any axioms":
         return Checked(True)
-    found = re.fullmatch(rf"'{GOAL}' depends on axioms: \[([^\]]*)\]", last)
-    if found is None:
+    match = re.fullmatch(rf"'{GOAL}' depends on axioms: \[([^\]]*)\]", last)
+    if match is None:
         return Checked(False, "what it rests on was not printed")
-    more = {name.strip() for name in found[1].split(",")} - AXIOMS
+    more = {name.strip() for name in match[1].split(",")} - AXIOMS
     return Checked(not more, f"it rests on {', '.join(sorted(more))}" if more else "")

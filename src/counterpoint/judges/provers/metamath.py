@@ -126,12 +126,12 @@ class Metamath:
             return None
         failed: dict[int, str] = {}
         for block in checking.split("?Error")[1:]:
-            found = re.match(rf'[^"]*"[^"]*" at statement \d+, label "{nonce}-(\d+)"', block)
-            if found is None:
+            match = re.match(rf'[^"]*"[^"]*" at statement \d+, label "{nonce}-(\d+)"', block)
+            if match is None:
                 return None
             message = next((line.strip() for line in block.splitlines()[3:] if line.strip(" ^")), "")
             message = message.partition(' Type "SHOW')[0].replace(nonce, "goal")
-            failed.setdefault(int(found[1]), message.strip()[:200] or "it does not verify")
+            failed.setdefault(int(match[1]), message.strip()[:200] or "it does not verify")
         if not failed and checking.split() != [f"{nonce}-{number}" for number in pairs]:
             return None
         return {number: Checked(number not in failed, failed.get(number, "")) for number in pairs}
@@ -184,7 +184,7 @@ def symbols_of(text: str, folder: Path) -> frozenset[str]:
     ['p', 'wff', '|-']
     """
     text = COMMENT.sub(" ", text)
-    found = {symbol for part in SYMBOLS.findall(text) for symbol in part.split()}
+    symbols = {symbol for part in SYMBOLS.findall(text) for symbol in part.split()}
     for name in INCLUDE.findall(text):
-        found |= symbols_of(theory_text("metamath", folder / name), folder)
-    return frozenset(found)
+        symbols |= symbols_of(theory_text("metamath", folder / name), folder)
+    return frozenset(symbols)

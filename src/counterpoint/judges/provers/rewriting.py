@@ -49,13 +49,13 @@ class Rewriting:
         rules: dict[str, tuple[str, str]] = {}
         for number, line in enumerate(text.splitlines(), 1):
             line = line.partition("#")[0].strip()
-            found = RULE.fullmatch(line)
-            if line and (found is None or found[1] in rules):
+            match = RULE.fullmatch(line)
+            if line and (match is None or match[1] in rules):
                 raise CounterpointError(
                     f"rewriting:{name}: line {number} is {line[:60]!r}; expected a rule with a letter of its own, such as 'A: ab -> ba'"
                 )
-            if found is not None:
-                rules[found[1]] = (found[2], found[3])
+            if match is not None:
+                rules[match[1]] = (match[2], match[3])
         if not rules:
             raise CounterpointError(
                 f"rewriting:{name}: there is no rule; expected lines such as 'A: ab -> ba'"
@@ -64,11 +64,11 @@ class Rewriting:
 
     def parts(self, statement: str) -> list[tuple[str, str]]:
         """The equations of a statement; empty where it is none."""
-        found = [EQUATION.fullmatch(part) for part in statement.split("|")]
+        matches = [EQUATION.fullmatch(part) for part in statement.split("|")]
         return (
             []
-            if None in found
-            else [(each[1], each[2]) for each in found if each and len(each[0]) <= LONGEST_WORD]
+            if None in matches
+            else [(each[1], each[2]) for each in matches if each and len(each[0]) <= LONGEST_WORD]
         )
 
     def refused(self, statement: str) -> str:
