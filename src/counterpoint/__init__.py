@@ -24,10 +24,11 @@ __all__ = [
     "reproduce",
     "resume",
     "run",
+    "tune",
 ]
 
 if TYPE_CHECKING:
-    from counterpoint.api import ablate, compare, load, predict, recommend, report, reproduce, resume, run
+    from counterpoint.api import ablate, compare, load, predict, recommend, report, reproduce, resume, run, tune
     from counterpoint.errors import CounterpointError
 
 

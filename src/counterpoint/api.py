@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Recommendation", "ablate", "build", "case", "cases", "compare", "entries", "kind_of", "load", "predict", "recipe", "recommend", "report",
-    "reproduce", "reproduction", "resume", "run",
+    "reproduce", "reproduction", "resume", "run", "tune",
 ]  # fmt: skip
 
 
@@ -154,6 +154,75 @@ def ablate(
         jobs=jobs,
         progress=progress,
     )
+
+
+def tune(
+    method: str | Method[Any, Any],
+    *,
+    out: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    vary: Mapping[str, Any] | None = None,
+    trials: int = 30,
+    seeds: int = 3,
+    records: Sequence[str | Path] = (),
+    top: int = 5,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Search the settings of one method on validation, and measure the best ones on test; the same call resumes.
+
+    Args:
+        vary: setting -> choices, or (low, high); None means the method's own ranges.
+        trials: configurations, chosen by Optuna. seeds: of the best one, on test.
+        records: ``out`` folders of earlier searches. With them AutoDistiller foretells what each configuration would reach here,
+            and only its ``top`` are tried.
+        options: data, model and the run's, as for ``run``.
+
+    Returns:
+        The summary; ``record`` is what later searches learn from, ``arms[KEY]["tuning"]["importance"]`` what matters, and with
+        records ``foretold`` and ``left_out`` say what was expected and how such expectations fared.
+    """
+    from dataclasses import asdict
+
+    from counterpoint.study import compare as comparing
+    from counterpoint.study.files import write_json
+    from counterpoint.study.plan import TUNING_SEED, seeded
+    from counterpoint.study.settings_search import begin
+    from counterpoint.study.settings_search.record import read_records
+    from counterpoint.tasks.task import open_data
+
+    built = build(method, settings)
+    given, model = options.get("data"), options.get("model")
+    mine = recipe(built, **options)
+    ranges = {
+        name: each if isinstance(each, tuple) else list(each)
+        for name, each in (
+            vary or {n: r for n, r in built.search.items() if n not in (settings or {})}
+        ).items()
+    }
+    more: dict[str, Any] = {}
+    points: list[Mapping[str, Any]] = []
+    if records:
+        first = seeded(mine, TUNING_SEED)
+        loaded = given if mine.data == GIVEN else open_data(mine.build_task(), mine.data, first.data_options)
+        best, rows = begin.recommended(
+            mine, ranges, loaded, read_records([Path(folder) for folder in records], built.key), top
+        )
+        points = [each.settings for each in best]
+        more = {"foretold": [asdict(each) for each in best], "left_out": [asdict(row) for row in rows]}
+    summary = comparing.compare(
+        begin.plan_of(mine, built, ranges, trials, seeds, points),
+        Path(out),
+        data=given if mine.data == GIVEN else None,
+        model=model if mine.model == GIVEN else None,
+        jobs=jobs,
+        progress=progress,
+    )
+    if more:
+        summary = {**summary, **more}
+        write_json(Path(out) / comparing.SUMMARY, summary)
+    return summary
 
 
 def reproduction(key: str) -> tuple[Case, Plan]:

@@ -13,7 +13,7 @@ from pages_harness import check_settings, page, run_commands, run_snippet
 from texts_made_up import rows, write_csv
 
 KEYS = ["contrastive-primer", "text-classifier", "tfidf", "distiller"]
-SHORTER = {"epochs=20": "epochs=1", "epochs 20": "epochs 1", "minilm-l6": "./four"}
+SHORTER = {"epochs=20": "epochs=1", "epochs 20": "epochs 1", "minilm-l6": "./four", "trials 30": "trials 2"}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 from counterpoint import __version__
-from counterpoint.cli import data, demo, listing, predict, results, shell, studies, teachers, train
+from counterpoint.cli import data, demo, listing, predict, results, searches, shell, studies, teachers, train
 
 app = typer.Typer(
     name="counterpoint",
@@ -42,6 +42,7 @@ app.command("run", short_help="Train a model with one method.", context_settings
 app.command("resume", short_help="Go on with a run or a study.")(train.resume)
 app.command("compare", short_help="Let methods compete under one budget.")(studies.compare)
 app.command("ablate", short_help="Change one setting at a time.", context_settings=FREE)(studies.ablate)
+app.command("tune", short_help="Search one method's settings.", context_settings=FREE)(searches.tune)
 app.command("reproduce", short_help="Run a paper's effect, write the evidence.")(studies.reproduce)
 app.command("predict", short_help="Predict with a trained model.")(predict.predict)
 app.command("store-teacher", short_help="Write a teacher's answers down.")(teachers.store_teacher)

@@ -37,6 +37,8 @@ class Method(ABC, Generic[Model, Data]):
         also: other kinds of data that it can learn from, beside the catalog's.
         writes: settings that name a folder which the method writes to; of a run that is resumed elsewhere they stay where they were.
         moved: a setting's earlier name -> its name now, for those that still write the earlier one.
+        taught_by: the setting that names the model learnt from; a search divides its figures by that model's.
+        untaught: settings under which nothing is learnt from a teacher; a search measures them, too. Empty for none.
     """
 
     key: ClassVar[str]
@@ -44,6 +46,8 @@ class Method(ABC, Generic[Model, Data]):
     also: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[tuple[str, ...]] = ()
     moved: ClassVar[dict[str, str]] = {}
+    taught_by: ClassVar[str] = ""
+    untaught: ClassVar[dict[str, Any]] = {}
 
     def __post_init__(self) -> None:
         """Refuse a plain value in place of a group of settings, and numbers that are negative or not finite."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +104,13 @@ class Distiller(Method[nn.Module, Texts]):
         "mapping": ["skip", "last", "emd"],
         "prediction": ["ce", "mse"],
         "augment.mixup": [False, True],
+    }
+    taught_by: ClassVar[str] = "teacher.model"
+    untaught: ClassVar[dict[str, Any]] = {
+        "loss": "none",
+        "weights.prediction": 0.0,
+        "weights.hard": 1.0,
+        "augment.mixup": False,
     }
 
     loss: Kind = "mi"

@@ -29,6 +29,7 @@ from counterpoint.study.plan import (
     stored_plan,
 )
 from counterpoint.study.recipe import GIVEN, Recipe, plain
+from counterpoint.study.settings_search.begin import recorded
 from counterpoint.study.store import Result
 from counterpoint.study.summary import Tuned, summarise
 from counterpoint.study.tune import Settings, best, search
@@ -133,6 +134,8 @@ def compare(
         results[job.out.parent.name][job.recipe.seed] = result
     described = {entry.name: _data(entry.recipe, plan, load) for entry in plan.entries}
     summary = summarise(plan, out, results, tuned, described, plan.entries[0].recipe.build_task())
+    if plan.what == "tune":
+        summary["record"] = recorded(plan, out, tuned[plan.entries[0].name], load, run).as_dict()
     write_json(out / SUMMARY, summary)
     if progress is not None and bar is not None:
         progress.remove_task(bar)
@@ -200,7 +203,15 @@ def _tune(
         return [_mean(values[i : i + plan.tuning_seeds]) for i in range(0, len(values), plan.tuning_seeds)]
 
     try:
-        trials = search(entry.tune, entry.recipe.settings, plan.trials, evaluate, at_once)
+        trials = search(
+            entry.tune,
+            entry.recipe.settings,
+            plan.trials,
+            evaluate,
+            at_once,
+            adaptive=plan.what == "tune",
+            points=[dict(point) for point in plan.points],
+        )
     except CounterpointError as error:
         first = f"; the first: {reasons[0]}" if reasons else ""
         raise CounterpointError(f"arm '{entry.name}': {error}{first}") from None

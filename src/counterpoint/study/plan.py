@@ -44,12 +44,13 @@ class Plan:
     """A study: every entry with every seed, after the same number of tuning trials each.
 
     Attributes:
-        what: "compare", "ablate" or "reproduce".
+        what: "compare", "ablate", "reproduce", or "tune": a search over one method's settings.
         seeds: how many, counted from 0. trials: tuning trials for each arm that has something to tune.
         tune_by: the metric that tuning goes by; None means the task's primary one.
         tuning_seeds: seeds a trial is averaged over, counted from ``TUNING_SEED``.
         baseline: the arm differences are taken against; None means the best one.
         metrics: shown first in tables; empty means all. needs: arm -> metrics it must be measured by. keep: whose models stay: "all", "first" (seed 0) or "none".
+        points: configurations that are tried in place of a search over the entries' ranges.
     """
 
     what: str
@@ -63,6 +64,7 @@ class Plan:
     needs: Mapping[str, Sequence[str]] = field(default_factory=dict)
     keep: str = "first"
     title: str = ""
+    points: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         names = [entry.name for entry in self.entries]
@@ -123,7 +125,8 @@ class Plan:
             )
             for entry in stored["entries"]
         ]
-        return cls(**{**stored, "entries": entries, "metrics": tuple(stored["metrics"])})
+        lists = {name: tuple(stored.get(name, ())) for name in ("metrics", "points")}
+        return cls(**{**stored, "entries": entries, **lists})
 
     def identity(self, form: int = FORM) -> dict[str, Any]:
         """What must stay the same in one folder. More seeds, more arms or another baseline may be asked for later."""
@@ -149,6 +152,7 @@ class Plan:
             arms[entry.name] = own | {"tune": plain(_ranges(entry.tune))}
         tuning: dict[str, Any] = {"tune_by": self.tune_by} if self.tune_by is not None else {}
         tuning |= {"tuning_seeds": self.tuning_seeds} if self.tuning_seeds != 1 else {}
+        tuning |= {"points": plain(list(self.points))} if self.points else {}
         named = {"form": form} if form > 1 else {}
         return {**named, "what": self.what, "trials": self.trials, **tuning, "arms": arms}
 
@@ -207,7 +211,8 @@ def require_equal_tuning(plan: Plan) -> None:
     """
     for entry in plan.entries if plan.trials else ():
         if entry.tune:
-            require_trials(entry.name, entry.tune, entry.recipe.settings, plan.trials)
+            if not plan.points:
+                require_trials(entry.name, entry.tune, entry.recipe.settings, plan.trials)
             require_nested(entry.name, entry.recipe.data_options)
 
 

@@ -15,6 +15,7 @@ from counterpoint.study.evidence.needs import require_some
 from counterpoint.study.evidence.splits import overlap_of
 from counterpoint.study.plan import TUNING_SEED, Entry, Plan
 from counterpoint.study.recipe import plain
+from counterpoint.study.settings_search.importance import importance
 from counterpoint.study.statistics import estimate
 from counterpoint.study.store import Result
 from counterpoint.study.tune import Settings, Trial, best
@@ -46,7 +47,10 @@ def summarise(
         results: arm -> seed -> finished run. tuned: arm -> tuning. data: arm -> what its data is.
     """
     primary, metrics = _metrics(plan, results, task)
-    arms = {e.name: _arm(e, out, results[e.name], tuned[e.name], metrics, data[e.name]) for e in plan.entries}
+    arms = {
+        e.name: _arm(e, out, results[e.name], tuned[e.name], metrics, data[e.name], plan.what == "tune")
+        for e in plan.entries
+    }
     means = {name: arm["metrics"][primary]["mean"] for name, arm in arms.items()}
     ranked = sorted(
         means, key=lambda name: -math.inf if math.isnan(means[name]) else means[name], reverse=True
@@ -108,6 +112,7 @@ def _arm(
     tuned: Tuned,
     metrics: Sequence[str],
     data: Mapping[str, Any],
+    search: bool,
 ) -> dict[str, Any]:
     method = entry.recipe.method_class()
     settings = {**entry.recipe.settings, **plain(tuned.settings)}
@@ -123,7 +128,7 @@ def _arm(
         "data_fingerprint": data["fingerprint"],
         "measured": dict(next(iter(runs.values())).measured),
         "overlap": overlap_of(entry.recipe.data_options),
-        "tuning": _tuning(entry, tuned, data["sizes"].get("validation")),
+        "tuning": _tuning(entry, tuned, data["sizes"].get("validation"), search),
         "runs": [
             {
                 "seed": seed,
@@ -143,7 +148,7 @@ def _arm(
     return arm | {"metrics": arm_figures(arm, metrics)}
 
 
-def _tuning(entry: Entry, tuned: Tuned, examples: int | None) -> dict[str, Any] | None:
+def _tuning(entry: Entry, tuned: Tuned, examples: int | None, search: bool) -> dict[str, Any] | None:
     if not tuned.trials:
         return None
     chosen = best(tuned.trials)
@@ -153,7 +158,7 @@ def _tuning(entry: Entry, tuned: Tuned, examples: int | None) -> dict[str, Any] 
         "trials": [plain(asdict(trial)) for trial in tuned.trials],
         "chosen": {"number": chosen.number, "settings": plain(chosen.settings), "value": chosen.value},
         "failed": sum(trial.value is None for trial in tuned.trials),
-    }
+    } | ({"importance": importance(entry.tune, entry.recipe.settings, tuned.trials)} if search else {})
 
 
 def _range(given: Range) -> Any:

@@ -2,6 +2,7 @@
 
 A grid of exactly that many points is tried whole. Of a larger space the arm's own settings are the first trial; a grid that is
 one point short is filled up with them. A space with fewer configurations is refused, or its arm would have been tuned less.
+Of a large grid a comparison tries points drawn at random; a search over one method's settings has Optuna choose them.
 """
 
 from __future__ import annotations
@@ -36,27 +37,36 @@ class Trial:
 
 
 def search(
-    ranges: Mapping[str, Range], own: Mapping[str, Any], trials: int, evaluate: Evaluate, at_once: int = 1
+    ranges: Mapping[str, Range],
+    own: Mapping[str, Any],
+    trials: int,
+    evaluate: Evaluate,
+    at_once: int = 1,
+    *,
+    adaptive: bool = False,
+    points: Sequence[Settings] = (),
 ) -> list[Trial]:
     """Try ``trials`` different configurations. Deterministic, so that finished trials are reused.
 
     Args:
         ranges: setting -> range. own: the arm's settings. at_once: how many trials ``evaluate`` may get together.
+        adaptive: Optuna's sampler chooses the points of a grid larger than ``trials``, too.
+        points: configurations to try in place of a search.
 
     Raises:
         CounterpointError: there are fewer configurations, or none could be evaluated.
     """
-    grid = _grid(ranges, own)
-    if grid is None:
+    grid = list(points) or _grid(ranges, own)
+    if grid is None or (adaptive and not points and len(grid) > trials):
         done = _optuna(ranges, own, trials, evaluate, at_once)
     else:
-        points = _points(grid, own, trials)
-        if len(points) < trials:
+        chosen = list(points) or _points(grid, own, trials)
+        if len(chosen) < trials:
             raise CounterpointError(
-                f"{len(points)} configurations for {trials} trials: {_too_few(points, trials)}"
+                f"{len(chosen)} configurations for {trials} trials: {_too_few(chosen, trials)}"
             )
         done = []
-        for block in _blocks(list(enumerate(points)), at_once):
+        for block in _blocks(list(enumerate(chosen)), at_once):
             done += _run(block, evaluate)
     if all(trial.value is None for trial in done):
         raise CounterpointError(f"none of {len(done)} tuning trials could be finished")
@@ -140,11 +150,11 @@ def _optuna(
     except ImportError:
         raise MissingExtra("optuna", "tune") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {name: _distribution(optuna, given, own.get(name)) for name, given in ranges.items()}
+    space = {name: distribution(given, own.get(name)) for name, given in ranges.items()}
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
     done = _run([(0, {})], evaluate)
     first = done[0].value
-    point = {name: _encoded(given, own.get(name)) for name, given in ranges.items()}
+    point = {name: encoded(given, own.get(name)) for name, given in ranges.items()}
     inside = all(value is not None and _contains(space[name], value) for name, value in point.items())
     if first is not None and math.isfinite(first) and inside:
         study.add_trial(optuna.trial.create_trial(params=point, distributions=space, value=first))
@@ -177,7 +187,10 @@ def _tell(optuna: Any, study: Any, drawn: Any, value: float | None) -> None:
     study.tell(drawn, value if good else None, state=None if good else optuna.trial.TrialState.FAIL)
 
 
-def _distribution(optuna: Any, given: Range, own: Any) -> Any:
+def distribution(given: Range, own: Any) -> Any:
+    """Optuna's distribution of a range; choices by their place in the list. Needs Optuna."""
+    import optuna
+
     if isinstance(given, list):
         return optuna.distributions.CategoricalDistribution(list(range(len(given))))
     low, high = given
@@ -186,7 +199,8 @@ def _distribution(optuna: Any, given: Range, own: Any) -> Any:
     return optuna.distributions.FloatDistribution(float(low), float(high), log=low > 0)
 
 
-def _encoded(given: Range, value: Any) -> Any:
+def encoded(given: Range, value: Any) -> Any:
+    """A setting's value as Optuna's; None for one that is not among the choices."""
     if isinstance(given, list):
         return given.index(value) if value in given else None
     return value

@@ -18,6 +18,7 @@ from counterpoint.models.text import folder as text_folder
 from counterpoint.models.text import transformer as text_transformer
 from counterpoint.tasks.facts import Facts, imbalance_of, rows_of
 from counterpoint.tasks.options import checked_load
+from counterpoint.tasks.stock import topic_reader
 
 COMMON = 0.01
 """Share of the words, the commonest, that the model "words" leaves out."""
@@ -56,7 +57,7 @@ class TextTask:
         "words" (word vectors without the commonest hundredth of the words but for the classes' names, pooled), "words:3" (with a convolution over three words) and "transformer" (a small BERT,
         two layers of 128) and "deberta" (the same size, disentangled attention) start from nothing, with the training texts'
         vocabulary. "bert-tiny", "minilm-l6" or the folder of a transformers encoder start from what it learnt. A folder that
-        counterpoint wrote is opened as it was saved. "minilm-l6:2", or a transformers folder with ":2", starts from two of its layers.
+        counterpoint wrote is opened as it was saved. "topic-reader" is a classifier of the bundled quotations. "minilm-l6:2", or a transformers folder with ":2", starts from two of its layers.
         """
         if Path(spec).is_dir():
             model = text_folder.load(Path(spec))
@@ -71,6 +72,8 @@ class TextTask:
             # Without order, words that every text has (the, of) would drown the others in the mean.
             names = words.vocabulary(data.train.texts, drop=0.0 if kernel else COMMON, keep=data.label_texts)
             return text_folder.fresh_words(names, int(kernel or 0), seed)
+        if spec == topic_reader.NAME:
+            return topic_reader.load()
         if spec == "transformer":
             return text_transformer.fresh_transformer(words.vocabulary(data.train.texts), seed=seed)
         if spec == "deberta":

@@ -287,6 +287,31 @@ def _scatter(
     return _svg(width, height, "".join(parts), title, name)
 
 
+def bars(given: Sequence[tuple[str, float]], *, title: str) -> str:
+    """Shares of a whole as horizontal bars, at both widths."""
+    return _bars(given, title, WIDE, "wide") + _bars(given, title, NARROW, "narrow")
+
+
+def _bars(given: Sequence[tuple[str, float]], title: str, width: int, name: str) -> str:
+    narrow = name == "narrow"
+    longest = max(len(_short(label, 26)) for label, _ in given)
+    left = 8.0 if narrow else min(230.0, 12 + 8.4 * longest)
+    height, thick = (46 if narrow else 34), 14
+    x = _scale(0, max(max(share for _, share in given), 1e-9), left, width - 64)
+    parts = []
+    for i, (label, share) in enumerate(given):
+        y = height * i + (height - 20 if narrow else height / 2 - thick / 2)
+        text = f'<text class="label" x="{left - 6:.1f}" y="{y + 11.5:.1f}" text-anchor="end">'
+        if narrow:
+            text = f'<text class="label" x="{left}" y="{y - 6:.1f}">'
+        parts.append(f"{text}{escape(_short(label, 26))}</text>")
+        parts.append(
+            f'<rect x="{left:.1f}" y="{y:.1f}" width="{max(x(share) - left, 1):.1f}" height="{thick}" rx="3" fill="var(--c0)"/>'
+            f'<text class="minor" x="{max(x(share), left + 1) + 8:.1f}" y="{y + 11.5:.1f}">{100 * share:.1f}%</text>'
+        )
+    return _svg(width, height * len(given) + 6, "".join(parts), title, name)
+
+
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
     span = (high - low) or 1.0
     return lambda value: start + (value - low) / span * (end - start)

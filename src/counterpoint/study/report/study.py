@@ -9,12 +9,12 @@ from typing import Any
 
 from counterpoint.study.files import read_json
 from counterpoint.study.report import drawings as report_drawings
-from counterpoint.study.report import html
+from counterpoint.study.report import html, search
 from counterpoint.study.wording import claim_sentence, interval, number, sentence
 
 Summary = Mapping[str, Any]
 EVIDENCE = "evidence.json"
-NAMES = {"compare": "Comparison", "ablate": "Ablation", "reproduce": "Reproduction"}
+NAMES = {"compare": "Comparison", "ablate": "Ablation", "reproduce": "Reproduction", "tune": "Search"}
 TAGS = {
     "better": ("good", "▲ better"),
     "worse": ("bad", "▼ worse"),
@@ -45,6 +45,7 @@ def section(summary: Summary, folder: Path, anchor: str) -> tuple[str, str]:
         ),
         _claims(folder),
         _findings(summary),
+        search.section(summary),
         report_drawings.figures(summary, colors),
         report_drawings.difference_plot(summary, colors),
         report_drawings.curves(summary, folder, colors),
