@@ -28,7 +28,18 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from counterpoint.api import ablate, compare, load, predict, recommend, report, reproduce, resume, run, tune
+    from counterpoint.api import (
+        ablate,
+        compare,
+        load,
+        predict,
+        recommend,
+        report,
+        reproduce,
+        resume,
+        run,
+        tune,
+    )
     from counterpoint.errors import CounterpointError
 
 
