@@ -157,6 +157,18 @@ def test_an_engine_that_shards_is_one_line(tmp_path: Path, engine: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("asked", [("--shard", "fsdp"), ()], ids=["option", "launcher"])
+def test_a_method_that_does_not_train_in_shards_is_one_line(tmp_path: Path, asked: tuple[str, ...]) -> None:
+    launcher = {} if asked else {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+    done = run(
+        "run", "dcl", "--data", "digits", "--steps", "2", "--no-evaluate", "--out", str(tmp_path / "out"), *asked, **launcher
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "dcl does not train weights in shards; docs/scale.md" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_tracker_is_one_line(tmp_path: Path) -> None:
     done = run(
         "run",

@@ -176,13 +176,21 @@ def train(out: Path) -> dict[str, Weights]:
             sizes: list[int] = []
             running.share = counted(sizes)
             with short_run(out / family / name, steps=9) as run:
-                trained = load(key).settings(**settings).fit(model, data, run)
+                trained = run.gathered(load(key).settings(**settings).fit(model, data, run))
             result[f"{family}: {name}"] = {
                 **{n: v for n, v in trained.state_dict().items() if isinstance(v, torch.Tensor)},
                 "smallest batch": torch.tensor(min(sizes)),
                 "losses": torch.tensor([event["loss"] for event in events(run.out) if "loss" in event]),
             }
+            if run.mesh is not None:
+                result[f"{family}: {name}"]["shards"] = torch.tensor(in_parts(model))
     return result
+
+
+def in_parts(model: torch.nn.Module) -> int:
+    """Over how many processes a model's weights are spread; one holds about its share of them."""
+    sizes = [(p.to_local().numel(), p.numel()) for p in model.parameters()]  # type: ignore[operator]
+    return round(sum(whole for _, whole in sizes) / sum(own for own, _ in sizes))
 
 
 def ragged(count: int) -> int:

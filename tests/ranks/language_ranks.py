@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -170,12 +171,16 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 def train(out: Path) -> dict[str, Weights]:
     result = {}
+    only_sharded = "shards" in sys.argv[2:]
     for name, (key, spec, settings) in METHODS.items():
+        if only_sharded and not load(key).shards:
+            continue
         data = task(row(key).kind).load_data(spec)
         with short_run(out / name, steps=4) as run:
             model = experts(seed=0) if name == "scmoe" else tiny(seed=0)
             model = tiny_encoder_decoder(seed=0) if name == "qcrd" else model
-            result[name] = load(key).settings(**settings).fit(model, data, run).state_dict()
+            trained = run.gathered(load(key).settings(**settings).fit(model, data, run))
+            result[name] = trained.state_dict()
     return result
 
 

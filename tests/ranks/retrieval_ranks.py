@@ -32,7 +32,9 @@ def train(out: Path) -> dict[str, Weights]:
                 str(write(out / f"{name}-food-{run.rank}", ("train",), size=11))
             )
             model = task("retrieval").load_model("characters", data, 0)
-            result[name] = load("grace").settings(**{**SMALL, **settings}).fit(model, data, run).state_dict()
+            result[name] = run.gathered(
+                load("grace").settings(**{**SMALL, **settings}).fit(model, data, run)
+            ).state_dict()
     return result
 
 

@@ -33,6 +33,31 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str
     return found
 
 
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_weights_in_shards_are_one_process(
+    results: list[dict[str, dict[str, torch.Tensor]]],
+    processes: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_SHARD", "fsdp")
+    launch(SCRIPT, tmp_path / "out", processes, "language", "preference")
+    sharded = torch.load(tmp_path / "out" / "result.pt", weights_only=True)
+    assert sharded["world"] == processes
+    assert {"language: unisd", "preference: dpo", "language: cream"} <= sharded["result"].keys()
+    for name, weights in sharded["result"].items():
+        assert weights.pop("shards") == processes
+        assert weights.keys() == results[0][name].keys()
+        for key, value in weights.items():
+            torch.testing.assert_close(
+                value,
+                results[0][name][key],
+                rtol=1e-10,
+                atol=1e-12,
+                msg=lambda text, name=name, key=key: f"{name} {key}: {text}",
+            )
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_two_processes_are_one(results: list[dict[str, dict[str, torch.Tensor]]], family: str) -> None:
     one, two = results

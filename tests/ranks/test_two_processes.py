@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from own_clips import folder
 from ranks_harness import check_two_are_one, launch
@@ -40,3 +41,22 @@ def test_the_groups_threads_end_before_the_interpreter(tmp_path: Path) -> None:
     for rank in range(2):
         assert "pt_gloo_runloop" in (tmp_path / "out" / f"had-{rank}").read_text()
         assert (tmp_path / "out" / f"left-{rank}").read_text() == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["language", "retrieval"])
+def test_weights_in_shards_are_one_process(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = Path(__file__).with_name(f"{name}_ranks.py")
+    launch(script, tmp_path / "one", 1, "shards")
+    monkeypatch.setenv("COUNTERPOINT_SHARD", "fsdp")
+    launch(script, tmp_path / "two", 2, "shards")
+    one, two = (
+        torch.load(tmp_path / each / "result.pt", weights_only=True)["result"] for each in ("one", "two")
+    )
+    assert one
+    assert one.keys() == two.keys()
+    for run, weights in one.items():
+        for key, value in weights.items():
+            torch.testing.assert_close(two[run][key], value, rtol=1e-4, atol=1e-5, msg=f"{run} {key}")

@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.evaluating import evaluating
 from counterpoint.kernels.prefix.cache_names import select_rows
-from counterpoint.models import passes, tokens
+from counterpoint.models import passes, sharding, tokens
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.prompt_groups import groups
 from counterpoint.models.tokens import Tokens
@@ -101,9 +101,10 @@ class Sampler:
             )
         draws_BT = draws_BT.to(device)
         parts = self._parts(prompts)
-        if len(parts) == 1:
-            return self._complete(model, prompts, draws_BT)
-        done = [self._complete(model, tokens.trim(prompts[part]), draws_BT[part]) for part in parts]
+        with sharding.whole(model):
+            if len(parts) == 1:
+                return self._complete(model, prompts, draws_BT)
+            done = [self._complete(model, tokens.trim(prompts[part]), draws_BT[part]) for part in parts]
         joined = tokens.stack(done, side="right", fill=model.pad_id)
         log_probs_BT = torch.cat([pad(each.log_probs, (0, joined.width - each.width)) for each in done])
         return Sampled(joined.ids, joined.mask, log_probs_BT, torch.cat([each.ended for each in done]))

@@ -36,6 +36,8 @@ class Method(ABC, Generic[Model, Data]):
             or a list of choices. A setting of a group is named ``group.setting``.
         also: other kinds of data that it can learn from, beside the catalog's.
         writes: settings that name a folder which the method writes to; of a run that is resumed elsewhere they stay where they were.
+        shards: whether it trains a language model whose weights are in shards (``--shard fsdp``), which the tests have then seen
+            to end as one process does; refused of any other.
         moved: a setting's earlier name -> its name now, for those that still write the earlier one.
         taught_by: the setting that names the model learnt from; a search divides its figures by that model's.
         untaught: settings under which nothing is learnt from a teacher; a search measures them, too. Empty for none.
@@ -45,6 +47,7 @@ class Method(ABC, Generic[Model, Data]):
     search: ClassVar[Search] = {}
     also: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[tuple[str, ...]] = ()
+    shards: ClassVar[bool] = False
     moved: ClassVar[dict[str, str]] = {}
     taught_by: ClassVar[str] = ""
     untaught: ClassVar[dict[str, Any]] = {}

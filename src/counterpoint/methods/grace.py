@@ -75,6 +75,7 @@ class GRACE(Method[Embedder, Retrieval]):
     """
 
     key: ClassVar[str] = "grace"
+    shards: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3), "reward.cross": [0.0, 0.2, 0.5]}
 
     objective: Literal["grace", "contrastive"] = "grace"

@@ -95,6 +95,7 @@ class PiDistill(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "pi-distill"
+    shards: ClassVar[bool] = True
     search: ClassVar[Search] = {
         "learning_rate": (1e-6, 1e-3),
         "kl.beta": [0.1, 0.25, 0.5],

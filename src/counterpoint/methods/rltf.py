@@ -99,6 +99,7 @@ class RLTF(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "rltf"
+    shards: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3), "distillation.weight": [0.05, 0.1, 0.3]}
 
     mode: Literal["sd", "fm", "multi"] = "sd"

@@ -70,6 +70,7 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
     """
 
     key: ClassVar[str] = "selm"
+    shards: ClassVar[bool] = True
     also: ClassVar[tuple[str, ...]] = ("problems",)
     search: ClassVar[Search] = {"alpha": [0.0001, 0.0005, 0.001, 0.005], "learning_rate": (1e-7, 1e-5)}
 

@@ -124,7 +124,8 @@ def weights_identity(model: Language) -> str:
         if idle and "lora_" in name:
             continue
         digest.update(f"{name} {tuple(value.shape)} {value.dtype};".encode())
-        flat = value.detach().cpu().contiguous().flatten()
+        # A copy: weights that were gathered from shards are freed later, and an array that looks at them forbids that.
+        flat = value.detach().cpu().clone(memory_format=torch.contiguous_format).flatten()
         digest.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
     return digest.hexdigest()
 

@@ -100,6 +100,12 @@ class Recorded:
         valid=lambda value: value > 0,
         identity="never",
     )
+    shard: Literal["no", "fsdp"] = option(
+        "no",
+        help="fsdp: each process of the launch holds a part of the model's weights, gradients and moments",
+        expected="no or fsdp",
+        identity="never",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,6 +96,7 @@ def execute(
     memory = Memory() if first else None
     start = _starting_model(recipe, task, data, model, out)
     _check_form(recipe, method, task, start)
+    _check_shards(recipe, method)
     data = fitted(task, start, data)
     with _claimed(recipe, fingerprint, out, first):
         before, way = _before(recipe, task, start, data, out, progress) if first else ({}, {})
@@ -111,6 +112,7 @@ def execute(
                 progress=progress,
                 trackers=trackers,
                 checkpoint_seconds=checkpoint_seconds,
+                shard=recipe.shard == "fsdp",
             )
             trained = _fit(
                 method, task, start, data, run, out, meter, keep_model, recipe.save, keep_checkpoints
@@ -210,7 +212,7 @@ def _fit(
 ) -> nn.Module:
     """Train, and let the first process (the one with a meter) save the model and what training reported."""
     with run:
-        trained = _unwrapped(method.fit(start, data, run))
+        trained = run.gathered(_unwrapped(method.fit(start, data, run)))
         if meter is not None:
             meter.part("fit")
             if keep_model:
@@ -393,6 +395,19 @@ def _check_form(recipe: Recipe, method: Method[Any, Any], task: Task, start: nn.
         raise CounterpointError(
             f"save={recipe.save}, and {recipe.key} trains every weight here, without adapters; give a rank, --lora-rank 16, or "
             "--save merged"
+        )
+
+
+def _check_shards(recipe: Recipe, method: Method[Any, Any]) -> None:
+    """Refuse weights in shards for a method that was never seen to train them: processes that differ in their calls would wait
+    for one another for ever.
+    """
+    from counterpoint.training.launch import sharded_launch
+
+    if (recipe.shard == "fsdp" or sharded_launch()) and not method.shards:
+        raise CounterpointError(
+            f"{recipe.key} does not train weights in shards; docs/scale.md names the methods that do. Leave --shard out: each "
+            "process then holds the whole model"
         )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.scores import Head, Scores, Sparse
 from counterpoint.kernels.vocabulary import log_probs
+from counterpoint.models import sharding
 from counterpoint.models.language.language import Language, Prompt
 from counterpoint.models.language.prompt_groups import answer_states
 from counterpoint.models.tokens import Tokens
@@ -93,7 +94,8 @@ def completion_scores(
 def _in_pieces(size: int | None) -> Callable[..., Tensor]:
     def forward(model: Language, ids: Tensor, mask: Tensor, **given: Any) -> Tensor:
         step = size or max(len(ids), 1)
-        rows = range(0, max(len(ids), 1), step)
+        parts = sharding.most(-(-max(len(ids), 1) // step), model)  # pieces behind the last row have none
+        rows = range(0, parts * step, step)
         return torch.cat([model(ids[at : at + step], mask[at : at + step], **given) for at in rows])
 
     return forward

@@ -15,12 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models import sharding
 
 M = TypeVar("M", bound=nn.Module)
 
 
 def snapshot(model: M) -> M:
-    """Copy a model as a constant: trainable weights and buffers are copied, frozen weights are shared."""
+    """Copy a model as a constant: trainable weights and buffers are copied, frozen weights are shared; shards as shards."""
+    if sharding.shards_of(model):
+        return sharding.copied(model)
     shared = {id(each): each for each in model.parameters() if not each.requires_grad}
     return copy.deepcopy(model, shared).eval().requires_grad_(False)
 
@@ -65,6 +68,7 @@ class Copied(nn.Module, Generic[M]):
         Raises:
             CounterpointError: the student has other weights than the module that was copied.
         """
+        sharding.settle(self, student)
         mine, theirs = dict(self.model.named_parameters()), dict(student.named_parameters())
         buffers = dict(student.named_buffers())
         own = dict(self.model.named_buffers())

@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from counterpoint.models import sharding
+
 
 def world() -> tuple[int, int]:
     """(rank, number of processes)."""
@@ -41,10 +43,11 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def broadcast(module: nn.Module) -> None:
-    """Give every rank the first rank's parameters and buffers."""
+    """Give every rank the first rank's parameters and buffers; shards are each rank's own."""
     if world()[1] > 1:
         for value in (*module.parameters(), *module.buffers()):
-            dist.broadcast(value.data, src=0)
+            if not sharding.is_shard(value):
+                dist.broadcast(value.data, src=0)
 
 
 def sizes(count: int, device: torch.device) -> list[int]:

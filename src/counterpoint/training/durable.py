@@ -32,13 +32,7 @@ def write_folder(target: Path, fill: Callable[[Path], Mapping[str, str] | None])
         files = {str(path.relative_to(aside)): path for path in sorted(aside.rglob("*")) if path.is_file()}
         sums = {name: computed.get(name) or checksum(path) for name, path in files.items()}
         (aside / MANIFEST).write_text(json.dumps(sums, indent=1), encoding="utf-8")
-        for path in aside.rglob("*"):
-            _sync(path)
-        _sync(aside)
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(aside, target)
-        _sync(target.parent)
+        publish(aside, target)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -53,6 +47,17 @@ def write_folder(target: Path, fill: Callable[[Path], Mapping[str, str] | None])
                 f"no space left to write {target}; what was saved before is whole: free some space and run the same command"
             ) from error
         raise
+
+
+def publish(aside: Path, target: Path) -> None:
+    """Sync a finished folder and rename it into place."""
+    for path in aside.rglob("*"):
+        _sync(path)
+    _sync(aside)
+    if target.exists():
+        shutil.rmtree(target)
+    os.replace(aside, target)
+    _sync(target.parent)
 
 
 def write_file(path: Path, text: str) -> None:

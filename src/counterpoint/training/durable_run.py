@@ -12,13 +12,14 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import torch
 from rich.progress import Progress
 from torch import nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models import sharding
 from counterpoint.training import distributed, launch
 from counterpoint.training.budget import Budget
 from counterpoint.training.checkpoint import Checkpoints
@@ -38,6 +39,7 @@ from counterpoint.training.state import Stateful
 from counterpoint.training.update import Updates
 
 logger = logging.getLogger("counterpoint")
+M = TypeVar("M", bound=nn.Module)
 ENDED = "ended.json"
 """Beside the checkpoints of a run that is done: what it spent, and why it cannot be given more, if so."""
 
@@ -68,6 +70,7 @@ class DurableRun:
         progress: Progress | bool | None = None,
         trackers: Sequence[str] = (),
         audit: bool = False,
+        shard: bool = False,
     ) -> None:
         self.out, self.seed, self.budget = Path(out), seed, budget or Budget()
         self.micro_batch_size, self.micro_batch_tokens, self.keep = micro_batch_size, micro_batch_tokens, keep
@@ -80,10 +83,12 @@ class DurableRun:
         self.accelerator = launch.accelerator(precision, trackers, self.out)
         self.device: torch.device = self.accelerator.device
         self.rank, self.world = distributed.world()
+        self.mesh = launch.mesh(shard, precision, self.device, self.world)
+        self._sharded: list[Any] = []
         self._lock = launch.lock(self.out) if self.rank == 0 else None
         self.events = Events(self.out / "events.jsonl", write=self.rank == 0)
         self.samples = SampleLog(self.out, write=self.rank == 0)
-        self.checkpoints = Checkpoints(self.out / "checkpoints", keep, self.say)
+        self.checkpoints = Checkpoints(self.out / "checkpoints", keep, self.say, self.mesh)
         self.stages = Stages(
             self.out / "stages",
             seed,
@@ -127,9 +132,18 @@ class DurableRun:
                 )
             if isinstance(thing, nn.Module):
                 thing = named[name] = launch.prepare(thing, self.device, self.world)
+                self._shard(thing)
             self._register(name, thing)
         values = tuple(named.values())
         return values[0] if len(values) == 1 else values
+
+    def _shard(self, thing: Any) -> None:
+        held = launch.sharded(thing, self.mesh, self.accelerator.mixed_precision)
+        self._sharded += [each for each in held if not any(each is other for other in self._sharded)]
+
+    def gathered(self, model: M) -> M:
+        """The model with whole weights: itself, or of a sharded one a copy on the first process (elsewhere without weights)."""
+        return sharding.gathered(model)
 
     def say(self, line: str) -> None:
         """Tell the person one line, and keep it in the events."""
@@ -146,7 +160,7 @@ class DurableRun:
         states, step = self._registry.capture(), int(self.cursor.spent["steps"])
         state = {"cursor": self.cursor.state_dict(), "events": self.events.lines, "states": states}
         state["samples"] = self.samples.lines
-        if self.rank == 0:
+        if self.rank == 0 or self.mesh is not None:
             self.checkpoints.save(step, state)
         self._pace.saved(step, began)
 

@@ -22,12 +22,13 @@ from torch import nn
 
 from counterpoint import launched
 from counterpoint.errors import CounterpointError, nearest
+from counterpoint.models import sharding
 from counterpoint.training import distributed
 from counterpoint.training.microbatch import refuse_batch_norm
 
 REPLICATED = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU", "MULTI_HPU")
 SHARDING = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP", "ACCELERATE_USE_MEGATRON_LM")
-"""What accelerate launch sets for engines that shard the model."""
+"""What accelerate launch sets for engines that shard the model; of FSDP the second version is ours (``sharded_launch``)."""
 PATIENCE = "COUNTERPOINT_MEET_SECONDS"
 """How long the first processes wait for the last one to start; two minutes where it is not set."""
 
@@ -121,6 +122,46 @@ def check_trackers(trackers: Sequence[str]) -> None:
             raise CounterpointError(f"the tracker '{name}' is not installed: pip install {name}")
 
 
+def _on(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("1", "true", "yes")
+
+
+def sharded_launch() -> bool:
+    """Whether the launcher's configuration asks for FSDP2. It is read once: Accelerate must not prepare models for it itself."""
+    if _on("ACCELERATE_USE_FSDP") and os.environ.get("FSDP_VERSION") == "2":
+        os.environ["COUNTERPOINT_SHARD"] = "fsdp"
+        del os.environ["ACCELERATE_USE_FSDP"]
+    return os.environ.get("COUNTERPOINT_SHARD") == "fsdp"
+
+
+def mesh(shard: bool, precision: str, device: torch.device, world: int) -> Any:
+    """The processes over which weights are sharded; None where nothing is.
+
+    Raises:
+        CounterpointError: a precision that cannot be had, or a torch too old for it.
+    """
+    if not (shard or sharded_launch()) or world == 1:
+        return None
+    if precision == "fp16":
+        raise CounterpointError("precision fp16 is not for sharded weights; use bf16")
+    if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < (2, 13):
+        raise CounterpointError(f"sharded weights need torch 2.13 or later, and this is {torch.__version__}")
+    return sharding.mesh_of(device)
+
+
+def sharded(thing: Any, mesh: Any, precision: str) -> list[Any]:
+    """Shard every language model in a thing that is not yet; return all that are."""
+    from counterpoint.models.language.running import Running
+
+    if mesh is None:
+        return []
+    held = thing if isinstance(thing, nn.Module) else getattr(thing, "model", None)
+    for module in list(held.modules()) if isinstance(held, nn.Module) else ():
+        if isinstance(module, Running) and not sharding.shards_of(module):
+            sharding.shard(module, mesh, sharding.policy_of(precision))
+    return sharding.sharded_in(thing)
+
+
 def accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerator:
     """Accelerate's view of this process, on the CPU when there is nothing faster.
 
@@ -130,11 +171,12 @@ def accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerat
     """
     check_trackers(trackers)
     _, size = meet()
+    sharded_launch()
     for name in SHARDING:
-        if os.environ.get(name, "").lower() in ("1", "true", "yes"):
+        if _on(name):
             raise CounterpointError(
-                f"the environment holds {name}={os.environ[name]}; runs are data-parallel, with whole weights on every device: unset "
-                "it, or use accelerate launch --multi_gpu, or torchrun"
+                f"the environment holds {name}={os.environ[name]}; weights are sharded by FSDP2 alone (fsdp_version: 2 in the "
+                "launcher's configuration, or --shard fsdp under torchrun), else whole on every device: unset it"
             )
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models import passes
+from counterpoint.models import passes, sharding
 
 
 def forward_in_pieces(
@@ -32,6 +32,8 @@ def forward_in_pieces(
     """
     rows = next(v.shape[0] for v in (*args, *kwargs.values()) if isinstance(v, Tensor) and v.ndim > 0)
     parts = _parts(model, rows, size, tokens, args, kwargs)
+    # Where weights are in shards every process runs as many pieces; those behind its last row are empty.
+    parts += [slice(rows, rows)] * (sharding.most(len(parts), model) - len(parts))
     if len(parts) == 1:
         return model(*args, **kwargs)
     if isinstance(model, nn.Module):
@@ -42,10 +44,10 @@ def forward_in_pieces(
         return value[part] if whole else value
 
     outputs = []
-    for part in parts:
+    for number, part in enumerate(parts):
         piece = [cut(v, part) for v in args], {k: cut(v, part) for k, v in kwargs.items()}
         # The last piece keeps its activations: its backward comes first and needs no second forward.
-        keep = part is parts[-1] or not torch.is_grad_enabled()
+        keep = number + 1 == len(parts) or not torch.is_grad_enabled()
         outputs.append(
             model(*piece[0], **piece[1])
             if keep

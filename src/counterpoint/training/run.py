@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models import passes
+from counterpoint.models import passes, sharding
 from counterpoint.objectives.reduction import Loss
 from counterpoint.training import distributed
 from counterpoint.training.batches import Batch, BatchPlan, ItemRandom, Order, fetch, send, share
@@ -48,11 +48,14 @@ class Run(DurableRun):
         progress: None shows a bar on a terminal, False none; a rich Progress is shared.
         trackers: names Accelerate knows ("tensorboard", "wandb", ...).
         audit: check after every step that all changing tensors are registered (slow; for tests).
+        shard: over several processes, each holds a part of every language model (FSDP2); one process holds it whole.
     """
 
     def constant(self, module: M) -> M:
         """Move a module that never changes to the device: evaluation mode, no gradient, not saved."""
-        return module.to(self.device).eval().requires_grad_(False)
+        module = module.to(self.device).eval().requires_grad_(False)
+        self._shard(module)
+        return module
 
     def optimize(self, model: nn.Module, optimizer: Optimizer, name: str = "optimizer") -> None:
         """Build and register the optimiser that ``step`` uses for ``model``'s trainable parameters."""
@@ -236,6 +239,7 @@ class Run(DurableRun):
             CounterpointError: the loss is not finite, or nothing was given to optimise.
         """
         report = self._updates.apply(optimizer, losses, self.progress)
+        sharding.settle(*self._sharded)  # teachers that answered give their whole copies back
         # Every rank adds, also one whose rows have no tokens: a collective that some skip holds the others up.
         self.cursor.spent["tokens"] += float(distributed.total(torch.tensor(int(tokens), device=self.device)))
         self._metrics |= {**report, "learning_rate": self._updates.rate(optimizer, self.progress)}
@@ -253,7 +257,8 @@ class Run(DurableRun):
         """
         self._open()
         key = self._key(name)
-        with passes.limits(self.micro_batch_size, self._between_passes, tokens=self.micro_batch_tokens):
+        limits = passes.limits(self.micro_batch_size, self._between_passes, tokens=self.micro_batch_tokens)
+        with sharding.whole(*self._sharded), limits:
             result = self.stages.run(key, fn, over, size, settled=key in self.cursor.done)
         if self._walking is None and key not in self.cursor.done:
             self.cursor.done.append(key)

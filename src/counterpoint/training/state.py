@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models import sharding
 
 
 @runtime_checkable
@@ -23,6 +24,7 @@ class Stateful(Protocol):
 
 def capture(thing: Stateful) -> dict[str, Any]:
     """The state to save: of a module with trainable parameters, those and its buffers; of anything else, all of it."""
+    sharding.settle(thing)
     state = thing.state_dict()
     if isinstance(thing, nn.Module):
         spared = _left_out(thing)
@@ -37,16 +39,34 @@ def restore(name: str, thing: Stateful, state: dict[str, Any]) -> None:
         CounterpointError: the object's names differ from the saved ones (the model or the method changed).
     """
     if not isinstance(thing, nn.Module):
-        thing.load_state_dict(state)
+        thing.load_state_dict(_like_parameters(thing, state))
         return
-    expected = set(thing.state_dict()) - _left_out(thing)
+    sharding.settle(thing)
+    own = thing.state_dict()
+    expected = set(own) - _left_out(thing)
     if expected != set(state):
         odd = sorted(expected ^ set(state))
         raise CounterpointError(
             f"the checkpoint's '{name}' does not fit this run's: {len(odd)} names differ, first '{odd[0]}'; "
             "resume with the model and settings that the run was started with, or choose another --out"
         )
-    thing.load_state_dict(state, strict=False)
+    thing.load_state_dict({n: sharding.like(value, own[n]) for n, value in state.items()}, strict=False)
+
+
+def _like_parameters(thing: Any, state: dict[str, Any]) -> dict[str, Any]:
+    """An optimiser's state with whole moments cut into shards where its parameters are: saved by one process, read by several."""
+    groups = getattr(thing, "param_groups", None)
+    if not groups or not any(sharding.is_shard(p) for group in groups for p in group["params"]):
+        return state
+    parameters = dict(enumerate(p for group in groups for p in group["params"]))
+
+    def cut(number: int, value: Any) -> Any:
+        p = parameters[number]
+        fits = isinstance(value, torch.Tensor) and value.shape == p.shape
+        return sharding.like(value, p) if fits else value
+
+    moments = {n: {k: cut(n, v) for k, v in each.items()} for n, each in state["state"].items()}
+    return {**state, "state": moments}
 
 
 def _left_out(module: nn.Module) -> set[str]:

@@ -25,18 +25,27 @@ def write(tree: Any, folder: Path) -> dict[str, str]:
     Returns:
         The sha256 of the large one, which was computed while it was written, by its name.
     """
-    tensors: dict[str, torch.Tensor] = {}
-    structure = _encode(tree, tensors, "")
+    structure, tensors = encode(tree)
     digest = write_tensors(tensors, folder / TENSORS)
     (folder / STRUCTURE).write_text(json.dumps(structure), encoding="utf-8")
     return {TENSORS: digest}
+
+
+def encode(tree: Any) -> tuple[Any, dict[str, torch.Tensor]]:
+    """A tree as plain data and its tensors by name.
+
+    Raises:
+        CounterpointError: something that is neither a tensor nor plain data.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    return _encode(tree, tensors, ""), tensors
 
 
 def read(folder: Path) -> Any:
     """Read what ``write`` wrote; tensors arrive on the CPU."""
     try:
         tensors = load_file(str(folder / TENSORS))
-        return _decode(json.loads((folder / STRUCTURE).read_text(encoding="utf-8")), tensors)
+        return decode(json.loads((folder / STRUCTURE).read_text(encoding="utf-8")), tensors)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         raise CounterpointError(f"{folder} cannot be read as saved state ({reason}); remove it") from None
@@ -84,9 +93,10 @@ def _scalar(key: Any, path: str) -> Any:
     raise CounterpointError(f"cannot save the key {key!r} in '{path}'; keys are strings or numbers")
 
 
-def _decode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+def decode(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    """The tree that ``encode`` took apart."""
     if isinstance(value, list):
-        return [_decode(v, tensors) for v in value]
+        return [decode(v, tensors) for v in value]
     if not isinstance(value, dict):
         return value
     kind = value["$"]
@@ -95,5 +105,5 @@ def _decode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if kind == "array":
         return tensors[value["key"]].numpy()
     if kind == "map":
-        return {k: _decode(v, tensors) for k, v in value["pairs"]}
-    return tuple(_decode(v, tensors) for v in value["items"])
+        return {k: decode(v, tensors) for k, v in value["pairs"]}
+    return tuple(decode(v, tensors) for v in value["items"])

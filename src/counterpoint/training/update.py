@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models import sharding
 from counterpoint.objectives.reduction import Loss
 from counterpoint.training import distributed
 from counterpoint.training.optimizer import Optimizer
@@ -46,10 +47,14 @@ class Updates:
             group["lr"] = settings.rate(progress)
         if local.requires_grad or distributed.world()[1] == 1:  # a rank may hold no row of a small last batch
             self.accelerator.backward(local)
-        distributed.sum_gradients(parameters)
+        whole = [p for p in parameters if not sharding.is_shard(p)]
+        distributed.sum_gradients(whole)
         if settings.max_grad_norm is not None:
-            norm = self.accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
-            report["grad_norm"] = float(norm)
+            if len(whole) < len(parameters):
+                report["grad_norm"] = sharding.clip(parameters, settings.max_grad_norm)
+            else:
+                norm = self.accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
+                report["grad_norm"] = float(norm)
         built.step()
         built.zero_grad(set_to_none=True)
         return report

@@ -45,6 +45,7 @@ class DPO(Method[Language, PreferenceData]):
     """
 
     key: ClassVar[str] = "dpo"
+    shards: ClassVar[bool] = True
     search: ClassVar[Search] = {
         "beta": (0.01, 0.5),
         "learning_rate": (5e-7, 1e-4),

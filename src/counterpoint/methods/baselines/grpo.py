@@ -96,6 +96,7 @@ class GRPO(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "grpo"
+    shards: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3), "penalty.weight": [0.0, 0.01, 0.04]}
 
     variant: Variant = "grpo"

@@ -54,6 +54,7 @@ class SelfRewarding(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "self-rewarding"
+    shards: ClassVar[bool] = True
     search: ClassVar[Search] = {
         "learning_rate": (2e-7, 5e-6),
         "beta": (0.05, 0.5),

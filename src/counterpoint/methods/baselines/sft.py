@@ -36,6 +36,7 @@ class SFT(Method[Language, ProblemData | PreferenceData]):
     """
 
     key: ClassVar[str] = "sft"
+    shards: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3)}
     also: ClassVar[tuple[str, ...]] = ("preferences",)
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from counterpoint.kernels.prefix import shared_prompt_states
 from counterpoint.kernels.prefix.choice import dropping, obstacle, worth_sharing
 from counterpoint.kernels.sharing import sharing
+from counterpoint.models import sharding
 from counterpoint.models.language.own_forward import Pass
 from counterpoint.models.tokens import Tokens, join
 
@@ -77,7 +78,7 @@ def groups(model: Causal, prompts: Tokens) -> Groups | None:
     """
     setting, backbone, rows = sharing(), model.backbone, len(prompts)
     auto = setting == "auto"
-    if setting == "off" or rows < 2 or not prompts.width:
+    if setting == "off" or rows < 2 or not prompts.width or sharding.apart(model):
         return None
     if auto and not worth_sharing(backbone, rows, 1, prompts.width):
         return None  # not even if all prompts were one: small models never look further

@@ -18,7 +18,7 @@ from counterpoint.kernels.evaluating import evaluating
 from counterpoint.kernels.prefix.cache_names import cache_argument, returned_cache
 from counterpoint.kernels.prefix.choice import attention_reach, call_in_positions
 from counterpoint.kernels.scores import Head, dense
-from counterpoint.models import passes, tokens
+from counterpoint.models import passes, sharding, tokens
 from counterpoint.models.language import prompt_groups
 from counterpoint.models.language.adapters import check_head
 from counterpoint.models.language.like_lengths import states_in_parts
@@ -110,6 +110,8 @@ class Running(nn.Module):
         Returns:
             [B, L, D]; position t predicts token t + 1. With ``last=T``: [B, T, D], position t predicts token L - T + t.
         """
+        if sharding.apart(self):
+            return self._in_step(ids_BL, mask_BL, last)
         limit = passes.token_limit()
         if limit is not None and not torch.is_grad_enabled() and len(ids_BL) > 1:
             parts = passes.within(mask_BL.sum(1).tolist(), limit)
@@ -127,11 +129,7 @@ class Running(nn.Module):
                 return states_BTD
         if last is None:
             return self._hidden(ids_BL, mask_BL)
-        if last >= ids_BL.shape[1]:
-            raise CounterpointError(
-                f"last={last} of {ids_BL.shape[1]} positions: the first token of a row is predicted by nothing; "
-                "put a prompt in front"
-            )
+        self._check_last(ids_BL, last)
         if mask_BL.all():
             return self._hidden(ids_BL, mask_BL)[:, -last - 1 : -1]
         # Padding between the columns of prompts and answers, and behind short rows, costs as much as tokens do.
@@ -142,6 +140,19 @@ class Running(nn.Module):
             hidden_BLD = states_in_parts(flush, call_in_positions(self.backbone), self._together)
         else:
             hidden_BLD = self._by_length(flush.ids, flush.mask)
+        return self._last_of(hidden_BLD, mask_BL, last)
+
+    @staticmethod
+    def _check_last(ids_BL: Tensor, last: int) -> None:
+        if last >= ids_BL.shape[1]:
+            raise CounterpointError(
+                f"last={last} of {ids_BL.shape[1]} positions: the first token of a row is predicted by nothing; "
+                "put a prompt in front"
+            )
+
+    @staticmethod
+    def _last_of(hidden_BLD: Tensor, mask_BL: Tensor, last: int) -> Tensor:
+        """States [B, last, D] that predict the last tokens, from those of rows moved to the left."""
         column_BT = tokens.positions(mask_BL)[:, -last - 1 : -1]
         states_BTD = hidden_BLD.gather(1, column_BT[..., None].expand(-1, -1, hidden_BLD.shape[-1]))
         blind_BT = (mask_BL.cumsum(1) == 0)[
@@ -152,6 +163,18 @@ class Running(nn.Module):
             if blind_BT[mask_BL[:, -last:] > 0].any()
             else states_BTD
         )
+
+    def _in_step(self, ids_BL: Tensor, mask_BL: Tensor, last: int | None) -> Tensor:
+        """``forward`` of weights in shards: one pass on every process, whatever its rows; one without rows reads two tokens."""
+        if not len(ids_BL):
+            ids_12 = ids_BL.new_zeros(1, 2)
+            states = self._together(ids_12, torch.ones_like(ids_12))[:0, :1]
+            return states.expand(0, ids_BL.shape[1] if last is None else last, -1).clone()
+        if last is None:
+            return self._together(ids_BL, mask_BL)
+        self._check_last(ids_BL, last)
+        flush = tokens.trim(tokens.left(Tokens(ids_BL, mask_BL)))
+        return self._last_of(self._together(flush.ids, flush.mask), mask_BL, last)
 
     def row_lengths(self, ids_BL: Tensor, mask_BL: Tensor, **_: Any) -> list[int]:
         """What each row of ``forward`` costs, in tokens."""
@@ -332,4 +355,9 @@ class Running(nn.Module):
     def scores(self, hidden: Tensor) -> Head:
         """Hidden states [..., D] with this model's head: what every vocabulary loss takes; no logits are formed."""
         bias = getattr(self.head, "bias", None)
+        if sharding.is_shard(self.head.weight):
+            raise CounterpointError(
+                "the head's weights are in shards: score the states of a forward before the next step, or run inside "
+                "counterpoint.models.sharding.whole(model)"
+            )
         return Head(hidden, self.head.weight, bias, self.runs.scale, self.runs.softcap)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models import sharding
 from counterpoint.models.language import language
 from counterpoint.models.language.language import Language
 from counterpoint.models.model_folders import state
@@ -121,10 +122,9 @@ class Embedder(nn.Module):
             prompts: [B, P] left-padded. rationales: [B, T] right-padded. forward: how to call the model, ``run.forward`` in training.
         """
         both = prompts if rationales is None else join(prompts, rationales)
-        if not len(both):
-            return self.language.head.weight[
-                :0
-            ]  # with a gradient, of nothing: every process takes part in its gathering
+        if not len(both) and not sharding.apart(self.language):
+            # With a gradient, of nothing: every process takes part in its gathering.
+            return self.language.head.weight[:0]
         call = forward or (lambda model, *given: model(*given))
         return pooled(call(self.language, both.ids, both.mask), both.mask, self.skipped())
 
