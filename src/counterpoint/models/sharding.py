@@ -84,18 +84,18 @@ def blocks_of(base: nn.Module) -> list[nn.Module]:
         CounterpointError: the model names none.
     """
     names = set(getattr(base, "_no_split_modules", None) or ())
-    found: list[nn.Module] = []
+    blocks: list[nn.Module] = []
     inside: set[int] = set()
     for module in base.modules():
         if type(module).__name__ in names and id(module) not in inside:
-            found.append(module)
+            blocks.append(module)
             inside |= {id(each) for each in module.modules()}
-    if not found:
+    if not blocks:
         raise CounterpointError(
             f"{type(base).__name__} does not say which of its layers belong together (_no_split_modules), so it cannot be "
             "sharded; leave --shard out"
         )
-    return found
+    return blocks
 
 
 def shard(model: Any, mesh: Any, policy: Any = None) -> Any:
@@ -138,18 +138,18 @@ def settle(*things: Any) -> None:
 def whole(*modules: Any) -> Iterator[None]:
     """All weights whole inside: forwards need no other process. Entering is collective, and changes inside are lost."""
     entered = [module for each in modules for module in sharded_in(each) if apart(module)]
-    kept: list[tuple[list[Any], list[Any]]] = []
+    settings: list[tuple[list[Any], list[Any]]] = []
     for module in entered:
         for part in _parts(module):
             groups = part._get_fsdp_state()._fsdp_param_groups
-            kept.append((groups, [group.post_forward_mesh_info for group in groups]))
+            settings.append((groups, [group.post_forward_mesh_info for group in groups]))
             part.set_reshard_after_forward(False, recurse=False)
             part.unshard()
         _record(module).whole = True
     try:
         yield
     finally:
-        for groups, infos in kept:
+        for groups, infos in settings:
             for group, info in zip(groups, infos, strict=True):
                 group.post_forward_mesh_info = info
         for module in entered:
@@ -271,7 +271,7 @@ def _parts(module: nn.Module) -> list[Any]:
 
 
 def _skeleton(module: M) -> M:
-    """The same module with its weights on the meta device, ties kept and buffers shared."""
+    """The same module with its weights on the meta device, ties settings and buffers shared."""
     memo: dict[int, Any] = {
         id(p): nn.Parameter(p.detach().to("meta"), requires_grad=p.requires_grad) for p in module.parameters()
     }

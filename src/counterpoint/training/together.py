@@ -97,7 +97,7 @@ def newest(
     folders: list[Path], damage: Callable[[Path], str | None]
 ) -> tuple[Path | None, list[tuple[Path, str]]]:
     """The newest whole folder, as the first process finds it, and the later ones with their faults."""
-    found: list[Any] = [None]
+    result: list[Any] = [None]
     if dist.get_rank() == 0:
         faults, good = [], None
         for folder in reversed(folders):
@@ -106,9 +106,9 @@ def newest(
                 good = folder
                 break
             faults.append((folder, fault))
-        found = [(good, faults)]
-    dist.broadcast_object_list(found, src=0)
-    return found[0]
+        result = [(good, faults)]
+    dist.broadcast_object_list(result, src=0)
+    return result[0]
 
 
 def _agree(action: Callable[[], object] | None, target: Path) -> None:
