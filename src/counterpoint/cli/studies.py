@@ -178,14 +178,14 @@ def reproduce(
     folder = out or Path("reproductions") / key
     with progress() as shown:
         content = api.reproduce(key, out=folder, evidence=evidence, jobs=jobs, progress=shown)
-    from counterpoint.study.files import read_json
+    from counterpoint.study.files import read_sealed
     from counterpoint.study.pages import outcome
 
     if as_json:
         emit(content)
         return
     screen = console()
-    study_table(screen, read_json(folder / "summary.json"), folder)
+    study_table(screen, read_sealed(folder / "summary.json"), folder)
     screen.print()
     for claim in content["claims"]:
         state = outcome(claim)

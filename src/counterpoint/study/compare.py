@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from counterpoint import launched
 from counterpoint.errors import CounterpointError
 from counterpoint.study.evidence.needs import require_figures, require_some
-from counterpoint.study.files import read_object, write_json
+from counterpoint.study.files import read_sealed, write_sealed
 from counterpoint.study.plan import (
     TUNING_SEED,
     Entry,
@@ -136,7 +136,7 @@ def compare(
     summary = summarise(plan, out, results, tuned, described, plan.entries[0].recipe.build_task())
     if plan.what == "tune":
         summary["record"] = recorded(plan, out, tuned[plan.entries[0].name], load, run).as_dict()
-    write_json(out / SUMMARY, summary)
+    write_sealed(out / SUMMARY, summary)
     if progress is not None and bar is not None:
         progress.remove_task(bar)
     return summary
@@ -146,7 +146,7 @@ def finished(out: Path, plan: Plan) -> dict[str, Any] | None:
     """The summary of a study that has all its runs; None while some are missing."""
     if not (out / "summary.json").exists():
         return None
-    summary: dict[str, Any] = read_object(out / "summary.json", "arms", "seeds")
+    summary: dict[str, Any] = read_sealed(out / "summary.json", "arms", "seeds")
     same = set(summary["arms"]) == {entry.name for entry in plan.entries}
     return summary if same and len(summary["seeds"]) == plan.seeds else None
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from counterpoint.errors import CounterpointError, nearest
-from counterpoint.study.files import disk, read_object
+from counterpoint.study.files import disk, read_sealed
 from counterpoint.study.store import Result, is_run, is_study
 
 
@@ -48,7 +48,7 @@ def _source(out: Path, arm: str | None, seed: int) -> Path:
             raise CounterpointError(
                 f"the study in {out} is not finished; counterpoint resume {out} goes on with it"
             )
-        summary = read_object(out / "summary.json", "ranked", "arms")
+        summary = read_sealed(out / "summary.json", "ranked", "arms")
         name = arm or summary["ranked"][0]
         if name not in summary["arms"]:
             raise CounterpointError(f"{out} has no arm '{name}'; {nearest(name, summary['arms'])}")

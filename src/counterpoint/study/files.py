@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,31 @@ def read_object(path: Path, *names: str) -> dict[str, Any]:
             + "; put it back, or choose another --out"
         )
     return content
+
+
+def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON object with a digest of itself; figures that are not numbers become null before it is taken."""
+    plain = json.loads(json.dumps(finite(dict(values)), default=str))
+    write_json(path, plain | {"seal": _seal(plain)})
+
+
+def read_sealed(path: Path, *names: str) -> dict[str, Any]:
+    """Read what ``write_sealed`` wrote, without the seal; files of former versions have none.
+
+    Raises:
+        CounterpointError: it was altered, or is no object with these names.
+    """
+    stored = read_object(path, *names)
+    seal = stored.pop("seal", None)
+    if seal is not None and seal != _seal(stored):
+        raise CounterpointError(
+            f"{path} was altered since it was written; put it back, or choose another --out"
+        )
+    return stored
+
+
+def _seal(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

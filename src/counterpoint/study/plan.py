@@ -11,7 +11,7 @@ from counterpoint.errors import CounterpointError, nearest, require_utf8
 from counterpoint.study import sources
 from counterpoint.study.case import Range
 from counterpoint.study.evidence.splits import options_of, require_nested
-from counterpoint.study.files import read_object, shaped, write_json
+from counterpoint.study.files import read_sealed, shaped, write_sealed
 from counterpoint.study.recipe import FORM, Recipe, differences, plain
 from counterpoint.study.store import STUDY, is_run
 from counterpoint.study.tune import require_trials
@@ -167,7 +167,7 @@ def claim_study(out: Path, plan: Plan) -> None:
     if is_run(out):
         raise CounterpointError(f"{out} holds a single run; choose another --out")
     if (out / STUDY).exists():
-        there = read_object(out / STUDY, "identity", "plan")["identity"]
+        there = read_sealed(out / STUDY, "identity", "plan")["identity"]
         here = plan.identity(there.get("form", 1))
         changes = differences({**here, "arms": {}}, {**there, "arms": {}})
         for name in set(there["arms"]) & set(here["arms"]):
@@ -181,13 +181,13 @@ def claim_study(out: Path, plan: Plan) -> None:
         raise CounterpointError(
             f"{out} exists and holds something that is no study; choose an empty or new --out"
         )
-    write_json(out / STUDY, {"identity": plan.identity(), "plan": plan.as_dict()})
+    write_sealed(out / STUDY, {"identity": plan.identity(), "plan": plan.as_dict()})
 
 
 def stored_plan(out: Path) -> Plan:
     """The plan a study's folder was claimed with."""
     with shaped(out / STUDY):
-        return Plan.from_dict(read_object(out / STUDY, "identity", "plan")["plan"])
+        return Plan.from_dict(read_sealed(out / STUDY, "identity", "plan")["plan"])
 
 
 def seeded(

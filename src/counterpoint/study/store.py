@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import CounterpointError, require_utf8
-from counterpoint.study.files import disk, finite, read_json, read_object, shaped, write_json
+from counterpoint.study.files import disk, read_json, read_object, read_sealed, shaped, write_sealed
 from counterpoint.study.recipe import Recipe, differences
 
 RUN, RESULT, STUDY, EVENTS = "run.json", "result.json", "study.json", "events.jsonl"
@@ -65,7 +65,7 @@ class Result:
                     f"the run in {folder} is not finished; counterpoint resume {folder} goes on with it"
                 )
             raise CounterpointError(f"{folder} holds no run; give the --out folder of counterpoint run")
-        stored = _sealed(folder / RESULT, "metrics", "key")
+        stored = read_sealed(folder / RESULT, "metrics", "key")
         names = cls.__dataclass_fields__
         fields = {name: value for name, value in stored.items() if name in names}
         with shaped(folder / RESULT):
@@ -79,8 +79,7 @@ class Result:
         path = self.folder / EVENTS
         if path.exists():
             values["events_sha256"] = _checksum(path)
-        values = json.loads(json.dumps(finite(values), default=str))
-        write_json(self.folder / RESULT, values | {"seal": _seal(values)})
+        write_sealed(self.folder / RESULT, values)
 
     def figure(self, metric: str, split: str) -> float:
         """One figure, or an error that names the metrics there are."""
@@ -106,7 +105,7 @@ def claim(out: Path, recipe: Recipe, fingerprint: str) -> bool:
     require_utf8(out, "--out")
     identity = recipe.identity(fingerprint)
     if (out / RUN).exists():
-        there = _sealed(out / RUN, "identity", "recipe")["identity"]
+        there = read_sealed(out / RUN, "identity", "recipe")["identity"]
         if not isinstance(there, dict):
             raise CounterpointError(
                 f"{out / RUN} is damaged: its identity is no object; choose another --out"
@@ -149,8 +148,7 @@ def claim(out: Path, recipe: Recipe, fingerprint: str) -> bool:
         made = [path for path in (out, *out.parents) if not path.exists()]
         try:
             out.mkdir(parents=True, exist_ok=True)
-            stored = {"identity": identity, "recipe": recipe.as_dict()}
-            write_json(out / RUN, stored | {"seal": _seal(stored)})
+            write_sealed(out / RUN, {"identity": identity, "recipe": recipe.as_dict()})
         except BaseException:
             remove_empty(made)
             raise
@@ -168,7 +166,7 @@ def grow(out: Path, recipe: Recipe, fingerprint: str) -> bool:
     file = out / "checkpoints" / ENDED
     if not (out / RUN).exists() or not file.exists() or not recipe.budget:
         return False
-    stored = _sealed(out / RUN, "identity", "recipe")
+    stored = read_sealed(out / RUN, "identity", "recipe")
     identity = recipe.identity(fingerprint)
     changes = differences(identity, stored["identity"])
     if not changes or not all(line.startswith("budget.") for line in changes):
@@ -187,24 +185,8 @@ def grow(out: Path, recipe: Recipe, fingerprint: str) -> bool:
             )
     if (out / RESULT).exists():
         (out / RESULT).rename(out / f"result-{spent['steps']:g}.json")
-    values = {"identity": identity, "recipe": recipe.as_dict()}
-    write_json(out / RUN, values | {"seal": _seal(values)})
+    write_sealed(out / RUN, {"identity": identity, "recipe": recipe.as_dict()})
     return True
-
-
-def _sealed(path: Path, *names: str) -> dict[str, Any]:
-    """Read what was written with a seal; folders of former versions have none."""
-    stored = read_object(path, *names)
-    seal = stored.pop("seal", None)
-    if seal is not None and seal != _seal(stored):
-        raise CounterpointError(
-            f"{path} was altered since it was written; put it back, or choose another --out"
-        )
-    return stored
-
-
-def _seal(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _checksum(path: Path) -> str:
@@ -235,7 +217,7 @@ def discard_if_nothing_saved(out: Path) -> None:
 def stored_recipe(out: Path) -> Recipe:
     """The recipe a run's folder was claimed with."""
     with shaped(out / RUN):
-        return Recipe.from_dict(_sealed(out / RUN, "identity", "recipe")["recipe"])
+        return Recipe.from_dict(read_sealed(out / RUN, "identity", "recipe")["recipe"])
 
 
 def is_run(folder: Path) -> bool:

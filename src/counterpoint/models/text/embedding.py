@@ -53,6 +53,8 @@ def sentences(texts: Sequence[str], *, spec: str | Path = "all-minilm-l6-v2") ->
 def cached_sentence_vectors(texts: Sequence[str], spec: str | Path = "all-minilm-l6-v2") -> np.ndarray:
     """As ``sentences``, but computed once: the vectors stay in the cache, under the texts and the encoder's content.
 
+    What was altered or torn there is computed anew.
+
     Returns:
         [N, d] float32; several processes that ask at once wait for the first.
     """
@@ -62,13 +64,17 @@ def cached_sentence_vectors(texts: Sequence[str], spec: str | Path = "all-minilm
     digest = hashlib.sha256(folder.name.encode() if folder.parent == root() / "bundled" else _content(folder))
     digest.update(json.dumps(list(texts)).encode())
     stored = root() / "sentences" / f"{digest.hexdigest()[:24]}.npy"
+    seal = stored.with_suffix(".sha256")
     stored.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(stored.with_suffix(".lock")):
-        if not stored.exists():
+        if not stored.exists() or not seal.exists() or seal.read_bytes() != sha256(stored).encode():
             log.info("%s: vectors of %d texts", spec, len(texts))
             partial = stored.with_suffix(".partial")
             with partial.open("wb") as file:
                 np.save(file, sentences(texts, spec=spec))
+            seal.write_text(
+                sha256(partial)
+            )  # before the vectors: a seal without them is no seal of older ones
             partial.replace(stored)
         return np.load(stored, allow_pickle=False)
 

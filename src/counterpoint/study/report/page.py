@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 
 from counterpoint.errors import CounterpointError
-from counterpoint.study.files import read_json, write_text
+from counterpoint.study.files import read_sealed, write_text
 from counterpoint.study.report import run as report_run
 from counterpoint.study.report import study as report_study
 from counterpoint.study.store import Result, is_run, is_study
@@ -51,7 +51,7 @@ def _section(folder: Path, anchor: str) -> tuple[str, str]:
             raise CounterpointError(
                 f"the study in {folder} is not finished; counterpoint resume {folder} goes on with it"
             )
-        summary: dict[str, Any] = read_json(folder / "summary.json")
+        summary: dict[str, Any] = read_sealed(folder / "summary.json")
         return report_study.section(summary, folder, anchor)
     if is_run(folder):
         return report_run.section(Result.read(folder), anchor)

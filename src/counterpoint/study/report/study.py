@@ -7,9 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from counterpoint.study.files import read_json
 from counterpoint.study.report import drawings as report_drawings
 from counterpoint.study.report import html, search
+from counterpoint.study.reproduce import check_evidence
 from counterpoint.study.wording import claim_sentence, interval, number, sentence
 
 Summary = Mapping[str, Any]
@@ -102,7 +102,7 @@ def _claims(folder: Path) -> str:
     path = folder / EVIDENCE
     if not path.exists():
         return ""
-    evidence = read_json(path)
+    evidence = check_evidence(path)
     items = []
     for claim in evidence["claims"]:
         kind, tag = ("good", "✓ shown") if claim["verdict"] == "shown" else ("open", "○ not shown")

@@ -1,10 +1,9 @@
-"""Stock models are taught once: made where the cache has none, whole or not at all, and read from it afterwards."""
+"""Stock models are taught once: made where the cache has none or an altered one, whole or not at all, and read from it afterwards."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -14,8 +13,10 @@ from filelock import FileLock
 
 from counterpoint.models.language import language
 from counterpoint.models.language.language import Language
+from counterpoint.training.durable import MANIFEST, damage, write_folder
 
 M = TypeVar("M")
+log = logging.getLogger("counterpoint")
 
 
 def stored(group: str, name: str, identity: str, make: Callable[[], Language]) -> Language:
@@ -45,13 +46,19 @@ def stored_as(
     path: Path = root() / group / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(path.name + ".lock")):
-        if not path.is_dir():
+        fault = damage(path) if (path / MANIFEST).exists() else None if path.is_dir() else "it is not there"
+        if fault is not None:
+            log.info("%s is taught: %s", path, fault)
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
             try:
-                with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                    save(make(), Path(folder) / "model")
-                    os.replace(Path(folder) / "model", path)
+                model = make()
+
+                def fill(folder: Path) -> None:
+                    folder.rmdir()  # savers make their folder
+                    save(model, folder)
+
+                write_folder(path, fill)
             finally:
                 torch.set_num_threads(threads)
     return load(path)
