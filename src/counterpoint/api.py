@@ -186,7 +186,7 @@ def tune(
     from dataclasses import asdict
 
     from counterpoint.study import compare as comparing
-    from counterpoint.study.files import write_json
+    from counterpoint.study.files import write_sealed
     from counterpoint.study.plan import TUNING_SEED, seeded
     from counterpoint.study.settings_search import begin
     from counterpoint.study.settings_search.record import read_records
@@ -221,7 +221,7 @@ def tune(
     )
     if more:
         summary = {**summary, **more}
-        write_json(Path(out) / comparing.SUMMARY, summary)
+        write_sealed(Path(out) / comparing.SUMMARY, summary)
     return summary
 
 

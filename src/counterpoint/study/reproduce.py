@@ -14,7 +14,7 @@ from counterpoint.study.case import Arm, Case, Claim
 from counterpoint.study.compare import compare
 from counterpoint.study.evidence.needs import needs_of, require_figures
 from counterpoint.study.evidence.provenance import source_of
-from counterpoint.study.files import read_json, write_json
+from counterpoint.study.files import read_json, read_sealed, write_json, write_sealed
 from counterpoint.study.plan import Entry, Plan, claim_study, require_equal_tuning
 from counterpoint.study.recipe import plain, recipe_of
 from counterpoint.study.verdicts import claims
@@ -142,10 +142,10 @@ def reproduce(
     if source is not None and not (out / SOURCE).exists():
         require_equal_tuning(plan)
         claim_study(out, plan)
-        write_json(out / SOURCE, source_of(source))
+        write_sealed(out / SOURCE, source_of(source))
     result = evidence(case, compare(plan, out, jobs=jobs, progress=progress))
     if source is not None:
-        result["source"] = {"begun": read_json(out / SOURCE), "judged": source_of(source)}
+        result["source"] = {"begun": read_sealed(out / SOURCE), "judged": source_of(source)}
     return result
 
 

@@ -18,7 +18,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.models import passes
 from counterpoint.study import card
 from counterpoint.study.cost import Memory, Meter, environment
-from counterpoint.study.files import disk, read_object, shaped, write_json, write_text
+from counterpoint.study.files import disk, read_sealed, shaped, write_json, write_sealed, write_text
 from counterpoint.study.recipe import GIVEN, Recipe, loaded, plain, refuse_objects
 from counterpoint.study.store import (
     ENDED,
@@ -292,9 +292,9 @@ def _before(
     file = out / "before.json"
     if not file.exists():
         # A case's own metrics are of a trained model: they may read what training reported.
-        write_json(file, _measure(replace(recipe, measure=None), task, model, data, None, progress))
+        write_sealed(file, _measure(replace(recipe, measure=None), task, model, data, None, progress))
     with shaped(file):
-        figures = {split: numbers(given) for split, given in read_object(file).items()}
+        figures = {split: numbers(given) for split, given in read_sealed(file).items()}
     return figures, measured_by(task, model, data)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import CounterpointError
-from counterpoint.study.files import read_object, shaped
+from counterpoint.study.files import read_sealed, shaped
 
 BUCKETS = 100
 """Numbers that describe what a data set's inputs are like, as many as the paper's."""
@@ -70,7 +70,7 @@ def read_records(folders: Sequence[Path], method: str) -> list[Record]:
                 f"{folder} holds no finished search; give the --out folder of counterpoint tune {method}"
             )
         with shaped(folder / "summary.json"):
-            stored = read_object(folder / "summary.json", "arms").get("record")
+            stored = read_sealed(folder / "summary.json", "arms").get("record")
             if stored is None:
                 raise CounterpointError(
                     f"{folder} holds a study that is no search; give the --out folder of counterpoint tune {method}"
