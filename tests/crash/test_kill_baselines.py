@@ -13,6 +13,7 @@ import beir_folder
 from counterpoint.methods.catalog import ready
 from counterpoint.models.language.characters import tiny, tiny_encoder_decoder
 from counterpoint.tasks.stock.mixture import ALPHABET, experts
+from counterpoint.tasks.stock.reader import untaught
 from texts_made_up import rows, write_csv
 
 TAUGHT = "second-largest?size=24&digits=3&validation=4&test=4"
@@ -20,6 +21,7 @@ SUMS = "worked-sums?size=24&validation=4&test=4"
 SMALL = {"batch_size": 4, "lora_rank": 0, "learning_rate": 1e-3}
 SAMPLED = {**SMALL, "max_new_tokens": 4}
 VIEWS = {"batch_size": 16}
+TWO = "{image}{question}={answer}:{other_image}{other_question}={other_answer}:"
 GRAPH: dict[str, Any] = {
     "data": "ratings",
     "model": "embeddings-16",
@@ -122,6 +124,17 @@ RUNS: dict[str, dict[str, Any]] = {
         },
         "steps": 0,
     },
+    "vc-star": {
+        "data": "digit-questions?size=36&validation=6&test=6", "model": "reader",
+        "settings": {
+            "rounds": 2, "keep": "easy,median,hard", "judge": "format:.*[a-m]", "rationale": "uncontrasted", "max_new_tokens": 4,
+            "batch_size": 8, "epochs": 2.0, "learning_rate": 1e-3, "pairing.image_encoder": "pixels",
+            "pairing.question_encoder": "tfidf", "pairing.image_limit": 1.5, "pairing.question_limit": 1.5,
+            "wording.hint": "{question}={answer}:", "wording.rethink": "{rationale}?", "wording.alike": TWO, "wording.unlike": TWO,
+            "rethinker.max_new_tokens": 4,
+        },
+        "steps": 0,
+    },
     "lightgcn": GRAPH,
     "simgcl": GRAPH,
     "sgl": GRAPH,
@@ -175,6 +188,8 @@ def trained(key: str, folder: Path) -> Command:
         rest["model"] = str(experts(0, layers=3).save(folder / "experts"))
         dense = tiny(seed=1, layers=1, length=128, alphabet=ALPHABET).save(folder / "amateur")
         settings |= {"amateur": str(dense)} if "amateur" in settings else {}
+    if given["model"] == "reader":
+        rest["model"] = str(untaught(seed=0, width=32).save(folder / "reader"))
     if given["model"] == "encoder-decoder":
         rest["model"] = str(tiny_encoder_decoder(seed=0).save(folder / "encoder-decoder"))
     return command(key, settings, **rest)
@@ -194,6 +209,7 @@ FAST = (
     "count-ucb",
     "prompt-spo",
     "spar",
+    "vc-star",
 )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from counterpoint.methods.catalog import load, row
 from counterpoint.models.language.characters import tiny, tiny_encoder_decoder
 from counterpoint.tasks.stock.mixture import experts
+from counterpoint.tasks.stock.reader import untaught
 from counterpoint.tasks.task import task
 from ranks_harness import Weights, report, short_run
 
@@ -24,6 +25,7 @@ ROUNDS: dict[str, Any] = {
     "rounds": 1, "answers": 4, "top_p": 1.0, "max_new_tokens": 4, "learning_rate": 1e-3, "batch_size": 5,
     "sft_epochs": 2.0, "epochs": 1.0, "sft_learning_rate": 3e-3, "seed_examples": 16,
 }  # fmt: skip
+TWO = "{image}{question}={answer}:{other_image}{other_question}={other_answer}:"
 TAUGHT = "second-largest?size=13&digits=3&validation=2&test=2"
 # Without a moment's normalisation, which turns the rounding of a gradient near 0 into a whole step.
 RATIONALES: dict[str, Any] = {"batch_size": 5, "learning_rate": 0.1, "optimizer": {"name": "sgd"}}
@@ -142,6 +144,31 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
             "watch.rows": 4,
         },
     ),
+    "vc-star": (
+        "vc-star",
+        "digit-questions?size=37&validation=6&test=6",
+        {
+            "keep": "easy,median,hard",
+            "judge": "format:.*[a-m]",
+            "max_new_tokens": 4,
+            "rethinker.max_new_tokens": 4,
+            "batch_size": 5,
+            "epochs": 1.0,
+            "learning_rate": 1e-3,
+            "pairing": {
+                "image_encoder": "pixels",
+                "question_encoder": "tfidf",
+                "image_limit": 1.5,
+                "question_limit": 1.5,
+            },
+            "wording": {
+                "hint": "{question}={answer}:",
+                "alike": TWO,
+                "unlike": TWO,
+                "rethink": "{rationale}?",
+            },
+        },
+    ),
     "scmoe": ("scmoe", SUMS, {"weak": "rank-3"}),
     "dola": ("dola", SUMS, {}),
     "contrastive-decoding": ("contrastive-decoding", SUMS, {"amateur": "characters"}),
@@ -179,6 +206,7 @@ def train(out: Path) -> dict[str, Weights]:
         with short_run(out / name, steps=4) as run:
             model = experts(seed=0) if name == "scmoe" else tiny(seed=0)
             model = tiny_encoder_decoder(seed=0) if name == "qcrd" else model
+            model = untaught(seed=0, width=32) if name == "vc-star" else model
             trained = run.gathered(load(key).settings(**settings).fit(model, data, run))
             result[name] = trained.state_dict()
     return result

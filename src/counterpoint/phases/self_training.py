@@ -70,15 +70,15 @@ def seed_and_prompts(
 
 
 def sample_answers(
-    run: Run, sampler: Samples, problems: Sequence[Problem], count: int, part: int
+    run: Run, sampler: Samples, problems: Sequence[Problem], count: int, part: int, *, name: str = "sample"
 ) -> list[list[Answer]]:
-    """Sample ``count`` answers to every problem of the round's part, as a durable stage."""
+    """Sample ``count`` answers to every problem of the round's part, as a durable stage of a name."""
 
     def sampled(shard: Sequence[int]) -> list[list[Answer]]:
         prompts = [problems[i].prompt for i in shard]
         return several_answers(sampler, prompts, count, seed=1000 * run.seed + part, numbers=shard)
 
-    return run.stage("sample", sampled, over=range(len(problems)), size=SHARD)
+    return run.stage(name, sampled, over=range(len(problems)), size=SHARD)
 
 
 def answers_log_probs(
@@ -96,16 +96,21 @@ def answers_log_probs(
 
 
 def judge_answers(
-    run: Run, judge: Judge, problems: Sequence[Problem], drawn: Sequence[Sequence[Answer]]
+    run: Run,
+    judge: Judge,
+    problems: Sequence[Problem],
+    drawn: Sequence[Sequence[Answer]],
+    *,
+    name: str = "verdicts",
 ) -> Verdicts:
-    """A judge's rewards [P, N] with what it wrote beside them, as a durable stage; a person sees all answers at once."""
+    """A judge's rewards [P, N] with what it wrote beside them, as a durable stage of a name; a person sees all answers at once."""
 
     def judged(shard: Sequence[int]) -> list[Any]:
         verdicts = judge([problems[i] for i in shard], [drawn[i] for i in shard])
         return [[rewards, texts] for rewards, texts in verdicts.rows()]
 
     size = max(len(problems), 1) if isinstance(judge, Person) else SHARD
-    rows = run.stage("verdicts", judged, over=range(len(problems)), size=size)
+    rows = run.stage(name, judged, over=range(len(problems)), size=size)
     return Verdicts.of([rewards for rewards, _ in rows], [texts for _, texts in rows])
 
 

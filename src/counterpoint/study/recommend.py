@@ -71,6 +71,7 @@ RULES: Sequence[_Rule] = (
     _Rule("problems", "user-interactions", "users answer: learn from their next message", 1.5),
     _Rule("problems", "suboptimal-onpolicy", "a judge exists, and it is open how to learn from it: on policy or off, pushing down or only up", 1.5),
     _Rule("problems", "prompt-spo", "the weights must stay as they are: improve the prompt", 1.5),
+    _Rule("problems", "vc-star", "questions about images with answers: rationales corrected by similar images", 3, lambda f: f.pictured),
     _Rule("preferences", "dpo", "pairs at hand, no reward model: the baseline to beat", 3),
     _Rule("preferences", "preference-degree", "when it is known how much better, not only which", 2),
     _Rule("preferences", "selm", "when new answers can be sampled and judged", 2),
@@ -92,7 +93,6 @@ RULES: Sequence[_Rule] = (
     _Rule("trajectories", "sirl", "a person can say which two behaviours are alike", 2),
     _Rule("environment", "contrastive-ucb", "rewards are rare and exploration matters", 2),
     _Rule("conversations", "disco", "the goal is retrieval in conversation", 2),
-    _Rule("image-text", "vc-star", "image questions with answers", 2),
     _Rule("image-text", "sds-clip", "a diffusion model is at hand to teach a CLIP model", 1),
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ class Facts:
     Attributes:
         kind: of data. rows: training rows. labelled: how many of them have a label. classes: how many classes.
         imbalance: largest class over smallest. density: filled share of the interaction matrix.
-        captioned: whether images have captions, or vectors beside them.
+        captioned: whether images have captions, or vectors beside them. pictured: whether prompts show pictures.
         doubts: what this kind's data leave in doubt, in sentences.
     """
 
@@ -25,6 +25,7 @@ class Facts:
     imbalance: float | None = None
     density: float | None = None
     captioned: bool = False
+    pictured: bool = False
     doubts: tuple[str, ...] = ()
 
 

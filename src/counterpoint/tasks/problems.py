@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from counterpoint.conversation import pictures_of, turns
 from counterpoint.data.language import problems
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problems import ProblemData
@@ -15,6 +16,7 @@ from counterpoint.evaluation.measurement import measured
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.rows_fit import Row
 from counterpoint.tasks import language_model, language_rows
+from counterpoint.tasks.facts import Facts
 from counterpoint.tasks.options import checked_load
 
 STOCK = (
@@ -30,6 +32,7 @@ STOCK = (
     "follower",
     "copier",
     "tagger",
+    "reader",
 )
 """Models that are made here, by name."""
 
@@ -65,7 +68,7 @@ class ProblemTask:
         have them (a few seconds for each seed, then kept). "follower" names letters as its instruction says, "copier" copies
         a letter, half of the time the wrong number of times (ten seconds each, then kept). "rater" answers pairs of letters
         badly and rates answers well (a minute, then kept). "tagger" writes sums in tags that its prompt names, six times in ten
-        in a wrong form (half a minute, then kept).
+        in a wrong form (half a minute, then kept). "reader" reads noisy pictures of digits and often errs (some minutes, then kept).
         Options are those of ``tasks.language_model.opened``.
         """
         from counterpoint.generation import contrasted
@@ -101,6 +104,10 @@ class ProblemTask:
             from counterpoint.tasks.stock import tagger
 
             return tagger.load()
+        if spec == "reader":
+            from counterpoint.tasks.stock import reader
+
+            return reader.load()
         if spec == "copier":
             from counterpoint.tasks.stock import copier
 
@@ -122,6 +129,11 @@ class ProblemTask:
 
             return pupil.load(spec)
         return contrasted.load(spec, seed=seed, **language_model.checked(options))
+
+    def facts(self, data: ProblemData) -> Facts:
+        """How many problems there are, and whether they show pictures."""
+        pictured = any(pictures_of(turns(row.prompt)) for row in data.train[:100])
+        return Facts(self.kind, len(data.train), pictured=pictured)
 
     def fitted(self, model: nn.Module, data: ProblemData) -> ProblemData:
         """Data as the model will read them: see ``tasks.language_rows``."""

@@ -252,6 +252,16 @@ def test_a_model_that_reads_rows_otherwise_together_reads_them_alone(
         assert model.joins_pictures is False
 
 
+def test_a_picture_is_never_written(folder: Path) -> None:
+    model = language.load(folder / "model").eval()
+    assert model.pictures is not None
+    with torch.no_grad():  # a head that wants nothing else
+        model.head.weight[model.pictures.token] = 100 * model.head.weight.sum(0)
+    prompts = model.prompts([row.prompt for row in data(folder).train[:3]])
+    replies = Sampler(max_new_tokens=5, temperature=1.0)(model, prompts, torch.rand(3, 5))
+    assert not bool((replies.ids == model.pictures.token).any())
+
+
 def pictured_twice(rows: Any) -> Any:
     """A prompt with the pictures of two rows."""
     parts = [part for row in rows[2:4] for part in pictures_of(row.prompt)]

@@ -74,7 +74,11 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
         texts["answer"] = answer_of(ids, list(row.get("kwargs") or [{} for _ in ids]), where)
     after = () if isinstance(reply, str) else tuple(reply)
     return Problem(
-        prompt=prompt, solution=text_of(reply), messages=after, meta=_rationales(row, where), **texts
+        prompt=prompt,
+        solution=text_of(reply),
+        messages=after,
+        meta=_rationales(row, where) | _dataset(row),
+        **texts,
     )
 
 
@@ -90,6 +94,12 @@ def _rationales(row: dict[str, Any], where: str) -> dict[str, Any]:
             '["2+2 is 4. Answer: 4", "2+2 is 5. Answer: 5"]'
         )
     return {"rationales": texts}
+
+
+def _dataset(row: dict[str, Any]) -> dict[str, Any]:
+    """Which of several sets of a mixed file the row is from, where it has a column that says so."""
+    name = row.get("dataset")
+    return {"dataset": name} if isinstance(name, str) and name else {}
 
 
 def _texts(fields: dict[str, Any], where: str) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class ProblemData:
                 content += (
                     [list(row.messages), row.opening] if row.messages or row.opening is not None else []
                 )
-                content += [row.meta["rationales"]] if "rationales" in row.meta else []
+                content += [row.meta[name] for name in ("rationales", "dataset") if name in row.meta]
                 digest.update(json.dumps(content, sort_keys=True).encode())
         return digest.hexdigest()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from counterpoint.data.language import bandits, noisy_anchors, noisy_rationales, number_lines
+from counterpoint.data.language import bandits, digit_questions, noisy_anchors, noisy_rationales, number_lines
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 
@@ -26,6 +26,7 @@ SCORER = {
     "letter-pairs": "exact",
     "copied-letters": "exact",
     "tagged-sums": "number",
+    "digit-questions": "last",
 }
 OPTIONS: dict[str, float] = {
     "size": 2000,
@@ -200,6 +201,11 @@ def _bandit(options: dict[str, float]) -> Callable[[int, random.Random], Problem
     return lambda digits, draw: bandits.context(4, draw, peak, length)
 
 
+WHOLE: dict[str, Callable[[dict[str, float]], dict[str, list[Problem]]]] = {
+    "digit-questions": digit_questions.load
+}
+"""What makes all three splits at once."""
+
 MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
     "second-largest": noisy_rationales.drawn,
     "worked-sums": _sum,
@@ -232,6 +238,7 @@ def load(spec: str) -> dict[str, list[Problem]]:
     name, given = parse("puzzle:" + spec)
     taught = TEACHERS.get(name)
     usual = OPTIONS | (OF_TEACHER if taught else OF_BANDIT if name == "bandit" else {})
+    usual |= {"noise": digit_questions.NOISE} if name in WHOLE else {}
     for option in given:
         if option not in usual:
             raise CounterpointError(f"{name} has no option '{option}'; {nearest(option, usual)}")
@@ -240,6 +247,8 @@ def load(spec: str) -> dict[str, list[Problem]]:
         except (TypeError, ValueError):
             raise CounterpointError(f"{name}: {option}={given[option]!r} is not a number") from None
     options = usual | given
+    if name in WHOLE:
+        return WHOLE[name](options)
     draw = random.Random(f"{name}/{options['seed']}/{options['digits']}")
     make = MAKERS.get(name) or _bandit(options)
     wanted = {"test": options["test"], "validation": options["validation"], "train": options["size"]}

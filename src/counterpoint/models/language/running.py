@@ -207,7 +207,13 @@ class Running(nn.Module):
         """
         if not self.runs.cached or isinstance(cache, Read) or self._pictured(ids_BL):
             read = ids_BL if cache is None else torch.cat([cache.ids, ids_BL], 1)
-            return dense(self.scores(self(read, mask_BL)[:, -1])), Read(read)
+            logits_BV = dense(self.scores(self(read, mask_BL)[:, -1]))
+            if self.pictures is not None and self._pictured(read):
+                # A picture's token that the model wrote itself would have no pixels, and the next pass would fail.
+                logits_BV = logits_BV.index_fill(
+                    1, logits_BV.new_tensor([self.pictures.token]).long(), -torch.inf
+                )
+            return logits_BV, Read(read)
         target, given = self._target, {"use_cache": True, cache_argument(self._target) or "cache": cache}
         states_BnD, out = self._states(target, ids_BL, mask_BL, **given)
         return dense(self.scores(states_BnD[:, -1])), returned_cache(out)
