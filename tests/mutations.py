@@ -238,12 +238,12 @@ CHANGES = [
     Change("evaluation/generalization.py", "max(gain_id, 0.0), max(gain_ood, 0.0)", "gain_id, gain_ood", "tests/methods/test_specs.py"),
     Change("phases/pair_learning.py", "Loss(values, weight=preference_weight", "Loss(-values, weight=preference_weight", "tests/vectors/test_prompts.py"),
     Change("methods/specs.py", "if chosen[at] and base[at]", "if chosen[at]", "tests/methods/test_specs.py"),
-    Change("pairs/counterparts.py", "visual_BN < visual_limit_N[here][:, None]", "visual_BN <= visual_limit_N[here][:, None]", "tests/pairs/test_counterparts.py"),
-    Change("pairs/counterparts.py", "(images_N[here][:, None] != images_N)", "(images_N[here][:, None] != -1)", "tests/pairs/test_counterparts.py"),
-    Change("pairs/counterparts.py", "torch.where(contrasted_N, MEDIAN, HARD)", "torch.where(contrasted_N, HARD, MEDIAN)", "tests/pairs/test_counterparts.py"),
+    Change("pairs/counterparts/matching.py", "visual_BN < visual_limit_N[here][:, None]", "visual_BN <= visual_limit_N[here][:, None]", "tests/pairs/test_counterparts.py"),
+    Change("pairs/counterparts/matching.py", "(images_N[here][:, None] != images_N)", "(images_N[here][:, None] != -1)", "tests/pairs/test_counterparts.py"),
+    Change("pairs/counterparts/matching.py", "torch.where(contrasted_N, MEDIAN, HARD)", "torch.where(contrasted_N, HARD, MEDIAN)", "tests/pairs/test_counterparts.py"),
     Change("methods/vc_star.py", "stage.rate(at) >= self.pass_rate", "stage.rate(at) > self.pass_rate", "tests/methods/test_vc_star.py"),
     Change("methods/vc_star.py", "if not leak(texts[at], expressions)", "if leak(texts[at], expressions) or True", "tests/methods/test_vc_star.py"),
-    Change("pairs/two_pictures.py", '"{image}": pictures_of(before)[-1], "{other_image}": pictures_of(turns(other.prompt))[-1]', '"{image}": pictures_of(turns(other.prompt))[-1], "{other_image}": pictures_of(before)[-1]', "tests/methods/test_vc_star.py"),
+    Change("pairs/counterparts/prompts.py", '"{image}": pictures_of(before)[-1], "{other_image}": pictures_of(turns(other.prompt))[-1]', '"{image}": pictures_of(turns(other.prompt))[-1], "{other_image}": pictures_of(before)[-1]', "tests/methods/test_vc_star.py"),
 ]  # fmt: skip
 
 

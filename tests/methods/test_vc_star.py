@@ -22,11 +22,11 @@ from counterpoint.generation.samplers import Source
 from counterpoint.methods.vc_star import VCSTaR
 from counterpoint.models import tokens
 from counterpoint.models.language import language
+from counterpoint.models.language.adapters import freeze
 from counterpoint.models.language.language import Language
-from counterpoint.models.language.vision_parts import freeze
-from counterpoint.pairs.leaks import LEAKS, leak, patterns
-from counterpoint.pairs.two_pictures import beside, filled
-from counterpoint.phases.contrasted_rationales import Wording
+from counterpoint.pairs.counterparts.leaks import LEAKS, leak, patterns
+from counterpoint.pairs.counterparts.prompts import beside, filled
+from counterpoint.phases.counterparts.settings import Wording
 from counterpoint.tasks.stock import reader
 from counterpoint.training import Budget, Run
 

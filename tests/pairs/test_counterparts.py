@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
-from counterpoint.pairs import counterparts as module
-from counterpoint.pairs.counterparts import Counterparts, counterparts, difficulty, numbered
+from counterpoint.pairs.counterparts import matching as module
+from counterpoint.pairs.counterparts.matching import Counterparts, counterparts, difficulty, numbered
 
 
 def rows(count: int, seed: int) -> dict[str, Tensor]:

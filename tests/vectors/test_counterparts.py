@@ -5,7 +5,13 @@ from __future__ import annotations
 import torch
 from harness import Case, Checks, vector_tests
 
-from counterpoint.pairs.counterparts import Counterparts, counterparts, difficulty, distances, valid_pairs
+from counterpoint.pairs.counterparts.matching import (
+    Counterparts,
+    counterparts,
+    difficulty,
+    distances,
+    valid_pairs,
+)
 
 EXACT = {"rtol": 0.0}
 DISTANCES = {"rtol": 0.0, "atol": 1e-10}

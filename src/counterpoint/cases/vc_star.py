@@ -40,8 +40,8 @@ def readings(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[
 
     from counterpoint.generation.sampler import Sampler, row_draws
     from counterpoint.generation.samplers import Own
-    from counterpoint.pairs.two_pictures import beside, with_hint
-    from counterpoint.phases.contrasted_rationales import Pairing, neighbours
+    from counterpoint.pairs.counterparts.prompts import beside, with_hint
+    from counterpoint.phases.counterparts.settings import Pairing, neighbours
 
     rows = list(getattr(data, split))[:READ]
     how = Sampler(max_new_tokens=6, temperature=1.0)

@@ -25,21 +25,13 @@ from counterpoint.generation.samplers import Source
 from counterpoint.judges.choose import judge as choose_judge
 from counterpoint.methods.base import Method, Search
 from counterpoint.methods.optimization import Cosine
-from counterpoint.models.language.adapters import Adapter
+from counterpoint.models.language.adapters import Adapter, freeze
 from counterpoint.models.language.language import Language, adapt
-from counterpoint.models.language.vision_parts import freeze
-from counterpoint.pairs.counterparts import Counterparts, difficulty
-from counterpoint.pairs.leaks import LEAKS, leak, patterns
-from counterpoint.pairs.two_pictures import filled
-from counterpoint.phases.contrasted_rationales import (
-    Asking,
-    Attempts,
-    Pairing,
-    Wording,
-    alone,
-    paired,
-    rethought,
-)
+from counterpoint.pairs.counterparts.leaks import LEAKS, leak, patterns
+from counterpoint.pairs.counterparts.matching import Counterparts, difficulty
+from counterpoint.pairs.counterparts.prompts import filled
+from counterpoint.phases.counterparts.settings import Pairing, Wording
+from counterpoint.phases.counterparts.stages import Asking, Attempts, alone, paired, rethought
 from counterpoint.phases.self_training import learn_seed
 from counterpoint.training import Run
 

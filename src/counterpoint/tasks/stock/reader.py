@@ -23,7 +23,7 @@ from counterpoint.models.language.pictures import Pictures
 from counterpoint.models.language.rendering import Rendered
 from counterpoint.models.language.row_batches import batch
 from counterpoint.models.tokens import Tokens
-from counterpoint.pairs.two_pictures import beside, with_hint
+from counterpoint.pairs.counterparts.prompts import beside, with_hint
 from counterpoint.tasks.stock.stored import stored
 from counterpoint.tasks.stock.teaching import teach
 
