@@ -12,11 +12,10 @@ from counterpoint.study.case import Arm, Case, Claim
 
 PAIR = "{image}{question}={answer}:{other_image}{other_question}={other_answer}:"
 SHARED: dict[str, Any] = {
-    "attempts": 2,
-    "max_new_tokens": 6,
+        "max_new_tokens": 6,
     "batch_size": 32,
     "pairing.image_encoder": "pixels",
-    "pairing.image_limit": 0.5,
+    "pairing.image_limit": 0.6,
     "wording.hint": "{question}={answer}:",
     "wording.alike": PAIR,
     "wording.unlike": PAIR,
@@ -24,8 +23,8 @@ SHARED: dict[str, Any] = {
     "wording.bare": "{answer}",
     "rethinker.author": "counterpoint.tasks.stock.reader:rethink",
 }
-RATES = {"learning_rate": [1e-4, 3e-4, 1e-3]}
-READ = 200
+RATES = {"learning_rate": [3e-4, 1e-3]}
+READ = 150
 """Test questions on which reading beside a second picture is measured."""
 
 
@@ -77,11 +76,11 @@ def readings(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[
 
 CASE = Case(
     key="vc-star",
-    data="digit-questions?size=900&validation=300&test=600",
+    data="digit-questions?size=500&validation=120&test=300",
     model="reader",
     budget={},
     seeds=5,
-    trials=3,
+    trials=2,
     baseline="star",
     reply_tokens=6,
     arms={

@@ -30,7 +30,7 @@ ANSWERS: dict[str, str] = {"parity": "eoeoeoeoeo", "size": "nnnnnyyyyy", "loop":
 """The answer to each question, by digit."""
 TAUGHT = 597
 """How many of the pictures, the first ones, are for teaching a reader, and in no split."""
-NOISE = 0.25
+NOISE = 0.3
 """Standard deviation of the noise on every pixel, of a white one's brightness."""
 
 
@@ -55,6 +55,14 @@ def picture(number: int, noise: float = NOISE, copy: int = 0) -> dict[str, Any]:
 def digit(number: int) -> int:
     """What a picture shows."""
     return int(_digits()[1][number])
+
+
+def alike(first: int, count: int) -> list[list[int]]:
+    """For each of the first pictures those of them that are most like it without noise, the nearest first."""
+    rows = _digits()[0][:first].reshape(first, -1)
+    squares = (rows**2).sum(1)
+    far = squares[:, None] + squares - 2 * rows @ rows.T + np.diag(np.full(first, np.inf))
+    return np.argsort(far, axis=1, kind="stable")[:, :count].tolist()
 
 
 def question(number: int, about: str, wording: str, noise: float = NOISE, copy: int = 0) -> Problem:

@@ -50,7 +50,7 @@ def load() -> Language:
 
 
 def reader(
-    *, seed: int = 0, steps: int = 1500, batch_size: int = 48, learning_rate: float = 3e-3, width: int = 64
+    *, seed: int = 0, steps: int = 1000, batch_size: int = 48, learning_rate: float = 3e-3, width: int = 64
 ) -> Language:
     """Teach a fresh model; the same weights for the same seed.
 
@@ -70,10 +70,8 @@ def reader(
 
 
 def examples(draw: random.Random, count: int = EXAMPLES) -> list[tuple[Any, str]]:
-    """Prompts with what the reader learns to write: of each form as many; half of the second pictures show the same digit's like."""
-    by_digit: dict[int, list[int]] = {}
-    for number in range(digit_questions.TAUGHT):
-        by_digit.setdefault(digit_questions.digit(number), []).append(number)
+    """Prompts with what the reader learns to write: of each form as many; half of the second pictures are like the first ones."""
+    near = digit_questions.alike(digit_questions.TAUGHT, 5)
 
     def one_question(number: int, about: str) -> Problem:
         return question(number, about, draw.choice(WORDINGS[about]), copy=draw.randrange(1, 5))
@@ -83,9 +81,7 @@ def examples(draw: random.Random, count: int = EXAMPLES) -> list[tuple[Any, str]
         about, number = draw.choice(list(WORDINGS)), draw.randrange(digit_questions.TAUGHT)
         one = one_question(number, about)
         other_number = (
-            draw.choice(by_digit[digit_questions.digit(number)])
-            if draw.random() < 0.5
-            else draw.randrange(digit_questions.TAUGHT)
+            draw.choice(near[number]) if draw.random() < 0.5 else draw.randrange(digit_questions.TAUGHT)
         )
         other = one_question(other_number, about)
         rows.append((one.prompt, one.solution))
