@@ -22,14 +22,17 @@ class Fake(BaseHTTPRequestHandler):
             return self._send(failures.pop(), {"error": "busy"})
         if body["model"] == "unknown":
             return self._send(404, {"error": "no such model"})
-        said = body["messages"][-1]["content"].upper()
+        content = body["messages"][-1]["content"]
+        if isinstance(content, list):
+            content = "".join(part.get("text", "") for part in content)
+        said = content.upper()
         choice: dict[str, Any] = {
             "message": {"content": said},
             "finish_reason": "stop" if len(said) < 9 else "length",
         }
         if body.get("logprobs"):
             choice["logprobs"] = {"content": [{"token": each, "logprob": -0.5} for each in said]}
-        usage = {"prompt_tokens": len(body["messages"][-1]["content"]), "completion_tokens": 2}
+        usage = {"prompt_tokens": len(content), "completion_tokens": 2}
         self._send(
             200, {"choices": [choice], "usage": usage} if body["model"] != "odd" else {"object": "list"}
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 import time
 from collections.abc import Iterator
@@ -111,3 +112,20 @@ def test_a_call_that_was_broken_off_goes_on_where_it_was(fake: Any, tmp_path: Pa
     assert len(fake.seen) - before == 6 - done
     assert used(tmp_path / FILE)["requests"] == 6
     assert all("secret" not in line for line in (tmp_path / FILE).read_text().splitlines())
+
+
+def test_pictures_are_sent_as_data_uris(fake: Any, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (2, 2), (9, 8, 7)).save(tmp_path / "a.jpg")
+    held = base64.b64encode((tmp_path / "a.jpg").read_bytes()).decode()
+    for source in (str(tmp_path / "a.jpg"), f"data:image/*;base64,{held}"):
+        picture = {"type": "image", "image": source, "sha256": "0"}
+        parts = [{"type": "text", "text": "what "}, picture, {"type": "text", "text": "is it?"}]
+        talk = [{"role": "system", "content": "short"}, {"role": "user", "content": parts}]
+        (reply,) = Server(url(fake), "m")([talk])
+        assert reply.text == "WHAT IS IT?"
+        sent = fake.seen[-1]["messages"]
+        assert sent[0] == {"role": "system", "content": "short"}
+        uri = {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{held}"}}
+        assert sent[1]["content"] == [parts[0], uri, parts[2]]

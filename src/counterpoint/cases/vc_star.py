@@ -12,7 +12,7 @@ from counterpoint.study.case import Arm, Case, Claim
 
 PAIR = "{image}{question}={answer}:{other_image}{other_question}={other_answer}:"
 SHARED: dict[str, Any] = {
-        "max_new_tokens": 6,
+    "max_new_tokens": 6,
     "batch_size": 32,
     "pairing.image_encoder": "pixels",
     "pairing.image_limit": 0.6,

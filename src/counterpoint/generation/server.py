@@ -6,6 +6,7 @@ order of the results is that of the prompts, and each carries a seed of its own 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import threading
@@ -20,13 +21,16 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from counterpoint.conversation import Text, pictures_of, turns
+from counterpoint.conversation import Message, Text, pictures_of, turns
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.journal import COUNTS, Journal, keys_of
 from counterpoint.models.language.language import Prompt
 
 RETRIED = (408, 409, 429, 500, 502, 503, 504)
 """Statuses after which the same request may succeed a little later."""
+
+SIGNATURES = {"png": b"\x89PNG", "jpeg": b"\xff\xd8", "gif": b"GIF8", "webp": b"RIFF"}
+"""How files of pictures begin."""
 
 
 @dataclass(frozen=True)
@@ -159,13 +163,9 @@ class Server:
                 "it is sent; sample from the model at hand, or leave format=auto"
             )
         talk = turns(prompt)
-        if pictures_of(talk):
-            raise CounterpointError(
-                "a prompt has pictures, and servers are asked in text here; sample from the model itself, or leave the pictures out"
-            )
         body: dict[str, Any] = {
             "model": self.model,
-            "messages": list(talk),
+            "messages": [_as_sent(message) for message in talk],
             "max_tokens": self.max_new_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p,
@@ -233,6 +233,30 @@ class Server:
             log_probs=tuple(float(each["logprob"]) for each in given),
             usage=_usage(answer),
         )
+
+
+def _as_sent(message: Message) -> Message:
+    """A message as the protocol has it: pictures as data URIs in parts of the type ``image_url``."""
+    if not pictures_of([message]):
+        return message
+    parts = [
+        {"type": "image_url", "image_url": {"url": _data_uri(part["image"])}}
+        if part["type"] == "image"
+        else part
+        for part in message["content"]
+    ]
+    return {**message, "content": parts}
+
+
+def _data_uri(source: str) -> str:
+    """A picture from a file's path or a data URI, with the type that its first bytes say."""
+    content = (
+        base64.b64decode(source.partition(",")[2])
+        if source.startswith("data:")
+        else Path(source).read_bytes()
+    )
+    kind = next((name for name, start in SIGNATURES.items() if content.startswith(start)), "png")
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode()
 
 
 def _usage(reply: dict[str, Any]) -> tuple[int, int]:
