@@ -15,7 +15,7 @@ SHARED: dict[str, Any] = {
     "max_new_tokens": 6,
     "batch_size": 32,
     "pairing.image_encoder": "pixels",
-    "pairing.image_limit": 0.6,
+    "pairing.image_limit": 0.5,
     "wording.hint": "{question}={answer}:",
     "wording.alike": PAIR,
     "wording.unlike": PAIR,
@@ -31,6 +31,21 @@ READ = 150
 def learning(rationale: str) -> Arm:
     """The same questions with this rationale, the learning rate tuned."""
     return Arm(method="vc-star", settings={**SHARED, "rationale": rationale}, tune=RATES)
+
+
+def pairs(rows: list[Any]) -> dict[str, float]:
+    """What pairing is worth: the share of training questions with a counterpart, and how many of these show the same digit."""
+    from counterpoint.data.language.digit_questions import WORDINGS
+    from counterpoint.phases.counterparts.settings import Pairing, neighbours
+
+    index = neighbours(rows, Pairing(image_encoder="pixels", image_limit=SHARED["pairing.image_limit"])).index
+    both = [(rows[at], rows[other]) for at, other in enumerate(index.tolist()) if other >= 0]
+    about = {text: name for name, texts in WORDINGS.items() for text in texts}
+    return {
+        "paired": len(both) / len(rows),
+        "paired_same_question": sum(about[a.question] == about[b.question] for a, b in both) / len(both),
+        "paired_same_digit": sum(a.solution[0] == b.solution[0] for a, b in both) / len(both),
+    }
 
 
 def readings(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[str, float]:
@@ -56,6 +71,7 @@ def readings(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[
     if learnt:
         figures["learnt_digit"] = learnt[0]["as_solution"]
     if split == "test":
+        figures |= pairs(list(data.train))
         near = neighbours(
             rows, Pairing(image_encoder="pixels", image_limit=SHARED["pairing.image_limit"])
         ).index
@@ -76,7 +92,7 @@ def readings(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[
 
 CASE = Case(
     key="vc-star",
-    data="digit-questions?size=500&validation=120&test=300",
+    data="digit-questions?size=800&validation=120&test=300",
     model="reader",
     budget={},
     seeds=5,
@@ -95,7 +111,8 @@ CASE = Case(
         "vc-star": learning("rethought"),
     },
     metrics=(
-        "accuracy", "digit", "learnt_digit", "similar_over_alone", "similar_over_hint", "similar_over_chance",
+        "accuracy", "digit", "similar_over_alone", "similar_over_hint", "similar_over_chance", "paired",
+        "paired_same_question", "paired_same_digit",
     ),
     measure=readings,
     claims=(
