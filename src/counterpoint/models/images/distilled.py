@@ -6,7 +6,6 @@ with a gallery beside it where Pillow is installed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models.images.gallery import GALLERY, draw_gallery
 from counterpoint.models.model_folders import Saved, configuration, state
-
-GALLERY = "gallery.png"
-SHOWN, SIDE = 100, 48
-"""Images that a gallery shows at most, and the least pixels of a side there."""
 
 
 class DistilledSet(Saved):
@@ -112,26 +108,3 @@ def open_distilled(folder: str | Path, shape: tuple[int, int, int] | None = None
             f"the distilled images in {folder} are {own}, and the data's are {shape}; load the data with --data-option size={own[1]}"
         )
     return result
-
-
-def draw_gallery(images: Tensor, path: Path) -> bool:
-    """Draw up to a hundred images [M, C, H, W] in a grid, cut to [0, 1]; return whether there was a library to do so."""
-    try:
-        from PIL import Image
-    except ImportError:
-        return False
-    shown = images[:SHOWN].clamp(0, 1).nan_to_num(0.0)
-    if shown.shape[1] != 3:
-        shown = shown[:, :1].expand(-1, 3, -1, -1)
-    factor = max(1, math.ceil(SIDE / max(shown.shape[2:])))
-    shown = shown.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    count, _, height, width = shown.shape
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    canvas = torch.ones(3, rows * (height + 2) - 2, columns * (width + 2) - 2)
-    for number, image in enumerate(shown):
-        top, left = number // columns * (height + 2), number % columns * (width + 2)
-        canvas[:, top : top + height, left : left + width] = image
-    pixels = (canvas * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-    Image.fromarray(pixels).save(path)
-    return True

@@ -17,6 +17,7 @@ ORDER = (
     "problems",
     "trajectories",
     "images",
+    "pictures",
     "interactions",
     "regression",
     "text",
