@@ -13,6 +13,14 @@ import beir_folder
 
 RUNS: dict[str, tuple[str, str, str, dict[str, str], dict[str, int], str]] = {
     "images": ("simclr", "photos", "conv-small", {}, {"batch_size": 8}, "Projected"),
+    "pictures": (
+        "self-e",
+        "photos",
+        "dit-small",
+        {"samples": "12"},
+        {"batch_size": 8, "sampling.steps": (1, 2)},
+        "DiT",
+    ),
     "audio": (
         "audio-classifier",
         "clips",

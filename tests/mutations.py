@@ -62,6 +62,7 @@ SINGLE = "tests/study/test_single.py::test_figures_of_another_measurement_have_a
 PRIVILEGED = "tests/objectives/distillation/test_privileged.py"
 RLTF = "tests/methods/test_rltf.py"
 STORE = "tests/teachers/test_store.py"
+SELF_E = "tests/methods/test_self_e.py tests/objectives/distillation/test_self_evaluation.py"
 RESAMPLING = "tests/phases/test_resampling.py"
 GRADIENTS = "tests/phases/test_policy_gradient.py"
 RATIONALES = "tests/objectives/distillation/test_rationales.py"
@@ -199,6 +200,13 @@ CHANGES = [
     Change("phases/reward_baseline.py", "squares_B / count_B.clamp(min=1) - mean_B.square()", "squares_B / count_B.clamp(min=1)", "tests/objectives/preference/test_ranked.py"),
     Change("objectives/distillation/distilled_set.py", "(wide.detach() ** 2).sum()", "(wide ** 2).sum()", "tests/objectives/distillation/test_distilled_set.py"),
     Change("objectives/distillation/distilled_set.py", "with_ones(features_MD.double())", "features_MD.double()", "tests/objectives/distillation/test_distilled_set.py"),
+    Change("objectives/distillation/self_evaluation.py", "share * (uncond - cond)", "share * (cond - uncond)", SELF_E),
+    Change("objectives/distillation/self_evaluation.py", "with_norm_of(mixed_target(clean, judged, t_N, s_N), clean)", "mixed_target(clean, judged, t_N, s_N)", SELF_E),
+    Change("methods/self_e.py", "again = noisy(clean[chosen], noise[chosen], at)", "again = noisy(rows.clean[chosen], noise[chosen], at)", SELF_E),
+    Change("methods/self_e.py", "run.forward(average, again, at, at, prompts)", "run.forward(net, again, at, at, prompts)", SELF_E),
+    Change("methods/self_e.py", "(s < rows.t) & asks(rows.prompts)", "s < rows.t", SELF_E),
+    Change("generation/flow_sampler.py", "with_norm_of(clean_null + guidance * (clean_cond - clean_null), clean_cond)", "clean_null + guidance * (clean_cond - clean_null)", "tests/generation/test_flow_sampler.py"),
+    Change("evaluation/frechet.py", "- 2 * shared", "- shared", "tests/evaluation/test_pictures.py"),
     Change("phases/distilled_pool.py", "return True, 0 if reset == \"paper\" else count", "return True, count", "tests/methods/test_krr_st.py"),
     Change("phases/distilled_pool.py", "        body.eval()\n", "", "tests/methods/test_krr_st.py"),
     Change("methods/krr_st.py", "            pool.after(index, distilled)\n", "", "tests/methods/test_krr_st.py"),

@@ -24,6 +24,26 @@ RUNS = {
             "target.batch_size": 64,
         },
     ),
+    "pictures": (
+        "self-e",
+        "digits",
+        "dit-small:8",
+        50,
+        {
+            "batch_size": 32,
+            "ema": 0.99,
+            "sampling.steps": (1, 3),
+            "evaluation.widening": 0.2,
+            "evaluation.fake_start": 0.5,
+        },
+    ),
+    "pictures by flow": (
+        "flow-matching",
+        "digits",
+        "dit-small:8",
+        50,
+        {"batch_size": 32, "sampling.steps": (1, 3)},
+    ),
     "guided networks": (
         "teacher-guidance",
         "diabetes",

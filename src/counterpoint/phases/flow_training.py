@@ -69,8 +69,8 @@ class FlowRows:
 def flow_rows(batch: Batch, model: DiT, times: Times, prompt_dropout: float) -> FlowRows:
     """Draw noise, times and dropped prompts for a batch of pictures."""
     items: PictureBatch = batch.items
-    clean = as_clean(items.pixels)
     noise = batch.random.normal(*model.shape)
+    clean = as_clean(items.pixels).to(noise.dtype)
     t = times.of(batch.random.normal(), model)
     drop = batch.random.uniform() < prompt_dropout
     return FlowRows(clean, noisy(clean, noise, t), t, dropped(items.prompts, drop), drop, items.fakes)

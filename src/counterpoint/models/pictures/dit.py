@@ -52,7 +52,8 @@ class Block(nn.Module):
         count, length, width = h_NLD.shape
         if length == 1:  # attention to itself alone: its own value
             return self.out(self.qkv(h_NLD)[..., 2 * width :])
-        q, k, v = self.qkv(h_NLD).view(count, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        heads = self.qkv(h_NLD).view(count, length, 3, self.heads, width // self.heads)
+        q, k, v = heads.permute(2, 0, 3, 1, 4)
         return self.out(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -131,11 +132,23 @@ def _gallery(folder: Path) -> list[str]:
     parts = []
     for path in sorted((folder / "model").glob(f"*/{GALLERY}")):
         picture = base64.b64encode(path.read_bytes()).decode("ascii")
-        title = escape(path.parent.name.replace("_", " ").capitalize())
+        title = escape(_named(path.parent.name))
         parts.append(
-            f'<h2>{title} images</h2><figure><img class="gallery" alt="{title} images" src="data:image/png;base64,{picture}"></figure>'
+            f'<h2>{title}</h2><figure><img class="gallery" alt="{title}" src="data:image/png;base64,{picture}"></figure>'
         )
     return parts
+
+
+def _named(folder: str) -> str:
+    """What a folder of pictures holds, in words.
+
+    >>> _named("distilled"), _named("samples_008_steps"), _named("samples_001_steps_without_guidance")
+    ('Distilled images', 'Samples of 8 steps', 'Samples of 1 step without guidance')
+    """
+    steps = re.fullmatch(r"samples_0*(\d+)_steps(.*)", folder)
+    if steps is None:
+        return f"{folder.replace('_', ' ').capitalize()} images"
+    return f"Samples of {steps[1]} step{'s' * (steps[1] != '1')}{steps[2].replace('_', ' ')}"
 
 
 def _sampled(folder: Path) -> list[str]:
