@@ -206,7 +206,7 @@ CHANGES = [
     Change("methods/self_e.py", "run.forward(average, again, at, at, prompts)", "run.forward(net, again, at, at, prompts)", SELF_E),
     Change("methods/self_e.py", "(s < rows.t) & asks(rows.prompts)", "s < rows.t", SELF_E),
     Change("generation/flow_sampler.py", "with_norm_of(clean_null + guidance * (clean_cond - clean_null), clean_cond)", "clean_null + guidance * (clean_cond - clean_null)", "tests/generation/test_flow_sampler.py"),
-    Change("evaluation/frechet.py", "- 2 * shared", "- shared", "tests/evaluation/test_pictures.py"),
+    Change("evaluation/pictures/frechet.py", "- 2 * shared", "- shared", "tests/evaluation/test_pictures.py"),
     Change("phases/distilled_pool.py", "return True, 0 if reset == \"paper\" else count", "return True, count", "tests/methods/test_krr_st.py"),
     Change("phases/distilled_pool.py", "        body.eval()\n", "", "tests/methods/test_krr_st.py"),
     Change("methods/krr_st.py", "            pool.after(index, distilled)\n", "", "tests/methods/test_krr_st.py"),

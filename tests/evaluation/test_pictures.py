@@ -11,9 +11,9 @@ from scipy.linalg import sqrtm
 
 from counterpoint.data.pictures.load import load_pictures
 from counterpoint.errors import CounterpointError
-from counterpoint.evaluation.frechet import frechet_distance, precision_recall
-from counterpoint.evaluation.picture_judge import Judge, Look
-from counterpoint.evaluation.pictures import agreement, rows_drawn
+from counterpoint.evaluation.pictures.frechet import frechet_distance, precision_recall
+from counterpoint.evaluation.pictures.judge import Judge, Look
+from counterpoint.evaluation.pictures.measurements import agreement, rows_drawn
 from counterpoint.generation.flow_sampler import Sampling
 from counterpoint.generation.pictures import as_clean, as_pixels, pictures
 from counterpoint.models import passes

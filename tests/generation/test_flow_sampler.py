@@ -84,4 +84,4 @@ def test_times() -> None:
 )
 def test_settings_that_cannot_be_sampled_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(CounterpointError, match="sampling"):
-        Sampling(**wrong)
+        Sampling(**wrong).check()

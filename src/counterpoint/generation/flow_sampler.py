@@ -42,8 +42,15 @@ class Sampling:
     shift: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be sampled."""
+        """Numbers of steps as a tuple, also when they come out of a file."""
         self.steps = tuple(self.steps)
+
+    def check(self) -> None:
+        """Refuse what cannot be sampled.
+
+        Raises:
+            CounterpointError: with the setting, its value and what was expected.
+        """
         if not self.steps or min(self.steps) < 1 or len(set(self.steps)) < len(self.steps):
             raise CounterpointError(
                 f"sampling.steps={self.steps}; expected different numbers from 1 on, such as 1,2,4,8"

@@ -47,6 +47,7 @@ def pictures(
     torch.Size([3, 1, 4, 4])
     """
     how = sampling or Sampling(**{"guidance": 1.0, **model.sampling})
+    how.check()
     first = next(model.parameters())
     given = prompts if isinstance(prompts, Tensor) else model.prompts_of(prompts)
     mu = shift_of(model.patches) if how.shift is None else how.shift

@@ -10,6 +10,7 @@ stays the picture's. Nothing is taught by another model.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -31,7 +32,7 @@ from counterpoint.objectives.distillation.self_evaluation import (
 )
 from counterpoint.objectives.reduction import Loss
 from counterpoint.pairs.picture_prompts import prompted
-from counterpoint.phases.flow_training import (
+from counterpoint.phases.pictures.flow_training import (
     FlowRows,
     Times,
     average_of,
@@ -77,7 +78,7 @@ class SelfE(Method[DiT, Pictures]):
         learning_rate, warmup: of Adam, falling along a line.
         prompt_dropout: which share of prompts is left out.
         ema: how much of the averaged weights, which judge with the prompt, remains at a step.
-        times, sampling: see ``phases.flow_training.Times`` and ``generation.flow_sampler.Sampling``.
+        times, sampling: see ``phases.pictures.flow_training.Times`` and ``generation.flow_sampler.Sampling``.
         evaluation: see ``Evaluation``.
     """
 
@@ -95,9 +96,11 @@ class SelfE(Method[DiT, Pictures]):
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
-        """Refuse shares outside of [0, 1]."""
+        """Refuse shares outside of [0, 1], and times and steps that there are not."""
         super().__post_init__()
         self.demand(above_zero=("batch_size", "epochs", "learning_rate"))
+        self.times.check()
+        self.sampling.check()
         require_shares(self.key, prompt_dropout=self.prompt_dropout, ema=self.ema, warmup=self.warmup)
         for name in ("plain_share", "widening", "fake_start", "fake_k"):
             require_shares(self.key, **{f"evaluation.{name}": getattr(self.evaluation, name)})
@@ -121,7 +124,7 @@ class SelfE(Method[DiT, Pictures]):
             judged, aim, fakes = self._judge(net, average, batch, rows, s, clean.detach(), run)
             own = self.evaluation
             error = self_evaluation(clean, rows.clean, judged, rows.t, aim, own.target, own.weight_limit)
-            size = rows.clean[0].numel()
+            size = math.prod(model.shape)
             run.step({"picture": Loss(time_weight(rows.t) * error / size), **fakes})
             follow(average, model, self.ema, batch.step)
         return averaged_result(average, data, self.sampling, run)
@@ -162,7 +165,7 @@ class SelfE(Method[DiT, Pictures]):
         if run.progress >= self.evaluation.fake_start and rows.fakes is not None:
             k = self.evaluation.fake_k
             fake = clean_of(again, at, run.forward(net, again, at, at, rows.fakes[chosen]))
-            terms = {"own": Loss(squared_norm(fake - clean[chosen]) / clean[0].numel())}
+            terms = {"own": Loss(squared_norm(fake - clean[chosen]) / math.prod(clean.shape[1:]))}
             fake = fake.detach()
         judged = judged_picture(clean[chosen], cond, uncond, fake, k)
         return clean.index_copy(0, chosen, judged), aim, terms

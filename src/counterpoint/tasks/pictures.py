@@ -10,7 +10,7 @@ from torch import nn
 from counterpoint.data.pictures.load import Pictures, load_pictures
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.measurement import measured
-from counterpoint.evaluation.pictures import MEASUREMENTS
+from counterpoint.evaluation.pictures.measurements import MEASUREMENTS
 from counterpoint.models.pictures.dit import DiT, load_denoiser
 from counterpoint.models.pictures.folder import FOLDERS
 from counterpoint.pairs.picture_prompts import prompted

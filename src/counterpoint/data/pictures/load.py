@@ -64,7 +64,7 @@ class Pictures:
         names: of the prompts, where they are classes or groups of classes.
         prompt_of_class: the prompt of each class, where prompts are classes or groups.
         samples: pictures that an evaluation draws.
-        judge: what says which class a drawn picture is of, see ``evaluation.picture_judge``.
+        judge: what says which class a drawn picture is of, see ``evaluation.pictures.judge``.
     """
 
     train: PictureSet

@@ -7,6 +7,7 @@ The network has the two times of ``self-e`` and always both alike; sampling in f
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -17,7 +18,7 @@ from counterpoint.methods.base import Method, Search
 from counterpoint.models.pictures.dit import DiT
 from counterpoint.objectives.distillation.self_evaluation import time_weight
 from counterpoint.pairs.picture_prompts import prompted
-from counterpoint.phases.flow_training import (
+from counterpoint.phases.pictures.flow_training import (
     Times,
     average_of,
     averaged_result,
@@ -46,7 +47,7 @@ class FlowMatching(Method[DiT, Pictures]):
         learning_rate, warmup: of Adam, falling along a line.
         prompt_dropout: which share of prompts is left out, for guidance.
         ema: how much of the averaged weights remains at a step.
-        times, sampling: see ``phases.flow_training.Times`` and ``generation.flow_sampler.Sampling``.
+        times, sampling: see ``phases.pictures.flow_training.Times`` and ``generation.flow_sampler.Sampling``.
     """
 
     key: ClassVar[str] = "flow-matching"
@@ -62,9 +63,11 @@ class FlowMatching(Method[DiT, Pictures]):
     sampling: PlainSampling = field(default_factory=PlainSampling)
 
     def __post_init__(self) -> None:
-        """Refuse shares outside of [0, 1]."""
+        """Refuse shares outside of [0, 1], and times and steps that there are not."""
         super().__post_init__()
         self.demand(above_zero=("batch_size", "epochs", "learning_rate"))
+        self.times.check()
+        self.sampling.check()
         require_shares(self.key, prompt_dropout=self.prompt_dropout, ema=self.ema, warmup=self.warmup)
 
     def fit(self, model: DiT, data: Pictures, run: Run) -> DiT:
@@ -77,6 +80,6 @@ class FlowMatching(Method[DiT, Pictures]):
             rows = flow_rows(batch, model, self.times, self.prompt_dropout)
             velocity = run.forward(net, rows.noisy, rows.t, rows.t, rows.prompts)
             error = squared_norm(clean_of(rows.noisy, rows.t, velocity) - rows.clean)
-            run.step(time_weight(rows.t) * error / rows.clean[0].numel())
+            run.step(time_weight(rows.t) * error / math.prod(model.shape))
             follow(average, model, self.ema, batch.step)
         return averaged_result(average, data, self.sampling, run)

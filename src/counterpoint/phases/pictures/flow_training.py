@@ -41,8 +41,12 @@ class Times:
     earliest: float = 0.02
     latest: float = 0.995
 
-    def __post_init__(self) -> None:
-        """Refuse an interval outside of (0, 1]."""
+    def check(self) -> None:
+        """Refuse an interval outside of (0, 1].
+
+        Raises:
+            CounterpointError: with both ends.
+        """
         if not 0 < self.earliest < self.latest <= 1:
             raise CounterpointError(
                 f"times.earliest={self.earliest} and times.latest={self.latest}; expected 0 < earliest < latest <= 1"

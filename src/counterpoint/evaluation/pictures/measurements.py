@@ -1,7 +1,7 @@
 """What is measured of a model that makes pictures: for each number of steps, agreement with the prompt, and nearness to real ones.
 
 Drawn are ``data.samples`` pictures, by the prompts of the split in turn, from noise of the evaluation's seed; compared with the
-split's own pictures, on the features of ``evaluation.picture_judge``. A figure's name ends in the number of steps: agreement@4.
+split's own pictures, on the features of ``evaluation.pictures.judge``. A figure's name ends in the number of steps: agreement@4.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.pictures.load import Pictures, PictureSet
-from counterpoint.evaluation.frechet import frechet_distance, precision_recall
 from counterpoint.evaluation.measurement import Measurement, Subject, is_a
-from counterpoint.evaluation.picture_judge import Look, judge_of
+from counterpoint.evaluation.pictures.frechet import frechet_distance, precision_recall
+from counterpoint.evaluation.pictures.judge import Look, judge_of
 from counterpoint.generation.flow_sampler import Sampling
 from counterpoint.generation.pictures import pictures
 from counterpoint.models.pictures.dit import DiT
