@@ -54,8 +54,8 @@ def pictures(
 
     def velocity(x: Tensor, t: Tensor, s: Tensor, wanted: Tensor) -> Tensor:
         parts = [
-            model(x[rows], t[rows], s[rows], wanted[rows])
-            for rows in passes.over(torch.arange(len(x)), CHUNK)  # type: ignore[arg-type, call-overload]
+            model(*(each[list(rows)] for each in (x, t, s, wanted)))
+            for rows in passes.over(range(len(x)), CHUNK)
         ]
         return torch.cat(parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from counterpoint.data.images.captions import Captions
 from counterpoint.data.images.sets import Images
@@ -32,15 +33,17 @@ def prompted(data: Pictures, fakes: bool = False) -> Pictures:
     if data.train.prompts.is_floating_point() and (not fakes or data.train.fakes is not None):
         return data
 
-    def vectors(images: Images) -> dict[str, object]:
+    def vectors(images: Images) -> dict[str, Any]:
         return {name: part.partners for name, part in with_partners(images).splits().items()}
 
-    return with_prompts(data, vectors(data.images), vectors(_faked(data.images)) if fakes else None)  # type: ignore[arg-type]
+    return with_prompts(data, vectors(data.images), vectors(_faked(data.images)) if fakes else None)
 
 
 def _faked(images: Images) -> Images:
     def of(captions: tuple[Captions, ...] | None) -> tuple[Captions, ...]:
         return tuple(tuple(f"{text}, {FAKE}" for text in each) for each in captions or ())
 
-    parts = {name: replace(part, captions=of(part.captions)) for name, part in images.splits().items()}
+    parts: dict[str, Any] = {
+        name: replace(part, captions=of(part.captions)) for name, part in images.splits().items()
+    }
     return replace(images, **parts)

@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -253,6 +253,6 @@ def with_prompts(
     data: Pictures, prompts: dict[str, Tensor], fakes: dict[str, Tensor] | None = None
 ) -> Pictures:
     """The same pictures with other tensors of prompts in each split."""
-    parts = {name: replace(part, prompts=prompts[name], fakes=None if fakes is None else fakes[name])
+    parts: dict[str, Any] = {name: replace(part, prompts=prompts[name], fakes=None if fakes is None else fakes[name])
              for name, part in data.splits().items()}  # fmt: skip
     return replace(data, **parts)

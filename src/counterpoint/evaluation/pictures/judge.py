@@ -82,8 +82,10 @@ class Judge:
     def _given(self, pixels: Tensor) -> np.ndarray:
         if self.encoder is not None:
             return features(self.encoder, pixels).double().numpy()
-        side = tuple(min(self.side, edge) for edge in pixels.shape[2:])
-        small = adaptive_avg_pool2d(pixels.float() / 255, side) if side != pixels.shape[2:] else pixels / 255
+        height, width = (min(self.side, edge) for edge in pixels.shape[2:])
+        small = pixels / 255
+        if (height, width) != pixels.shape[2:]:
+            small = adaptive_avg_pool2d(small, (height, width))
         return small.flatten(1).double().numpy()
 
 

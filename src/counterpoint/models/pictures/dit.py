@@ -224,7 +224,7 @@ def load_denoiser(
         )
 
 
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "dit-small": {"width": 128, "depth": 2, "heads": 4},
     "dit-base": {"width": 384, "depth": 8, "heads": 6},
 }
