@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import traceback
 from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import CounterpointError
+
+OTHERS = (str(Path(__file__).parent), str(Path(importlib.__file__).parent))
+"""Folders whose code is not the person's own: this package and what imports."""
 
 
 def imported(spec: str, what: str = "a function") -> Any:
@@ -18,7 +22,7 @@ def imported(spec: str, what: str = "a function") -> Any:
         what: what is expected there, for messages.
 
     Raises:
-        CounterpointError: no such word, file, module or name.
+        CounterpointError: no such word, file, module or name; an error of the module itself, with its file and line.
 
     >>> imported("math:sqrt")(4.0)
     2.0
@@ -41,5 +45,34 @@ def imported(spec: str, what: str = "a function") -> Any:
         else:
             module = importlib.import_module(source)
         return getattr(module, name)
-    except (ImportError, FileNotFoundError, AttributeError) as error:
-        raise CounterpointError(f"'{spec}' cannot be imported as {what}: {error}") from None
+    except CounterpointError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a person's own module does when it is read
+        if isinstance(error, ImportError | FileNotFoundError | AttributeError) and not _line_of(error):
+            raise CounterpointError(f"'{spec}' cannot be imported as {what}: {error}") from None
+        raise CounterpointError(f"'{spec}' cannot be imported as {what}: {in_a_line(error)}") from None
+
+
+def in_a_line(error: BaseException) -> str:
+    """An error of a person's own code: file, line, its type and what it says.
+
+    >>> try:
+    ...     compile("1 +", "own.py", "exec")
+    ... except SyntaxError as error:
+    ...     in_a_line(error)
+    'own.py, line 1: SyntaxError: invalid syntax'
+    """
+    message = " ".join(str(getattr(error, "msg", None) or error).split())[:300]
+    return f"{_line_of(error)}{type(error).__name__}: {message}"
+
+
+def _line_of(error: BaseException) -> str:
+    """The file and line of a module's own error; empty where the error is not inside a module that was read."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}: "
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(("<frozen ", *OTHERS)) and "site-packages" not in frame.filename
+    ]
+    return f"{own[-1].filename}, line {own[-1].lineno}: " if own else ""

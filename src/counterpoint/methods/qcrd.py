@@ -18,6 +18,7 @@ from torch import Tensor
 
 from counterpoint.conversation import Prompt
 from counterpoint.data.language.problems import Problem, ProblemData
+from counterpoint.data.language.prompted import origin_of
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.generation.samplers import Own, Source
@@ -183,11 +184,11 @@ class QCRD(Method[Language, ProblemData]):
     def _labels(self, problems: Sequence[Problem], votes: list[str]) -> list[str]:
         """What the student learns to answer."""
         labels = votes if self.labels == "voted" else [row.answer for row in problems]
-        missing = [number for number, label in enumerate(labels, 1) if not label]
+        missing = [number for number, label in enumerate(labels) if not label]
         if missing:
             raise CounterpointError(
-                f"{self.key}: {len(missing)} of {len(labels)} training problems have no answer to learn, first at row "
-                f"{missing[0]}; give the data an 'answer' column, or set labels=voted"
+                f"{self.key}: {len(missing)} of {len(labels)} training problems have no answer to learn, first "
+                f"{origin_of(problems, missing[0])}; give the data an 'answer' column, or set labels=voted"
             )
         return labels
 

@@ -16,6 +16,7 @@ from counterpoint.conversation import Prompt, last_text, reworded
 from counterpoint.data.language.preferences import Preference, PreferenceData
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problems import ProblemData, Problems
+from counterpoint.data.language.prompted import origin_of
 from counterpoint.errors import CounterpointError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def require_references(problems: Sequence[Problem], method: str) -> None:
     if missing:
         raise CounterpointError(
             f"{method} shows the teacher a reference, and {len(missing)} of {len(problems)} training problems have none, "
-            f"first at row {missing[0] + 1}; give the data a 'completion' or an 'answer' column, or drop those rows"
+            f"first {origin_of(problems, missing[0])}; give the data a 'completion' or an 'answer' column, or drop those rows"
         )
 
 
@@ -76,8 +77,8 @@ def demonstrations(data: ProblemData | PreferenceData, method: str) -> Problems:
 def chosen_as_reference(row: Preference) -> Problem:
     """A preference's prompt with its chosen answer as the reference."""
     if isinstance(row.chosen, str):
-        return Problem(row.prompt, solution=row.chosen)
-    return Problem(row.prompt, solution=last_text(row.chosen), messages=tuple(row.chosen))
+        return Problem(row.prompt, solution=row.chosen, origin=row.origin)
+    return Problem(row.prompt, solution=last_text(row.chosen), messages=tuple(row.chosen), origin=row.origin)
 
 
 def with_demonstration(problem: Problem, demonstration: str, template: str = SHOWN) -> Prompt:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from counterpoint.data.language.problem import Problem
+from counterpoint.data.language.prompted import origin_of
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.answers import several_answers
 from counterpoint.generation.sampler import Sampler
@@ -52,10 +53,10 @@ def anchored(
     """
     served = source.kind == "server"
     if not served and not teacher.model:
-        missing = [number for number, row in enumerate(problems, 1) if not row.reference]
+        missing = [number for number, row in enumerate(problems) if not row.reference]
         if missing:
             raise CounterpointError(
-                f"{key}: {len(missing)} of {len(problems)} training problems have no reference, first at row {missing[0]}; give the "
+                f"{key}: {len(missing)} of {len(problems)} training problems have no reference, first {origin_of(problems, missing[0])}; give the "
                 "data a 'completion' column, or name a teacher: --teacher.model FOLDER, or --sampler server --sampler.url URL "
                 "--sampler.model NAME"
             )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from counterpoint.conversation import Prompt
 from counterpoint.data.language.problem import Problem
+from counterpoint.data.language.prompted import origin_of
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.answers import several_answers
 from counterpoint.generation.sampler import Sampler
@@ -63,8 +64,8 @@ def written(
     if any(have):
         if not all(have):
             raise CounterpointError(
-                f"{key}: {have.count(False)} of {len(have)} training problems have no rationales, first at row "
-                f"{have.index(False) + 1}; give the column 'rationales' to every row, or to none and name a teacher"
+                f"{key}: {have.count(False)} of {len(have)} training problems have no rationales, first "
+                f"{origin_of(problems, have.index(False))}; give the column 'rationales' to every row, or to none and name a teacher"
             )
         if teacher.model or source.kind == "server":
             raise CounterpointError(

@@ -5,6 +5,7 @@ What the kinds "problems" and "preferences" share.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from counterpoint.models.language.language import Language
 from counterpoint.models.language.rows_fit import Row, check_rows, lengths
 
 T = TypeVar("T")
+logger = logging.getLogger("counterpoint")
 SPLITS = ("train", "validation", "test")
 SHARES = (0.5, 0.9, 0.99, 1.0)
 
@@ -42,9 +44,11 @@ def fitted(model: Language, data: T, row_of: Callable[[Any], Row]) -> T:
     for split in SPLITS:
         rows = getattr(data, split)
         if reading.max_length is None:
-            check_rows(model, split, map(row_of, rows))
+            odd = check_rows(model, split, map(row_of, rows), _origins(rows))
+            if odd:
+                logger.warning(_unknown(split, odd, len(rows)))
             continue
-        fate = fates(model, split, [row_of(row) for row in rows], reading)
+        fate = fates(model, split, [row_of(row) for row in rows], reading, _origins(rows))
         splits[split] = fate
         notes += [f"{split}: {line}" for line in fate.lines(reading)]
     if reading.max_length is None:
@@ -68,17 +72,20 @@ class Fates:
 
     Attributes:
         sizes: tokens of each row. left: numbers of the rows that are used. cut: of those, the rows that lose their end.
+        unknown: rows that hold something that the tokenizer does not know.
     """
 
     sizes: Sequence[int]
     left: Sequence[int]
     cut: Sequence[int]
+    unknown: int = 0
 
     def lines(self, reading: Reading) -> list[str]:
         """In words, where something happens."""
         over = len(self.sizes) - len(self.left) + len(self.cut)
+        odd = [_unknown("", self.unknown, len(self.sizes))] if self.unknown else []
         if not over:
-            return []
+            return odd
         done = []
         if self.cut:
             done.append(f"{len(self.cut)} are cut at their end")
@@ -87,21 +94,37 @@ class Fates:
             done.append(f"{len(self.sizes) - len(self.left)} are left out{alone}")
         return [
             f"{over} of {len(self.sizes)} rows are longer than {reading.max_length} tokens (longest {max(self.sizes)}): "
-            + "; ".join(done)
+            + "; ".join(done),
+            *odd,
         ]
 
 
-def fates(model: Language, split: str, rows: Sequence[Row], reading: Reading) -> Fates:
+def _origins(rows: Any) -> list[str]:
+    """Of each row its file and number there."""
+    return [row.origin for row in rows]
+
+
+def _unknown(split: str, odd: int, count: int) -> str:
+    return (
+        f"{split + ': ' if split else ''}{odd} of {count} rows hold characters that the model's tokenizer does not know: it reads, and "
+        "learns to write, its unknown token for them"
+    )
+
+
+def fates(
+    model: Language, split: str, rows: Sequence[Row], reading: Reading, origins: Sequence[str] = ()
+) -> Fates:
     """Count the tokens of rows and decide about those above ``max_length``; without one, about none."""
-    sizes, left, cut = [], [], []
-    for at, (prompt, whole) in enumerate(lengths(model, split, rows)):
+    sizes, left, cut, odd = [], [], [], 0
+    for at, (prompt, whole, unknown) in enumerate(lengths(model, split, rows, origins)):
         sizes.append(whole)
+        odd += bool(unknown)
         if reading.max_length is None or whole <= reading.max_length:
             left.append(at)
         elif reading.too_long == "truncate" and prompt < reading.max_length:
             left.append(at)
             cut.append(at)
-    return Fates(sizes, left, cut)
+    return Fates(sizes, left, cut, odd)
 
 
 def preview(
@@ -119,7 +142,7 @@ def preview(
         rows = getattr(data, split)
         if not len(rows):
             continue
-        fate = fates(model, split, [row_of(row) for row in rows], reading)
+        fate = fates(model, split, [row_of(row) for row in rows], reading, _origins(rows))
         ordered = sorted(fate.sizes)
         at = [ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in SHARES]
         lines.append(

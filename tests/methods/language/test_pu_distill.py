@@ -292,7 +292,7 @@ def test_what_cannot_work_is_refused(tmp_path: Path, wrong: dict[str, Any], says
 
 def test_problems_without_anchors_are_refused(tmp_path: Path) -> None:
     blank = ProblemData("blank", *(Problems([Problem("1+1=")] * 4, "number") for _ in range(3)))
-    with pytest.raises(CounterpointError, match="4 of 4 training problems have no reference, first at row 1"):
+    with pytest.raises(CounterpointError, match="4 of 4 training problems have no reference, first row 1"):
         train(tmp_path / "run", data=blank)
 
 

@@ -178,7 +178,7 @@ def test_bytes_and_messages_with_picture_parts_are_read(folder: Path, tmp_path: 
 
 
 def test_what_cannot_be_read_is_refused_by_row(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(CounterpointError, match=r"train, row 1: the row has pictures.*vision-language"):
+    with pytest.raises(CounterpointError, match=r"rows\.jsonl, row 1: the row has pictures.*vision-language"):
         counterpoint.run("sft", data=str(folder / "rows.jsonl"), model="characters", out=tmp_path / "run", steps=1,
                          data_options={"validation": 0, "test": 0}, evaluate=False, progress=False)  # fmt: skip
     assert not (tmp_path / "run").exists()

@@ -52,10 +52,14 @@ class Checked:
                 raise self._error(f"the {name} is {flag!r}; expected true or false")
         return observation, gain, bool(ended), bool(cut), info
 
+    def close(self) -> None:
+        """Give back what the environment holds."""
+        self._call("close", "nothing")
+
     def _call(self, method: str, parts: str, *given: Any, **options: Any) -> Any:
         try:
             return getattr(self.env, method)(*given, **options)
-        except Exception as error:  # whatever an environment of a person's own does
+        except (Exception, SystemExit) as error:  # whatever an environment of a person's own does
             message = " ".join(str(error).split())[:300]
             hint = (
                 f"; expected {method} to return {parts}"
@@ -65,27 +69,22 @@ class Checked:
             raise self._error(f"{method} fails with {type(error).__name__}: {message}{hint}") from error
 
     def _check(self, observation: Any) -> None:
-        shape = getattr(self.env.observation_space, "shape", None)
+        space = self.env.observation_space
+        shape = getattr(space, "shape", None)
         try:
             values = np.asarray(observation, dtype=np.float64)
         except (TypeError, ValueError):
             raise self._error(
-                f"the observation is a {type(observation).__name__}; expected numbers, as in {self.env.observation_space}"
+                f"the observation is a {type(observation).__name__}; expected numbers, as in {space}"
             ) from None
         if shape is not None and values.size != int(np.prod(shape)):
             raise self._error(f"the observation has shape {list(values.shape)}; expected {list(shape)}")
-        count, start = (
-            getattr(self.env.observation_space, "n", None),
-            int(getattr(self.env.observation_space, "start", 0)),
-        )
-        if (
-            isinstance(count, int | np.integer)
-            and values.size == 1
-            and not start <= values.item() < start + count
-        ):
-            raise self._error(
-                f"the observation is {observation!r}; expected a whole number from {start} to {start + int(count) - 1}"
-            )
+        for value, (count, start) in zip(values.ravel(), counted(space)):
+            if value not in range(start, start + count):  # NaN and 1.5 are in none
+                raise self._error(
+                    f"the observation is {observation!r}; expected a whole number from {start} to {start + count - 1}"
+                    + (" in each place, as in " + str(space) if values.size > 1 else "")
+                )
         if not np.isfinite(values).all():
             bad = values.ravel()[~np.isfinite(values.ravel())][0]
             raise self._error(
@@ -93,9 +92,26 @@ class Checked:
                 "gymnasium.wrappers.TransformObservation with numpy.nan_to_num"
             )
 
+        if np.abs(values).max(initial=0) > np.finfo(np.float32).max:
+            raise self._error("the observation holds a number too large for float32; scale it")
+
     def _error(self, what: str) -> CounterpointError:
         moment = f"step {self.steps}" if self.steps else "reset"
         return CounterpointError(f"environment '{self.name}', {moment}: {what}")
+
+
+def counted(space: Any) -> list[tuple[int, int]]:
+    """How many values each place of an observation has, and the first of them; nothing where observations are numbers."""
+    if hasattr(space, "n"):
+        return [(int(space.n), int(getattr(space, "start", 0)))] if np.ndim(space.n) == 0 else []
+    if hasattr(space, "nvec"):
+        sizes = np.ravel(space.nvec).tolist()
+        starts = np.ravel(getattr(space, "start", np.zeros_like(space.nvec))).tolist()
+        return list(zip(sizes, starts, strict=True))
+    parts = getattr(space, "spaces", ())
+    if isinstance(parts, tuple | list) and all(np.ndim(getattr(part, "n", ())) == 0 for part in parts):
+        return [(int(part.n), int(part.start)) for part in parts if hasattr(part, "start")]
+    return []
 
 
 def _parts(result: Any) -> str:

@@ -21,12 +21,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoint.data.environment.checked import Checked
+from counterpoint.data.environment.checked import Checked, counted
 from counterpoint.data.environment.finite import FiniteWorld, Play, Tables
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
+from counterpoint.imported import in_a_line
 
 STEPS = 100
 """Steps of an episode where neither the environment nor the person names a limit."""
+MOST = 100_000
+"""The most steps that an episode may have: it is played to its end at once."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class VectorWorld:
     Attributes:
         make: builds a fresh environment. width: numbers of an observation. actions: how many. horizon: steps of an episode.
         state: place of the one in an observation that is counted, or None where observations are numbers already.
+        notes: what was done besides, for ``describe``.
     """
 
     name: str
@@ -44,6 +48,7 @@ class VectorWorld:
     actions: int
     horizon: int
     state: Callable[[Any], int] | None = None
+    notes: tuple[str, ...] = ()
 
     def vector(self, seen: Any) -> np.ndarray:
         """[W] float32 of what an environment shows."""
@@ -69,7 +74,8 @@ class VectorWorld:
         """What was understood."""
         kind = "numbers" if self.state is None else "zeros and a one, which tells the state"
         return [
-            f"{self.name}: observations of {self.width} {kind}, {self.actions} actions, at most {self.horizon} steps"
+            f"{self.name}: observations of {self.width} {kind}, {self.actions} actions, at most {self.horizon} steps",
+            *self.notes,
         ]
 
     def fingerprint(self) -> str:
@@ -88,7 +94,7 @@ def load_gymnasium(
     """Open an environment by its gymnasium id ("FrozenLake-v1", "module:Name-v0").
 
     Args:
-        horizon: steps of an episode; default the environment's own limit.
+        horizon: steps of an episode; default the environment's own limit, or 100 where it has none.
         bins: cut every number of a vector observation into this many cells, which makes the world finite.
         one_hot: show a finite world's states as vectors of zeros and a one, for deep methods.
         arguments: of the environment, as JSON: '{"is_slippery": false}'.
@@ -102,10 +108,12 @@ def load_gymnasium(
         raise MissingExtra("gymnasium", "rl") from None
     try:
         given = json.loads(arguments) if arguments else {}
-    except json.JSONDecodeError as error:
+    except json.JSONDecodeError:
+        given = None
+    if not isinstance(given, dict):
         raise CounterpointError(
-            f"arguments={arguments!r}: {error.msg}; expected JSON: '{{\"is_slippery\": false}}'"
-        ) from None
+            f"arguments={arguments!r}; expected a JSON object: '{{\"is_slippery\": false}}'"
+        )
 
     def make() -> Any:
         return Checked(gymnasium.make(spec, **given), spec)
@@ -117,9 +125,7 @@ def load_gymnasium(
             f"{spec} acts with {env.action_space}; these methods choose among finitely many actions: wrap it so that its "
             "action_space is Discrete"
         )
-    if horizon is not None and horizon < 1:
-        raise CounterpointError(f"horizon={horizon}: an episode has at least 1 step")
-    limit = horizon or (env.spec.max_episode_steps if env.spec and env.spec.max_episode_steps else STEPS)
+    limit, cut = _limit(spec, env, horizon)
     actions, first = int(env.action_space.n), int(env.action_space.start)
     space = env.observation_space
     if isinstance(space, spaces.Box) and (
@@ -130,16 +136,42 @@ def load_gymnasium(
             'its observation_space is a Box of one axis (for Atari: --data-option arguments=\'{"obs_type": "ram"}\')'
         )
     if isinstance(space, spaces.Box) and bins is None:
-        return VectorWorld(spec, make, math.prod(space.shape), actions, limit)
+        _try(env, first)
+        return VectorWorld(spec, make, math.prod(space.shape), actions, limit, notes=cut)
     count, index, notes = _states(env, space, bins)
+    _try(env, first)
+    notes += cut
     if one_hot:
-        return VectorWorld(spec, make, count, actions, limit, index)
+        return VectorWorld(spec, make, count, actions, limit, index, cut)
     simulator = GymnasiumSimulator(make, index, count, limit, first)
     return FiniteWorld(
         name=spec, states=count + 1, actions=actions, horizon=limit, play=simulator,
         tables=_tables(env, count, actions, limit) if isinstance(space, spaces.Discrete) else None,
         stationary=True, end=count, rank=min(count + 1, 16), notes=notes,
     )  # fmt: skip
+
+
+def _try(env: Any, action: int) -> None:
+    """One step: what breaks gymnasium's contract at once is refused before anything is played."""
+    env.reset(seed=0)
+    env.step(action)
+
+
+def _limit(spec: str, env: Any, horizon: int | None) -> tuple[int, tuple[str, ...]]:
+    """Steps of an episode, and a line where nobody named them: a world that never ends would be played for ever."""
+    if horizon is not None and not 1 <= horizon <= MOST:
+        raise CounterpointError(f"horizon={horizon}: expected 1 to {MOST:,} steps of an episode")
+    own = env.spec.max_episode_steps if env.spec else None
+    if horizon is None and own and own > MOST:
+        raise CounterpointError(
+            f"{spec} lets an episode last {own:,} steps; name a limit of at most {MOST:,}: "
+            "--data-option horizon=1000"
+        )
+    if horizon or own:
+        return horizon or own, ()
+    return STEPS, (
+        f"the environment names no limit of steps: an episode is cut after {STEPS}, or after N with --data-option horizon=N",
+    )
 
 
 def _opened(spec: str, make: Callable[[], Any]) -> Any:
@@ -168,10 +200,7 @@ def _opened(spec: str, make: Callable[[], Any]) -> Any:
             "that registers Name-v0 and lies in the current folder or is installed"
         ) from None
     except Exception as error:  # whatever an environment of a person's own says
-        message = " ".join(str(error).split())[:300]
-        raise CounterpointError(
-            f"environment '{spec}' could not be made: {type(error).__name__}: {message}"
-        ) from None
+        raise CounterpointError(f"environment '{spec}' could not be made: {in_a_line(error)}") from None
 
 
 @dataclass(frozen=True)
@@ -220,16 +249,12 @@ def _states(env: Any, space: Any, bins: int | None) -> tuple[int, Callable[[Any]
     if isinstance(space, spaces.Discrete):
         start = int(space.start)
         return int(space.n), lambda seen: int(seen) - start, ()
-    parts = None
-    if isinstance(space, spaces.MultiDiscrete):
-        parts = [int(n) for n in space.nvec.flatten()]
-    elif isinstance(space, spaces.Tuple) and all(isinstance(part, spaces.Discrete) for part in space):
-        parts = [int(part.n) for part in space]
-    if parts is not None:
-        sizes = tuple(parts)
+    parts = counted(space)
+    if parts:
+        sizes, starts = zip(*parts, strict=True)
         return (
             math.prod(sizes),
-            lambda seen: int(np.ravel_multi_index(tuple(int(v) for v in np.ravel(seen)), sizes)),
+            lambda seen: int(np.ravel_multi_index(tuple(int(v) for v in np.ravel(seen) - starts), sizes)),
             (),
         )
     if not isinstance(space, spaces.Box) or bins is None:

@@ -20,6 +20,10 @@ SPEAKERS = {
     "model": "assistant",
 }
 """Roles of ShareGPT's rows (``from``, ``value``), by the names that chat templates know."""
+ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython")
+"""Roles that chat templates know, however a row spells them: "User", " Assistant"."""
+WHOLE = ("messages", "conversations", "conversation")
+"""Columns that hold a whole conversation, the assistant's turns among it."""
 IMAGES = ("image", "images")
 """Columns of pictures."""
 
@@ -153,6 +157,28 @@ def messages(value: Any, where: str, pictured: bool = False) -> list[Message]:
     return [_message(message, where, pictured) for message in value]
 
 
+def whole_conversation(row: Mapping[str, Any], where: str) -> list[Any] | None:
+    """The messages of a row's column for whole conversations, which may be JSON in text; None where the row has none.
+
+    Raises:
+        CounterpointError: the column is there and holds no messages, and the row has no text beside it.
+    """
+    name = next((name for name in WHOLE if name in row), None)
+    if name is None:
+        return None
+    value = _structure(row[name], list, where, name)
+    if value is None and not has_text(row):
+        raise CounterpointError(
+            f"{where}: '{name}' is {_short(row[name])}; expected a list of messages {{'role': ..., 'content': ...}}"
+        )
+    return value
+
+
+def has_text(row: Mapping[str, Any]) -> bool:
+    """Whether the row is text alone, in the column ``text``."""
+    return isinstance(row.get("text"), str) and bool(row["text"].strip())
+
+
 def conversation(value: Any, row: Mapping[str, Any], where: str) -> Conversation:
     """Messages with the row's columns ``tools`` and ``chat_template_kwargs``, which may be JSON in text.
 
@@ -201,8 +227,7 @@ def _has_pictures(row: Mapping[str, Any]) -> bool:
 
 def _message(message: Any, where: str, pictured: bool = False) -> Message:
     if isinstance(message, dict) and "from" in message and "role" not in message:
-        speaker = str(message["from"])
-        renamed = {"role": SPEAKERS.get(speaker, speaker), "content": message.get("value")}
+        renamed = {"role": str(message["from"]), "content": message.get("value")}
         message = renamed | {k: v for k, v in message.items() if k not in ("from", "value")}
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise CounterpointError(
@@ -216,10 +241,29 @@ def _message(message: Any, where: str, pictured: bool = False) -> Message:
             raise CounterpointError(
                 f"{where}: expected messages {{'role': ..., 'content': ...}}, got {_short(message)}"
             )
+    else:
+        _check_calls(rest["tool_calls"], where)
+    rest["role"] = _role(rest["role"])
     given = message.get("content")
     if given is None and "tool_calls" in rest:
         return {"role": rest.pop("role"), "content": None, **rest}
     return {"role": rest.pop("role"), "content": content(given, where, pictured), **rest}
+
+
+def _role(given: str) -> str:
+    plain = given.strip().lower()
+    plain = SPEAKERS.get(plain, plain)
+    return plain if plain in ROLES else given
+
+
+def _check_calls(calls: Any, where: str) -> None:
+    """Calls of tools are a list of objects with a name; a Parquet file may hold each as its JSON."""
+    for call in calls if isinstance(calls, list) else [calls]:
+        inner = (call.get("function") or call) if isinstance(call, dict) else None
+        if not isinstance(calls, list) or not isinstance(inner, dict) or not inner.get("name"):
+            raise CounterpointError(
+                f"{where}: tool_calls is {_short(calls)}; expected a list of {{'function': {{'name': ..., 'arguments': ...}}}}"
+            )
 
 
 def _structure(value: Any, kind: type, where: str, what: str) -> Any:

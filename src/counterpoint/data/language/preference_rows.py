@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Preference:
         rejected: the worse answer; empty in an unpaired row whose answer is good.
         margin: how much better the chosen answer is, where the data say so.
         tie: whether the two answers are equally good; which of them is called chosen then means nothing.
+        origin: its file and row, for messages; empty where it was made.
     """
 
     prompt: Prompt
@@ -30,6 +31,7 @@ class Preference:
     rejected: Completion = ""
     margin: float | None = None
     tie: bool = False
+    origin: str = field(default="", compare=False, repr=False)
 
     @property
     def paired(self) -> bool:

@@ -206,7 +206,7 @@ def _finish(
 ) -> PreferenceData:
     for split, rows in parts.items():
         if reading.format != "auto":
-            where = [f"{name}, {split}, row {at}" for at in range(1, len(rows) + 1)]
+            where = [row.origin or f"{name}, {split}, row {at}" for at, row in enumerate(rows, 1)]
             rows = [replace(row, prompt=reading.prompt(row.prompt, at)) for row, at in zip(rows, where)]
         different = [row for row in rows if row.chosen != row.rejected]
         if len(different) < len(rows):

@@ -33,6 +33,7 @@ class Problem:
         messages: the reference completion, where it is more than one text of the assistant; ``solution`` is its text.
         opening: of a whole conversation: how many messages of the prompt precede the assistant's first turn; None where
             the prompt is only read.
+        origin: its file and row, for messages; empty where it was made.
     """
 
     prompt: Prompt
@@ -42,6 +43,7 @@ class Problem:
     meta: dict[str, Any] = field(default_factory=dict)
     messages: tuple[Message, ...] = ()
     opening: int | None = None
+    origin: str = field(default="", compare=False, repr=False)
 
     @property
     def reference(self) -> str:

@@ -9,12 +9,17 @@ from typing import Any
 from counterpoint.conversation import Conversation, Prompt, Text, text_of, turns
 from counterpoint.data.language.answer import final_answer
 from counterpoint.data.language.instructions import answer_of
-from counterpoint.data.language.messages import completion, conversation, simplest, with_pictures
+from counterpoint.data.language.messages import (
+    completion,
+    conversation,
+    has_text,
+    simplest,
+    whole_conversation,
+    with_pictures,
+)
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 
-WHOLE = ("messages", "conversations", "conversation")
-"""Columns that hold a whole conversation, the assistant's turns among it."""
 ALIASES = {
     "prompt": ("prompt", "question", "instruction", "problem", "query", "input"),
     "solution": ("completion", "solution", "rationale", "response", "output", "reasoning", "chosen"),
@@ -43,11 +48,11 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
         name = given or next((name for name in ALIASES[part] if row.get(name) not in (None, "")), None)
         fields[part] = row[name] if name else ""
     where = f"{path}, row {number}"
-    talk = next((row[name] for name in WHOLE if isinstance(row.get(name), list) and row[name]), None)
-    if not fields["prompt"] and talk is not None:
+    talk = None if fields["prompt"] else whole_conversation(row, where)
+    if talk is not None:
         made = _whole(turns(with_pictures(conversation(talk, row, where), row, where, path.parent)))
         return replace(made, **_texts(fields, where))
-    if not fields["prompt"] and isinstance(row.get("text"), str) and row["text"].strip():
+    if not fields["prompt"] and has_text(row):
         return Problem(Text(""), solution=row["text"])
     if not fields["prompt"]:
         raise CounterpointError(

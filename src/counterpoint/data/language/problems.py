@@ -200,7 +200,7 @@ def _finish(
 ) -> ProblemData:
     for split, rows in parts.items():
         if reading.format != "auto":
-            where = [f"{name}, {split}, row {at}" for at in range(1, len(rows) + 1)]
+            where = [row.origin or f"{name}, {split}, row {at}" for at, row in enumerate(rows, 1)]
             rows = [replace(row, prompt=reading.prompt(row.prompt, at)) for row, at in zip(rows, where)]
         size = lambda row: len(row.key()) + len(row.reference)  # noqa: E731
         parts[split] = prompted.short_ones(rows, size, max_characters, split, notes)

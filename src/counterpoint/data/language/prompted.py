@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, overload
 
@@ -24,13 +25,26 @@ def prompt_key(prompt: Prompt) -> str:
 
 
 class Prompted(Protocol):
-    """A row that knows the key of its prompt."""
+    """A row that knows its file and the key of its prompt; a dataclass."""
+
+    @property
+    def origin(self) -> str:
+        """Its file and number there; empty where it is of none."""
 
     def key(self) -> str:
         """The prompt, normalised."""
 
 
 T = TypeVar("T", bound=Prompted)
+
+
+def _from(origin: str, row: T) -> T:
+    return replace(row, origin=origin)  # type: ignore[type-var]
+
+
+def origin_of(rows: Sequence[Prompted], index: int) -> str:
+    """A row's file and number there, or its number among the rows where it is of no file; for messages."""
+    return getattr(rows[index], "origin", "") or f"row {index + 1}"
 
 
 class PromptedRows(Generic[T]):
@@ -77,7 +91,7 @@ def read(
     notes: list[str] = []
     for name, split_tables in tables.read_splits(path, delimiter, encoding).items():
         parts[name] = [
-            parse(row, table.path, table.number(index))
+            _from(table.where(index), parse(row, table.path, table.number(index)))
             for table in split_tables
             for index, row in enumerate(table.rows())
         ]

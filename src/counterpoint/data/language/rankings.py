@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,11 +27,13 @@ class Ranking:
         prompt: text of one user turn, or a list of messages.
         answers: the best first where there are no scores.
         scores: how good each is; equal scores are ties. None: the order is all that is known.
+        origin: its file and row, for messages.
     """
 
     prompt: Prompt
     answers: Sequence[Completion]
     scores: Sequence[float] | None = None
+    origin: str = field(default="", compare=False, repr=False)
 
     def key(self) -> str:
         """The prompt, normalised, for splitting."""
@@ -57,7 +59,9 @@ class Ranking:
 
     def _pair(self, one: int, other: int) -> Preference:
         margin = None if self.scores is None else self.scores[one] - self.scores[other]
-        return Preference(self.prompt, self.answers[one], self.answers[other], margin, margin == 0)
+        return Preference(
+            self.prompt, self.answers[one], self.answers[other], margin, margin == 0, self.origin
+        )
 
 
 def parse_ranking(row: dict[str, Any], columns: dict[str, str | None], path: Path, number: int) -> Ranking:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from counterpoint.data.language.problems import ProblemData
+from counterpoint.data.language.prompted import origin_of
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.samplers import Source
 from counterpoint.judges.majority import by_vote
@@ -55,10 +56,10 @@ class StepByStep(Method[Language, ProblemData]):
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Train on labels and rationales side by side."""
         problems = data.train.rows
-        missing = [number for number, row in enumerate(problems, 1) if not row.answer]
+        missing = [number for number, row in enumerate(problems) if not row.answer]
         if missing:
             raise CounterpointError(
-                f"{self.key}: {len(missing)} of {len(problems)} training problems have no answer, first at row {missing[0]}; "
+                f"{self.key}: {len(missing)} of {len(problems)} training problems have no answer, first {origin_of(problems, missing[0])}; "
                 "give the data an 'answer' column"
             )
         chosen = [""] * len(problems)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from counterpoint.conversation import Conversation
+from jinja2 import TemplateError
+
+from counterpoint.conversation import Conversation, Message
 from counterpoint.errors import CounterpointError
 from counterpoint.models.language.templated import options_of, templated, without_null
 from counterpoint.models.language.templates import marked, turn_lead
@@ -15,20 +17,28 @@ STAND_IN = "\ue006\ue007\ue008"
 
 def authors_of(tokenizer: Any, talk: Conversation, whole: str, ids: list[int], after: int) -> list[bool]:
     """Which ids are the assistant's, of its messages from number ``after`` on (for marks: of all)."""
-    if marked(tokenizer, bool(talk.tools)):
-        return _by_marks(tokenizer, talk, ids)
-    own = [False] * len(ids)
+    marks = marked(tokenizer, bool(talk.tools))
+    own = _by_marks(tokenizer, talk, ids) if marks else [False] * len(ids)
     for at in range(after, len(talk)):
-        if talk[at]["role"] == "assistant":
+        learnt = not unlearnt(talk[at])
+        if talk[at]["role"] == "assistant" and learnt != marks:
             start, end = _span(tokenizer, talk, at, whole, ids)
-            own[start:end] = [True] * (end - start)
+            own[start:end] = [learnt] * (end - start)
     return own
+
+
+def unlearnt(message: Message) -> bool:
+    """Whether a message says ``"weight": 0``, as in OpenAI's files: the assistant's, and not to be learnt."""
+    return message.get("weight") == 0
 
 
 def _by_marks(tokenizer: Any, talk: Conversation, ids: list[int]) -> list[bool]:
     how = {**options_of(talk), "tokenize": True, "return_dict": True, "return_assistant_tokens_mask": True}
     for messages in (list(talk), without_null(list(talk))):
-        row = tokenizer.apply_chat_template(messages, **how)
+        try:
+            row = tokenizer.apply_chat_template(messages, **how)
+        except (TemplateError, TypeError):  # null content, which the template cannot write
+            continue
         if list(row["input_ids"]) == ids:
             return [bool(each) for each in row["assistant_masks"]]
     raise CounterpointError(

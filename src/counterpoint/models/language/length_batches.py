@@ -38,7 +38,7 @@ class LengthBatches:
         cls, model: Language, rows: Iterable[tuple[Prompt, Sequence[Completion]]], size: int
     ) -> LengthBatches:
         """Count the tokens of prompts with their longest answers, as the model reads them."""
-        return cls([whole for _, whole in lengths(model, "train", rows)], size)
+        return cls([length.whole for length in lengths(model, "train", rows)], size)
 
     def __call__(self, epoch: int, generator: torch.Generator) -> Tensor:
         """[N] positions of one pass; only the last batch may be smaller than the others."""

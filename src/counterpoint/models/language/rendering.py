@@ -22,7 +22,7 @@ from counterpoint.conversation import (
     turns,
 )
 from counterpoint.errors import CounterpointError
-from counterpoint.models.language.authors import authors_of, common
+from counterpoint.models.language.authors import authors_of, common, unlearnt
 from counterpoint.models.language.templated import say, templated
 from counterpoint.models.language.templates import carries_template, goes_on, marked, turn_end
 
@@ -83,6 +83,10 @@ def render(tokenizer: Any, rows: Sequence[tuple[Prompt, Completion]]) -> list[Re
             talk = turns(prompt)
             own = authors_of(tokenizer, _joined(tokenizer, talk, completion), wholes[at], ids, len(talk))
             authored = [a and b for a, b in zip(authored, own)]
+            if not any(authored) and any(map(unlearnt, replies(completion))):
+                raise CounterpointError(
+                    'no message of the completion is learnt: each has "weight": 0; leave the row out, or the weight'
+                )
             if not any(authored):
                 raise CounterpointError(
                     "no token of the completion is the assistant's: the template's generation marks enclose none of them; "
@@ -171,7 +175,9 @@ def _joined(tokenizer: Any, talk: Conversation, completion: Completion) -> Conve
 
 
 def _one_turn(completion: Completion) -> bool:
-    return isinstance(completion, str) or (len(completion) == 1 and completion[0]["role"] == "assistant")
+    if isinstance(completion, str):
+        return True
+    return len(completion) == 1 and completion[0]["role"] == "assistant" and not unlearnt(completion[0])
 
 
 def _ids(tokenizer: Any, texts: list[str], special: list[bool]) -> list[list[int]]:

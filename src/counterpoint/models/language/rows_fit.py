@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from counterpoint.conversation import Completion, Prompt
 from counterpoint.errors import CounterpointError
@@ -15,29 +16,45 @@ Row = tuple[Prompt, Sequence[Completion]]
 """A prompt with its answers, if there are any."""
 
 
-def check_rows(model: Language, split: str, rows: Iterable[Row]) -> None:
+class Length(NamedTuple):
+    """Tokens of a prompt, of the prompt with its longest answer, and how many of these stand for what the tokenizer does not know."""
+
+    prompt: int
+    whole: int
+    unknown: int
+
+
+def check_rows(model: Language, split: str, rows: Iterable[Row], origins: Sequence[str] = ()) -> int:
     """Tokenise every prompt with its answers.
 
     Args:
         model: the language model that will read them. split: name of the rows, for the message.
-        rows: prompt and answers of each row.
+        rows: prompt and answers of each row. origins: of each row its file and number there, or "".
+
+    Returns:
+        How many rows hold something that the tokenizer does not know.
 
     Raises:
-        CounterpointError: the first row (counted from 1) that the template refuses or that passes the model's positions.
+        CounterpointError: the first row that the template refuses or that passes the model's positions.
     """
-    for number, (prompt, whole) in enumerate(lengths(model, split, rows), 1):
+    odd = 0
+    for at, (prompt, whole, unknown) in enumerate(lengths(model, split, rows, origins)):
+        odd += bool(unknown)
         if model.limit is not None and whole > model.limit:
             raise CounterpointError(
-                f"{split}, row {number}: a prompt of {prompt} tokens and an answer of {whole - prompt} pass the model's "
+                f"{_named(split, origins, at)}: a prompt of {prompt} tokens and an answer of {whole - prompt} pass the model's "
                 f"{model.limit} positions; shorten the row or leave it out, e.g. with --max-length {model.limit}"
             )
+    return odd
 
 
-def lengths(model: Language, split: str, rows: Iterable[Row]) -> Iterator[tuple[int, int]]:
-    """Of each row the tokens of the prompt, and of the prompt with its longest answer.
+def lengths(
+    model: Language, split: str, rows: Iterable[Row], origins: Sequence[str] = ()
+) -> Iterator[Length]:
+    """Of each row its tokens.
 
     Raises:
-        CounterpointError: the first row (counted from 1) that the template refuses.
+        CounterpointError: the first row that the template refuses, by its origin, or counted from 1.
     """
     every = list(rows)
     for start in range(0, len(every), TOGETHER):
@@ -45,15 +62,29 @@ def lengths(model: Language, split: str, rows: Iterable[Row]) -> Iterator[tuple[
         try:
             yield from _lengths(model, part)
         except CounterpointError:
-            for number, row in enumerate(part, start + 1):
+            for at, row in enumerate(part, start):
                 try:
                     _lengths(model, [row])
                 except CounterpointError as error:
-                    raise CounterpointError(f"{split}, row {number}: {error}") from None
+                    raise CounterpointError(f"{_named(split, origins, at)}: {error}") from None
             raise
 
 
-def _lengths(model: Language, rows: Sequence[Row]) -> list[tuple[int, int]]:
+def _named(split: str, origins: Sequence[str], at: int) -> str:
+    """A row's file and number there, else its number in its split."""
+    return (origins[at] if at < len(origins) else "") or f"{split}, row {at + 1}"
+
+
+def _lengths(model: Language, rows: Sequence[Row]) -> list[Length]:
+    words = model.tokenizer
+    unknown = words.unk_token_id
+    if unknown in (
+        words.eos_token_id,
+        words.bos_token_id,
+        words.pad_token_id,
+    ):  # as GPT-2's, which knows every byte
+        unknown = None
+    count = lambda ids: 0 if unknown is None else ids.count(unknown)  # noqa: E731
     flat = [(prompt, answer) for prompt, answers in rows for answer in answers if answer]
     rendered = iter(model.rendered(flat))
     bare = iter(model.prompt_ids([prompt for prompt, answers in rows if not any(answers)]))
@@ -62,8 +93,8 @@ def _lengths(model: Language, rows: Sequence[Row]) -> list[tuple[int, int]]:
         if any(answers):
             own: list[Rendered] = [next(rendered) for answer in answers if answer]
             longest = max(own, key=lambda row: len(row.ids))
-            result.append((longest.start, len(longest.ids)))
+            result.append(Length(longest.start, len(longest.ids), max(count(row.ids) for row in own)))
         else:
-            alone = len(next(bare))
-            result.append((alone, alone))
+            alone = next(bare)
+            result.append(Length(len(alone), len(alone), count(alone)))
     return result

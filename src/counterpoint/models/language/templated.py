@@ -12,6 +12,8 @@ from counterpoint.errors import CounterpointError
 
 logger = logging.getLogger("counterpoint")
 _warned: set[str] = set()
+STAND_IN = "called_as_"
+"""Before a tool's name, where it is looked for in what a template writes."""
 
 
 def templated(
@@ -35,16 +37,22 @@ def templated(
             f"the model's chat template refuses turns of {roles}: {' '.join(str(error).split())[:200]}; "
             "write the row as the template expects, or change tokenizer.chat_template"
         ) from None
-    _check_tools(talk, text)
+    _check_tools(tokenizer, talk, given, text)
     return text
 
 
-def _check_tools(talk: Conversation, text: str) -> None:
-    """Calls that a template leaves out would be learnt as empty turns."""
-    for message in talk:
-        for call in message.get("tool_calls") or ():
-            name = (call.get("function") or call).get("name") if isinstance(call, dict) else None
-            if name and str(name) not in text:
+def _check_tools(tokenizer: Any, talk: Conversation, given: dict[str, Any], text: str) -> None:
+    """Calls that a template leaves out would be learnt as empty turns.
+
+    A tool's name may stand in the text for other reasons, so that names are looked for that stand nowhere else.
+    """
+    if any(message.get("tool_calls") for message in talk):
+        written = _without_none(tokenizer, [_renamed(message) for message in talk], given)
+        for message in talk:
+            names = [_name(call) for call in _calls(message)]
+            for name in names:
+                if STAND_IN + name in written:
+                    continue
                 raise CounterpointError(
                     f"a message calls the tool {name!r}, and the model's chat template does not write calls of tools; take a model "
                     "that knows tools, change tokenizer.chat_template, or write the call as text"
@@ -55,6 +63,38 @@ def _check_tools(talk: Conversation, text: str) -> None:
             "tools",
             "rows describe tools, and the model's chat template does not write them: the model does not see them",
         )
+
+
+def _renamed(message: Message) -> Message:
+    """The message with names of tools that stand nowhere else."""
+    calls, renamed = _calls(message), []
+    if not calls:
+        return message
+    for call in calls:
+        name = _name(call)
+        inner = {**(call.get("function") or call), "name": STAND_IN + name}
+        renamed.append({**call, "function": inner} if call.get("function") else inner)
+    return {**message, "tool_calls": renamed}
+
+
+def _calls(message: Message) -> list[Any]:
+    calls = message.get("tool_calls") or []
+    return (
+        list(calls.values())
+        if isinstance(calls, dict)
+        else [calls]
+        if isinstance(calls, str)
+        else list(calls)
+    )
+
+
+def _name(call: Any) -> str:
+    inner = (call.get("function") or call) if isinstance(call, dict) else None
+    if not isinstance(inner, dict) or not inner.get("name"):
+        raise CounterpointError(
+            f"a call of a tool is {call!r}; expected {{'function': {{'name': ..., 'arguments': ...}}}}"
+        )
+    return str(inner["name"])
 
 
 def options_of(talk: Conversation) -> dict[str, Any]:

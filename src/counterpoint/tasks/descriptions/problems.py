@@ -25,11 +25,13 @@ GENERATED = {
 
 def file(look: FileSample) -> bool:
     """Whether a table holds questions, whole conversations, or instructions with what answers them."""
-    from counterpoint.data.language.problem_rows import ALIASES, WHOLE
+    from counterpoint.data.language.messages import WHOLE
+    from counterpoint.data.language.problem_rows import ALIASES
 
     if look.has_any(("question", "problem", "prompt")):
         return True
-    if any(isinstance(row.get(name), list) for row in look.rows for name in WHOLE):
+    talks = [row.get(name) for row in look.rows for name in WHOLE]
+    if any(isinstance(talk, list) or (isinstance(talk, str) and talk.lstrip()[:2] == "[{") for talk in talks):
         return True
     asks = (row.get(name) for row in look.rows for name in ALIASES["prompt"])
     in_words = any(isinstance(cell, str) and cell.strip() and not is_number(cell) for cell in asks)
