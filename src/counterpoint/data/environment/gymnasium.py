@@ -167,8 +167,10 @@ def _limit(spec: str, env: Any, horizon: int | None) -> tuple[int, tuple[str, ..
             f"{spec} lets an episode last {own:,} steps; name a limit of at most {MOST:,}: "
             "--data-option horizon=1000"
         )
-    if horizon or own:
-        return horizon or own, ()
+    if horizon is not None:
+        return horizon, ()
+    if own:
+        return int(own), ()
     return STEPS, (
         f"the environment names no limit of steps: an episode is cut after {STEPS}, or after N with --data-option horizon=N",
     )

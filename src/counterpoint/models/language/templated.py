@@ -49,8 +49,7 @@ def _check_tools(tokenizer: Any, talk: Conversation, given: dict[str, Any], text
     if any(message.get("tool_calls") for message in talk):
         written = _without_none(tokenizer, [_renamed(message) for message in talk], given)
         for message in talk:
-            names = [_name(call) for call in _calls(message)]
-            for name in names:
+            for name in map(_name, _calls(message)):
                 if STAND_IN + name in written:
                     continue
                 raise CounterpointError(
