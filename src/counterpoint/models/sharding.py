@@ -271,7 +271,7 @@ def _parts(module: nn.Module) -> list[Any]:
 
 
 def _skeleton(module: M) -> M:
-    """The same module with its weights on the meta device, ties settings and buffers shared."""
+    """The same module with its weights on the meta device, ties kept and buffers shared."""
     memo: dict[int, Any] = {
         id(p): nn.Parameter(p.detach().to("meta"), requires_grad=p.requires_grad) for p in module.parameters()
     }
