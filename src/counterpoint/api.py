@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from counterpoint.prediction.predict import Predicted
     from counterpoint.study.case import Case
     from counterpoint.study.plan import Plan
+    from counterpoint.study.ray_executor import Ray
 
 __all__ = [
     "Recommendation", "ablate", "build", "case", "cases", "compare", "entries", "kind_of", "load", "predict", "recipe", "recommend", "report",
@@ -89,7 +90,7 @@ def compare(
     baseline: str | None = None,
     metrics: Sequence[str] = (),
     keep: str = "first",
-    jobs: int = 1,
+    jobs: int | Ray = 1,
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def ablate(
     settings: Mapping[str, Any] | None = None,
     vary: Mapping[str, Sequence[Any]] | None = None,
     seeds: int = 3,
-    jobs: int = 1,
+    jobs: int | Ray = 1,
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -166,7 +167,7 @@ def tune(
     seeds: int = 3,
     records: Sequence[str | Path] = (),
     top: int = 5,
-    jobs: int = 1,
+    jobs: int | Ray = 1,
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def reproduce(
     *,
     out: str | Path,
     evidence: str | Path = "docs/evidence",
-    jobs: int = 1,
+    jobs: int | Ray = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run a method's reproduction case and write ``<evidence>/<key>.json``; the same call resumes."""
@@ -311,7 +312,7 @@ def rejudge(path: str | Path) -> list[str]:
 
 
 def resume(
-    out: str | Path, *, steps: int | None = None, jobs: int = 1, progress: Progress | None = None
+    out: str | Path, *, steps: int | None = None, jobs: int | Ray = 1, progress: Progress | None = None
 ) -> Result | dict[str, Any]:
     """Go on with what is in a folder: a run gives its result, a study its summary.
 

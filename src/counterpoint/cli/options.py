@@ -11,12 +11,15 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.study.options import RunOptions
+
+if TYPE_CHECKING:
+    from counterpoint.study.ray_executor import Ray
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,6 +68,12 @@ Set = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print the same as JSON")]
 Jobs = Annotated[int, typer.Option(help="runs at once, each in a process of its own")]
+Executor = Annotated[str, typer.Option(help="where the runs go: local, or ray (a Ray cluster)")]
+Address = Annotated[
+    str | None,
+    typer.Option(help="of the Ray cluster; auto is this machine's, none starts one here", show_default=False),
+]
+GpusPerRun = Annotated[float, typer.Option(help="GPUs that Ray gives each run")]
 Config = Annotated[
     Path | None,
     typer.Option(help="TOML or YAML file with these options and a table 'settings'", show_default=False),
@@ -83,6 +92,25 @@ class Given(dict[str, Any]):
 
 
 NONE = Given()
+
+
+def placed(jobs: int, executor: str, address: str | None, gpus: float) -> int | Ray:
+    """What ``jobs`` of the Python API is for these options.
+
+    Raises:
+        CounterpointError: an unknown executor, or options of a cluster without one.
+    """
+    if executor == "ray":
+        from counterpoint.study.ray_executor import Ray
+
+        return Ray(address=address, gpus=gpus, at_once=jobs if jobs > 1 else None)
+    if executor != "local":
+        raise CounterpointError(
+            f"--executor {executor}: expected local or ray; {nearest(executor, ('local', 'ray'))}"
+        )
+    if address is not None or gpus:
+        raise CounterpointError("--address and --gpus-per-run are of a Ray cluster: add --executor ray")
+    return jobs
 
 
 def spread(*, without: Sequence[str] = ()) -> Callable[[F], F]:

@@ -43,6 +43,9 @@ def tune(
     given: options.Given = options.NONE,
     settings: options.Set = None,
     jobs: options.Jobs = 1,
+    executor: options.Executor = "local",
+    address: options.Address = None,
+    gpus_per_run: options.GpusPerRun = 0.0,
     as_json: options.AsJson = False,
 ) -> None:
     """Search one method's settings with Optuna; with --records try only what earlier searches recommend. Resumes, too."""
@@ -72,7 +75,7 @@ def tune(
             seeds=seeds,
             records=records or (),
             top=top,
-            jobs=jobs,
+            jobs=options.placed(jobs, executor, address, gpus_per_run),
             progress=shown,
             data=data,
             model=model,

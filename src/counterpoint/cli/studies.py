@@ -39,6 +39,9 @@ def compare(
     ] = None,
     keep: Annotated[str, typer.Option(help="whose models stay: all, first (seed 0) or none")] = "first",
     jobs: options.Jobs = 1,
+    executor: options.Executor = "local",
+    address: options.Address = None,
+    gpus_per_run: options.GpusPerRun = 0.0,
     as_json: options.AsJson = False,
 ) -> None:
     """Let methods compete: same data, same budget, same seeds, as many tuning trials each. The same command resumes."""
@@ -61,7 +64,7 @@ def compare(
             baseline=baseline,
             metrics=tuple(metric or ()),
             keep=keep,
-            jobs=jobs,
+            jobs=options.placed(jobs, executor, address, gpus_per_run),
             progress=shown,
             **given,
         )
@@ -87,6 +90,9 @@ def ablate(
     given: options.Given = options.NONE,
     settings: options.Set = None,
     jobs: options.Jobs = 1,
+    executor: options.Executor = "local",
+    address: options.Address = None,
+    gpus_per_run: options.GpusPerRun = 0.0,
     as_json: options.AsJson = False,
 ) -> None:
     """Change one setting or mechanism of a method at a time and see what each is worth."""
@@ -112,7 +118,7 @@ def ablate(
             out=folder,
             vary=varied or None,
             seeds=seeds,
-            jobs=jobs,
+            jobs=options.placed(jobs, executor, address, gpus_per_run),
             progress=shown,
             data=data,
             model=model,
@@ -139,6 +145,9 @@ def reproduce(
         typer.Option("--rejudge", help="judge stored figures again by the present rules; runs nothing"),
     ] = False,
     jobs: options.Jobs = 1,
+    executor: options.Executor = "local",
+    address: options.Address = None,
+    gpus_per_run: options.GpusPerRun = 0.0,
     as_json: options.AsJson = False,
 ) -> None:
     """Run a paper's effect against the paper's baseline on small real data, and write the evidence. Resumes, too."""
@@ -177,7 +186,13 @@ def reproduce(
         return
     folder = out or Path("reproductions") / key
     with progress() as shown:
-        content = api.reproduce(key, out=folder, evidence=evidence, jobs=jobs, progress=shown)
+        content = api.reproduce(
+            key,
+            out=folder,
+            evidence=evidence,
+            jobs=options.placed(jobs, executor, address, gpus_per_run),
+            progress=shown,
+        )
     from counterpoint.study.files import read_sealed
     from counterpoint.study.pages import outcome
 

@@ -92,6 +92,9 @@ def resume(
         ),
     ] = None,
     jobs: options.Jobs = 1,
+    executor: options.Executor = "local",
+    address: options.Address = None,
+    gpus_per_run: options.GpusPerRun = 0.0,
     as_json: options.AsJson = False,
 ) -> None:
     """Go on with a run or a study from its folder alone; a finished one is shown, or given more steps."""
@@ -100,7 +103,9 @@ def resume(
     from counterpoint.study.store import Result
 
     with progress() as shown:
-        result = api.resume(out, steps=steps, jobs=jobs, progress=shown)
+        result = api.resume(
+            out, steps=steps, jobs=options.placed(jobs, executor, address, gpus_per_run), progress=shown
+        )
     if not speaks():
         return
     if as_json:

@@ -89,6 +89,7 @@ class PreferenceDegree(Method[Language, PreferenceData]):
     """
 
     key: ClassVar[str] = "preference-degree"
+    shards: ClassVar[bool] = True
     search: ClassVar[Search] = {
         "degree.weight": [0.01, 0.1, 0.5, 1.0],
         "beta": (0.01, 0.5),

@@ -80,6 +80,7 @@ class SPaR(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "spar"
+    shards: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (5e-8, 2e-6), "beta": (0.05, 0.5)}
 
     rounds: int = 3

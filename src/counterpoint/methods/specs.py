@@ -82,6 +82,7 @@ class SPECS(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "specs"
+    shards: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (1e-7, 1e-4), "beta": (0.05, 0.5)}
 
     tags: str = "think answer"

@@ -10,6 +10,7 @@ Every run is a folder of its own below the study's; the same command takes finis
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sized
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from counterpoint.study.plan import (
     seeded,
     stored_plan,
 )
+from counterpoint.study.ray_executor import Ray, run_ray
 from counterpoint.study.recipe import GIVEN, Recipe, plain
 from counterpoint.study.settings_search.begin import recorded
 from counterpoint.study.store import Result
@@ -51,7 +53,7 @@ def compare(
     *,
     data: Any = None,
     model: nn.Module | None = None,
-    jobs: int = 1,
+    jobs: int | Ray = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run a plan, or what is left of it, and return its summary.
@@ -59,7 +61,7 @@ def compare(
     Args:
         plan: what to run. out: the study's folder.
         data, model: objects for recipes that name them ``GIVEN``.
-        jobs: processes at once; 1 means in this process.
+        jobs: processes at once; 1 means in this process. Or a Ray cluster, and what each run takes of it.
         progress: a started rich display.
 
     Raises:
@@ -70,7 +72,8 @@ def compare(
         raise CounterpointError(
             "a study is started by one process: leave out torchrun and give --jobs, or launch its runs one by one"
         )
-    if jobs < 1:
+    at_once = (jobs.at_once or os.cpu_count() or 1) if isinstance(jobs, Ray) else jobs
+    if at_once < 1:
         raise CounterpointError(f"jobs={jobs}; give 1 or more")
     require_equal_tuning(plan)
     loaded: dict[str, Any] = {}
@@ -112,12 +115,14 @@ def compare(
                 require_some(plan.metrics, firsts.values())
 
     def run(work: list[Job], forgiving: Forgiving = None) -> list[Result | None]:
+        if isinstance(jobs, Ray):
+            return run_ray(work, jobs, done, forgiving)
         if jobs > 1:
             return run_apart(work, jobs, done, forgiving)
         shown: Progress | bool | None = progress if progress is not None else False
         return run_here(work, load, model, shown, done, forgiving)
 
-    tuned = {entry.name: _tune(entry, plan, out, run, jobs) for entry in plan.entries}
+    tuned = {entry.name: _tune(entry, plan, out, run, at_once) for entry in plan.entries}
     arms = {e.name: replace(e.recipe, splits=("test",), before=i == 0) for i, e in enumerate(plan.entries)}
     work = [
         Job(
@@ -151,7 +156,7 @@ def finished(out: Path, plan: Plan) -> dict[str, Any] | None:
     return summary if same and len(summary["seeds"]) == plan.seeds else None
 
 
-def resume(out: Path, *, jobs: int = 1, progress: Progress | None = None) -> dict[str, Any]:
+def resume(out: Path, *, jobs: int | Ray = 1, progress: Progress | None = None) -> dict[str, Any]:
     """Go on with the study in a folder."""
     plan = stored_plan(out)
     summary = finished(out, plan)

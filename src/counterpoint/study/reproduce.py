@@ -23,6 +23,8 @@ from counterpoint.tasks.task import task
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from counterpoint.study.ray_executor import Ray
+
 __all__ = ["Arm", "Case", "Claim", "check_evidence", "plan_of", "reproduce", "write_evidence"]
 
 SOURCE = "source.json"
@@ -131,7 +133,7 @@ def reproduce(
     out: Path,
     *,
     source: Path | None = None,
-    jobs: int = 1,
+    jobs: int | Ray = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run a case, or what is left of it, and return its evidence (without writing it).

@@ -134,10 +134,7 @@ class _Worker:
     def give(self, job: Job) -> None:
         """Start a job."""
         self.job = job
-        recipe = replace(job.recipe, threads=job.recipe.threads or self.threads)
-        order = {"recipe": recipe.as_dict(), "out": str(job.out), "keep_model": job.keep_model}
-        order["imports"] = recipe.foreign_modules()
-        self.orders.write((json.dumps(order) + "\n").encode())
+        self.orders.write((json.dumps(order(job, self.threads)) + "\n").encode())
         self.orders.flush()
 
     def reply(self, forgiving: Forgiving) -> Result | None:
@@ -170,20 +167,33 @@ class _Worker:
         self.log.close()
 
 
+def order(job: Job, threads: int, absolute: bool = False) -> dict[str, Any]:
+    """A job as plain data, for another process; ``absolute`` for one whose working directory is another."""
+    recipe = replace(job.recipe, threads=job.recipe.threads or threads)
+    out = job.out.absolute() if absolute else job.out
+    return {
+        "recipe": recipe.as_dict(), "out": str(out), "keep_model": job.keep_model, "imports": recipe.foreign_modules(),
+        "cwd": os.getcwd() if absolute else None,
+    }  # fmt: skip
+
+
 def _serve() -> None:
     """Read orders until there are none. Whatever a run prints goes to standard error, away from the replies."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     warm_up()
     for line in sys.stdin:
-        replies.write(json.dumps(_answer(json.loads(line))) + "\n")
+        replies.write(json.dumps(answer(json.loads(line))) + "\n")
         replies.flush()
 
 
-def _answer(order: dict[str, Any]) -> dict[str, str]:
+def answer(order: dict[str, Any]) -> dict[str, str]:
+    """Execute an order; return how it ended."""
     from counterpoint.study.single import execute
     from counterpoint.training import Interrupted
 
+    if order["cwd"] is not None:
+        os.chdir(order["cwd"])
     try:
         for module in order["imports"]:  # named by the process that started this one, not by a file
             importlib.import_module(module)

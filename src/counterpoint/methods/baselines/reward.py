@@ -36,6 +36,7 @@ class Reward(Method[nn.Module, PreferenceData]):
     """
 
     key: ClassVar[str] = "reward"
+    shards: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3)}
 
     margin_weight: float = 1.0
