@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from counterpoint.prediction.predict import Predicted
     from counterpoint.study.case import Case
+    from counterpoint.study.executors.cluster import Ray
     from counterpoint.study.plan import Plan
-    from counterpoint.study.ray_executor import Ray
 
 __all__ = [
     "Recommendation", "ablate", "build", "case", "cases", "compare", "entries", "kind_of", "load", "predict", "recipe", "recommend", "report",

@@ -112,7 +112,7 @@ def test_what_a_killed_session_used_counts(tmp_path, monkeypatch):
 
 
 def test_a_studys_first_run_is_warmed_up(monkeypatch):
-    from counterpoint.study import workers
+    from counterpoint.study.executors import workers
 
     order = []
     monkeypatch.setattr(workers, "warm_up", lambda: order.append("warm"))

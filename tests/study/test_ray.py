@@ -14,7 +14,7 @@ import pytest
 
 import counterpoint
 from counterpoint.errors import CounterpointError
-from counterpoint.study.ray_executor import Ray
+from counterpoint.study.executors.cluster import Ray
 
 ray = pytest.importorskip("ray")
 

@@ -19,7 +19,7 @@ from counterpoint.errors import CounterpointError, nearest
 from counterpoint.study.options import RunOptions
 
 if TYPE_CHECKING:
-    from counterpoint.study.ray_executor import Ray
+    from counterpoint.study.executors.cluster import Ray
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -101,7 +101,7 @@ def placed(jobs: int, executor: str, address: str | None, gpus: float) -> int | 
         CounterpointError: an unknown executor, or options of a cluster without one.
     """
     if executor == "ray":
-        from counterpoint.study.ray_executor import Ray
+        from counterpoint.study.executors.cluster import Ray
 
         return Ray(address=address, gpus=gpus, at_once=jobs if jobs > 1 else None)
     if executor != "local":

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from counterpoint import launched
 from counterpoint.errors import CounterpointError
 from counterpoint.study.evidence.needs import require_figures, require_some
+from counterpoint.study.executors.cluster import Ray, run_ray
+from counterpoint.study.executors.workers import Forgiving, Job, run_apart, run_here
 from counterpoint.study.files import read_sealed, write_sealed
 from counterpoint.study.plan import (
     TUNING_SEED,
@@ -29,13 +31,11 @@ from counterpoint.study.plan import (
     seeded,
     stored_plan,
 )
-from counterpoint.study.ray_executor import Ray, run_ray
 from counterpoint.study.recipe import GIVEN, Recipe, plain
 from counterpoint.study.settings_search.begin import recorded
 from counterpoint.study.store import Result
 from counterpoint.study.summary import Tuned, summarise
 from counterpoint.study.tune import Settings, best, search
-from counterpoint.study.workers import Forgiving, Job, run_apart, run_here
 from counterpoint.tasks.task import lower_is_better, open_data, ranked_by
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from counterpoint.tasks.task import task
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from counterpoint.study.ray_executor import Ray
+    from counterpoint.study.executors.cluster import Ray
 
 __all__ = ["Arm", "Case", "Claim", "check_evidence", "plan_of", "reproduce", "write_evidence"]
 

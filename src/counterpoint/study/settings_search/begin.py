@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Method
 from counterpoint.study.case import Range
+from counterpoint.study.executors.workers import Job
 from counterpoint.study.plan import TUNING_SEED, Entry, Plan, seeded
 from counterpoint.study.recipe import Recipe, plain
 from counterpoint.study.settings_search.auto_distiller import (
@@ -22,7 +23,6 @@ from counterpoint.study.settings_search.auto_distiller import (
 )
 from counterpoint.study.settings_search.record import Record, inputs_of, numbers_of
 from counterpoint.study.store import Result
-from counterpoint.study.workers import Job
 from counterpoint.tasks.task import facts_of, ranked_by, task
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import CounterpointError, MissingExtra
+from counterpoint.study.executors.workers import Done, Forgiving, Job, answer, order
 from counterpoint.study.recipe import refuse_objects
 from counterpoint.study.store import Result
-from counterpoint.study.workers import Done, Forgiving, Job, answer, order
 
 RETRIES = 3
 """How often a run is started again when its worker dies (killed, out of memory, a lost machine)."""

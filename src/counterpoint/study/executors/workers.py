@@ -121,7 +121,7 @@ class _Worker:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in stop)
         path = os.pathsep.join(entry for entry in sys.path if entry)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "counterpoint.study.workers"],
+            [sys.executable, "-m", "counterpoint.study.executors.workers"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
