@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypedDict
 
-from counterpoint.conversation import turns
+from counterpoint.conversation import last_text, turns
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.journal import FILE
 from counterpoint.generation.sampler import Sampler, row_draws
@@ -225,8 +225,9 @@ def _lengths(model: Language, prompts: Sequence[Prompt]) -> list[int]:
 
 
 def _as_text(prompt: Prompt) -> str:
+    """A prompt in words; pictures are left out."""
     if isinstance(prompt, str):
         return str(prompt)
     if len(prompt) == 1:
-        return str(prompt[0]["content"] or "")
-    return "\n".join(f"{message['role']}: {message['content'] or ''}" for message in turns(prompt))
+        return last_text(prompt)
+    return "\n".join(f"{message['role']}: {last_text([message])}" for message in turns(prompt))

@@ -1,4 +1,4 @@
-"""SPECS: a cold start that learns the form alone, from one's own preferences (arXiv 2510.25801). Text; reinforcement learning follows.
+"""SPECS: a cold start that learns the form alone, from one's own preferences (arXiv 2510.25801). Reinforcement learning follows.
 
 Both answers of a pair are right; the chosen one is in the form, the rejected one's form is spoilt by a rule, so that nothing of the
 content is learnt. From the model itself (the reference),

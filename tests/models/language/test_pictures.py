@@ -14,46 +14,25 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import counterpoint
+import small_llava
 from counterpoint.conversation import pictures_of, reworded
 from counterpoint.data.language import preferences, problems
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler
 from counterpoint.models.language import language
-from counterpoint.models.language.characters import tiny, tokenizer
+from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.likelihood import completion_log_probs
 from counterpoint.models.tokens import join
 from counterpoint.teachers.frozen import Frozen
 
 COLOURS = {"red": (220, 10, 10), "green": (10, 220, 10), "blue": (10, 10, 220), "grey": (120, 120, 120)}
-TEMPLATE = (
-    "{% for m in messages %}{% if m['role'] == 'assistant' %}{{ '~' + m['content'] + '</s>' }}{% else %}<s>"
-    "{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for p in m['content'] %}{% if p['type'] == 'image' %}<image>"
-    "{% else %}{{ p['text'] }}{% endif %}{% endfor %}{% endif %}{% endif %}{% endfor %}{% if add_generation_prompt %}~{% endif %}"
-)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small LLaVA with its processor, and pictures beside rows of text and rows with them."""
     out = tmp_path_factory.mktemp("vision")
-    names = tokenizer()
-    names.add_special_tokens({"additional_special_tokens": ["<image>"]})
-    names.chat_template = TEMPLATE
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = transformers.LlavaConfig(
-        text_config=transformers.LlamaConfig(vocab_size=len(names), num_key_value_heads=2, max_position_embeddings=128, initializer_range=0.2, **sizes).to_dict(),
-        vision_config=transformers.CLIPVisionConfig(image_size=32, patch_size=16, initializer_range=0.2, **sizes).to_dict(),
-        image_token_index=names.convert_tokens_to_ids("<image>"),
-    )  # fmt: skip
-    torch.manual_seed(0)
-    transformers.LlavaForConditionalGeneration(config).save_pretrained(out / "model")
-    images = transformers.CLIPImageProcessorPil(
-        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
-    )
-    transformers.LlavaProcessor(
-        image_processor=images, tokenizer=names, patch_size=16, vision_feature_select_strategy="default",
-        num_additional_image_tokens=1, chat_template=TEMPLATE,
-    ).save_pretrained(out / "model")  # fmt: skip
+    small_llava.write(out / "model")
     rows, pairs = [], []
     for number, (name, colour) in enumerate(COLOURS.items()):
         Image.new("RGB", (40, 30), colour).save(out / f"{name}.png")
