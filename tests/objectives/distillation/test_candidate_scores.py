@@ -63,8 +63,8 @@ def test_extremes() -> None:
     student = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
     loss = score_distillation(student, torch.tensor([[-1e4, 1e4, 0.0]]))
     loss.sum().backward()
-    assert loss.isfinite().all()
-    assert student.grad.isfinite().all()
+    assert loss.tolist() == [2e4]
+    assert student.grad.tolist() == [[1.0, -1.0, 0.0]]
     assert score_distillation(student[:, :1], student[:, :1]).tolist() == [0.0]
     assert not score_distillation(student[:0], student[:0]).numel()
 
@@ -108,7 +108,8 @@ def test_scores_of_another_kind_take_the_references_range() -> None:
     torch.testing.assert_close(scaled.amin(1), reference.amin(1))
     torch.testing.assert_close(scaled.amax(1), reference.amax(1), rtol=1e-6, atol=1e-6)
     assert (scaled.argsort(1) == scores.argsort(1)).all()
-    assert rescaled_scores(torch.ones(1, 3), reference[:1]).isfinite().all()
+    flat = rescaled_scores(torch.ones(1, 3), reference[:1])
+    assert flat.tolist() == [[float(reference[0].min())] * 3], "equal scores have no range of their own"
 
 
 def test_wrong_input() -> None:

@@ -57,9 +57,9 @@ def test_extremes_and_masks() -> None:
     far = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
     loss = advantage_loss(far, -far.detach(), torch.zeros(1, 3))
     loss.sum().backward()
-    assert bool(loss.isfinite().all())
+    assert loss.tolist() == pytest.approx([2e4 - math.log(3)])
     assert far.grad is not None
-    assert bool(far.grad.isfinite().all())
+    assert not far.grad.any()
     student, after, before = drawn()
     mask = torch.tensor([True, False, True, True, False])
     for clip in (None, (0.0, 1.0)):

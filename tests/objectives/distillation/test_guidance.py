@@ -54,7 +54,9 @@ def test_it_is_the_error_to_the_mixed_target_up_to_a_constant() -> None:
 def test_extremes_order_and_pieces() -> None:
     logits, targets, teacher = drawn()
     p = (logits * 1e4).softmax(1)
-    assert torch.isfinite(guided_error(p, targets, teacher, 0.5)).all()
+    onehot = torch.eye(3, dtype=torch.double)[logits.argmax(1)]
+    expected = 0.5 * ((onehot - targets) ** 2 + (onehot - teacher) ** 2).mean(1)
+    torch.testing.assert_close(guided_error(p, targets, teacher, 0.5), expected)
     whole = guided_error(logits, targets, teacher, 0.5)
     order = torch.tensor([5, 0, 3, 1, 4, 2])
     torch.testing.assert_close(guided_error(logits[order], targets[order], teacher[order], 0.5), whole[order])

@@ -131,7 +131,9 @@ def test_extremes_stay_finite() -> None:
     assert not best_of_n(logp[:0], rewards[:0]).values.numel()
     assert [len(each) for each in ranked_pairs(rewards[:, :1])] == [0, 0, 0]
     far = token_paired(torch.full((1, 2), 1e4), torch.full((1, 2), -1e4), torch.ones(1, 2), 10.0)
-    assert far.values.isfinite().all()
+    assert far.values.tolist() == [0.0]
+    wrong = token_paired(torch.full((1, 2), -1e4), torch.full((1, 2), 1e4), torch.ones(1, 2), 10.0)
+    assert wrong.values.tolist() == [4e5]
     with pytest.raises(CounterpointError, match="lowered='best'"):
         best_of_n(logp, rewards, "best")  # type: ignore[arg-type]
     with pytest.raises(CounterpointError, match="kind='simpo'"):

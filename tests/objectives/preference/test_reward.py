@@ -41,7 +41,7 @@ def test_extremes_are_finite() -> None:
     losses.sum().backward()
     assert losses.tolist() == [0.0, 2e4]
     assert far.grad is not None
-    assert far.grad.isfinite().all()
+    assert far.grad.tolist() == [0.0, -2.0]  # it stands on both sides
 
 
 def test_pairs_are_by_themselves_and_a_tie_is_wrong() -> None:
