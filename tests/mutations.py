@@ -33,6 +33,9 @@ VERDICTS = "tests/study/test_verdicts.py"
 HOLM = "tests/study/test_reproduce.py::test_a_verdict_needs_the_interval_and_holm_over_all_claims"
 CLAIMS = "tests/study/test_reproduce.py::test_claims_are_judged_by_their_interval"
 SPLITS = "tests/study/test_reproduce.py::test_every_seed_may_have_a_split_of_its_own"
+EARLY = "tests/study/test_reproduce.py::test_claims_of_unknown_arms_and_metrics_are_explained"
+NEEDS = "tests/study/test_reproduce.py::test_a_claim_needs_its_metric_only_of_the_arms_it_compares"
+FLIPS = "tests/training/test_flips.py::test_every_flip_is_detected_or_harmless[6]"
 CHOSEN = "tests/study/test_compare.py::test_the_final_runs_are_trained_with_what_tuning_chose"
 TUNING = "tests/study/test_compare.py::test_tuning_reads_validation_only_and_tries_the_given_settings_first"
 GRID = "tests/study/test_compare.py::test_a_small_grid_is_tried_whole"
@@ -96,6 +99,12 @@ CHANGES = [
     Change("study/cost.py", "killed = lines[-1]", "killed = False and lines[-1]", COST),
     Change("study/single.py", "if way.get(metric) == after.get(metric):", "if True:", SINGLE),
     Change("data/nested.py", "if row not in reserved", "", NESTED),
+    Change("study/compare.py", "require_figures(arm, plan.needs.get(arm, ()), firsts[arm])", "pass", EARLY),
+    Change("study/evidence/needs.py", "if metric not in figures:", "if False:", EARLY),
+    Change("study/verdicts.py", "if has(arm, metric)", "if True", NEEDS),
+    Change("study/files.py", "if seal is not None and seal != _seal(stored):", "if False:", FLIPS),
+    Change("tasks/stock/stored.py", "if fault is not None:", "if not path.is_dir():", FLIPS),
+    Change("models/text/embedding.py", " or seal.read_bytes() != sha256(stored).encode()", "", FLIPS),
     # What a run sees, and how it learns.
     Change("training/batches.py", 'derive(self.seed, self.loop, "order", epoch)', 'derive(0, self.loop, "order", epoch)', BATCHES),
     Change("training/batches.py", 'derive(self.seed, self.loop, "order", epoch)', 'derive(self.seed, self.loop, "order")', BATCHES),

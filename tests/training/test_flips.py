@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -231,3 +232,38 @@ def test_a_store_knows_its_teacher(tmp_path: Path) -> None:
     shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     write(tmp_path / "s", Answering(Frozen(one)), [(["1+1="], completions[:1], torch.arange(1))])
     assert shard.read_bytes() == whole
+
+
+WRONG = ["{}", "[]", "null", "3", '"text"', "{", '{"a": 1}', '[{"a": 1}]']
+
+
+@pytest.mark.parametrize("content", WRONG)
+@pytest.mark.parametrize("name", ["summary.json", "evidence.json", "source.json"])
+def test_a_wrongly_shaped_study_is_one_line(finished: Path, tmp_path: Path, name: str, content: str) -> None:
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for each in ("study.json", "summary.json", "evidence.json"):
+        shutil.copy(finished / "study" / each, folder / each)
+    (folder / name).write_text(content)
+    with pytest.raises(CounterpointError) as error:
+        if name == "source.json":
+            read_sealed(folder / name, "commit", "case_sha256")
+        else:
+            api.report(folder)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
+)
+def test_a_wrongly_shaped_model_folder_is_one_line_or_opens(tmp_path: Path, name: str) -> None:
+    tiny(seed=0).save(tmp_path / "m")
+    said: list[str] = []
+    for content in WRONG:
+        (tmp_path / "m" / name).write_text(content)
+        try:
+            api.load(tmp_path / "m")
+        except CounterpointError as error:
+            said.append(str(error))
+    assert len(said) >= 5, "what is no object is never read as one"
+    assert not any("\n" in line for line in said)

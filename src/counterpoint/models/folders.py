@@ -98,19 +98,31 @@ def load(folder: str | Path) -> nn.Module:
         folder: one that a run wrote, ``runs/NAME/model``, or a causal language or reward model's of transformers or PEFT.
 
     Raises:
-        CounterpointError: no such folder, or one that does not say what opens it.
+        CounterpointError: no such folder, one that does not say what opens it, or a damaged one, with what its library says.
     """
     path = Path(folder)
     if not path.is_dir():
         raise CounterpointError(
             f"there is no folder {folder}; give a model's folder, such as runs/NAME/model"
         )
+    try:
+        return _open(path)
+    except CounterpointError:
+        raise
+    except Exception as error:  # whatever a damaged file makes a library raise becomes one line
+        reason = " ".join(str(error).split())[:300] or "it ends too early"
+        raise CounterpointError(
+            f"{folder} cannot be opened as a model: {type(error).__name__}: {reason}; see that the folder is whole, or save it again"
+        ) from error
+
+
+def _open(path: Path) -> nn.Module:
     content = configuration(path)
     kind = str(content.get(STATEMENT, "")).partition("/")[0]
     if kind:
         if kind not in kinds():
             raise CounterpointError(
-                f"{folder}: config.json states '{content[STATEMENT]}', a kind this version does not know; known are {', '.join(kinds())}"
+                f"{path}: config.json states '{content[STATEMENT]}', a kind this version does not know; known are {', '.join(kinds())}"
             )
         return of_kind(kind).open(path)
     if reading(path).get("kind") in kinds():
@@ -130,5 +142,5 @@ def load(folder: str | Path) -> nn.Module:
         return max(openers, key=lambda one: one.holds(path) != content.get("architecture")).open(path)
     opens = f"from transformers import {architectures[0]}" if architectures else "the class that wrote it"
     raise CounterpointError(
-        f"{folder}: config.json does not say which model of counterpoint this is; open it with {opens}, or give it as --model"
+        f"{path}: config.json does not say which model of counterpoint this is; open it with {opens}, or give it as --model"
     )

@@ -14,7 +14,7 @@ from counterpoint.study.case import Arm, Case, Claim
 from counterpoint.study.compare import compare
 from counterpoint.study.evidence.needs import needs_of, require_figures
 from counterpoint.study.evidence.provenance import source_of
-from counterpoint.study.files import read_json, read_sealed, write_json, write_sealed
+from counterpoint.study.files import read_object, read_sealed, write_json, write_sealed
 from counterpoint.study.plan import Entry, Plan, claim_study, require_equal_tuning
 from counterpoint.study.recipe import plain, recipe_of
 from counterpoint.study.verdicts import claims
@@ -147,7 +147,10 @@ def reproduce(
         write_sealed(out / SOURCE, source_of(source))
     result = evidence(case, compare(plan, out, jobs=jobs, progress=progress))
     if source is not None:
-        result["source"] = {"begun": read_sealed(out / SOURCE), "judged": source_of(source)}
+        result["source"] = {
+            "begun": read_sealed(out / SOURCE, "commit", "case_sha256"),
+            "judged": source_of(source),
+        }
     return result
 
 
@@ -224,7 +227,7 @@ def check_evidence(path: Path) -> dict[str, Any]:
     Raises:
         CounterpointError: a figure was changed by hand, or the file is damaged.
     """
-    content = read_json(path)
+    content = read_object(path)
     if digest(content) != content.get("sha256"):
         raise CounterpointError(
             f"{path} is not what a reproduction wrote: its hash does not fit its content; run "

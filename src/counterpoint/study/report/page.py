@@ -51,7 +51,7 @@ def _section(folder: Path, anchor: str) -> tuple[str, str]:
             raise CounterpointError(
                 f"the study in {folder} is not finished; counterpoint resume {folder} goes on with it"
             )
-        summary: dict[str, Any] = read_sealed(folder / "summary.json")
+        summary: dict[str, Any] = read_sealed(folder / "summary.json", *report_study.READ)
         return report_study.section(summary, folder, anchor)
     if is_run(folder):
         return report_run.section(Result.read(folder), anchor)

@@ -14,6 +14,27 @@ from counterpoint.study.wording import claim_sentence, interval, number, sentenc
 
 Summary = Mapping[str, Any]
 EVIDENCE = "evidence.json"
+READ = (
+    "arms",
+    "baseline",
+    "baseline_is_best",
+    "before",
+    "budget",
+    "data",
+    "differences",
+    "environment",
+    "finished",
+    "lower_is_better",
+    "metrics",
+    "model",
+    "primary",
+    "ranked",
+    "seeds",
+    "title",
+    "trials",
+    "what",
+)
+"""What a summary must hold to be drawn."""
 NAMES = {"compare": "Comparison", "ablate": "Ablation", "reproduce": "Reproduction", "tune": "Search"}
 TAGS = {
     "better": ("good", "▲ better"),
