@@ -131,13 +131,14 @@ def untaught(seed: int, width: int = 64, length: int = 192) -> Language:
 
 
 def rethink(prompts: list[str]) -> list[str]:
-    """The rationale with the digit that the contrast names first; prompts are "rationale/contrast". An author's function.
+    """The digit and the answer that the contrast came to; the rationale where it came to none. Prompts are "rationale/contrast".
 
-    >>> rethink(["7;o/9,3;o", "7;o/"])
-    ['9;o', '7;o']
+    >>> rethink(["7;o/8,3;e", "7;o/"])
+    ['8;e', '7;o']
     """
     texts = []
     for prompt in prompts:
         rationale, _, contrast = prompt.partition("/")
-        texts.append((contrast[:1] if contrast[:1].isdigit() else rationale[:1]) + rationale[1:])
+        digits, _, answer = contrast.partition(";")
+        texts.append(f"{digits[0]};{answer}" if digits[:1].isdigit() and answer else rationale)
     return texts
