@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from transformers import AutoModelForCausalLM
+from typer.testing import CliRunner
 
+from counterpoint.cli.main import app
 from counterpoint.methods import catalog
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
@@ -37,3 +39,10 @@ def test_its_command_runs_as_printed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "result.json").exists()
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "model").num_parameters() > 0
+
+
+def test_what_it_says_of_memory_runs_as_printed() -> None:
+    (line,) = re.findall(r"^(counterpoint plan .*)$", PAGE, re.M)
+    result = CliRunner().invoke(app, shlex.split(line)[1:])
+    assert result.exit_code == 0, result.output
+    assert "torchrun --nproc-per-node 4 -m counterpoint run sdft" in result.output

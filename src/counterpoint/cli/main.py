@@ -12,7 +12,19 @@ from pathlib import Path
 import typer
 
 from counterpoint import __version__
-from counterpoint.cli import data, demo, listing, predict, results, searches, shell, studies, teachers, train
+from counterpoint.cli import (
+    data,
+    demo,
+    listing,
+    plan,
+    predict,
+    results,
+    searches,
+    shell,
+    studies,
+    teachers,
+    train,
+)
 
 app = typer.Typer(
     name="counterpoint",
@@ -38,6 +50,7 @@ app.command("check", cls=data.Check, short_help="Describe data and a model, and 
 )
 app.add_typer(data.app, name="data")
 app.command("query", short_help="Ask a person which two are alike.")(data.query)
+app.command("plan", short_help="Say what a run needs of memory, and how to launch it.")(plan.plan)
 app.command("run", short_help="Train a model with one method.", context_settings=FREE)(train.run)
 app.command("resume", short_help="Go on with a run or a study.")(train.resume)
 app.command("compare", short_help="Let methods compete under one budget.")(studies.compare)

@@ -81,6 +81,7 @@ class ADPA(Method[Language, PreferenceData]):
 
     key: ClassVar[str] = "adpa"
     shards: ClassVar[bool] = True
+    copies: ClassVar[int] = 2
     search: ClassVar[Search] = {"gamma": [0.4, 0.8, 1.6, 3.2], "learning_rate": (1e-7, 1e-4)}
 
     form: Literal["adpa+", "adpa", "dckd"] = "adpa+"

@@ -38,6 +38,7 @@ class Method(ABC, Generic[Model, Data]):
         writes: settings that name a folder which the method writes to; of a run that is resumed elsewhere they stay where they were.
         shards: whether it trains a language model whose weights are in shards (``--shard fsdp``), which the tests have then seen
             to end as one process does; refused of any other.
+        copies: of the language model that it holds beside it by default: teachers and references.
         moved: a setting's earlier name -> its name now, for those that still write the earlier one.
         taught_by: the setting that names the model learnt from; a search divides its figures by that model's.
         untaught: settings under which nothing is learnt from a teacher; a search measures them, too. Empty for none.
@@ -48,6 +49,7 @@ class Method(ABC, Generic[Model, Data]):
     also: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[tuple[str, ...]] = ()
     shards: ClassVar[bool] = False
+    copies: ClassVar[int] = 0
     moved: ClassVar[dict[str, str]] = {}
     taught_by: ClassVar[str] = ""
     untaught: ClassVar[dict[str, Any]] = {}

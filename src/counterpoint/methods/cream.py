@@ -58,6 +58,7 @@ class CREAM(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "cream"
     shards: ClassVar[bool] = True
+    copies: ClassVar[int] = 2
     search: ClassVar[Search] = {
         "learning_rate": (2e-7, 5e-6),
         "beta": (0.05, 0.5),

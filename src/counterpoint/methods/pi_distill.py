@@ -96,6 +96,7 @@ class PiDistill(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "pi-distill"
     shards: ClassVar[bool] = True
+    copies: ClassVar[int] = 1
     search: ClassVar[Search] = {
         "learning_rate": (1e-6, 1e-3),
         "kl.beta": [0.1, 0.25, 0.5],

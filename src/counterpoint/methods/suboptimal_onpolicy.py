@@ -71,6 +71,7 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
 
     key: ClassVar[str] = "suboptimal-onpolicy"
     shards: ClassVar[bool] = True
+    copies: ClassVar[int] = 1
     also: ClassVar[tuple[str, ...]] = ("preferences",)
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3)}
 

@@ -143,6 +143,7 @@ class UniSD(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "unisd"
     shards: ClassVar[bool] = True
+    copies: ClassVar[int] = 2
     search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3), "agreement.gamma": (1e-3, 1.0)}
     writes: ClassVar[tuple[str, ...]] = ("store",)
     moved: ClassVar[dict[str, str]] = {

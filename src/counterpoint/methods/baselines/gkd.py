@@ -57,6 +57,7 @@ class GKD(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "gkd"
     shards: ClassVar[bool] = True
+    copies: ClassVar[int] = 1
     search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3), "beta": [0.1, 0.5, 0.9]}
     writes: ClassVar[tuple[str, ...]] = ("store",)
 

@@ -97,6 +97,7 @@ class GRPO(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "grpo"
     shards: ClassVar[bool] = True
+    copies: ClassVar[int] = 1
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3), "penalty.weight": [0.0, 0.01, 0.04]}
 
     variant: Variant = "grpo"

@@ -52,6 +52,7 @@ class SDFT(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "sdft"
     shards: ClassVar[bool] = True
+    copies: ClassVar[int] = 1
     search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3), "ema_decay": [0.95, 0.98, 0.99]}
     writes: ClassVar[tuple[str, ...]] = ("store",)
 

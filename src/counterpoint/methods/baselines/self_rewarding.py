@@ -55,6 +55,7 @@ class SelfRewarding(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "self-rewarding"
     shards: ClassVar[bool] = True
+    copies: ClassVar[int] = 1
     search: ClassVar[Search] = {
         "learning_rate": (2e-7, 5e-6),
         "beta": (0.05, 0.5),
