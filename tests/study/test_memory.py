@@ -14,7 +14,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.methods.catalog import load
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import adapt
-from counterpoint.models.language.sizes import count, sizes_of
+from counterpoint.models.sizes import count, sizes_of
 from counterpoint.study.memory import Setup, fits, launch, needed
 from counterpoint.tasks.task import task
 from counterpoint.teachers import copies

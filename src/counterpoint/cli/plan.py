@@ -29,7 +29,7 @@ def plan(
     """Say what a run needs of each GPU's memory, which ways fit, and the line that starts the first that does."""
     from counterpoint.errors import CounterpointError
     from counterpoint.methods.catalog import load
-    from counterpoint.models.language.sizes import sizes_of
+    from counterpoint.models.sizes import sizes_of
     from counterpoint.study.memory import Setup, fits, launch, needed
 
     method = load(key)

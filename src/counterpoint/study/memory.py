@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models.language.sizes import Sizes
+from counterpoint.models.sizes import Sizes
 
 ACTIVATIONS = 34 / 2
 """Of a token, layer and unit of width, in elements."""
