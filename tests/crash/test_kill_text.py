@@ -24,17 +24,29 @@ RUNS = {
             "teacher.model": "four",
         },
     ),
+    "parts": (
+        "autodistil",
+        {
+            "training.batch_size": 8,
+            "spaces": (
+                "layers=2-3 width=12-16/4 ratio=2 heads=2",
+                "layers=1 width=8-12/4 ratio=2 heads=1",
+            ),
+        },
+    ),
 }
 
 
 def trained(name: str, folder: Path) -> Command:
     key, settings = RUNS[name]
     data = write_csv(folder / "mails.csv", rows(200))
-    if key == "distiller":
+    if key in ("distiller", "autodistil"):
         words = sorted({word for row in rows(200) for word in row["text"].split()})
         fresh_transformer(words, layers=4, width=16, heads=2, seed=1).save_pretrained(folder / "four")
-        settings = {**settings, "teacher.model": str(folder / "four")}
-        return command(key, settings, data=data, model=f"{folder / 'four'}:2", budget={"steps": 24})
+        name = "teacher" if key == "autodistil" else "teacher.model"
+        settings, start = {**settings, name: str(folder / "four")}, str(folder / "four")
+        model = start if key == "autodistil" else f"{start}:2"
+        return command(key, settings, data=data, model=model, budget={"steps": 24})
     return command(
         key, settings, data=data, data_options={"labelled": 0.5}, model="words", budget={"steps": 80}
     )

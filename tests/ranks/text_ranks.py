@@ -24,6 +24,7 @@ METHODS = {
     "triplets": ("contrastive-primer", {"objective": "triplet_cos", "hide": 0.2}),
     "classifier": ("text-classifier", {"dropout": 0.0}),
     "distilled": ("distiller", {"loss": "mi", "mapping": "emd", "augment.mixup": True}),
+    "parts": ("autodistil", {"spaces": ("layers=1-2 width=4-8/4 ratio=2-4/2 heads=1-2",)}),
     "projected": ("distiller", {"loss": "mse", "weights.hard": 1.0}),
 }
 
@@ -63,6 +64,10 @@ def train(out: Path) -> dict[str, Weights]:
                     "training.learning_rate": 1e-3,
                     "teacher.model": str(teacher(out / f"{name}-teacher", data)),
                 }
+            elif key == "autodistil":
+                model = quiet(data.train.texts, 2, 8, 1)
+                folder = teacher(out / f"{name}-teacher", data)
+                size = {"training.batch_size": 11, "training.learning_rate": 1e-3, "teacher": str(folder)}
             else:
                 model = fresh_words(
                     vocabulary(data.train.texts), 0, 1, dropout=0.0

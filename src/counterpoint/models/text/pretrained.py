@@ -29,8 +29,12 @@ def open_encoder(folder: Path) -> tuple[Any, Any]:
     try:
         import transformers
         from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+        from counterpoint.models.text.elastic.narrow_bert import NarrowBertConfig, NarrowBertModel
     except ImportError:
         raise MissingExtra("transformers", "language") from None
+    AutoConfig.register(NarrowBertConfig.model_type, NarrowBertConfig, exist_ok=True)
+    AutoModel.register(NarrowBertConfig, NarrowBertModel, exist_ok=True)
     transformers.utils.logging.disable_progress_bar()
     level = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()  # it would report the pooler and heads that are not wanted

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from counterpoint.data.text.load import Texts
-from counterpoint.models.text.encoder import Coded, coded, encoder_of
+from counterpoint.models.text.encoder import Coded, TextClassifier, coded, encoder_of
 from counterpoint.objectives.labels.label_match import label_match
 from counterpoint.pairs.text_augmentation import back_translated, reworded, swapped
 from counterpoint.training import Run
@@ -128,15 +128,15 @@ def hard_loss(logits: Tensor, targets: Tensor, several: bool) -> Tensor:
 
 @torch.no_grad()
 def cost(name: str, model: nn.Module, rows: Coded, count: int = 16) -> dict[str, float]:
-    """What a classifier weighs and how long it takes: millions of weights, megabytes, milliseconds a text (the best of three)."""
+    """What a classifier or an encoder weighs and how long it takes: millions of weights, megabytes, milliseconds a text (the best of three)."""
     weights = sum(p.numel() for p in encoder_of(model).parameters())
     part = rows[torch.arange(min(count, len(rows)))]
     device, training = next(model.parameters()).device, model.training
     model.eval()
-    times = []
+    times, out = [], "logits" if isinstance(model, TextClassifier) else "sentence"
     for _ in range(3):
         began = time.perf_counter()
-        model(part.ids.to(device), part.mask.to(device), out="logits")
+        model(part.ids.to(device), part.mask.to(device), out=out)
         times.append(time.perf_counter() - began)
     model.train(training)
     size = sum(p.numel() * p.element_size() for p in model.parameters()) / 2**20

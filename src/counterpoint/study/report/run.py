@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from counterpoint.study.report import html
+from counterpoint.study.report import front_plot, html
 from counterpoint.study.report.plots import Series, curve
 from counterpoint.study.samples import prompt_text, requests_of, samples_of
 from counterpoint.study.store import REPORTED, Result
@@ -96,6 +96,9 @@ def _reported(folder: Path) -> list[str]:
         parts.append("<h2>Reported by the training</h2>" + html.table(("figure", "value"), body))
     for table, rows in report.tables.items():
         parts += _curves(table, rows)
+        if table == front_plot.TABLE and (drawn := front_plot.drawing(rows)):
+            caption = "Each dot is a student, by exact operations and relation loss on held-out texts; the line, those that nothing cheaper beats."
+            parts.append("<h2>Students by cost</h2>" + html.figure(drawn, caption))
         if len(rows) > SHOWN:
             where = f"<code>{REPORTED}/{escape(table)}.csv</code>"
             parts.append(f'<p class="note">{escape(table)}: {len(rows):,} rows in {where}</p>')
