@@ -107,6 +107,17 @@ def test_a_step_is_the_sum_of_the_losses_of_its_students(
     assert compared > 20
 
 
+def test_pieces_of_a_batch_change_nothing(data: Texts, teacher: str, tmp_path: Path) -> None:
+    method = AutoDistil.settings(teacher=teacher, **SMALL)
+    found = []
+    for size in (None, 3):
+        out = tmp_path / str(size)
+        with Run(out, seed=0, budget=Budget(steps=3), progress=False, micro_batch_size=size) as going:
+            method.fit(encoder(data), data, going)
+        found.append([row["relation_loss"] for row in going.reported.rows("students")])
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+
+
 def test_random_students_are_neither_extreme_and_change_with_the_step() -> None:
     space = space_of(SPACES[0], Sizes(4, 16, 4))
     method, seen = AutoDistil(), set()

@@ -9,6 +9,7 @@ super-network a compact space of architectures, each step on its largest, its sm
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -23,7 +24,7 @@ from counterpoint.evaluation.probe import linear_probe
 from counterpoint.methods.base import Method, Search
 from counterpoint.models.text import folder as text_folder
 from counterpoint.models.text.elastic.architecture import Architecture, Sizes, Space, space_of
-from counterpoint.models.text.elastic.super_network import Last, cut, part_of, sizes_of, whole
+from counterpoint.models.text.elastic.super_network import cut, part_of, sizes_of, whole
 from counterpoint.models.text.encoder import Coded, coded, encoder_of, pooled
 from counterpoint.models.text.transformer import TransformerText, open_transformer
 from counterpoint.objectives.distillation.relations import relation_loss
@@ -160,9 +161,9 @@ class AutoDistil(Method[nn.Module, Texts]):
         for batch in run.batches(rows, how.batch_size, epochs=how.epochs):
             own = batch.items.student
             with torch.no_grad():
-                known = part_of(teacher, own.ids, own.mask)
+                known = run.forward(part_of, teacher, own.ids, own.mask)
             terms = {
-                name: self._loss(part_of(net, own.ids, own.mask, part), known, own.mask, teacher)
+                name: self._loss(run.forward(part_of, net, own.ids, own.mask, part), known, own.mask, teacher)
                 for name, part in self.sandwich(space, run.seed, batch.step).items()
             }
             run.step(terms)
@@ -175,7 +176,10 @@ class AutoDistil(Method[nn.Module, Texts]):
         drawn = draw.sample(between, min(self.draws, len(between)))
         return {"largest": largest, "smallest": smallest, **{f"random_{i}": a for i, a in enumerate(drawn)}}
 
-    def _loss(self, mine: Last, theirs: Last, mask: Tensor, teacher: TransformerText) -> Tensor:
+    def _loss(
+        self, mine: Sequence[Tensor], theirs: Sequence[Tensor], mask: Tensor, teacher: TransformerText
+    ) -> Tensor:
+        """[B] of what ``part_of`` gave of both."""
         return relation_loss(mine[1:], theirs[1:], mask, sizes_of(teacher).heads, self.relation)
 
     def _cost(self, part: Architecture, sizes: Sizes) -> float:

@@ -86,6 +86,7 @@ RULES: Sequence[_Rule] = (
     _Rule("text", "text-classifier", "the baseline to beat: a classifier on the same encoder", 1.5),
     _Rule("text", "tfidf", "weighted words and a linear model: hard to beat where all texts have labels", 2, lambda f: (f.labelled or 0) > 0),
     _Rule("text", "distiller", "a large model works and a small one is wanted", 2),
+    _Rule("text", "autodistil", "a small encoder for a budget of operations is wanted, and it is open of which sizes; needs no labels", 1),
     _Rule("regression", "supremix", "the target is ordered: mixtures of samples respect the order", 3),
     _Rule("regression", "teacher-guidance", "little, noisy data and a kernel that fits it: closed form", 2, lambda f: f.rows < 5_000),
     _Rule("audio", "speech-varieties", "labelled clips: a contrastive term beside the classes, which pays most where clips are few", 4, lambda f: f.rows < 2_000),
