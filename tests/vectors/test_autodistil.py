@@ -27,7 +27,7 @@ def space(case: Case) -> Checks:
         case.expect("flops_seq128", np.array([part.operations(sizes) for part in parts]), rtol=1e-15)
         kept = np.full(case.array("kept_layers").shape, -1)
         for row, part in zip(kept, parts, strict=True):
-            row[: part.layers] = part.kept(sizes)
+            row[: part.layers] = part.layer_indices(sizes)
         case.expect("kept_layers", kept, rtol=0)
 
     return {"values": values}
@@ -59,7 +59,7 @@ def supernet(case: Case) -> Checks:
             Fraction(case.number(f"{name}mlp_ratio")),
             round(case.number(f"{name}width_mult") * sizes.heads),
         )
-        assert part.kept(sizes) == case.array(f"{name}kept_layers").tolist()
+        assert part.layer_indices(sizes) == case.array(f"{name}kept_layers").tolist()
         # The file's states are of every position, padding included, so that they are compared as they are.
         for kind in ("raw", "softmax"):
             own.zero_grad()
@@ -73,7 +73,7 @@ def supernet(case: Case) -> Checks:
             loss.backward()
             case.expect(f"{name}loss_{kind}", loss, rtol=1e-8)
             words = own.net.embeddings.word_embeddings.weight.grad
-            query = own.net.encoder.layer[part.kept(sizes)[-1]].attention.self.query.weight.grad
+            query = own.net.encoder.layer[part.layer_indices(sizes)[-1]].attention.self.query.weight.grad
             case.expect(f"{name}grad_{kind}_word_embeddings", words, rtol=1e-8, atol=1e-12)
             case.expect(f"{name}grad_{kind}_query_last", query, rtol=1e-8, atol=1e-12)
         alone = cut(own, part)(ids, mask.long(), out="tokens")

@@ -161,9 +161,11 @@ class AutoDistil(Method[nn.Module, Texts]):
         for batch in run.batches(rows, how.batch_size, epochs=how.epochs):
             own = batch.items.student
             with torch.no_grad():
-                known = run.forward(part_of, teacher, own.ids, own.mask)
+                target = run.forward(part_of, teacher, own.ids, own.mask)
             terms = {
-                name: self._loss(run.forward(part_of, net, own.ids, own.mask, part), known, own.mask, teacher)
+                name: self._loss(
+                    run.forward(part_of, net, own.ids, own.mask, part), target, own.mask, teacher
+                )
                 for name, part in self.sandwich(space, run.seed, batch.step).items()
             }
             run.step(terms)
@@ -236,8 +238,8 @@ class AutoDistil(Method[nn.Module, Texts]):
         for first in range(0, len(rows), 64):
             batch = rows[torch.arange(first, min(first + 64, len(rows)))]
             ids, mask = batch.ids.to(run.device), batch.mask.to(run.device)
-            known = part_of(teacher, ids, mask)
-            total += float(self._loss(part_of(net, ids, mask, part), known, mask, teacher).sum())
+            target = part_of(teacher, ids, mask)
+            total += float(self._loss(part_of(net, ids, mask, part), target, mask, teacher).sum())
         return total / len(rows)
 
     def _probed(self, net: TransformerText, part: Architecture, data: Texts, run: Run) -> float:

@@ -48,10 +48,10 @@ class Architecture:
         """Width of the feed-forward part."""
         return int(self.ratio * self.width)
 
-    def kept(self, sizes: Sizes) -> list[int]:
+    def layer_indices(self, sizes: Sizes) -> list[int]:
         """Which layers of the super-network are its own: floor(i L / l).
 
-        >>> Architecture(7, 128, Fraction(2), 7).kept(Sizes())
+        >>> Architecture(7, 128, Fraction(2), 7).layer_indices(Sizes())
         [0, 1, 3, 5, 6, 8, 10]
         """
         return [i * sizes.layers // self.layers for i in range(self.layers)]

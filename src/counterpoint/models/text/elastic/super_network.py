@@ -83,7 +83,7 @@ def part_of(encoder: TransformerText, ids: Tensor, mask: Tensor, part: Architect
     x = dropout(norm(x, tables.LayerNorm), rate, net.training)
     seen = mask.bool()[:, None, None]
     q = k = v = x
-    for number in part.kept(sizes):
+    for number in part.layer_indices(sizes):
         layer = net.encoder.layer[number]
         own, out = layer.attention.self, layer.attention.output
         q, k, v = (linear(x, m.weight[:a, :d], m.bias[:a]) for m in (own.query, own.key, own.value))
@@ -138,7 +138,7 @@ def cut(encoder: TransformerText, part: Architecture) -> TransformerText:
         getattr(new.embeddings, name).weight.copy_(getattr(net.embeddings, name).weight[:, :d])
     _copy(new.embeddings.LayerNorm, net.embeddings.LayerNorm, d)
     targets = new.encoder.layer if plain else new.layers
-    for target, number in zip(targets, part.kept(sizes), strict=True):
+    for target, number in zip(targets, part.layer_indices(sizes), strict=True):
         layer = net.encoder.layer[number]
         own, out = layer.attention.self, layer.attention.output
         if plain:
