@@ -255,6 +255,8 @@ def test_pictures_of_ones_own_of_all_sorts(tmp_path: Path) -> None:
     assert done.exit_code == 0, (done.output, done.exception)
     grids = sorted(path.parent.name for path in (out / "model").glob("*/gallery.png"))
     assert grids == [f"samples_00{n}_steps{how}" for n in (1, 2) for how in ("", "_without_guidance")]
+    with image.open(out / "model" / grids[0] / "gallery.png") as grid:
+        assert grid.size[0] > 3 * grid.size[1]  # a row a prompt, each of eight pictures
     model = open_folder(out / "model")
     assert model.names == ("cat", "dog")
     assert model.sampling["guidance"] == 5.0

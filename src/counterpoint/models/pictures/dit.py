@@ -26,6 +26,8 @@ from counterpoint.models.pictures.prompts import asks
 MOST_PATCHES = 64
 """Patches of a picture, at most, where nobody says how large they are."""
 TIME_SCALE = 1000.0
+COLUMNS = 8
+"""Pictures of one prompt, side by side in a grid."""
 
 
 class Block(nn.Module):
@@ -163,7 +165,7 @@ class DiT(Saved):
         for name, pictures in self.grids.items():
             folder = Path(save_directory) / name
             folder.mkdir(exist_ok=True)
-            draw_gallery(pictures.float() / 255, folder / GALLERY)
+            draw_gallery(pictures.float() / 255, folder / GALLERY, columns=COLUMNS)
         return result
 
 

@@ -16,7 +16,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.generation.flow import noisy, shift_of, training_times
 from counterpoint.generation.flow_sampler import Sampling
 from counterpoint.generation.pictures import as_clean, pictures
-from counterpoint.models.pictures.dit import DiT
+from counterpoint.models.pictures.dit import COLUMNS, DiT
 from counterpoint.models.pictures.prompts import dropped, no_prompt
 from counterpoint.teachers.ema import Ema
 from counterpoint.training import Optimizer, Run
@@ -24,8 +24,8 @@ from counterpoint.training.batches import Batch
 from counterpoint.training.seeds import derive
 
 BETAS = (0.9, 0.95)
-ROWS, COLUMNS = 8, 8
-"""Prompts of a grid, at most, and pictures of each."""
+ROWS = 8
+"""Prompts of a grid, at most."""
 
 
 @dataclass(kw_only=True)
