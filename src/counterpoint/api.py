@@ -291,7 +291,7 @@ def predict(
         data: a table, a folder, a file of the model's kind, "-" for standard input, or rows: dicts or plain values.
         out: a .jsonl, .csv or .parquet file; "-" prints JSON lines.
         keep: columns of the data to stand beside the answers. skip: leave rows out that cannot be read. device: None is a GPU if there is one.
-        settings: batch_size, column (of the inputs), k (items to recommend), max_new_tokens, temperature, seed.
+        settings: batch_size, column (of the inputs), k (items to recommend), max_new_tokens, temperature, seed, steps.
     """
     from counterpoint.prediction.predict import chosen, predict
 

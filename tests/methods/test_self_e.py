@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+import counterpoint
 from counterpoint.cli.main import app
 from counterpoint.data.pictures.load import Pictures, load_pictures
 from counterpoint.errors import CounterpointError
@@ -263,6 +266,16 @@ def test_pictures_of_ones_own_of_all_sorts(tmp_path: Path) -> None:
     same = [pictures(model, ["cat", "dog"], steps=2, seed=3) for _ in range(2)]
     assert torch.equal(*same)
     assert not torch.equal(same[0], pictures(model, ["cat", "dog"], steps=2, seed=4))
+    wishes = [{"prompt": "dog", "id": "a"}, {"prompt": "", "id": "b"}]
+    answers = counterpoint.load(out / "model").predict(wishes, seed=5, steps=2)
+    assert [row["prompt"] for row in answers] == ["dog", ""]
+    with image.open(io.BytesIO(base64.b64decode(answers[0]["png"]))) as made:
+        assert (made.size, made.mode) == ((12, 12), "RGB")
+    again, other = (counterpoint.load(out / "model").predict(wishes, seed=seed, steps=2) for seed in (5, 6))
+    assert again == answers
+    assert other != answers
+    with pytest.raises(CounterpointError, match="did you mean 'cat'"):
+        counterpoint.load(out / "model").predict(["cats"])
     page = CliRunner().invoke(app, ["report", str(out), "--to", str(tmp_path / "report.html")])
     assert page.exit_code == 0, page.output
     text = (tmp_path / "report.html").read_text()

@@ -26,6 +26,7 @@ def _photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         pixels = draws.integers(0, 256, (16 + number % 3, 16 + number % 5, 3), dtype=np.uint8)
         image.fromarray(pixels).save(folder / f"{number}.png")
+    (tmp_path / "wishes.csv").write_text("prompt\ncat\ndog\ncat\n")
     monkeypatch.chdir(tmp_path)
 
 

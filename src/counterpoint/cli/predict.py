@@ -45,6 +45,12 @@ def predict(
         float, typer.Option(help="of a language model: 0 takes the likeliest token")
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="of sampled answers")] = 0,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="of a model that makes pictures; default: the most its training drew", show_default=False
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="rows at once; default: the kind's usual number", show_default=False)
     ] = None,
@@ -53,7 +59,7 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print what was done as JSON")] = False,
 ) -> None:
-    """Predict with a trained model: labels, embeddings, numbers, answers, rewards, transcripts or recommendations.
+    """Predict with a trained model: labels, embeddings, numbers, answers, rewards, transcripts, recommendations or pictures.
 
     The model's own classes, encoding and settings are used; the data need no target. Rows go through in order and in bounded memory;
     the file of answers appears when all are done, or not at all.
@@ -76,6 +82,7 @@ def predict(
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
+            steps=steps,
             batch_size=batch_size,
         )
     for note in done.notes:

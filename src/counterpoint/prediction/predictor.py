@@ -26,6 +26,7 @@ class Settings:
         max_new_tokens: of an answer; None takes 256, or what the model's positions leave.
         temperature: of answers; 0 takes the likeliest token.
         seed: of sampled answers.
+        steps: of a picture that is made; None takes the most that its model's training drew.
     """
 
     batch_size: int | None = None
@@ -34,9 +35,10 @@ class Settings:
     max_new_tokens: int | None = None
     temperature: float = 0.0
     seed: int = 0
+    steps: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "k", "max_new_tokens"):
+        for name in ("batch_size", "k", "max_new_tokens", "steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise CounterpointError(f"{name}={value}: expected 1 or more")
