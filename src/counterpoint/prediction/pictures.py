@@ -30,12 +30,12 @@ def predictor(model: nn.Module, folder: Path, settings: Settings) -> Predictor:
     def read(row: Row) -> str:
         prompt = str(row.cell(columns, "prompt"))
         if model.text is None and prompt and prompt not in model.names:
-            known = (
+            hint = (
                 nearest(prompt, model.names)
                 if model.names
                 else "this model reads no prompts: leave them empty"
             )
-            raise CounterpointError(f"{row.where}: no prompt '{prompt}'; {known}")
+            raise CounterpointError(f"{row.where}: no prompt '{prompt}'; {hint}")
         return prompt
 
     def answer(prompts: list[str]) -> list[dict[str, Any]]:
