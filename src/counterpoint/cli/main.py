@@ -24,6 +24,7 @@ from counterpoint.cli import (
     studies,
     teachers,
     train,
+    watch,
 )
 
 app = typer.Typer(
@@ -53,6 +54,7 @@ app.command("query", short_help="Ask a person which two are alike.")(data.query)
 app.command("plan", short_help="Say what a run needs of memory, and how to launch it.")(plan.plan)
 app.command("run", short_help="Train a model with one method.", context_settings=FREE)(train.run)
 app.command("resume", short_help="Go on with a run or a study.")(train.resume)
+app.command("watch", short_help="Follow a run while it goes on.")(watch.watch)
 app.command("compare", short_help="Let methods compete under one budget.")(studies.compare)
 app.command("ablate", short_help="Change one setting at a time.", context_settings=FREE)(studies.ablate)
 app.command("tune", short_help="Search one method's settings.", context_settings=FREE)(searches.tune)

@@ -11,6 +11,7 @@ from counterpoint.methods import catalog
 from counterpoint.methods.base import Method
 from counterpoint.study.options import RunOptions
 from counterpoint.study.recipe import GIVEN, Recipe, recipe_of
+from counterpoint.study.store import is_run
 
 if TYPE_CHECKING:
     from counterpoint.study.plan import Entry
@@ -70,7 +71,7 @@ def recipe(
         method,
         kind,
         data=_named(data),
-        model=task(kind).default_model if model is None else _named(model),
+        model=task(kind).default_model if model is None else _named(_of_run(model)),
         model_given=digest,
         budget=chosen.budget,
         splits=tuple(splits),
@@ -122,6 +123,21 @@ def entries(
         )
         for name, m in built.items()
     ]
+
+
+def _of_run(model: Any) -> Any:
+    """The model of a run where its --out folder was given (a warm start); anything else as it is.
+
+    Raises:
+        CounterpointError: a run that has no model yet.
+    """
+    if not isinstance(model, str | Path) or not is_run(Path(model)):
+        return model
+    if not (Path(model) / "model").is_dir():
+        raise CounterpointError(
+            f"the run in {model} has no model yet; counterpoint resume {model} goes on with it, or give another model"
+        )
+    return Path(model) / "model"
 
 
 def _named(given: Any) -> str:

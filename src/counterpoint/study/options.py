@@ -83,6 +83,21 @@ class Recorded:
     precision: Literal["no", "bf16", "fp16"] = option(
         "no", help="no (fp32), bf16 or fp16", expected="no (fp32), bf16 or fp16", identity="always"
     )
+    eval_every: int | None = option(
+        help="measure the model on validation every so many steps; the best one is what is saved",
+        expected="a whole number of steps above 0, or leave it out",
+        valid=lambda value: value > 0,
+    )
+    patience: int | None = option(
+        help="stop after so many of these measurements in a row without a better one",
+        expected="a whole number above 0, with eval_every, or leave it out",
+        valid=lambda value: value > 0,
+    )
+    keep_model: Literal["best", "last"] = option(
+        "best",
+        help="of a run with --eval-every, what is saved and measured: the best model or the last",
+        expected="best or last",
+    )
     reply_tokens: int | None = option(
         help="longest reply when answers are measured; default: by the length of the solutions",
         expected="a whole number above 0, or leave it out",
@@ -139,6 +154,11 @@ class RunOptions(Recorded):
             value = getattr(self, each.name)
             if value is not None and not each.metadata["valid"](value):
                 raise _refused(each.name, value)
+        if self.eval_every is None and (self.patience is not None or self.keep_model != "best"):
+            name = "patience" if self.patience is not None else "keep_model"
+            raise CounterpointError(
+                f"{name}={getattr(self, name)} rests on measurements during the training; give eval_every, for example --eval-every 50"
+            )
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:

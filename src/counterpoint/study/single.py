@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from counterpoint.methods.base import Method
+    from counterpoint.study.during.evaluation import Evaluation
     from counterpoint.training import Run
     from counterpoint.training.report import Report
 
@@ -78,6 +79,7 @@ def execute(
     """
     import torch
 
+    from counterpoint.study.during.evaluation import evaluation_of
     from counterpoint.training import Budget, Run, launch
 
     first = launch.meet()[0] == 0
@@ -101,6 +103,12 @@ def execute(
     with _claimed(recipe, fingerprint, out, first):
         before, way = _before(recipe, task, start, data, out, progress) if first else ({}, {})
         meter = Meter(out, memory) if first else None
+        evaluation = evaluation_of(
+            recipe, task, start, data, out,
+            lambda chosen, model: _measure(chosen, task, model, data, None, progress),
+            # Adapters alone may stand on a model that no folder holds: the best is opened from its merged weights.
+            _saved_as(task, "both" if recipe.save == "adapter" else recipe.save),
+        )  # fmt: skip
         try:
             run = Run(
                 out,
@@ -111,11 +119,29 @@ def execute(
                 precision=recipe.precision,
                 progress=progress,
                 trackers=trackers,
+                configuration={
+                    "method": recipe.key,
+                    **recipe.settings,
+                    "data": recipe.data,
+                    "model": recipe.model,
+                    "seed": recipe.seed,
+                },
                 checkpoint_seconds=checkpoint_seconds,
                 shard=recipe.shard == "fsdp",
+                evaluator=None if evaluation is None else evaluation.evaluator,
             )
             trained = _fit(
-                method, task, start, data, run, out, meter, keep_model, recipe.save, keep_checkpoints
+                method,
+                task,
+                start,
+                data,
+                run,
+                out,
+                meter,
+                keep_model,
+                recipe.save,
+                keep_checkpoints,
+                evaluation,
             )
             metrics = _evaluated(recipe, task, trained, data, run, out, meter, progress)
         finally:
@@ -144,6 +170,8 @@ def execute(
         result.write()
         if not keep_checkpoints:
             shutil.rmtree(out / "checkpoints", ignore_errors=True)
+            if recipe.keep_model == "best":
+                shutil.rmtree(out / "best", ignore_errors=True)  # model/ is it
         return result
 
 
@@ -209,14 +237,18 @@ def _fit(
     keep_model: bool,
     form: str,
     keep_checkpoints: bool,
+    evaluation: Evaluation | None = None,
 ) -> nn.Module:
     """Train, and let the first process (the one with a meter) save the model and what training reported."""
     with run:
         trained = run.gathered(_unwrapped(method.fit(start, data, run)))
         if meter is not None:
             meter.part("fit")
+            written = None
+            if evaluation is not None:
+                trained, written = evaluation.chosen(trained, run.reported, run.say)
             if keep_model:
-                _save_model(task, trained, run.reported, out, form, reading_of(task, data))
+                _save_model(task, trained, run.reported, out, form, reading_of(task, data), written)
             run.reported.write(out / REPORTED)
         if keep_checkpoints:
             run.save_to_grow()
@@ -366,14 +398,26 @@ def _shared_primary(task: Task, metrics: Mapping[str, Mapping[str, float]]) -> s
 
 
 def _save_model(
-    task: Task, model: nn.Module, report: Report, out: Path, form: str, reading: Mapping[str, Any]
+    task: Task,
+    model: nn.Module,
+    report: Report,
+    out: Path,
+    form: str,
+    reading: Mapping[str, Any],
+    written: Path | None = None,
 ) -> None:
-    """Write the model folder aside, with how the data were read, then publish it; a full disk leaves none."""
+    """Write the model folder aside, with how the data were read, then publish it; a full disk leaves none.
+
+    ``written``: the folder that the model was written to already.
+    """
     from counterpoint.models.model_folders import READING
     from counterpoint.training.durable import MANIFEST, write_folder
 
     def save(folder: Path) -> None:
-        task.save_model(model, folder, **({} if form == "merged" else {"form": form}))
+        if written is not None:
+            shutil.copytree(written, folder, dirs_exist_ok=True)
+        else:
+            _saved_as(task, form)(model, folder)
         report.write_tables(folder)
         if reading:
             write_json(folder / READING, dict(reading))
@@ -381,6 +425,12 @@ def _save_model(
     with disk(out / "model"):
         write_folder(out / "model", save)
         (out / "model" / MANIFEST).unlink(missing_ok=True)
+
+
+def _saved_as(task: Task, form: str) -> Callable[[nn.Module, Path], None]:
+    """What writes a model's folder in the form that was asked for."""
+    options = {} if form == "merged" else {"form": form}
+    return lambda model, folder: task.save_model(model, folder, **options)
 
 
 def _check_form(recipe: Recipe, method: Method[Any, Any], task: Task, start: nn.Module) -> None:

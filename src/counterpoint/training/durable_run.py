@@ -10,7 +10,7 @@ import json
 import logging
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -24,6 +24,7 @@ from counterpoint.training import distributed, launch
 from counterpoint.training.budget import Budget
 from counterpoint.training.checkpoint import Checkpoints
 from counterpoint.training.durable import write_file
+from counterpoint.training.evaluator import Evaluator
 from counterpoint.training.events import Bar, Events
 from counterpoint.training.internals.audit import Audit
 from counterpoint.training.internals.cursor import Cursor, Loop
@@ -69,8 +70,10 @@ class DurableRun:
         keep: int = 2,
         progress: Progress | bool | None = None,
         trackers: Sequence[str] = (),
+        configuration: Mapping[str, Any] = {},
         audit: bool = False,
         shard: bool = False,
+        evaluator: Evaluator | None = None,
     ) -> None:
         self.out, self.seed, self.budget = Path(out), seed, budget or Budget()
         self.micro_batch_size, self.micro_batch_tokens, self.keep = micro_batch_size, micro_batch_tokens, keep
@@ -85,6 +88,10 @@ class DurableRun:
         self.rank, self.world = distributed.world()
         self.mesh = launch.mesh(shard, precision, self.device, self.world)
         self._sharded: list[Any] = []
+        if evaluator is not None and self.mesh is not None:
+            raise CounterpointError(
+                "the weights are in shards, and a measurement during the run needs a whole model; leave eval_every out, or shard"
+            )
         self._lock = launch.lock(self.out) if self.rank == 0 else None
         self.events = Events(self.out / "events.jsonl", write=self.rank == 0)
         self.samples = SampleLog(self.out, write=self.rank == 0)
@@ -102,6 +109,9 @@ class DurableRun:
         self._registry, self._names = Registry(), Names()
         self.reported = Report()
         self._registry.add("reported", self.reported)
+        self._evaluator = evaluator
+        if evaluator is not None:
+            self._registry.add("evaluator", evaluator)
         self._in_once = False
         self._updates = Updates(self.accelerator)
         self._bar = Bar(progress if self.rank == 0 else False)
@@ -112,7 +122,10 @@ class DurableRun:
         self._clock = time.monotonic()
         self._metrics: dict[str, float] = {}
         if trackers:
-            self.accelerator.init_trackers("counterpoint")
+            self.accelerator.init_trackers("counterpoint", config=launch.tracked(configuration))
+            if self.rank == 0:
+                for name in trackers:
+                    logger.warning(launch.where_tracked(name, self.out))
         seed_everything(derive(seed, "start"))
 
     def state(self, **named: Any) -> Any:
@@ -203,6 +216,8 @@ class DurableRun:
             self.cursor.grow(self.budget)
             self._pace.resumed(int(self.cursor.spent["steps"]))
         self._registry.open({} if checkpoint is None else checkpoint["states"])
+        if self._evaluator is not None and self.cursor.grown:
+            self._evaluator.go_on()
         self._clock = time.monotonic()
 
     def _register(self, name: str, thing: Stateful) -> None:

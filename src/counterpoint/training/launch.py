@@ -9,7 +9,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,30 @@ def sharded(thing: Any, mesh: Any, precision: str) -> list[Any]:
         if isinstance(module, Running) and not sharding.shards_of(module):
             sharding.shard(module, mesh, sharding.policy_of(precision))
     return sharding.sharded_in(thing)
+
+
+def tracked(configuration: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
+    """A run's configuration as every tracker takes it: names with numbers, truth values or text.
+
+    >>> tracked({"temperature": 0.1, "betas": [0.9, 0.99], "teacher": None})
+    {'temperature': 0.1, 'betas': '[0.9, 0.99]', 'teacher': 'None'}
+    """
+    return {
+        name: value if isinstance(value, str | int | float) else str(value)
+        for name, value in configuration.items()
+    }
+
+
+def where_tracked(name: str, out: Path) -> str:
+    """A line on where a tracker's figures go: into the run's folder, or where the tracker's own configuration says."""
+    if name == "tensorboard":
+        return f"tracker tensorboard: tensorboard --logdir {out / 'counterpoint'}"
+    settings = {
+        "wandb": "WANDB_ENTITY, WANDB_MODE, WANDB_DIR",
+        "mlflow": "MLFLOW_TRACKING_URI",
+        "trackio": "TRACKIO_DIR, TRACKIO_SPACE_ID",
+    }.get(name, "its own settings")
+    return f"tracker {name}: project 'counterpoint', where {settings} say"
 
 
 def accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerator:

@@ -7,6 +7,7 @@ next batch, with bit-identical state. Everything that changes must therefore be 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -46,7 +47,8 @@ class Run(DurableRun):
         checkpoint_seconds, checkpoint_steps: save when either has passed since the last save.
         keep: whole checkpoints kept on disk.
         progress: None shows a bar on a terminal, False none; a rich Progress is shared.
-        trackers: names Accelerate knows ("tensorboard", "wandb", ...).
+        trackers: names Accelerate knows ("tensorboard", "wandb", ...). configuration: what they are given of the run.
+        evaluator: measures the model every so many steps, keeps the best, may end the training.
         audit: check after every step that all changing tensors are registered (slow; for tests).
         shard: over several processes, each holds a part of every language model (FSDP2); one process holds it whole.
     """
@@ -60,6 +62,9 @@ class Run(DurableRun):
     def optimize(self, model: nn.Module, optimizer: Optimizer, name: str = "optimizer") -> None:
         """Build and register the optimiser that ``step`` uses for ``model``'s trainable parameters."""
         self._register(name, self._updates.add(name, model, optimizer))
+        if self._evaluator is not None and name == "optimizer":
+            parts = ((key, thing) for key, thing in self._registry.things.items() if thing is model)
+            self._evaluator.train(model, next((key for key, _ in parts), ""))
         if self.accelerator.scaler is not None:
             self._register("scaler", self.accelerator.scaler)
 
@@ -179,7 +184,7 @@ class Run(DurableRun):
 
     def _walk(self, loop: Loop, plan: BatchPlan, source: Any, collate: Any) -> Iterator[Batch]:
         epoch, order = -1, torch.empty(0)
-        while not loop.finished(self.cursor.spent):
+        while not self._finished(loop):
             position = loop.position
             if position // plan.steps_per_epoch != epoch:
                 epoch = position // plan.steps_per_epoch
@@ -338,9 +343,31 @@ class Run(DurableRun):
         if self._audit is not None:
             self._audit.look(self._registry.things)
         due = self._pace.due(step)
-        if loop.finished(self.cursor.spent):
+        self._evaluate(step, loop)
+        if self._finished(loop):
             # A resumed run passes a finished loop over even when a larger budget is given meanwhile. Nothing is saved for
             # its last step alone: where the run ends here, the checkpoint would be deleted at once.
             self.cursor.finish(loop)
             due = False
         self._save_or_stop(due)
+
+    def _finished(self, loop: Loop) -> bool:
+        stopped = self._evaluator is not None and self._evaluator.stopped
+        return stopped or loop.finished(self.cursor.spent)
+
+    def _evaluate(self, step: int, loop: Loop) -> None:
+        """Measure the model where that is due; the time it takes is not the training's."""
+        if self._evaluator is None or not self._evaluator.due(step):
+            return
+        figures = dict(self._evaluator.look(step, self.rank == 0))
+        if self.rank == 0:
+            self.events.emit(step=step, loop=loop.key, evaluation=figures)
+            self.reported.add(evaluations=[{"step": step, **figures}])
+            if self.accelerator.trackers:
+                self.accelerator.log({f"validation/{name}": v for name, v in figures.items()}, step=step)
+        if self._evaluator.stopped:
+            self.say(
+                f"stopped after {step} steps: {self._evaluator.patience} measurements in a row were no better than that of step "
+                f"{self._evaluator.step}"
+            )
+        self._clock = time.monotonic()

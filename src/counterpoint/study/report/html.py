@@ -89,6 +89,11 @@ def environment(given: Mapping[str, Any]) -> str:
 def curve_of(folder: Any) -> list[tuple[float, float]]:
     """A run's (step, figure) pairs, thinned to bin means."""
     points = [(float(e["step"]), float(e["loss"])) for e in events(folder) if "loss" in e and "step" in e]
+    return thinned(points)
+
+
+def thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """(step, figure) pairs as means of bins, at most ``POINTS`` of them."""
     width = max(1, -(-len(points) // POINTS))
     blocks = [points[i : i + width] for i in range(0, len(points), width)]
     return [(block[-1][0], sum(v for _, v in block) / len(block)) for block in blocks]

@@ -34,9 +34,9 @@ def write_report(folders: Sequence[Path], to: Path | None = None) -> Path:
     if len(parts) > 1:
         links = "".join(f'<a href="#s{i}">{escape(name)}</a>' for i, (name, _) in enumerate(parts))
         head = f'<p class="eyebrow">counterpoint report</p><nav>{links}</nav><div style="height:2rem"></div>'
-    page = Template(_resource("report.html")).substitute(
+    page = Template(resource("report.html")).substitute(
         title=escape(title),
-        style=_resource("report.css"),
+        style=resource("report.css"),
         body=head + "\n".join(html for _, html in parts),
         version=metadata.version("counterpoint"),
     )
@@ -58,5 +58,6 @@ def _section(folder: Path, anchor: str) -> tuple[str, str]:
     raise CounterpointError(f"{folder} holds neither a run nor a study; give the --out folder of one")
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """The text of one of the page's own files."""
     return files("counterpoint.study.report").joinpath("page", name).read_text(encoding="utf-8")

@@ -1,0 +1,27 @@
+"""docs/training.md runs as printed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from counterpoint.cli.main import app
+from example_files import write
+
+PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path)
+    (commands,) = re.findall(r"```sh\n(.*?)```", PAGE, re.S)
+    for line in commands.splitlines():
+        done = CliRunner().invoke(app, shlex.split(line)[1:])
+        assert done.exit_code == 0, (line, done.output, done.exception)
+    assert "macro_ap" in done.output
+    assert Path("runs/mails/training/evaluations.csv").is_file()
+    assert not Path("runs/mails/best").exists()
