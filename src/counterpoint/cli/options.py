@@ -42,8 +42,14 @@ def flag(name: str) -> Any:
     return typer.Option(help=text, show_default=str(default) if isinstance(default, int | str) else False)
 
 
+@functools.cache
+def _hints() -> dict[str, Any]:
+    """Types of the run options, evaluated once."""
+    return typing.get_type_hints(RunOptions)
+
+
 def _mapping(name: str) -> bool:
-    return typing.get_origin(typing.get_type_hints(RunOptions)[name]) is Mapping
+    return typing.get_origin(_hints()[name]) is Mapping
 
 
 def _parameter(name: str) -> str:
@@ -53,7 +59,7 @@ def _parameter(name: str) -> str:
 
 def _shown(name: str) -> Any:
     """The annotation that typer reads: a flag that is not given is None, so that a file's value may stand."""
-    hint = typing.get_type_hints(RunOptions)[name]
+    hint = _hints()[name]
     if _mapping(name):
         hint = list[str]
     elif typing.get_origin(hint) is typing.Literal:
