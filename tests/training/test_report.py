@@ -69,3 +69,10 @@ def test_an_interrupted_run_reports_the_same_once(tmp_path: Path, stop: tuple[in
     assert [row["round"] for row in whole.rows("rounds")] == [0, 1, 2]
     assert len(whole.rows("steps")) == 9
     assert fit(tmp_path / "whole").state_dict() == whole.state_dict(), "the same command again adds nothing"
+
+
+@pytest.mark.parametrize("content", ["[1]", "null", "3", '"text"', "{"])
+def test_damaged_figures_are_one_line(tmp_path, content):
+    (tmp_path / "figures.json").write_text(content)
+    with pytest.raises(CounterpointError, match=r"figures.json is damaged: expected an object of figures"):
+        Report.read(tmp_path)

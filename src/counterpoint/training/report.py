@@ -91,10 +91,19 @@ class Report:
 
     @classmethod
     def read(cls, folder: Path) -> Report:
-        """What ``write`` wrote: whole numbers, numbers and text by how the cells look."""
+        """What ``write`` wrote: whole numbers, numbers and text by how the cells look.
+
+        Raises:
+            CounterpointError: damaged figures.
+        """
         report = cls()
         if (folder / FIGURES).exists():
-            figures = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
+            try:
+                figures = dict(json.loads((folder / FIGURES).read_text(encoding="utf-8")))
+            except (TypeError, ValueError):
+                raise CounterpointError(
+                    f"{folder / FIGURES} is damaged: expected an object of figures; put it back, or remove it"
+                ) from None
             report.figures = {name: math.nan if value is None else value for name, value in figures.items()}
         for path in sorted(folder.glob("*.csv")):
             with path.open(encoding="utf-8", newline="") as file:
