@@ -84,6 +84,8 @@ def test_log_probabilities_and_gradients_are_those_of_the_models_own_forward(fol
     torch.testing.assert_close(gradient, direct, atol=1e-5, rtol=1e-4)
     assert bool(gradient.any())
     copy = Frozen(model).model
+    assert copy.pictured is not None
+    assert copy.pictured.model is copy
     torch.testing.assert_close(completion_log_probs(copy, prompts, answers), logp)
 
 
@@ -197,12 +199,12 @@ def test_rows_with_pictures_go_together_as_they_go_alone(folder: Path) -> None:
         lambda _, args, given: calls.append(len(given["input_ids"])), with_kwargs=True
     )
     first = model(both.ids, both.mask)
-    assert model.joins_pictures
+    assert model.pictured.joins
     calls.clear()
     again = model(both.ids, both.mask)
     assert sorted(calls) == [1, 4], "four rows with pictures, and one of text"
     assert torch.equal(first, again)
-    model.joins_pictures = False
+    model.pictured.joins = False
     alone = model(both.ids, both.mask)
     assert sorted(calls[2:]) == [1] * 5
     torch.testing.assert_close(again, alone, atol=1e-5, rtol=1e-5)
@@ -228,7 +230,7 @@ def test_a_model_that_reads_rows_otherwise_together_reads_them_alone(
         monkeypatch.setattr(model.causal.model, "get_image_features", features)
         prompts = model.prompts([row.prompt for row in rows])
         torch.testing.assert_close(model(prompts.ids, prompts.mask), expected, atol=1e-5, rtol=1e-5)
-        assert model.joins_pictures is False
+        assert model.pictured.joins is False
 
 
 def test_a_picture_is_never_written(folder: Path) -> None:
@@ -245,3 +247,55 @@ def pictured_twice(rows: Any) -> Any:
     """A prompt with the pictures of two rows."""
     parts = [part for row in rows[2:4] for part in pictures_of(row.prompt)]
     return [{"role": "user", "content": [*parts, {"type": "text", "text": "which?"}]}]
+
+
+def test_sampling_after_pictures_keeps_keys_and_values_where_that_changes_nothing(folder: Path) -> None:
+    model = language.load(folder / "model").eval()
+    rows = data(folder).train[:4]
+    texts = [reworded(row.prompt, text) for row, text in zip(rows, ("what?", "?", "what is it?", "so?"))]
+    prompts, draws = model.prompts(texts), torch.rand(4, 8, generator=torch.Generator().manual_seed(0))
+    sampler, read = Sampler(max_new_tokens=8, temperature=1.0), 0
+
+    def count(*_: Any) -> None:
+        nonlocal read
+        read += 1
+
+    model.causal.model.vision_tower.register_forward_hook(count)
+    sampler(model, prompts, draws)
+    assert model.pictured.caches
+    read = 0
+    cached = sampler(model, prompts, draws)
+    assert read == 1, "pictures are read once"
+    model.pictured.caches = False
+    again = sampler(model, prompts, draws)
+    assert read > 4
+    assert cached.rows() == again.rows()
+    torch.testing.assert_close(cached.log_probs, again.log_probs, atol=1e-5, rtol=1e-5)
+    mixed = model.prompts([*texts, data(folder).train[5].prompt])
+    more = torch.cat([draws, draws[:1]])
+    model.pictured.caches = None
+    assert sampler(model, mixed, more)[:4].rows() == cached.rows()
+    assert model.pictured.caches is None, "rows of text among them are read again"
+
+
+def test_a_model_whose_cache_does_not_serve_reads_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [row.prompt for row in data(folder).train[:3]]
+    plain = language.load(folder / "model").eval()
+    expected = Sampler(max_new_tokens=4, temperature=0)(plain, plain.prompts(texts))
+    for wrong in ("shifts", "remembers"):
+        model = language.load(folder / "model").eval()
+        if wrong == "remembers":
+            model.causal.model.rope_deltas = None
+        else:
+            whole = model._states
+
+            def states(*args: Any, whole: Any = whole, **given: Any) -> Any:
+                hidden, out = whole(*args, **given)
+                return (hidden.flip(-1) if hidden.shape[1] == 1 else hidden), out
+
+            monkeypatch.setattr(model, "_states", states)
+        found = Sampler(max_new_tokens=4, temperature=0)(model, model.prompts(texts))
+        assert not model.pictured.caches
+        assert found.rows() == expected.rows()

@@ -20,10 +20,10 @@ from counterpoint.models import model_folders, tokens
 from counterpoint.models.language import rendering, templates
 from counterpoint.models.language.adapters import Adapter, LoRA, attach, goes_on
 from counterpoint.models.language.own_forward import Pass
-from counterpoint.models.language.pictures import Pictures, of_folder
 from counterpoint.models.language.recompute import recompute_blocks
 from counterpoint.models.language.row_batches import batch
 from counterpoint.models.language.running import Running
+from counterpoint.models.language.vision.pictures import Pictures, of_folder
 from counterpoint.models.tokens import Replies, Tokens
 
 __all__ = ["Completion", "Language", "LoRA", "Message", "Prompt", "adapt", "load", "same_vocabulary"]

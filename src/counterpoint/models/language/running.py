@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
-from counterpoint.kernels.evaluating import evaluating
 from counterpoint.kernels.prefix.cache_names import cache_argument, returned_cache
 from counterpoint.kernels.prefix.choice import attention_reach, call_in_positions
 from counterpoint.kernels.scores import Head, dense
@@ -24,7 +23,8 @@ from counterpoint.models.language.adapters import check_head
 from counterpoint.models.language.like_lengths import states_in_parts
 from counterpoint.models.language.own_forward import Pass, settle
 from counterpoint.models.language.packing import packed_states
-from counterpoint.models.language.pictures import Pictures, agree
+from counterpoint.models.language.vision.passes import PicturePasses
+from counterpoint.models.language.vision.pictures import Pictures
 from counterpoint.models.tokens import Tokens
 
 
@@ -49,7 +49,7 @@ class Running(nn.Module):
 
     Attributes:
         packs: whether rows of unequal length go through it in packed sequences; ``packing.pack`` sets it.
-        joins_pictures: whether rows with pictures go through it together as they go alone; None until that is tried.
+        pictured: how it reads rows with pictures; None where it is for text.
 
     Raises:
         CounterpointError: not a causal model, one whose own scores cannot be had, or one whose head has an adapter.
@@ -60,11 +60,13 @@ class Running(nn.Module):
         self.pictures = pictures
         self.causal: Any = causal
         self.packs = False
-        self.joins_pictures: bool | None = None
+        self.pictured: PicturePasses | None = None
         check_head(self.base)
         self.runs = Pass() if runs is None else runs
         if runs is None:
             self.runs = settle(self)
+        if pictures is not None:  # what a model can do is settled by text, where no token is left out
+            self.pictured = PicturePasses(self, pictures)
 
     @property
     def base(self) -> Any:
@@ -205,18 +207,30 @@ class Running(nn.Module):
             mask_BL: the mask over the cache's positions and these.
             cache: what the step before returned; None at the prompt.
         """
-        if not self.runs.cached or isinstance(cache, Read) or self._pictured(ids_BL):
-            read = ids_BL if cache is None else torch.cat([cache.ids, ids_BL], 1)
-            logits_BV = dense(self.scores(self(read, mask_BL)[:, -1]))
-            if self.pictures is not None and self._pictured(read):
-                # A picture's token that the model wrote itself would have no pixels, and the next pass would fail.
-                logits_BV = logits_BV.index_fill(
-                    1, logits_BV.new_tensor([self.pictures.token]).long(), -torch.inf
-                )
-            return logits_BV, Read(read)
+        again = not self.runs.cached or isinstance(cache, Read)
+        if cache is None and self._pictured(ids_BL):
+            assert self.pictured is not None
+            read = lambda ids, mask: self._read_again(ids, mask)[0]  # noqa: E731
+            again = again or not self.pictured.may_cache(Tokens(ids_BL, mask_BL), self._cached_step, read)
+        if again:
+            return self._read_again(ids_BL if cache is None else torch.cat([cache.ids, ids_BL], 1), mask_BL)
+        return self._cached_step(ids_BL, mask_BL, cache)
+
+    def _cached_step(self, ids_BL: Tensor, mask_BL: Tensor, cache: Any) -> tuple[Tensor, Any]:
         target, given = self._target, {"use_cache": True, cache_argument(self._target) or "cache": cache}
+        if self._pictured(ids_BL):
+            assert self.pictured is not None
+            given |= self.pictured.inputs(Tokens(ids_BL, mask_BL)) or {}
+            ids_BL = given.pop("ids_BL")
         states_BnD, out = self._states(target, ids_BL, mask_BL, **given)
-        return dense(self.scores(states_BnD[:, -1])), returned_cache(out)
+        return self._sampleable(states_BnD[:, -1]), returned_cache(out)
+
+    def _read_again(self, read_BL: Tensor, mask_BL: Tensor) -> tuple[Tensor, Any]:
+        return self._sampleable(self(read_BL, mask_BL)[:, -1]), Read(read_BL)
+
+    def _sampleable(self, states_BD: Tensor) -> Tensor:
+        logits_BV = dense(self.scores(states_BD))
+        return logits_BV if self.pictured is None else self.pictured.never_written(logits_BV)
 
     def logits(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """[B, L, V], formed whole; for trials and for models that decode without a cache."""
@@ -240,67 +254,12 @@ class Running(nn.Module):
         return self.base if self.runs.whole else self.backbone
 
     def _pictured(self, ids_BL: Tensor) -> bool:
-        return self.pictures is not None and bool((ids_BL < 0).any())
-
-    def _mixed_rows(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """States of rows some of which have pictures: these together where the model reads them so, else each alone."""
-        seen_B = (ids_BL < 0).any(1)
-        states_BLD = ids_BL.new_zeros(*ids_BL.shape, self.head.weight.shape[1], dtype=self.head.weight.dtype)
-        for pictured in (True, False):
-            rows = ((seen_B == pictured) & mask_BL.any(1)).nonzero().squeeze(1)
-            if not len(rows):
-                continue
-            flush = tokens.trim(tokens.left(Tokens(ids_BL[rows], mask_BL[rows])))
-            states = self._pictured_states(flush) if pictured else self._hidden(flush.ids, flush.mask)
-            row, column = mask_BL[rows].nonzero(as_tuple=True)
-            own = states[row, tokens.positions(mask_BL[rows])[row, column]]
-            states_BLD = states_BLD.to(own.dtype).index_put((rows[row], column), own)
-        return states_BLD
-
-    def _pictured_states(self, rows: Tokens) -> Tensor:
-        """States of rows with pictures, which stand at the left. Whether the model reads several together is tried once."""
-        if len(rows) < 2 or self.joins_pictures is False:
-            return self._pictured_alone(rows)
-        joined = self._pictured_inputs(rows)
-        if joined is None:
-            return self._pictured_alone(rows)
-        if self.joins_pictures is None:
-            with torch.no_grad(), evaluating(self):
-                self.joins_pictures = agree(
-                    lambda: self._states(self._target, mask_BL=rows.mask, **joined)[0],
-                    lambda: self._pictured_alone(rows),
-                    rows.mask,
-                )
-            if not self.joins_pictures:
-                return self._pictured_alone(rows)
-        return self._states(self._target, mask_BL=rows.mask, **joined)[0]
-
-    def _pictured_alone(self, rows: Tokens) -> Tensor:
-        """The same, each row by itself, without padding."""
-        parts = []
-        for ids, length in zip(rows.ids, rows.lengths.tolist()):
-            row = Tokens(ids[None, :length], torch.ones_like(ids[None, :length]))
-            given = self._pictured_inputs(row)
-            assert given is not None
-            states_1LD = self._states(self._target, mask_BL=row.mask, **given)[0]
-            parts.append(nn.functional.pad(states_1LD[0], (0, 0, 0, rows.width - length)))
-        return torch.stack(parts)
-
-    def _pictured_inputs(self, rows: Tokens) -> dict[str, Any] | None:
-        """What the model is given for rows with pictures; None where their pixels cannot be put together."""
-        assert self.pictures is not None
-        takes = inspect.signature(self._target.forward).parameters
-        every = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes.values())
-        given = self.pictures.inputs(rows.ids, None if every else list(takes))
-        if given is None:
-            return None
-        kind = self.head.weight.dtype
-        given = {n: v.to(kind) if v.is_floating_point() else v for n, v in given.items()}
-        return {"ids_BL": given.pop("input_ids"), "use_cache": False, "counted": False, **given}
+        return self.pictured is not None and bool((ids_BL < 0).any())
 
     def _together(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         if self._pictured(ids_BL):
-            return self._mixed_rows(ids_BL, mask_BL)
+            assert self.pictured is not None
+            return self.pictured.states(ids_BL, mask_BL)
         return self._states(self._target, ids_BL, mask_BL, use_cache=False)[0]
 
     def _by_length(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from counterpoint.conversation import pictures_of, turns
 from counterpoint.data.language.problem import Problem
 from counterpoint.models.images.encoders import load_encoder
-from counterpoint.models.language.pictures import opened
+from counterpoint.models.language.vision.pictures import opened
 from counterpoint.models.text.embedding import cached_sentence_vectors
 from counterpoint.pairs.demonstrations import tfidf
 

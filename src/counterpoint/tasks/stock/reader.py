@@ -19,9 +19,9 @@ from counterpoint.data.language.problem import Problem
 from counterpoint.errors import MissingExtra
 from counterpoint.models.language import characters
 from counterpoint.models.language.language import Language
-from counterpoint.models.language.pictures import Pictures
 from counterpoint.models.language.rendering import Rendered
 from counterpoint.models.language.row_batches import batch
+from counterpoint.models.language.vision.pictures import Pictures
 from counterpoint.models.tokens import Tokens
 from counterpoint.pairs.counterparts.prompts import beside, with_hint
 from counterpoint.tasks.stock.stored import stored

@@ -2,8 +2,7 @@
 
 A batch stays two tensors, ids and mask. Where the processor wrote tokens that stand for pictures, the ids of the row hold a negative
 number that names these pictures by their content, so that whatever cuts, sorts, joins or compares rows carries them along; when the
-model runs, the numbers become its own token again, beside the pixels. Families differ in how they join pixels of several rows, and
-none in how they read one: so rows go together where that is seen to change nothing, else one by one. B rows, L positions, D width.
+model runs (``passes``), the numbers become its own token again, beside the pixels. B rows, L positions.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -171,23 +170,6 @@ class Pictures:
         self._bytes += _bytes(self._read[number])
         while len(self._read) > 1 and self._bytes > HELD:
             self._bytes -= _bytes(self._read.pop(next(iter(self._read))))
-
-
-def agree(together: Callable[[], Tensor], alone: Callable[[], Tensor], mask_BL: Tensor) -> bool:
-    """Whether rows that go through a model together come out as they do alone: states [B, L, D], to rounding.
-
-    A model that cannot take them together is no error: they then go alone.
-    """
-    try:
-        one = together()
-    except (RuntimeError, ValueError, TypeError, IndexError, KeyError):
-        return False
-    other = alone()
-    if one.shape != other.shape:
-        return False
-    difference = (one - other).float().abs().amax(-1)[mask_BL.bool()].max()
-    rounding = 1e-3 if other.dtype == torch.float32 else 1e-6 if other.dtype == torch.float64 else 5e-2
-    return bool(difference <= rounding * other.float().abs().max())
 
 
 def of_folder(processor: Any, config: Any) -> Pictures | None:
