@@ -93,7 +93,7 @@ def test_show_settings_prints_the_difference_from_the_paper_and_runs_nothing(cli
     line = next(line for line in done.stdout.splitlines() if line.startswith("learning_rate"))
     assert line.split() == ["learning_rate", "0.5", "0.2"]
     assert "1 of 6 settings differ" in done.stdout
-    assert "all as in the paper" in cli("run", "toy-logistic", "--show-settings").stdout
+    assert "all at their defaults" in cli("run", "toy-logistic", "--show-settings").stdout
 
 
 def test_compare_prints_a_table_with_honest_sentences_and_reports(cli, tmp_path):

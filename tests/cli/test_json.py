@@ -42,7 +42,7 @@ def test_check_recommend_and_settings(tmp_path: Path) -> None:
     assert f"'{data}'" in advice["command"]
     assert str(data) in call("recommend", "--data", data).replace("\n", "")
     settings = json.loads(call("run", "dcl", "--temperature", "0.2", "--show-settings", "--json"))
-    assert settings["temperature"] == {"paper": 0.1, "here": 0.2}
+    assert settings["temperature"] == {"default": 0.1, "here": 0.2}
 
 
 def test_run_report_and_export(tmp_path: Path) -> None:

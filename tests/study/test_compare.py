@@ -270,3 +270,20 @@ def test_a_plan_survives_its_folder(plan, tmp_path):
 def test_wrong_plans_are_explained(plan, tmp_path, rest, said):
     with pytest.raises(CounterpointError, match=said):
         compare(plan(**rest), tmp_path / "study")
+
+
+@pytest.mark.parametrize("finishes", [False, True])
+def test_a_study_whose_first_run_fails_leaves_nothing_behind(recipe, tmp_path, finishes):
+    bad = Entry(name="bad", recipe=recipe(method=Logistic(hint=12.0)))
+    good = Entry(name="good", recipe=recipe())
+    out = tmp_path / "study"
+    out.mkdir()
+    (out / ".hidden").write_text("a person's own")
+    with pytest.raises(CounterpointError, match="hint=12.0; expected at most 9"):
+        compare(Plan(what="compare", entries=[good, bad] if finishes else [bad, good], seeds=1), out)
+    if finishes:  # what is finished stays, and the same command goes on
+        assert (out / "study.json").exists()
+        assert (out / "runs/good/seed-0/result.json").exists()
+        return
+    assert [path.name for path in out.iterdir()] == [".hidden"]
+    compare(Plan(what="compare", entries=[good], seeds=1), out)

@@ -82,7 +82,7 @@ def show(
     key: Annotated[str, typer.Argument(help="a method's key, see counterpoint list")],
     as_json: Annotated[bool, typer.Option("--json", help="print the same as JSON")] = False,
 ) -> None:
-    """Show a method: its paper, what it needs, and every setting: what it does, its type, the paper's value, its range."""
+    """Show a method: its paper, what it needs, and every setting: what it does, its type, its default and whose it is, its range."""
     import inspect
     from dataclasses import asdict
 
@@ -92,14 +92,15 @@ def show(
     from counterpoint.cli.output import described, emit, in_words, show_table, span
     from counterpoint.methods.catalog import load, row
     from counterpoint.methods.groups import settings_of
+    from counterpoint.methods.ours import origin
 
     method, screen = row(key), console()
     if as_json:
         cls = load(key) if method.ready else None
         texts = described(cls) if cls is not None else {}
         emit(asdict(method) | {"ready": method.ready, "settings": [
-            {"name": each.name, "what": texts.get(each.name, ""), "type": in_words(each.hint), "paper": each.default,
-             "tuning": getattr(cls, "search", {}).get(each.name)}
+            {"name": each.name, "what": texts.get(each.name, ""), "type": in_words(each.hint), "default": each.default,
+             "origin": origin(key, each.name), "tuning": getattr(cls, "search", {}).get(each.name)}
             for each in (settings_of(cls).values() if cls is not None else ())
         ]})  # fmt: skip
         return
@@ -116,7 +117,7 @@ def show(
     cls = load(key)
     screen.print("\n" + inspect.cleandoc(cls.__doc__ or "").split("\n\nAttributes")[0], markup=False)
     table = Table(box=None, pad_edge=False, title="\nSettings", title_justify="left", title_style="bold")
-    for column in ("setting", "type", "paper", "tuning range", "what it does"):
+    for column in ("setting", "type", "default", "from", "tuning range", "what it does"):
         table.add_column(column, header_style="dim", no_wrap=column == "setting")
     texts = described(cls)
     for setting in settings_of(cls).values():
@@ -124,6 +125,7 @@ def show(
             f"--{setting.name.replace('_', '-')}",
             escape(in_words(setting.hint)),
             escape(str(setting.default)),
+            escape(origin(key, setting.name)),
             escape(span(cls.search.get(setting.name))),
             escape(texts.get(setting.name, "")),
         )

@@ -35,7 +35,7 @@ def run(
         ),
     ] = False,
     show_settings: Annotated[
-        bool, typer.Option("--show-settings", help="print what differs from the paper, and stop")
+        bool, typer.Option("--show-settings", help="print what differs from the defaults, and stop")
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -127,23 +127,23 @@ def _show_settings(method: Any, as_json: bool) -> None:
     if as_json:
         emit(
             {
-                name: {"paper": changed.get(name, (here, here))[0], "here": here}
+                name: {"default": changed.get(name, (here, here))[0], "here": here}
                 for name, here in every.items()
             }
         )
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("setting", "paper", "here"):
+    for column in ("setting", "default", "here"):
         table.add_column(column, header_style="dim")
     for name, here in every.items():
-        paper = changed.get(name, (here, here))[0]
+        default = changed.get(name, (here, here))[0]
         table.add_row(
-            name, escape(str(paper)), escape(str(here)), style="bold yellow" if name in changed else ""
+            name, escape(str(default)), escape(str(here)), style="bold yellow" if name in changed else ""
         )
     screen = console()
     show_table(screen, table)
     screen.print(
-        f"{len(changed)} of {len(every)} settings differ from the paper's"
+        f"{len(changed)} of {len(every)} settings differ from the defaults"
         if changed
-        else "all as in the paper"
+        else "all at their defaults"
     )

@@ -109,6 +109,6 @@ class Method(ABC, Generic[Model, Data]):
             )
 
     def changed(self) -> dict[str, tuple[Any, Any]]:
-        """Settings that differ from the paper's: name -> (paper's value, this value)."""
+        """Settings that differ from the defaults: name -> (default, this value)."""
         paper, mine = groups.flat(type(self)()), groups.flat(self)
         return {name: (paper[name], mine[name]) for name in mine if paper[name] != mine[name]}

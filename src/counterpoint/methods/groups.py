@@ -22,7 +22,7 @@ class Setting:
     Attributes:
         name: dotted where it stands in a group.
         hint: its type, resolved where that is possible. written: as it is written in the class.
-        default: the paper's value.
+        default: the paper's value, or ours (``methods.ours``).
     """
 
     name: str

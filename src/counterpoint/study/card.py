@@ -52,9 +52,9 @@ def text(recipe: Recipe, result: Result, method: Method[Any, Any], task: Task) -
             ],
         ),
         "The data, as understood:\n\n" + "\n".join(f"- {line}" for line in result.data["describe"]) + "\n",
-        "## Settings that differ from the paper's\n",
+        "## Settings that differ from the defaults\n",
         _table(
-            ("setting", "paper", "here"),
+            ("setting", "default", "here"),
             [(f"`{k}`", json.dumps(a), json.dumps(b)) for k, (a, b) in result.changed.items()],
         )
         if result.changed

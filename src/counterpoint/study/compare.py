@@ -33,7 +33,7 @@ from counterpoint.study.plan import (
 )
 from counterpoint.study.recipe import GIVEN, Recipe, plain
 from counterpoint.study.settings_search.begin import recorded
-from counterpoint.study.store import Result
+from counterpoint.study.store import Result, discard_study_if_nothing_saved, is_study
 from counterpoint.study.summary import Tuned, summarise
 from counterpoint.study.tune import Settings, best, search
 from counterpoint.tasks.task import lower_is_better, open_data, ranked_by
@@ -97,7 +97,25 @@ def compare(
     for entry in plan.entries:  # wrong data, a wrong setting: said before anything is written
         entry.recipe.build_method()
         load(seeded(entry.recipe, 0, tuning_seeds=plan.tuning_seeds))
+    fresh = not is_study(out)
     claim_study(out, plan)
+    try:
+        return _runs(plan, out, load, model, jobs, progress)
+    except CounterpointError:
+        if fresh:
+            discard_study_if_nothing_saved(out)
+        raise
+
+
+def _runs(
+    plan: Plan,
+    out: Path,
+    load: Callable[[Recipe], Any],
+    model: nn.Module | None,
+    jobs: int,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """All runs of a study whose folder is claimed, and their summary."""
     count = plan.tuning_seeds * sum(_trials(entry, plan) for entry in plan.entries)
     count += plan.seeds * len(plan.entries)
     bar = progress.add_task(plan.what, total=count, note="") if progress is not None else None

@@ -214,6 +214,19 @@ def discard_if_nothing_saved(out: Path) -> None:
         shutil.rmtree(out, ignore_errors=True)
 
 
+def discard_study_if_nothing_saved(out: Path) -> None:
+    """Remove the folder of a study whose first runs failed before they saved anything, so that a mended one can be started there."""
+    kept = ("result.json", "checkpoints/step-*", "stages/*")
+    runs = (*out.glob("runs/*/*"), *out.glob("tuning/*/*"))
+    if any(next(run.glob(pattern), None) for run in runs for pattern in kept):
+        return
+    for folder in ("runs", "tuning"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    (out / STUDY).unlink(missing_ok=True)
+    if not any(out.iterdir()):
+        out.rmdir()
+
+
 def stored_recipe(out: Path) -> Recipe:
     """The recipe a run's folder was claimed with."""
     with shaped(out / RUN):

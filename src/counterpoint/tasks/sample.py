@@ -195,8 +195,9 @@ def _parquet(path: Path) -> list[list[Any]]:
 def _arrow(path: Path) -> list[list[Any]]:
     import pyarrow as pa
 
-    with pa.memory_map(str(path)) as source:
-        return [list(pa.ipc.open_stream(source).schema.names)]
+    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+        row = stream.read_next_batch().slice(0, 1).to_pylist() if stream.schema.names else []
+        return [list(stream.schema.names), *(list(values.values()) for values in row)]
 
 
 def _arrays(path: Path) -> list[list[Any]]:

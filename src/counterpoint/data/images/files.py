@@ -248,7 +248,13 @@ def _datasets(
         from datasets import DatasetDict, Image, load_from_disk
     except ImportError:
         raise MissingExtra("datasets", "language") from None
-    loaded = load_from_disk(str(path))
+    try:
+        loaded = load_from_disk(str(path))
+    except Exception as error:  # whatever a damaged folder makes the library raise becomes one line
+        raise CounterpointError(
+            f"{path}: not a readable folder of the datasets library ({type(error).__name__}: {' '.join(str(error).split())[:160]}); "
+            "save it anew with save_to_disk"
+        ) from None
     parts = dict(loaded) if isinstance(loaded, DatasetDict) else {"": loaded}
     table, sources = Table(), []
     for name, rows in parts.items():
@@ -257,19 +263,22 @@ def _datasets(
         caption_column = next((column for column in caption_columns if column in rows.column_names), None)
         if isinstance(rows.features[at], Image):  # as files, so that each is opened at the size it will have
             rows = rows.cast_column(at, Image(decode=False))
-        for number, row in enumerate(rows):
-            captions = (
-                checked(row[caption_column], f"{path.name}, {name}[{number}]") if caption_column else None
-            )
+        for number, row in enumerate(rows, 1):
+            where = f"{path.name}, {name + ', ' if name else ''}row {number}"
+            captions = checked(row[caption_column], where) if caption_column else None
             value = row[tag] if tag else None
             value = names[value] if names and isinstance(value, int) and value >= 0 else value
             cell = row[at]
+            if cell is None or (isinstance(cell, dict) and not (cell.get("bytes") or cell.get("path"))):
+                raise CounterpointError(
+                    f"{where}: no image in the column '{at}'; name one, or remove the row"
+                )
             if isinstance(cell, dict):
                 file = io.BytesIO(cell["bytes"]) if cell.get("bytes") else path / str(cell.get("path"))
-                sources.append(Source(file, value, split_of(name), "", captions))
+                sources.append(Source(file, value, split_of(name), where, captions))
             else:
-                pixels = stack(np.asarray(cell)[None], path.name)[0]
-                table.add(pixels, value, split_of(name), "", captions)
+                pixels = stack(np.asarray(cell)[None], where)[0]
+                table.add(pixels, value, split_of(name), where, captions)
     if sources:
         open_files(table, sources, size)
     return table

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from counterpoint.data import tables
-from counterpoint.data.tables import cells
+from counterpoint.data.tables import cells, stored
 from counterpoint.data.tables.delimited import SEPARATORS, RaggedRow, read_delimited, separator_of
 from counterpoint.data.tables.encodings import Text, read_text
 from counterpoint.data.tables.read import is_row_numbers, refuse_repeated_names
@@ -99,6 +99,33 @@ def read_table(
         how += f", {text.note}" if text.note else ""
     if table.num_rows == 0:
         raise CounterpointError(f"{path}: no rows; expected lines of `user item [rating] [time]`")
+    return _of(path, table, header, given, how, separator)
+
+
+def is_saved(path: Path) -> bool:
+    """Whether the `datasets` library saved this folder."""
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
+def read_saved(path: Path, columns: dict[str, str | None]) -> dict[str, Table]:
+    """Tables by split of a folder that the `datasets` library saved; under "all" where it names no splits.
+
+    Raises:
+        CounterpointError: a damaged folder, splits of other names, or as ``read_table``.
+    """
+    given = {role: name for role, name in columns.items() if name}
+    result: dict[str, Table] = {}
+    for name, table in stored.read_saved(path).items():
+        split = tables.split_of(name) or name or "all"
+        result[split] = _of(path / name, table, True, given, "a folder of the datasets library", "")
+    if set(result) != {"all"} and not {"train", "test"} <= set(result):
+        raise CounterpointError(
+            f"{path} holds {', '.join(result)}; expected train and test (and validation), or one data set to be split"
+        )
+    return {split: result[split] for split in ("all", "train", "validation", "test") if split in result}
+
+
+def _of(path: Path, table: pa.Table, header: bool, given: dict[str, str], how: str, separator: str) -> Table:
     roles = _roles(path, table, header, given)
     named = tables.splits_named(tables.Table(path, table)) if header else None
     if named is not None and named[0] in roles.values():

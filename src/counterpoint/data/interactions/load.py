@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from counterpoint.data.interactions.files import Table, read_table
+from counterpoint.data.interactions.files import Table, is_saved, read_saved, read_table
 from counterpoint.data.interactions.rows import CodedPairs, dense_core, distinct, positives, split_rows
 from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError, nearest
@@ -143,8 +143,14 @@ def load_interactions(
             f"a folder with train.* and test.*, or one of {', '.join(BUNDLED)}"
         )
     columns = {"user": user, "item": item, "rating": rating, "time": time}
-    files = _files(spec)
-    tables = {part: read_table(file, columns, layout, delimiter, encoding) for part, file in files.items()}
+    if is_saved(spec):
+        tables = read_saved(spec, columns)
+        files = dict.fromkeys(tables, spec)
+    else:
+        files = _files(spec)
+        tables = {
+            part: read_table(file, columns, layout, delimiter, encoding) for part, file in files.items()
+        }
     notes = [f"{files[part].name}: {table.understood}" for part, table in tables.items()]
     tables = _by_column(tables, files)
     rows = positives(tables, threshold, notes)

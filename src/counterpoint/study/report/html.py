@@ -63,7 +63,7 @@ def value(given: Any) -> str:
 
 
 def changed(settings: Mapping[str, Sequence[Any]]) -> str:
-    """Settings that differ from the paper's, in a cell."""
+    """Settings that differ from the defaults, in a cell."""
     if not settings:
         return "as in the paper"
     parts = [f"<code>{escape(name)}</code> {value(here)}" for name, (paper, here) in settings.items()]

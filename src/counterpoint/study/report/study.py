@@ -243,7 +243,7 @@ def _setup(summary: Summary) -> str:
     )
     return (
         "<h2>Methods and settings</h2>"
-        + html.table(("arm", "method", "", "differs from the paper"), body, text=(1, 2, 3))
+        + html.table(("arm", "method", "", "differs from the defaults"), body, text=(1, 2, 3))
         + every
         + f"<h2>Data</h2>{html.sentences(summary['data']['describe'])}"
         + f'<p class="note mono">fingerprint {escape(summary["data"]["fingerprint"])}</p>'
