@@ -72,7 +72,7 @@ def compare(
         raise CounterpointError(
             "a study is started by one process: leave out torchrun and give --jobs, or launch its runs one by one"
         )
-    at_once = (jobs.at_once or os.cpu_count() or 1) if isinstance(jobs, Ray) else jobs
+    at_once = _at_once(jobs)
     if at_once < 1:
         raise CounterpointError(f"jobs={jobs}; give 1 or more")
     require_equal_tuning(plan)
@@ -112,7 +112,7 @@ def _runs(
     out: Path,
     load: Callable[[Recipe], Any],
     model: nn.Module | None,
-    jobs: int,
+    jobs: int | Ray,
     progress: Progress | None,
 ) -> dict[str, Any]:
     """All runs of a study whose folder is claimed, and their summary."""
@@ -140,7 +140,7 @@ def _runs(
         shown: Progress | bool | None = progress if progress is not None else False
         return run_here(work, load, model, shown, done, forgiving)
 
-    tuned = {entry.name: _tune(entry, plan, out, run, at_once) for entry in plan.entries}
+    tuned = {entry.name: _tune(entry, plan, out, run, _at_once(jobs)) for entry in plan.entries}
     arms = {e.name: replace(e.recipe, splits=("test",), before=i == 0) for i, e in enumerate(plan.entries)}
     work = [
         Job(
@@ -182,6 +182,10 @@ def resume(out: Path, *, jobs: int | Ray = 1, progress: Progress | None = None) 
         return summary
     entries = [replace(entry, recipe=entry.recipe.from_here()) for entry in plan.entries]
     return compare(replace(plan, entries=entries), out, jobs=jobs, progress=progress)
+
+
+def _at_once(jobs: int | Ray) -> int:
+    return (jobs.at_once or os.cpu_count() or 1) if isinstance(jobs, Ray) else jobs
 
 
 def _trials(entry: Entry, plan: Plan) -> int:
