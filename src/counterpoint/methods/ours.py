@@ -26,9 +26,9 @@ def ours(key: str, name: str) -> str | None:
     for names in (table().get(key, {}), table()[EVERY]):
         if name in names:
             return names[name]
-        found = next((value for pattern, value in names.items() if fnmatchcase(name, pattern)), None)
-        if found is not None:
-            return found
+        matching = next((value for pattern, value in names.items() if fnmatchcase(name, pattern)), None)
+        if matching is not None:
+            return matching
     return None
 
 

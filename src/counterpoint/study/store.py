@@ -216,9 +216,9 @@ def discard_if_nothing_saved(out: Path) -> None:
 
 def discard_study_if_nothing_saved(out: Path) -> None:
     """Remove the folder of a study whose first runs failed before they saved anything, so that a mended one can be started there."""
-    kept = ("result.json", "checkpoints/step-*", "stages/*")
+    patterns = ("result.json", "checkpoints/step-*", "stages/*")
     runs = (*out.glob("runs/*/*"), *out.glob("tuning/*/*"))
-    if any(next(run.glob(pattern), None) for run in runs for pattern in kept):
+    if any(next(run.glob(pattern), None) for run in runs for pattern in patterns):
         return
     for folder in ("runs", "tuning"):
         shutil.rmtree(out / folder, ignore_errors=True)
