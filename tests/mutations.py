@@ -28,6 +28,8 @@ class Change(NamedTuple):
     tests: str
 
 
+SHARDS = "tests/ranks/test_families.py::test_weights_in_shards_are_one_process[2]"
+IN_SHARDS = "tests/crash/test_kill_sharded.py::test_a_run_of_one_process_goes_on_in_shards"
 STATISTICS = "tests/study/test_statistics.py"
 VERDICTS = "tests/study/test_verdicts.py"
 HOLM = "tests/study/test_reproduce.py::test_a_verdict_needs_the_interval_and_holm_over_all_claims"
@@ -267,6 +269,12 @@ CHANGES = [
     Change("methods/vc_star.py", "stage.rate(at) >= self.pass_rate", "stage.rate(at) > self.pass_rate", "tests/methods/test_vc_star.py"),
     Change("methods/vc_star.py", "if not leak(texts[at], expressions)", "if leak(texts[at], expressions) or True", "tests/methods/test_vc_star.py"),
     Change("pairs/counterparts/prompts.py", '"{image}": pictures_of(before)[-1], "{other_image}": pictures_of(turns(other.prompt))[-1]', '"{image}": pictures_of(turns(other.prompt))[-1], "{other_image}": pictures_of(before)[-1]', "tests/methods/test_vc_star.py"),
+    # Weights in shards.
+    Change("models/sharding.py", "part.set_gradient_divide_factor(1.0)", "part.set_gradient_divide_factor(2.0)", SHARDS),
+    Change("models/sharding.py", "here = here.clone() if theirs[name].requires_grad else here", "pass", SHARDS),
+    Change("teachers/copies.py", "        sharding.settle(self, student)\n", "", SHARDS),
+    Change("training/state.py", "sharding.like(value, p) if fits else value", "value", IN_SHARDS),
+    Change("study/memory.py", '"copies": copies * trained', '"copies": trained', "tests/study/test_memory.py"),
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
+from counterpoint.generation.engine import Engine, root_of
 from counterpoint.generation.journal import FILE
 from counterpoint.generation.sampler import Sampled, Sampler
 from counterpoint.generation.server import Server
@@ -177,3 +178,46 @@ class Source:
             key=os.environ.get(self.key_variable, ""),
         )
         return Served(server, model, how)
+
+
+@dataclass
+class PolicySource(Source):
+    """Where the answers of a policy in training are sampled: as ``Source``, or from a vLLM server that follows it.
+
+    For methods that weigh out how the server rounds (``Update.cap``).
+
+    Attributes:
+        kind: "vllm" is a server that is given the weights of every step.
+        cap: of vllm, the largest weight of a token: what the policy gives it over what the server gave it.
+        anywhere: of vllm, whether it may stand at an address that is neither loopback nor private.
+    """
+
+    kind: Literal["model", "server", "vllm"] = "model"  # type: ignore[assignment]
+    cap: float = 3.0
+    anywhere: bool = False
+
+    def follow(
+        self, method: str, model: Language, how: Sampler, *, on_policy: str, folder: Path
+    ) -> Own | Served | Engine:
+        """The sampler, see ``Source.build``; ``folder`` is the run's, where weights are written for the server.
+
+        Raises:
+            CounterpointError: as there; a server of weights at a public address, or a cap below 1.
+        """
+        if self.kind != "vllm":
+            return self.build(method, model, how, on_policy=on_policy)
+        if not self.url or not self.model:
+            raise CounterpointError(
+                f"{method}: sampler.kind=vllm needs the server's address and the base model it serves: --sampler vllm "
+                "--sampler.url http://127.0.0.1:8000 --sampler.model NAME"
+            )
+        if self.cap < 1:
+            raise CounterpointError(f"{method}: sampler.cap={self.cap:g}; the largest weight is 1 or more")
+        server = Server(
+            root_of(self.url, self.anywhere),
+            self.model,
+            at_once=self.at_once,
+            per_minute=self.per_minute,
+            key=os.environ.get(self.key_variable, ""),
+        )
+        return Engine(server, model, how, folder / "engine")

@@ -19,6 +19,7 @@ from counterpoint.models.language.prompt_groups import answer_states
 from counterpoint.models.tokens import Tokens
 from counterpoint.objectives.preference.advantage import Kind, advantages
 from counterpoint.objectives.preference.kl_estimate import kl_estimate
+from counterpoint.objectives.preference.mismatch import engine_weights
 from counterpoint.objectives.preference.policy import high_entropy, on_policy, policy_gradient
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import aggregate, sequence_mean
@@ -95,6 +96,7 @@ class Update:
         clip, entropy: see there.
         kl, kl_kind, kl_corrected: weight and kind of a KL in the loss; 0 needs no reference.
         iterations: passes over a batch of completions. minibatches: steps that each of them is made of.
+        cap: of the weights of tokens that another engine sampled (``mismatch.engine_weights``); None where the policy did.
     """
 
     variant: str
@@ -107,6 +109,7 @@ class Update:
     entropy: Entropy = field(default_factory=Entropy)
     iterations: int = 1
     minibatches: int = 1
+    cap: float | None = None
 
     def losses(
         self,
@@ -119,6 +122,7 @@ class Update:
         mask_NT: Tensor | None = None,
         old_NT: Tensor | None = None,
         reference_NT: Tensor | None = None,
+        weight_NT: Tensor | None = None,
     ) -> dict[str, Loss]:
         """The named terms of one step: "policy", with its KL, and "entropy" where there is a bonus.
 
@@ -128,6 +132,7 @@ class Update:
             mask_NT: the tokens that are learnt from; None takes what the model wrote.
             old_NT: log-probabilities before the first step on this batch; None where this is the only one.
             reference_NT: the reference's; needed with a KL.
+            weight_NT: factors on the tokens' losses.
         """
         mask = completions.authored if mask_NT is None else mask_NT.bool()
         scores = policy.scores(answer_states(policy, prompts, completions, forward=run.forward))
@@ -155,6 +160,7 @@ class Update:
             delta=self.clip.delta,
             max_length=self.max_length,
             keep_BT=keep,
+            weight_BT=weight_NT,
             reference_BT=reference_NT,
             kl=self.kl,
             kl_kind=self.kl_kind,
@@ -199,13 +205,21 @@ class Update:
             rollouts.completions,
             run.micro_batch_size,
         )
-        mask, old, fixed = completions.authored, None, None
+        mask, old, fixed, weight = completions.authored, None, None, None
         if skip_N is not None:
             mask = mask & ~skip_N.to(mask.device)[:, None]
-        if self.iterations * self.minibatches > 1:
+        if self.iterations * self.minibatches > 1 or self.cap is not None:
             old = policy_log_probs(policy, prompts, completions, self.temperature, at_once=pieces)
         if self.kl and reference is not None:
             fixed = policy_log_probs(reference, prompts, completions, self.temperature, at_once=pieces)
+        if self.cap is not None and old is not None:
+            weight = engine_weights(old, completions.log_probs, mask, self.cap)
+            gap = (old - completions.log_probs).abs().nan_to_num(0.0)
+            stats = {
+                **(stats or {}),
+                "engine_gap": sequence_mean(gap, mask),
+                "engine_weight": sequence_mean(weight, mask),
+            }
         for _ in range(self.iterations):
             for number in range(min(self.minibatches, total)):
                 inside: Tensor | slice = slice(None)
@@ -220,6 +234,7 @@ class Update:
                     mask_NT=mask[inside],
                     old_NT=None if old is None else old[inside],
                     reference_NT=None if fixed is None else fixed[inside],
+                    weight_NT=None if weight is None else weight[inside],
                 )
                 terms["policy"].stats.update({name: each[inside] for name, each in (stats or {}).items()})
                 run.step(terms, tokens=int(mask[inside].sum()))

@@ -18,7 +18,7 @@ from counterpoint.data.language.problems import ProblemData
 from counterpoint.errors import CounterpointError
 from counterpoint.generation import tools
 from counterpoint.generation.sampler import Sampler
-from counterpoint.generation.samplers import Samples, Source
+from counterpoint.generation.samplers import PolicySource, Samples
 from counterpoint.judges.choose import judge
 from counterpoint.judges.environment import Environment
 from counterpoint.judges.weighted import weighted
@@ -120,7 +120,7 @@ class GRPO(Method[Language, ProblemData]):
     optimizer: Constant = field(default_factory=Constant)
     batch_size: int = 16
     epochs: float = 1.0
-    sampler: Source = field(default_factory=Source)
+    sampler: PolicySource = field(default_factory=PolicySource)
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Sample groups, judge them, push; one batch of prompts a step."""
@@ -143,7 +143,7 @@ class GRPO(Method[Language, ProblemData]):
         names, judging = [each.name for each in judges], [each.judge for each in judges]
         why = "it learns from what the policy itself says at this step"
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
-        sampler = self.sampler.build(self.key, policy, how, on_policy=why)
+        sampler = self.sampler.follow(self.key, policy, how, on_policy=why, folder=run.out)
         memory = {"moving_mean": 0.9, "running_mean": None}
         baseline = run.state(baseline=RewardBaseline(memory[kind])) if kind in memory else None
         update = self._update(weight if target == "loss" else 0.0)
@@ -235,6 +235,7 @@ class GRPO(Method[Language, ProblemData]):
             entropy=self.entropy,
             iterations=self.iterations,
             minibatches=self.minibatches,
+            cap=self.sampler.cap if self.sampler.kind == "vllm" else None,
         )
 
     def _penalised(

@@ -187,6 +187,7 @@ def policy_gradient(
     delta: float | None = None,
     max_length: int | None = None,
     keep_BT: Tensor | None = None,
+    weight_BT: Tensor | None = None,
     reference_BT: Tensor | None = None,
     kl: float = 0.0,
     kl_kind: Literal["k1", "k2", "k3"] = "k3",
@@ -205,6 +206,7 @@ def policy_gradient(
         low, high, delta: clip bounds; None takes the variant's. For ``cispo``, ``high`` is the cap itself.
         max_length: the longest allowed completion; needed by ``dr_grpo``.
         keep_BT: extra mask (``high_entropy``, ``on_policy``); dropped tokens keep their KL and their place in the mean.
+        weight_BT: factor on every token's loss, without gradient (``mismatch.engine_weights``); not on the KL.
         reference_BT, kl, kl_kind, kl_corrected: KL to a reference, added with factor ``kl`` after the masks.
         temperatures: of ``sapo``, for positive and negative advantages; None is (1.0, 1.05).
         exponents: of ``vespo``, (k, la) for positive and for negative advantages; None is ((2, 3), (3, 2)).
@@ -254,6 +256,12 @@ def policy_gradient(
         first_BT = mask_BT.bool() & (mask_BT.bool().long().cumsum(-1) == 1)
         loss_BT = masked(loss_BT.expand_as(logp_BT), first_BT)
     loss_BT = loss_BT.expand_as(logp_BT)
+    if weight_BT is not None:
+        if chosen.level == "sequence_sum":
+            raise CounterpointError(
+                f"variant {variant!r} has one loss a sequence, and weights of tokens were given"
+            )
+        loss_BT = loss_BT * masked(weight_BT.detach(), mask_BT)
     if keep_BT is not None:
         loss_BT = masked(loss_BT, keep_BT)
     if kl:
