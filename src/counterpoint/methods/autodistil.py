@@ -37,9 +37,10 @@ class Choice:
     """Which student is cut out.
 
     Attributes:
-        by: "agnostic" takes the least relation loss on held-out texts, "proxy" the best probe of labels among the
-            ``candidates`` of least loss, 0 for all.
-        cost: what is limited, "operations" or "parameters", to a ``share`` of the teacher's.
+        by: "agnostic" takes the least relation loss on held-out texts, "proxy" the best probe of labels.
+        candidates: those of least loss that are probed; 0 probes all.
+        cost: what is limited, "operations" or "parameters".
+        share: the limit, as a part of the teacher's.
         formula: "paper" counts as its tables do, "exact" what there is.
         texts: held-out texts that the loss is measured on, at most.
     """
