@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from scipy.linalg import sqrtm
 
 from counterpoint.data.pictures.load import load_pictures
 from counterpoint.errors import CounterpointError
+from counterpoint.evaluation.features import features
 from counterpoint.evaluation.pictures.frechet import frechet_distance, precision_recall
 from counterpoint.evaluation.pictures.judge import Judge, Look
 from counterpoint.evaluation.pictures.measurements import agreement, rows_drawn
 from counterpoint.generation.flow_sampler import Sampling
 from counterpoint.generation.pictures import as_clean, as_pixels, pictures
 from counterpoint.models import passes
+from counterpoint.models.images.encoders import SmallConv
 from counterpoint.models.pictures.dit import load_denoiser
 
 
@@ -69,6 +72,25 @@ def test_the_judge_knows_digits_and_shows_its_hidden_layer() -> None:
     assert np.allclose(plain.features, pixels.flatten(1).numpy() / 255)
     with pytest.raises(CounterpointError, match="judge=nowhere"):
         Judge(data.images, "nowhere")
+
+
+def test_a_folder_of_ones_own_judges(tmp_path: Path) -> None:
+    data = load_pictures("digits", limit=200, evaluation_limit=60, judge=str(tmp_path))
+    encoder = SmallConv(channels=1, stem_stride=1)
+    encoder.save_pretrained(tmp_path)
+    judge = Judge(data.images, data.judge)
+    seen = judge(data.test.images.pixels)
+    assert np.allclose(seen.features, features(encoder, data.test.images.pixels).numpy(), atol=1e-6)
+    assert seen.classes is not None
+    assert (seen.classes == data.test.images.labels.numpy()).mean() > 0.5
+
+
+def test_pictures_of_many_pixels_are_averaged_for_the_judge() -> None:
+    data = load_pictures("digits", size=24, limit=100, evaluation_limit=20, judge="pixels")
+    pixels = data.test.images.pixels
+    seen = Judge(data.images, "pixels")(pixels).features
+    blocks = pixels.double().unflatten(2, (8, 3)).unflatten(4, (8, 3)).mean((3, 5)) / 255
+    assert np.allclose(seen, blocks.flatten(1).numpy(), atol=1e-6)
 
 
 def test_agreement_goes_by_what_the_prompt_stands_for() -> None:

@@ -309,6 +309,13 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
         load("self-e").settings(**wrong)
 
 
+def test_half_precision_stays_near_and_finite(tmp_path: Path, data: Pictures) -> None:
+    exact = fit(tmp_path / "a", data, **{"evaluation.fake_start": 0.5})
+    half = fit(tmp_path / "b", data, options={"precision": "bf16"}, **{"evaluation.fake_start": 0.5})
+    for one, other in zip(exact.state_dict().values(), half.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0.02)
+
+
 def test_a_trained_model_trains_on(tmp_path: Path, data: Pictures) -> None:
     first = fit(tmp_path / "a", data, steps=2)
     assert isinstance(first, nn.Module)
