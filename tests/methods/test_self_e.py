@@ -285,6 +285,8 @@ def test_pictures_of_ones_own_of_all_sorts(tmp_path: Path) -> None:
 
 def test_what_cannot_be_learnt_is_refused(tmp_path: Path, data: Pictures) -> None:
     unprompted = load_pictures("digits", prompts="none", limit=60, evaluation_limit=40, samples=20)
+    untrained = TASK.evaluate(TASK.load_model("dit-small:4", unprompted, 0), unprompted, "test", 0)
+    assert set(untrained) == {"frechet@1", "precision@1", "recall@1", "precision", "judge_accuracy"}
     with pytest.raises(CounterpointError, match="flow-matching"):
         fit(tmp_path / "a", unprompted)
     model = fit(tmp_path / "b", unprompted, "flow-matching", steps=1)

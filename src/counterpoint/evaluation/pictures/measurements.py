@@ -21,6 +21,8 @@ from counterpoint.generation.pictures import pictures
 from counterpoint.models.pictures.dit import DiT
 from counterpoint.pairs.picture_prompts import prompted
 
+UNTRAINED = (1,)
+"""Numbers of steps of a model that no method has left a way of sampling with: its pictures are noise in any number."""
 MOST_NEIGHBOURED = 1000
 """Pictures of a side that precision and recall are computed on, at most: both need all distances."""
 
@@ -44,7 +46,7 @@ def figures(subject: Drawn) -> dict[str, float]:
     judge = judge_of(subject.data)
     real = judge(part.images.pixels)
     rows = rows_drawn(len(part), subject.data.samples, subject.seed)
-    steps = Sampling(**model.sampling).steps if model.sampling else Sampling().steps
+    steps = Sampling(**model.sampling).steps if model.sampling else UNTRAINED
     result: dict[str, float] = {}
     for count in steps:
         drawn = judge(pictures(model, part.prompts[rows], steps=count, seed=subject.seed))
