@@ -76,6 +76,7 @@ PU_DISTILL = (
     "tests/methods/language/test_pu_distill.py tests/objectives/preference/test_label_distribution.py"
 )
 GRACE = "tests/methods/language/test_grace.py tests/objectives/contrast/test_rationale_reward.py tests/models/retrieval/test_embedder.py"
+DISCO = "tests/methods/test_disco.py"
 
 CHANGES = [
     # What a study says.
@@ -245,6 +246,12 @@ CHANGES = [
     Change("objectives/contrast/rationale_reward.py", "same_MM & ~torch.eye(len(h), dtype=torch.bool, device=h.device)", "same_MM", GRACE),
     Change("methods/grace.py", 'group_advantages(run, total[:, None].double(), self.answers, "none")', 'group_advantages(run, total[:, None].double(), self.answers, "group")', GRACE),
     Change("models/retrieval/embedder.py", "(number_BL > skip) | ~longer_B1", "number_BL > 0", GRACE),
+    Change("objectives/distillation/candidate_scores.py", "return 2 * (student_BN", "return (student_BN", "tests/objectives/distillation/test_candidate_scores.py"),
+    Change("objectives/sparsity.py", "whole_NV.sum(0) / max(len(whole_NV), 1)", "whole_NV.detach().sum(0) / max(len(whole_NV), 1)", "tests/objectives/test_sparsity.py"),
+    Change("kernels/vocabulary/peaks.py", "own[:, above].argmax(0) + start", "own[:, above].argmin(0) + start", "tests/kernels/test_peaks.py"),
+    Change("methods/disco.py", "run.gather_constant(candidates_BM[:, 1:]", "run.gather_constant(candidates_BM[:, :]", DISCO),
+    Change("methods/disco.py", "copy.deepcopy(model.documents)", "model.documents", DISCO),
+    Change("pairs/hard_negatives.py", "part = slice(skip, skip + keep)", "part = slice(0, keep)", "tests/pairs/test_hard_negatives.py"),
     Change("objectives/distillation/mutual_information.py", "1 + first - exponent", "1 + first + exponent", "tests/objectives/distillation/test_layer_distillation.py"),
     Change("objectives/distillation/layer_map.py", "j * teacher // student)", "j * student // teacher)", "tests/vectors/test_distiller.py"),
     Change("phases/distillation/layer_match.py", "return torch.cat([torch.ones_like(mean[:1]), plan.flatten()])", "return torch.ones_like(mean)", "tests/methods/test_distiller.py"),

@@ -10,6 +10,7 @@ from crash_harness import Command, check, command
 from test_kill import ratings
 
 import beir_folder
+import conversation_folder
 from counterpoint.methods.catalog import ready
 from counterpoint.models.language.characters import tiny, tiny_encoder_decoder
 from counterpoint.tasks.stock.mixture import ALPHABET, experts
@@ -151,6 +152,12 @@ RUNS: dict[str, dict[str, Any]] = {
             "reward.cross_of": "rollout", "reward.cut_penalty": None,
         },
     },
+    "disco": {
+        "data": "dishes", "model": "sparse-words", "steps": 40,
+        "settings": {
+            "batch_size": 4, "learning_rate": 1e-2, "negatives.count": 4, "negatives.skip": 1, "weights.contrast": 0.1, "sparsity.weight": 1e-3,
+        },
+    },
     "audio-classifier": {
         "data": "clips", "model": "conv-speech", "settings": {"batch_size": 12, "learning_rate": 1e-3}, "steps": 60,
     },
@@ -176,6 +183,8 @@ def trained(key: str, folder: Path) -> Command:
         rest["data"] = write_csv(folder / "mails.csv", rows(200))
     if given["data"] == "food":
         rest["data"] = str(beir_folder.write(folder / "food"))
+    if given["data"] == "dishes":
+        rest["data"] = str(conversation_folder.write(folder / "dishes"))
     if given["data"] == "clips":
         pytest.importorskip("soundfile")
         from own_clips import folder as clips
@@ -203,6 +212,7 @@ FAST = (
     "rltf",
     "user-interactions",
     "grace",
+    "disco",
     "self-rewarding",
     "qcrd",
     "sgl",

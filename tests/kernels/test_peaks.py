@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.config import kernel_path
 from counterpoint.kernels.scores import Head
-from counterpoint.kernels.vocabulary.peaks import positive_peak
+from counterpoint.kernels.vocabulary.peaks import positive_peak, saturated_peak
 
 PATHS = ("plain", "stream")
 
@@ -114,3 +116,17 @@ def test_a_mask_of_another_shape_is_refused() -> None:
     hidden, weight, bias, mask = drawn()
     with pytest.raises(CounterpointError, match=r"expected \[B, T\] for both"):
         positive_peak(Head(hidden, weight, bias), mask[:, :4])
+
+
+def test_pooling_by_a_loop() -> None:
+    g = torch.Generator().manual_seed(2)
+    logits = 30 * torch.randn(2, 3, 5, generator=g, dtype=torch.float64)
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    vectors = saturated_peak(logits, mask)
+    for b in range(2):
+        for v in range(5):
+            each = [math.log1p(max(float(logits[b, t, v]), 0.0)) * float(mask[b, t]) for t in range(3)]
+            assert float(vectors[b, v]) == pytest.approx(max(each), rel=1e-12, abs=1e-15)
+    moved = saturated_peak(logits.flip(1), mask.flip(1))
+    torch.testing.assert_close(moved, vectors, rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda x: saturated_peak(x, mask), logits.clone().requires_grad_())

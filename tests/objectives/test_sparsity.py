@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from counterpoint.objectives.sparsity import flops, l1_norm, not_all_zero, rising_weight, saturated_peak
+from counterpoint.objectives.sparsity import flops, l1_norm, not_all_zero, rising_weight
 
 
 def drawn(seed: int = 0) -> torch.Tensor:
@@ -59,17 +59,3 @@ def test_order_and_extremes() -> None:
 
 def test_the_weight_rises_with_the_square_of_the_step() -> None:
     assert [rising_weight(0.4, step, 3) for step in (1, 2, 4, 9)] == pytest.approx([0.025, 0.1, 0.4, 0.4])
-
-
-def test_pooling_by_a_loop() -> None:
-    g = torch.Generator().manual_seed(2)
-    logits = 30 * torch.randn(2, 3, 5, generator=g, dtype=torch.float64)
-    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
-    vectors = saturated_peak(logits, mask)
-    for b in range(2):
-        for v in range(5):
-            each = [math.log1p(max(float(logits[b, t, v]), 0.0)) * float(mask[b, t]) for t in range(3)]
-            assert float(vectors[b, v]) == pytest.approx(max(each), rel=1e-12, abs=1e-15)
-    moved = saturated_peak(logits.flip(1), mask.flip(1))
-    torch.testing.assert_close(moved, vectors, rtol=0, atol=1e-12)
-    assert torch.autograd.gradcheck(lambda x: saturated_peak(x, mask), logits.clone().requires_grad_())

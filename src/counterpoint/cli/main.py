@@ -19,6 +19,7 @@ from counterpoint.cli import (
     plan,
     predict,
     results,
+    search,
     searches,
     shell,
     studies,
@@ -66,6 +67,7 @@ app.command("show-samples", short_help="Show what a run sampled, and its rewards
 app.command("export", short_help="Copy a trained model out.")(results.export)
 app.command("recommend-items", short_help="Recommend items to a user.")(results.recommend_items)
 app.command("export-embeddings", short_help="Write vectors for a search index.")(results.export_embeddings)
+app.command("search", short_help="Rank a corpus's documents for queries.")(search.search)
 app.command("demo", hidden=True)(demo.demo)
 
 

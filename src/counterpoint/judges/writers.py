@@ -61,20 +61,20 @@ class ServedWriter:
         return [reply.text for reply in self.server(prompts)]
 
 
-def writer(spec: str, own: Language, longest: int = 256) -> Writer:
+def writer(spec: str, own: Language | None, longest: int = 256) -> Writer:
     """The writer that a setting names.
 
     Args:
         spec: "self" (the model in training as it is at that moment), "NAME@URL" (a server's model), a folder with a causal
             model, or a bundled model's name.
-        own: the model in training. longest: tokens that it may write.
+        own: the model in training; None where none is at hand. longest: tokens that it may write.
 
     Raises:
         CounterpointError: nothing named, or no such folder or model.
     """
-    if spec == "self":
+    if spec == "self" and own is not None:
         return ModelWriter(own, longest)
-    if not spec:
+    if not spec or spec == "self":
         raise CounterpointError(
             'a judging model must be named: "self", a model folder, or "NAME@http://localhost:8000/v1"'
         )
@@ -83,5 +83,5 @@ def writer(spec: str, own: Language, longest: int = 256) -> Writer:
         return ServedWriter(Server(served["url"], served["model"], max_new_tokens=longest, temperature=0.0))
     from counterpoint.models.language.language import load
 
-    model = load(spec).to(own.device).eval().requires_grad_(False)
+    model = load(spec).to("cpu" if own is None else own.device).eval().requires_grad_(False)
     return ModelWriter(model, longest)

@@ -1,7 +1,7 @@
-"""How sparse text encoders stay sparse: penalties on the entries of their vectors, and the pooling that makes them.
+"""How sparse text encoders stay sparse: penalties on the entries of their vectors.
 
-SPLADE arXiv 2109.10086 (pooling, eq. 1; L1 and FLOPS, section 2.2, the latter from 2004.05665); the guard against vectors of zeros
-is that of the program of DiSCo (2410.14609). B vectors, V entries, T tokens.
+L1 and FLOPS as in SPLADE, arXiv 2109.10086 (section 2.2; FLOPS from 2004.05665); the guard against vectors of zeros is that of the program
+of DiSCo (2410.14609). B vectors of this process, N of all, V entries.
 """
 
 from __future__ import annotations
@@ -9,23 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor
-
-from counterpoint.kernels.scores import Scores
-from counterpoint.kernels.vocabulary.peaks import positive_peak
-
-
-def saturated_peak(scores_BT: Scores, mask_BT: Tensor) -> Tensor:
-    """E_v = max_t u_t log(1 + relu(z_tv)), [B, V]: never below 0, and 0 for most entries.
-
-    The logarithm is of the peak: it is monotone. Padding contributes 0, and a text without tokens is the vector of zeros.
-
-    Args:
-        scores_BT: logits [B, T, V], or a head over [B, T, d]. mask_BT: 0 on padding.
-
-    >>> saturated_peak(torch.tensor([[[1.0, -1.0]]]), torch.ones(1, 1)).exp().tolist()
-    [[2.0, 1.0]]
-    """
-    return positive_peak(scores_BT, mask_BT).log1p()
 
 
 def l1_norm(vectors_BV: Tensor) -> Tensor:

@@ -78,7 +78,8 @@ RULES: Sequence[_Rule] = (
     _Rule("preferences", "preference-degree", "when it is known how much better, not only which", 2),
     _Rule("preferences", "selm", "when new answers can be sampled and judged", 2),
     _Rule("preferences", "adpa", "when a larger, preference-tuned teacher exists", 2),
-    _Rule("retrieval", "grace", "the only method here for it: rationales before embedding, or contrast alone with objective=contrastive", 2),
+    _Rule("retrieval", "grace", "dense vectors: rationales before embedding, or contrast alone with objective=contrastive", 2),
+    _Rule("retrieval", "disco", "sparse vectors: queries are turns of conversations, with rewrites or a model that writes them", 2),
     _Rule("text", "contrastive-primer", "few labels: label names are texts, too", 4, lambda f: (f.labelled or 0) < 2_000),
     _Rule("text", "contrastive-primer", "classes are unequal in size: pretraining helps the rare ones most", 3, lambda f: (f.labelled or 0) >= 2_000 and (f.imbalance or 1) >= 5),
     _Rule("text", "vega", "enough labelled text for careful fine-tuning", 3, lambda f: (f.labelled or 0) >= 2_000, "deberta"),
@@ -95,7 +96,6 @@ RULES: Sequence[_Rule] = (
     _Rule("audio", "coconut", "classes arrive over time and old ones must not be forgotten", 2),
     _Rule("trajectories", "sirl", "a person can say which two behaviours are alike", 2),
     _Rule("environment", "contrastive-ucb", "rewards are rare and exploration matters", 2),
-    _Rule("conversations", "disco", "the goal is retrieval in conversation", 2),
     _Rule("image-text", "sds-clip", "a diffusion model is at hand to teach a CLIP model", 1),
 )  # fmt: skip
 

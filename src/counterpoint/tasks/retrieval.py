@@ -1,7 +1,9 @@
-"""Retrieval: BEIR folders, causal language models as encoders, measured by what they rank first."""
+"""Retrieval: BEIR folders, causal or masked language models as encoders, measured by what they rank first."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,15 @@ from counterpoint.data.retrieval.load import Retrieval, load_retrieval
 from counterpoint.evaluation.measurement import measured
 from counterpoint.evaluation.retrieval import MEASUREMENTS
 from counterpoint.models.language.characters import tiny
-from counterpoint.models.retrieval.embedder import Embedder, Shown, load
+from counterpoint.models.retrieval import embedder, sparse
+from counterpoint.models.retrieval.embedder import Embedder, Shown
 from counterpoint.models.retrieval.folder import FOLDERS
 from counterpoint.tasks.facts import Facts
 from counterpoint.tasks.options import checked_load
+
+WORDS = "sparse-words"
+MOST_WORDS = 5000
+"""Vocabulary of an untrained sparse encoder, the most frequent words."""
 
 
 class RetrievalTask:
@@ -24,7 +31,7 @@ class RetrievalTask:
     kind = "retrieval"
     primary = "ndcg@10"
     default_model = "smollm2-135m-instruct"
-    lower_is_better = ("uniformity",)
+    lower_is_better = ("uniformity", "nonzeros", "flops")
     measurements = MEASUREMENTS
 
     def load_data(self, spec: str, **options: Any) -> Retrieval:
@@ -37,10 +44,15 @@ class RetrievalTask:
         return Facts(self.kind, len(data.train.queries))
 
     def load_model(self, spec: str, data: Retrieval, seed: int) -> nn.Module:
-        """A bundled causal language model, its folder, or an encoder's; "characters" is a small untrained one."""
+        """A causal language model's folder or bundled name as a dense encoder, a masked one's as a sparse one, or an encoder's folder.
+
+        "characters" and "sparse-words" are small untrained ones, the latter over the words of the data.
+        """
         if spec == "characters":
             return Embedder(tiny(seed=seed), Shown(template="{text}"))
-        return load(spec)
+        if spec == WORDS:
+            return sparse.fresh(_words(data), seed=seed)
+        return sparse.load(spec) if sparse.is_masked(spec) else embedder.load(spec)
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
         """Write an ordinary folder, which sentence-transformers opens as well."""
@@ -49,6 +61,12 @@ class RetrievalTask:
     def evaluate(self, model: nn.Module, data: Retrieval, split: str, seed: int = 0) -> dict[str, float]:
         """Rank the whole corpus for every query of the split; see ``evaluation.retrieval``."""
         return measured(self.measurements, model, data, split, seed)
+
+
+def _words(data: Retrieval) -> list[str]:
+    texts = (*data.documents, *data.queries, *(text for each in data.history for text in each))
+    counts = Counter(word for text in texts for word in re.findall(r"[^\W_]+", text.lower()))
+    return [word for word, _ in counts.most_common(MOST_WORDS)]
 
 
 TASK = RetrievalTask()

@@ -1,31 +1,38 @@
 """Retrieval: a corpus, queries, and judgements of which document is relevant to which query, as BEIR's folders have them.
 
 ``corpus.jsonl`` (``_id``, ``text``, perhaps ``title``), ``queries.jsonl`` (``_id``, ``text``), ``qrels/{train,dev,test}.tsv``
-(``query-id``, ``corpus-id``, ``score``); CSV, TSV and Parquet are read as well. J judgements of a split.
+(``query-id``, ``corpus-id``, ``score``); CSV, TSV and Parquet are read as well, and judgements in TREC's form. Queries may be turns of
+conversations, with rewrites (``conversations``). J judgements of a split.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from counterpoint.data.retrieval.conversations import Turns, newest_first, turns_of
+from counterpoint.data.retrieval.rows import (
+    TOPICS,
+    Judged,
+    judgements_of,
+    queries_table,
+    rewrites_of,
+    texts_of,
+)
+from counterpoint.data.retrieval.trec import JUDGEMENTS
 from counterpoint.data.tables.read import SUFFIXES, read_table, split_of
-from counterpoint.data.tables.table import Table
 from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError
 
-IDS = ("_id", "id")
-OF_QUERY, OF_DOCUMENT = ("query-id", "query_id", "qid"), ("corpus-id", "corpus_id", "docid", "document_id")
 NAMES = ("train", "validation", "test")
-Judged = tuple[str, str, float]
-"""Ids of a query and a document, and the grade of relevance."""
+REWRITES = "rewrites"
+"""Folder of rewrites, a file for everybody who wrote some."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,8 @@ class Retrieval:
         documents, queries: texts; a document's title stands before its text. document_ids, query_ids: theirs.
         train, validation, test: judgements; no query is in two of them.
         notes: what was understood or left out, a line each.
+        history: of each query, the utterances before it, the oldest first; empty where no query is a turn of a conversation.
+        rewrites: texts that say the same as a query and stand alone, by the names of who wrote them; None where one wrote none.
     """
 
     documents: tuple[str, ...]
@@ -71,6 +80,12 @@ class Retrieval:
     test: Judgements
     notes: tuple[str, ...] = field(default=())
     name: str = "retrieval"
+    history: tuple[tuple[str, ...], ...] = ()
+    rewrites: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+
+    def conversation(self, query: int) -> list[str]:
+        """A query and the utterances before it, the newest first."""
+        return newest_first(self.queries[query], self.history[query] if self.history else ())
 
     def describe(self) -> list[str]:
         """Say what was understood, one finding per line."""
@@ -82,7 +97,20 @@ class Retrieval:
         return [
             f"{self.name}: {len(self.documents)} documents, {words[len(words) // 2]} words each in the middle, {words[-1]} at most",
             f"queries with relevant documents: {parts}; {each:.3g} documents a query",
+            *self._conversations(),
             *self.notes,
+        ]
+
+    def _conversations(self) -> list[str]:
+        if not self.history and not self.rewrites:
+            return []
+        lengths = sorted(map(len, self.history)) or [0]
+        written = ", ".join(
+            f"{sum(text is not None for text in texts)} by {name}" for name, texts in self.rewrites.items()
+        )
+        return [
+            f"conversations: {lengths[len(lengths) // 2]} earlier utterances in the middle, {lengths[-1]} at most; "
+            f"rewrites: {written or 'none'}"
         ]
 
     def fingerprint(self) -> str:
@@ -94,6 +122,13 @@ class Retrieval:
             part: Judgements = getattr(self, name)
             for each in (part.query, part.document, part.grade):
                 digest.update(f"{name}{len(each)}".encode() + each.numpy().tobytes())
+        for at, earlier in enumerate(self.history):
+            digest.update(f"{at}:{len(earlier)}".encode())
+            for text in earlier:
+                digest.update(f"{len(text)}:{text}".encode("utf-8", "surrogatepass"))
+        for name, texts in self.rewrites.items():
+            for at, written in enumerate(texts):
+                digest.update(f"{name}:{at}:{written}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
 
@@ -118,18 +153,28 @@ def load_retrieval(
             f"{spec} is no folder; expected one with corpus.jsonl, queries.jsonl and qrels/test.tsv, as BEIR has them"
         )
     walked = walk(folder)
-    tables = {
+    files_of = {
         name: [file for file in walked.named(name, SUFFIXES) if len(file.name.parts) == 1]
-        for name in ("corpus", "queries")
+        for name in ("corpus", "queries", TOPICS)
     }
-    for name, files in tables.items():
+    topics = files_of.pop(TOPICS)
+    files_of["queries"] = files_of["queries"] or topics
+    for name, files in files_of.items():
         if len(files) != 1:
             raise CounterpointError(
                 f"{spec} has {len(files)} files named {name}; expected one, such as {name}.jsonl with '_id' and 'text'"
             )
-    documents, queries = (_texts(read_table(tables[name][0].path)) for name in ("corpus", "queries"))
-    splits: dict[str, list[Judged]] = {}
+    documents, table = (
+        texts_of(read_table(files_of["corpus"][0].path)),
+        queries_table(files_of["queries"][0].path),
+    )
+    queries = texts_of(table)
+    turns = turns_of(table, list(queries))
     for file in walked.of(SUFFIXES):
+        if len(file.name.parts) > 1 and file.name.parts[-2] == REWRITES:
+            turns.rewrites[file.name.stem] = rewrites_of(file.path, queries)
+    splits: dict[str, list[Judged]] = {}
+    for file in walked.of((*SUFFIXES, *JUDGEMENTS)):
         if len(file.name.parts) < 2 or file.name.parts[-2] != "qrels":
             continue
         split = split_of(file.name.stem)
@@ -137,13 +182,13 @@ def load_retrieval(
             raise CounterpointError(
                 f"{file.path} is of no split; expected qrels/train, qrels/dev or qrels/test"
             )
-        splits[split] = splits.get(split, []) + _judged(read_table(file.path))
+        splits[split] = splits.get(split, []) + judgements_of(file.path)
     if not splits:
         raise CounterpointError(
             f"{spec} has no judgements; expected qrels/test.tsv with query-id, corpus-id and score"
         )
     return build(
-        documents, queries, splits, folder.name, walked.describe(),
+        documents, queries, splits, folder.name, walked.describe(), turns=turns,
         validation=validation, test=test, seed=seed, limit=limit,
     )  # fmt: skip
 
@@ -155,12 +200,15 @@ def build(
     name: str,
     notes: Iterable[str] = (),
     *,
+    turns: Turns | None = None,
     validation: float = 0.15,
     test: float = 0.2,
     seed: int = 0,
     limit: int | None = None,
 ) -> Retrieval:
     """Retrieval data of texts by id and judgements by split; options as of ``load_retrieval``.
+
+    ``turns``: what was written before the queries, and rewrites of them.
 
     Raises:
         CounterpointError: judgements of unknown ids, queries in two splits, shares that leave no query to train on.
@@ -204,6 +252,16 @@ def build(
         tested,
         notes=tuple(lines),
         name=name,
+        history=tuple(turns.history.get(key, ()) for key in queries)
+        if turns and any(turns.history.values())
+        else (),
+        rewrites={
+            who: tuple(texts.get(key) for key in queries)
+            for who, texts in sorted(turns.rewrites.items())
+            if texts
+        }
+        if turns
+        else {},
     )
 
 
@@ -248,53 +306,4 @@ def _tensors(rows: Sequence[Judged], queries: dict[str, int], documents: dict[st
         torch.tensor([queries[query] for query, _, _ in rows], dtype=torch.long),
         torch.tensor([documents[document] for _, document, _ in rows], dtype=torch.long),
         torch.tensor([grade for _, _, grade in rows], dtype=torch.float64),
-    )
-
-
-def _texts(table: Table) -> dict[str, str]:
-    """Texts by id, a title before the text."""
-    key, texts = _column(table, IDS), _column(table, ("text",))
-    titles = table.values("title") if "title" in table.names else [None] * len(table)
-    texts_by_id: dict[str, str] = {}
-    for at, (name, text, title) in enumerate(
-        zip(table.values(key), table.values(texts), titles, strict=True)
-    ):
-        written = " ".join(
-            str(each).strip() for each in (title, text) if each is not None and str(each).strip()
-        )
-        if name is None or not str(name) or not written:
-            raise CounterpointError(
-                f"{table.where(at)} has no {'id' if written else 'text'}; give every row both, or leave it out"
-            )
-        if str(name) in texts_by_id:
-            raise CounterpointError(
-                f"{table.where(at)}: the id {str(name)!r} stands twice; every row needs its own"
-            )
-        texts_by_id[str(name)] = written
-    return texts_by_id
-
-
-def _judged(table: Table) -> list[Judged]:
-    query, document = _column(table, OF_QUERY), _column(table, OF_DOCUMENT)
-    scores: Sequence[Any] = table.values("score") if "score" in table.names else [1] * len(table)
-    rows = []
-    for at, (q, d, score) in enumerate(zip(table.values(query), table.values(document), scores, strict=True)):
-        try:
-            grade = float(score)
-        except (TypeError, ValueError):
-            grade = math.nan
-        if not math.isfinite(grade):
-            raise CounterpointError(
-                f"{table.where(at)}: score={score!r}; expected a number, 0 for a document that is not relevant"
-            )
-        rows.append((str(q), str(d), grade))
-    return rows
-
-
-def _column(table: Table, names: Sequence[str]) -> str:
-    for name in names:
-        if name in table.names:
-            return name
-    raise CounterpointError(
-        f"{table.path} has no column '{names[0]}'; it has {', '.join(map(str, table.names))}"
     )

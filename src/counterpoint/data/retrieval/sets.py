@@ -1,12 +1,14 @@
-"""The bundled retrieval set: short descriptions of encyclopedia articles as queries, the articles' leads as documents."""
+"""The bundled retrieval sets, of encyclopedia articles: their short descriptions as queries, or conversations about them."""
 
 from __future__ import annotations
 
 from counterpoint.bundled.convert import data as bundled
 from counterpoint.data.retrieval.load import Retrieval, build
+from counterpoint.data.retrieval.made_conversations import conversations
 from counterpoint.errors import CounterpointError, nearest
 
-BUNDLED = ("wiki-descriptions",)
+DESCRIPTIONS, CONVERSATIONS = "wiki-descriptions", "wiki-conversations"
+BUNDLED = (DESCRIPTIONS, CONVERSATIONS)
 
 
 def load(
@@ -25,6 +27,8 @@ def load(
     Args:
         language: en, fr or es.
         documents: as many of the articles, drawn once. words: of each lead.
+
+    The splits of ``wiki-conversations`` are its own: whole topics are in ``test`` alone.
     """
     if name not in BUNDLED:
         raise CounterpointError(f"there is no bundled retrieval data '{name}'; {nearest(name, BUNDLED)}")
@@ -37,6 +41,8 @@ def load(
     rows = [row for row in table if row["language"] == language and row["text"] and row["description"]]
     draws = torch.Generator().manual_seed(0)
     rows = [rows[at] for at in sorted(torch.randperm(len(rows), generator=draws)[:documents].tolist())]
+    if name == CONVERSATIONS:
+        return conversations(rows, words=words, limit=limit)
     keys = [str(number) for number in range(len(rows))]
     leads = {key: " ".join(row["text"].split()[:words]) for key, row in zip(keys, rows)}
     queries = {key: row["description"] for key, row in zip(keys, rows)}

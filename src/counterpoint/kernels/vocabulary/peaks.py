@@ -4,7 +4,7 @@
 
 A text of T tokens has T V logits, of which at most one an entry counts. In blocks of the vocabulary none of them is held, and the
 backward looks at the entries above 0 alone, of which sparse encoders have a few hundred: it costs no product over the vocabulary.
-B texts, T positions, V entries, d width, N counted positions, E entries above 0.
+Sparse text encoders take its logarithm (SPLADE, arXiv 2109.10086, eq. 1). B texts, T positions, V entries, d width, N counted positions, E entries above 0.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.config import settings
-from counterpoint.kernels.products import times_transposed
 from counterpoint.kernels.scores import Head, Scores, dense, full_precision, positions, vocabulary, wide
 
 
@@ -54,6 +54,20 @@ def positive_peak(scores_BT: Scores, mask_BT: Tensor) -> Tensor:
     return torch.where(mask[..., None], logits, 0.0).relu().max(1).values
 
 
+def saturated_peak(scores_BT: Scores, mask_BT: Tensor) -> Tensor:
+    """E_v = max_t u_t log(1 + relu(z_tv)), [B, V]: never below 0, and 0 for most entries.
+
+    The logarithm is of the peak: it is monotone. Padding contributes 0, and a text without tokens is the vector of zeros.
+
+    Args:
+        scores_BT: logits [B, T, V], or a head over [B, T, d]. mask_BT: 0 on padding.
+
+    >>> saturated_peak(torch.tensor([[[1.0, -1.0]]]), torch.ones(1, 1)).exp().tolist()
+    [[2.0, 1.0]]
+    """
+    return positive_peak(scores_BT, mask_BT).log1p()
+
+
 def _linear(head: Head) -> bool:
     return head.scale == 1.0 and head.softcap is None
 
@@ -66,7 +80,7 @@ class _Peaks(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, counts: Tensor, budget: int
     ) -> Tensor:
         h = wide(hidden)
-        rows, entries = len(counts), len(weight)
+        rows, entries, wanted = len(counts), len(weight), any(ctx.needs_input_grad)
         peaks = h.new_zeros(rows, entries)
         tokens = torch.zeros(rows, entries, dtype=torch.int32, device=h.device)
         ends = counts.cumsum(0).tolist()
@@ -74,15 +88,16 @@ class _Peaks(torch.autograd.Function):
         block = max(1, budget // max(2 * len(h) * h.element_size(), 1))
         for first in range(0, entries, block):
             part = slice(first, first + block)
-            w = wide(weight[part])
-            logits = times_transposed(h, w, h.new_empty(len(h), len(w)))
-            if bias is not None:
-                logits += wide(bias[part])
+            over = None if bias is None else wide(bias[part])
+            logits = linear(h, wide(weight[part]), over)
             for row, (start, end) in enumerate(zip(starts, ends)):
                 if end > start:
-                    top = logits[start:end].max(0)
-                    peaks[row, part] = top.values.clamp(min=0)
-                    tokens[row, part] = (top.indices + start).int()
+                    own = logits[start:end]
+                    top = own.amax(0).clamp(min=0)
+                    peaks[row, part] = top
+                    if wanted:  # which position it is matters where there is a gradient: at few entries
+                        above = top.nonzero(as_tuple=True)[0]
+                        tokens[row, first + above] = (own[:, above].argmax(0) + start).int()
         ctx.save_for_backward(hidden, weight, bias, peaks, tokens)
         ctx.budget = budget
         return peaks

@@ -1,4 +1,4 @@
-"""Encoders of the kind "retrieval" as folders: a causal language model's own, and what says how texts are shown to it."""
+"""Encoders of the kind "retrieval" as folders: a language model's own, causal or masked, and what says how texts are shown to it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.models.folders import Folders
-from counterpoint.models.retrieval.embedder import FILE, load
+from counterpoint.models.retrieval import embedder, sparse
 
 
 def _unstated(folder: Path, content: Mapping[str, Any]) -> str:
-    return "Embedder" if (folder / FILE).is_file() else ""
+    if (folder / embedder.FILE).is_file():
+        return "Embedder"
+    return "SparseRetriever" if (folder / sparse.FILE).is_file() else ""
 
 
-FOLDERS = Folders(kind="retrieval", openers={"Embedder": load}, unstated=_unstated)
+FOLDERS = Folders(
+    kind="retrieval",
+    openers={"Embedder": embedder.load, "SparseRetriever": sparse.load},
+    unstated=_unstated,
+)

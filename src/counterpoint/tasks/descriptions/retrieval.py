@@ -9,7 +9,11 @@ from counterpoint.tasks.sample import FolderSample
 def folder(look: FolderSample) -> bool:
     """Whether a corpus, queries and a folder of judgements lie in it, as in BEIR's folders."""
     top = {file.name.name.split(".")[0].lower() for file in look.files if len(file.name.parts) == 1}
-    return {"corpus", "queries"} <= top and any("qrels" in file.name.parts[:-1] for file in look.files)
+    return (
+        "corpus" in top
+        and not top.isdisjoint({"queries", "topics"})
+        and any("qrels" in file.name.parts[:-1] for file in look.files)
+    )
 
 
 DESCRIPTION = Description(
@@ -18,9 +22,11 @@ DESCRIPTION = Description(
     loaders={
         "": "counterpoint.data.retrieval.load:load_retrieval",
         "wiki-descriptions": "counterpoint.data.retrieval.sets:load",
+        "wiki-conversations": "counterpoint.data.retrieval.sets:load",
     },
     bundled={
         "wiki-descriptions": "short descriptions of Wikipedia's vital articles as queries, their leads as documents; English, French or Spanish",
+        "wiki-conversations": "conversations about such articles by rule, with rewrites of their last turns; whole topics are tested alone",
     },
     folder=folder,
 )

@@ -1,0 +1,1 @@
+"""What methods that learn to retrieve share, and that needs a Run."""

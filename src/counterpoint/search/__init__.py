@@ -1,0 +1,1 @@
+"""Search over a corpus on disk: an index of shards, rankings in parts, figures."""
