@@ -28,6 +28,16 @@ def test_every_command_that_prints_a_table_has_json(command: str) -> None:
     assert "--json" in call(*command.split(), "--help")
 
 
+def test_no_command_is_without_it_but_those_that_print_no_table() -> None:
+    import typer
+
+    command = typer.main.get_command(app)
+    every = dict(command.commands)  # type: ignore[attr-defined]
+    every |= {f"data {name}": one for name, one in every.pop("data").commands.items()}
+    without = {name for name, one in every.items() if not any("--json" in p.opts for p in one.params)}
+    assert without == {"query", "demo"}  # a dialogue, and a tour
+
+
 def test_check_recommend_and_settings(tmp_path: Path) -> None:
     rows = "".join(f"question {n},{n}\n" for n in range(40))
     (tmp_path / "my data [1].csv").write_text("question,answer\n" + rows)

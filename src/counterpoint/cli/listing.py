@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from counterpoint.cli.options import complete_key
 from counterpoint.cli.shell import command, console
 
 
@@ -79,7 +80,9 @@ def list_methods(
 
 @command
 def show(
-    key: Annotated[str, typer.Argument(help="a method's key, see counterpoint list")],
+    key: Annotated[
+        str, typer.Argument(help="a method's key, see counterpoint list", autocompletion=complete_key)
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="print the same as JSON")] = False,
 ) -> None:
     """Show a method: its paper, what it needs, and every setting: what it does, its type, its default and whose it is, its range."""

@@ -16,6 +16,7 @@ from counterpoint.cli import (
     data,
     demo,
     listing,
+    new,
     plan,
     predict,
     results,
@@ -35,7 +36,6 @@ app = typer.Typer(
     "interrupted by SIGINT (Ctrl-C) or SIGTERM; the same command then goes on. Every command that prints a table prints the "
     "same as JSON with --json.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -53,6 +53,7 @@ app.command("check", cls=data.Check, short_help="Describe data and a model, and 
 app.add_typer(data.app, name="data")
 app.command("query", short_help="Ask a person which two are alike.")(data.query)
 app.command("plan", short_help="Say what a run needs of memory, and how to launch it.")(plan.plan)
+app.command("new", short_help="Write a configuration file for a method and data.")(new.new)
 app.command("run", short_help="Train a model with one method.", context_settings=FREE)(train.run)
 app.command("resume", short_help="Go on with a run or a study.")(train.resume)
 app.command("watch", short_help="Follow a run while it goes on.")(watch.watch)

@@ -23,7 +23,30 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-Data = Annotated[str | None, typer.Option(help="bundled name or path of the data", show_default=False)]
+
+def complete_key(incomplete: str) -> list[tuple[str, str]]:
+    """Methods that begin so, each with its line, for the shell."""
+    from counterpoint.methods.catalog import rows
+
+    return [(key, row.line) for key, row in rows().items() if row.ready and key.startswith(incomplete)]
+
+
+def complete_data(incomplete: str) -> list[tuple[str, str]]:
+    """Bundled data that begin so, and files, for the shell."""
+    from counterpoint.tasks.task import bundled, kinds
+
+    names = [(name, line) for kind in kinds() for name, line in bundled(kind).items()]
+    start = Path(incomplete)
+    folder = start if incomplete.endswith("/") else start.parent
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    paths = [(str(path) + "/" * path.is_dir(), "") for path in files if not path.name.startswith(".")]
+    return [(name, line) for name, line in (*names, *paths) if name.startswith(incomplete)]
+
+
+Data = Annotated[
+    str | None,
+    typer.Option(help="bundled name or path of the data", show_default=False, autocompletion=complete_data),
+]
 Model = Annotated[
     str | None,
     typer.Option(help="reference name or model folder; default: the kind's own", show_default=False),

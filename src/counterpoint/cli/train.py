@@ -16,7 +16,9 @@ from counterpoint.cli.shell import command, console, progress, speaks
 @options.spread()
 def run(
     context: typer.Context,
-    key: Annotated[str, typer.Argument(help="the method, see counterpoint list")],
+    key: Annotated[
+        str, typer.Argument(help="the method, see counterpoint list", autocompletion=options.complete_key)
+    ],
     model: options.Model = None,
     data: options.Data = None,
     out: options.Out = None,
