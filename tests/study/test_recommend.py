@@ -12,6 +12,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.methods.catalog import rows
 from counterpoint.study.recommend import RULES, Facts, cautions, facts_of, suggestions
 from counterpoint.tasks.recognise import kind_of
+from counterpoint.tasks.task import task
 
 
 def test_every_rule_names_a_method_of_its_kind():
@@ -33,6 +34,15 @@ def test_images_with_captions_suggest_contrast_with_them():
     ready = set(rows())
     assert suggestions(Facts("images", 1_000, captioned=True), ready)[0].key == "clip"
     assert "clip" not in {s.key for s in suggestions(Facts("images", 1_000), ready)}
+
+
+def test_questions_about_images_suggest_contrast_of_images():
+    ready = set(rows())
+    assert "vc-star" in {s.key for s in suggestions(Facts("problems", 1_000, pictured=True), ready)}
+    assert "vc-star" not in {s.key for s in suggestions(Facts("problems", 1_000), ready)}
+    shown = task("problems").load_data("digit-questions?size=12&validation=4&test=4")
+    assert facts_of("problems", shown) == Facts("problems", 12, pictured=True)
+    assert not facts_of("problems", task("problems").load_data("worked-sums?size=9")).pictured
 
 
 @pytest.mark.parametrize("beside", ["captions", "partners", None])
