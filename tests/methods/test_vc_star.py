@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "generation"))
+from fake_server import serving, url
 
 from counterpoint.cli.main import app
 from counterpoint.conversation import Prompt, pictures_of, turns
@@ -391,3 +395,19 @@ def test_the_default_wording_names_what_it_needs() -> None:
     Wording().check("vc-star")
     for text in (Wording().alike, Wording().unlike):
         assert text.index("{image}") < text.index("{question}") < text.index("{other_image}")
+
+
+def test_a_server_is_sent_the_images(tmp_path: Path, folder: Path) -> None:
+    with serving() as fake:
+        settings = {
+            "sampler.kind": "server",
+            "sampler.url": url(fake),
+            "sampler.model": "m",
+            "temperature": 0.5,
+        }
+        fit(tmp_path / "run", folder, judge="format:.+", keep="easy", rationale="answer", **settings)
+        counts = {
+            sum(part["type"] == "image_url" for part in body["messages"][-1]["content"]) for body in fake.seen
+        }
+    assert counts == {1, 2}
+    assert len(learnt(tmp_path / "run")) == 8
