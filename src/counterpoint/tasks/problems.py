@@ -33,6 +33,7 @@ STOCK = (
     "copier",
     "tagger",
     "reader",
+    "rewriter",
 )
 """Models that are made here, by name."""
 
@@ -69,6 +70,7 @@ class ProblemTask:
         a letter, half of the time the wrong number of times (ten seconds each, then kept). "rater" answers pairs of letters
         badly and rates answers well (a minute, then kept). "tagger" writes sums in tags that its prompt names, six times in ten
         in a wrong form (half a minute, then kept). "reader" reads noisy pictures of digits and often errs (some minutes, then kept).
+        "rewriter" writes short rewriting proofs and poses statements (a minute, then kept).
         Options are those of ``tasks.language_model.opened``.
         """
         from counterpoint.generation import contrasted
@@ -88,6 +90,10 @@ class ProblemTask:
             from counterpoint.tasks.stock import bandit
 
             return bandit.load(seed)
+        if spec == "rewriter":
+            from counterpoint.tasks.stock import rewriter
+
+            return rewriter.load()
         if spec == "guesser":
             from counterpoint.tasks.stock import guesser
 

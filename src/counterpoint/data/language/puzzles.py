@@ -8,7 +8,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from counterpoint.data.language import bandits, digit_questions, noisy_anchors, noisy_rationales, number_lines
+from counterpoint.data.language import (
+    bandits,
+    digit_questions,
+    noisy_anchors,
+    noisy_rationales,
+    number_lines,
+    rewriting,
+)
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError, nearest
 
@@ -27,6 +34,7 @@ SCORER = {
     "copied-letters": "exact",
     "tagged-sums": "number",
     "digit-questions": "last",
+    "rewritten-words": "exact",
 }
 OPTIONS: dict[str, float] = {
     "size": 2000,
@@ -219,6 +227,7 @@ MAKERS: dict[str, Callable[[int, random.Random], Problem]] = {
     "letter-pairs": noisy_anchors.drawn,
     "copied-letters": _copied,
     "tagged-sums": _tagged,
+    "rewritten-words": rewriting.rewritten_words,
 }
 
 

@@ -11,6 +11,7 @@ GENERATED = {
     "backward-sums": "sums of two numbers, the digits of the result from the last to the first; same options",
     "second-largest": "the second largest of several digits, with rationales of a teacher who errs; options size, digits (how "
     "many), samples, wrong, seed",
+    "rewritten-words": "words that become each other by four rules, digits + 2 steps apart; options size, digits, corrupt, seed",
     "next-letter": "which of ten letters follows; options size, corrupt, seed (at most 1000 in all)",
     "number-lines": "lines such as '3 + 4 =' that one number completes, with four worked lines as a hint; options size, seed; for a "
     "pretrained model, with --data-option format=text",
