@@ -11,6 +11,7 @@ from test_kill import ratings
 
 import beir_folder
 import conversation_folder
+import quick_prover
 from counterpoint.methods.catalog import ready
 from counterpoint.models.language.characters import tiny, tiny_encoder_decoder
 from counterpoint.tasks.stock.mixture import ALPHABET, experts
@@ -117,6 +118,7 @@ RUNS: dict[str, dict[str, Any]] = {
         },
         "steps": 0,
     },
+    "sgs": {"data": "targets", "model": "prover", "settings": {**quick_prover.SETTINGS, "rounds": 5}, "steps": 0},
     "specs": {
         "data": "tagged-sums?size=48&validation=8&test=4", "model": "characters",
         "settings": {
@@ -181,6 +183,10 @@ def trained(key: str, folder: Path) -> Command:
         rest["data"] = ratings(folder)
     if given["data"] == "mails":
         rest["data"] = write_csv(folder / "mails.csv", rows(200))
+    if given["data"] == "targets":
+        rules = quick_prover.PROVER
+        rest |= {"data": quick_prover.data(folder), "data_options": {"judge": rules}}
+        rest["model"] = str(quick_prover.model().save(folder / "prover"))
     if given["data"] == "food":
         rest["data"] = str(beir_folder.write(folder / "food"))
     if given["data"] == "dishes":
@@ -220,6 +226,7 @@ FAST = (
     "prompt-spo",
     "spar",
     "vc-star",
+    "sgs",
 )
 
 

@@ -85,3 +85,11 @@ class Constant(Cosine):
 
     schedule: Literal["constant", "cosine", "linear", "steps"] = "constant"
     warmup: float = 0.0
+
+
+@dataclass
+class ConstantAdam(Constant):
+    """As ``Constant``, by Adam with a shorter memory of squares."""
+
+    name: Literal["adamw", "adam", "sgd"] = "adam"
+    betas: tuple[float, float] = (0.9, 0.95)

@@ -26,7 +26,7 @@ from counterpoint.judges.provers.proved import Proved, prover
 from counterpoint.judges.provers.prover import Prover, proof_of
 from counterpoint.judges.provers.reviews import ModelReviewer, Reviewer, Rubric
 from counterpoint.methods.base import Method, Search
-from counterpoint.methods.optimization import Constant
+from counterpoint.methods.optimization import ConstantAdam
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.objectives.preference.self_play import (
@@ -138,7 +138,7 @@ class SGS(Method[Language, ProblemData]):
     batch_size: int = 32
     lora_rank: int = 0
     adapter: Adapter = field(default_factory=Adapter)
-    optimizer: Constant = field(default_factory=lambda: Constant(name="adam", betas=(0.9, 0.95)))
+    optimizer: ConstantAdam = field(default_factory=ConstantAdam)
     solver: Solver = field(default_factory=Solver)
     conjecturer: Conjecturer = field(default_factory=Conjecturer)
     guide: Guide = field(default_factory=Guide)

@@ -100,9 +100,13 @@ WORLD = "A: ab -> ba\nB: bc -> cb\nC: aa -> c\nD: bb -> a"
 """Rules of the problems that are made here; letters change places and melt."""
 
 
+LENGTHS = 2, 6
+"""Shortest and longest word on the way."""
+
+
 def random_word(draw: random.Random) -> str:
-    """Three to five letters."""
-    return "".join(draw.choice("abc") for _ in range(draw.randint(3, 5)))
+    """Three or four letters."""
+    return "".join(draw.choice("abc") for _ in range(draw.randint(3, 4)))
 
 
 def rewritten_words(digits: int, draw: random.Random) -> Problem:
@@ -114,6 +118,6 @@ def rewritten_words(digits: int, draw: random.Random) -> Problem:
     """
     while True:
         word = random_word(draw)
-        end, steps = Rules.of_text(WORLD).walk(word, draw.randint(3, digits + 2), draw, 2, 7)
+        end, steps = Rules.of_text(WORLD).walk(word, draw.randint(3, digits + 2), draw, *LENGTHS)
         if len(steps) >= 6 and end != word:
             return Problem(prompt=f"{word}={end}", solution=steps, answer=steps)

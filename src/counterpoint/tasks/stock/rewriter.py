@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import random
 
-from counterpoint.data.language.rewriting import WORLD, Rules, random_word
+from counterpoint.data.language.rewriting import LENGTHS, WORLD, Rules, random_word
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language
 from counterpoint.models.tokens import Tokens
@@ -26,12 +26,14 @@ CONJECTURE = "{statement}>"
 
 def load() -> Language:
     """Return the rewriter, taught now or taken from the cache."""
-    identity = f"0/{WORLD}/{inspect.getsource(rewriter)}{inspect.getsource(_example)}{inspect.getsource(teach)}"
+    identity = (
+        f"0/{WORLD}/{inspect.getsource(rewriter)}{inspect.getsource(_example)}{inspect.getsource(teach)}"
+    )
     return stored("rewriters", "rewriter-0", identity, lambda: rewriter(0))
 
 
 def rewriter(
-    seed: int, *, steps: int = 900, batch_size: int = 64, learning_rate: float = 4e-3, width: int = 64
+    seed: int, *, steps: int = 800, batch_size: int = 64, learning_rate: float = 4e-3, width: int = 64
 ) -> Language:
     """Teach a fresh model; the same weights for the same seed.
 
@@ -52,12 +54,12 @@ def rewriter(
 def _example(rules: Rules, draw: random.Random) -> tuple[str, str]:
     """A prompt and what the rewriter learns to write: a proof of one to three steps, or a statement for a target."""
     word = random_word(draw)
-    end, steps = rules.walk(word, draw.choice((1, 1, 2, 2, 3)), draw, 2, 7)
-    if draw.random() < 0.7:
+    end, steps = rules.walk(word, draw.choice((1, 1, 2, 2, 3)), draw, *LENGTHS)
+    if draw.random() < 0.6:
         return f"{word}={end}", steps
-    further, _ = rules.walk(end, draw.randint(1, 4), draw, 2, 7)
+    further, _ = rules.walk(end, draw.randint(1, 4), draw, *LENGTHS)
     other = random_word(draw)
-    unrelated = f"{other}={rules.walk(other, draw.randint(1, 4), draw, 2, 7)[0]}"
-    statement = draw.choice((f"{word}={end}", f"{end}={further}", unrelated))
+    unrelated = f"{other}={rules.walk(other, draw.choice((1, 1, 2, 3)), draw, *LENGTHS)[0]}"
+    statement = unrelated if draw.random() < 0.3 else f"{word}={end}"
     second = f"|{unrelated}" if draw.random() < 0.15 else ""
     return f"{word}={further}>", statement + second
