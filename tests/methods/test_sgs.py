@@ -117,7 +117,7 @@ def step(model: Language, group: Group, old: list[torch.Tensor], rate: float) ->
     for ids, earlier, reward in zip(group["ids"], old, rewards):
         logp = naive_log_probs(model, group["prompt"], ids)
         for now, then in zip(logp, earlier):
-            weight = min(math.exp(float(now) - float(then)), 1.02)
+            weight = min(math.exp(float(now.detach()) - float(then)), 1.02)
             total = total - weight * (reward - mean) / deviation * now
     model.zero_grad()
     (total / sum(map(len, group["ids"]))).backward()
@@ -134,7 +134,7 @@ def test_losses_of_padding_extremes_and_splits() -> None:
     weight = torch.tensor([0.5, -1.0], dtype=torch.float64)
     loss = weighted_likelihood(logp, weight, mask).mean()
     loss.backward()
-    assert float(loss) == pytest.approx((0.5 * (1e4 + 1.0) - 0.5) / 3, rel=1e-12)
+    assert loss.item() == pytest.approx((0.5 * (1e4 + 1.0) - 0.5) / 3, rel=1e-12)
     assert logp.grad is not None
     assert logp.grad.tolist() == [[-0.5 / 3, -0.5 / 3, 0.0], [1.0 / 3, 0.0, 0.0]]
     nothing = weighted_likelihood(logp, weight, torch.zeros_like(mask)).mean()

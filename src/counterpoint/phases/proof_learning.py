@@ -52,7 +52,7 @@ def learn_rows(
         items: list[Row] = batch.items
         prompts, ids = [row["prompt"] for row in items], [row["ids"] for row in items]
         logp, written = _log_probs(model, prompts, ids, run)
-        weight = torch.tensor([row["weight"] for row in items]).to(logp)
+        weight = torch.tensor([row["weight"] for row in items], dtype=torch.float64).to(logp)
         loss = weighted_likelihood(logp, weight, written.authored)
         run.step({name: loss}, tokens=int(written.authored.sum()), optimizer=f"{name}-optimizer")
 
