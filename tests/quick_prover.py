@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 
@@ -50,5 +51,7 @@ def model(seed: int = 0, steps: int = 80) -> Language:
 def data(folder: Path, targets: list[str] = TARGETS) -> str:
     """A file of targets, enough for three splits."""
     path = folder / "targets.jsonl"
-    path.write_text("".join(json.dumps({"prompt": each}) + "\n" for each in targets))
+    partial = folder / f"targets-{os.getpid()}.partial"  # several processes may write it at once
+    partial.write_text("".join(json.dumps({"prompt": each}) + "\n" for each in targets))
+    os.replace(partial, path)
     return str(path)
