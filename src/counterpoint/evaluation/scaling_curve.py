@@ -53,8 +53,8 @@ def fit_curve(generations: Sequence[float], shares: Sequence[float], first: floa
 
     >>> true = Curve(0.2, 0.7, 300.0, 1.5)
     >>> compute = [100.0 * n for n in range(1, 30)]
-    >>> found = fit_curve(compute, [0.2, *true(compute[1:])])
-    >>> round(found.asymptote, 2), round(found.middle), round(found.exponent, 1)
+    >>> fitted = fit_curve(compute, [0.2, *true(compute[1:])])
+    >>> round(fitted.asymptote, 2), round(fitted.middle), round(fitted.exponent, 1)
     (0.7, 300, 1.5)
     """
     from scipy.optimize import least_squares

@@ -82,9 +82,9 @@ class ModelReviewer:
 
     def __call__(self, pairs: Sequence[tuple[str, str]], seed: int) -> list[Review | None]:
         """One text a pair."""
-        asked = [review_prompt(*pair) for pair in pairs]
-        written = self.author([prompt for prompt, _ in asked], seed) if asked else []
-        return [review_of(each["text"], tag) for each, (_, tag) in zip(written, asked, strict=True)]
+        shown = [review_prompt(*pair) for pair in pairs]
+        written = self.author([prompt for prompt, _ in shown], seed) if shown else []
+        return [review_of(each["text"], tag) for each, (_, tag) in zip(written, shown, strict=True)]
 
 
 def review_prompt(target: str, conjecture: str) -> tuple[str, str]:
