@@ -31,8 +31,8 @@ from counterpoint.objectives.preference.self_play import (
     overlong,
     weighted_likelihood,
 )
-from counterpoint.phases.proof_learning import Group, Row, learn_groups, learn_rows
-from counterpoint.phases.self_play import Archive
+from counterpoint.phases.posing.learning import Group, Row, learn_groups, learn_rows
+from counterpoint.phases.posing.rounds import Archive
 from counterpoint.training import Optimizer, Run
 
 

@@ -35,8 +35,8 @@ from counterpoint.objectives.preference.self_play import (
     learnable,
     overlong,
 )
-from counterpoint.phases.proof_learning import Group, Row, learn_groups, learn_rows
-from counterpoint.phases.self_play import (
+from counterpoint.phases.posing.learning import Group, Row, learn_groups, learn_rows
+from counterpoint.phases.posing.rounds import (
     SHARD,
     Archive,
     Conjecture,
