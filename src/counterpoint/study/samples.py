@@ -58,14 +58,23 @@ def requests_of(folder: Path) -> dict[str, float]:
 
 
 def prompt_text(prompt: Any) -> str:
-    """A prompt as one text: a conversation's turns with their roles.
+    """A prompt as one text: a conversation's turns with their roles, pictures by the first letters of their content's hash.
 
-    >>> prompt_text([{"role": "user", "content": "hello"}])
-    'user: hello'
+    >>> prompt_text([{"role": "user", "content": [{"picture": "e16af339ea16"}, {"type": "text", "text": "what?"}]}])
+    'user: [picture e16af339] what?'
     """
     if isinstance(prompt, str):
         return prompt
     turns = prompt["messages"] if isinstance(prompt, dict) and "messages" in prompt else prompt
     if not isinstance(turns, list):
         return json.dumps(prompt, ensure_ascii=False)
-    return "\n".join(f"{turn.get('role')}: {turn.get('content')}" for turn in turns)
+    return "\n".join(f"{turn.get('role')}: {_shown(turn.get('content'))}" for turn in turns)
+
+
+def _shown(content: Any) -> str:
+    if not isinstance(content, list):
+        return str(content)
+    return " ".join(
+        f"[picture {str(part['picture'])[:8]}]" if "picture" in part else str(part.get("text", part))
+        for part in content
+    )
