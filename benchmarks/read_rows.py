@@ -1,6 +1,7 @@
-"""Opening a million rows: interactions (TSV) and labelled texts (CSV), beside the `datasets` library and `pandas`.
+"""Opening a million rows: interactions (TSV) and labelled texts (CSV, JSON lines, Parquet), beside the `datasets` library and `pandas`.
 
-    python benchmarks/read_rows.py             # one process per figure; a table in Markdown
+    python benchmarks/read_rows.py                                # one process per figure; a table in Markdown
+    python benchmarks/read_rows.py 1000000 texts.jsonl            # one of the files
 
 Processor seconds and the peak of resident memory above the start, imports not counted. "rows" is the table reader alone,
 which is what the peers do; "data" goes on to splits, numbered ids and labels, ready to train on.
@@ -13,16 +14,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
 
+FILES = ("interactions.tsv", "texts.csv", "texts.jsonl", "texts.parquet")
 ARMS = ("rows", "data", "datasets", "pandas")
 
 
 def write(folder: Path, rows: int) -> None:
-    """Both files, the same for the same number of rows."""
+    """All files, the same for the same number of rows."""
     draw = np.random.default_rng(0)
     user, item = draw.integers(0, 50_000, rows), draw.zipf(1.3, rows) % 20_000
     rating, when = draw.integers(1, 6, rows), draw.integers(8 * 10**8, 9 * 10**8, rows)
@@ -32,10 +36,16 @@ def write(folder: Path, rows: int) -> None:
             file.write("\t".join(map(str, row)) + "\n")
     words = np.array([f"word{number}" for number in range(3000)])
     chosen, label = draw.integers(0, 3000, (rows, 12)), draw.integers(0, 5, rows)
+    texts = [" ".join(words[row]) + ", and so on" for row in chosen]
+    labels = [f"class{kind}" for kind in label.tolist()]
     with (folder / "texts.csv").open("w") as file:
         file.write("text,label\n")
-        for row, kind in zip(chosen, label.tolist(), strict=True):
-            file.write(f'"{" ".join(words[row])}, and so on",class{kind}\n')
+        file.writelines(f'"{text}",{kind}\n' for text, kind in zip(texts, labels, strict=True))
+    with (folder / "texts.jsonl").open("w") as file:
+        file.writelines(
+            json.dumps({"text": t, "label": k}) + "\n" for t, k in zip(texts, labels, strict=True)
+        )
+    parquet.write_table(pa.table({"text": texts, "label": labels}), folder / "texts.parquet")
 
 
 def reader(arm: str, path: Path, scratch: str) -> Callable[[], object]:
@@ -44,11 +54,18 @@ def reader(arm: str, path: Path, scratch: str) -> Callable[[], object]:
     if arm == "pandas":
         import pandas
 
+        if path.suffix == ".jsonl":
+            return lambda: pandas.read_json(path, lines=True)
+        if path.suffix == ".parquet":
+            return lambda: pandas.read_parquet(path)
         return lambda: pandas.read_csv(path, sep=mark)
     if arm == "datasets":
         import datasets
 
         datasets.disable_progress_bars()
+        if path.suffix in (".jsonl", ".parquet"):
+            kind = "json" if path.suffix == ".jsonl" else "parquet"
+            return lambda: datasets.load_dataset(kind, data_files=str(path), cache_dir=scratch)
         return lambda: datasets.load_dataset("csv", data_files=str(path), sep=mark, cache_dir=scratch)
     import torch  # noqa: F401
 
@@ -81,12 +98,12 @@ def status(name: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
-def main(rows: int) -> None:
-    """Print the table."""
+def main(rows: int, names: Sequence[str]) -> None:
+    """Print the table of these files."""
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), rows)
         print("| file | arm | CPU s | wall s | peak MB |\n|---|---|---|---|---|")
-        for name in ("interactions.tsv", "texts.csv"):
+        for name in names:
             for arm in ARMS:
                 command = [sys.executable, __file__, "--one", arm, str(Path(folder) / name)]
                 runs = [
@@ -101,4 +118,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(measure(sys.argv[2], Path(sys.argv[3]))))
     else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000, sys.argv[2:] or FILES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from counterpoint.models.language.language import Language
 from counterpoint.tasks.stock.stored import stored
 
 
-def test_made_once_for_an_identity_and_never_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_made_once_for_an_identity_and_never_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("counterpoint").propagate = True
     monkeypatch.setattr("counterpoint.bundled.cache.root", lambda: tmp_path)
     made: list[int] = []
 
@@ -28,7 +32,10 @@ def test_made_once_for_an_identity_and_never_half(tmp_path: Path, monkeypatch: p
         patched.setattr(Language, "save", cut)
         stored("models", "one", "a", make)
     assert [each.suffix for each in (tmp_path / "models").iterdir()] == [".lock"]
+    caplog.clear()
     first, again = stored("models", "one", "a", make), stored("models", "one", "a", make)
+    lines = [line for line in caplog.messages if "one is taught now, once, and kept in" in line]
+    assert len(lines) == 1, "said when it is taught, and only then"
     assert all(torch.equal(p, q) for p, q in zip(first.parameters(), again.parameters()))
     other = stored("models", "one", "b", make)
     assert not all(torch.equal(p, q) for p, q in zip(first.parameters(), other.parameters()))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
+from counterpoint.data.endings import UNREAD_PICTURES
+from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError
-from counterpoint.tasks.sample import FileSample, FolderSample
+from counterpoint.tasks.sample import MOST_FILES, FileSample, FolderSample
 from counterpoint.tasks.task import all_described, kinds
 
 
@@ -74,7 +77,10 @@ def _unknown(spec: str, path: Path) -> str:
     """What to say of a path that no kind recognises, with the options that may read it."""
     hint = f"say it with --kind, one of {', '.join(kinds())}"
     if path.is_dir():
-        return f"{spec}: cannot tell what kind of data this is; {hint}"
+        endings = Counter(file.suffix or "no ending" for file in walk(path, limit=MOST_FILES).files)
+        there = ", ".join(f"{count} {end}" for end, count in endings.most_common(4))
+        phones = "; turn pictures into JPEG or PNG" if set(endings) & set(UNREAD_PICTURES) else ""
+        return f"{spec}: cannot tell what kind of data this is (files: {there or 'none'}{phones}); {hint}"
     if (what := _packed(path)) is not None:
         return f"{spec} {what}"
     file = FileSample(path)

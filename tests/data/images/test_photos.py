@@ -13,6 +13,7 @@ from counterpoint.data.images.load import load_images
 from counterpoint.data.images.pixels import decode_frame, header_shape, resize
 from counterpoint.data.images.table import chosen_side
 from counterpoint.errors import CounterpointError
+from counterpoint.tasks import recognise
 
 
 def photo(path: Path, width: int, height: int, seed: int = 0, **options: object) -> None:
@@ -94,3 +95,42 @@ def test_all_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert all(f"a/bad{n}.jpg" in str(refused.value) for n in range(20))
     left = load_images(tmp_path, unreadable="skip")
     assert len(left.train) + len(left.validation) + len(left.test) == 12
+
+
+def test_what_is_no_picture_is_counted_and_what_phones_write_is_hinted_at(tmp_path: Path) -> None:
+    for n in range(20):
+        path = tmp_path / ("cat", "dog")[n % 2] / f"{n}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16), (n * 10, 0, 0)).save(path)
+    assert "left out" not in " ".join(load_images(tmp_path).describe())
+    for n in range(3):
+        (tmp_path / "cat" / f"{n}.HEIC").write_bytes(b"a photo of a phone")
+    (tmp_path / "dog" / "readme.txt").write_text("about")
+    lines = load_images(tmp_path).describe()
+    assert (
+        "no images that can be read, left out: 3 .heic, 1 .txt; turn them into JPEG or PNG to use them"
+        in lines
+    )
+    for picture in tmp_path.rglob("*.png"):
+        picture.unlink()
+    with pytest.raises(CounterpointError, match=r"files: 3 \.heic, 1 \.txt; turn pictures into JPEG or PNG"):
+        recognise.kind_of(str(tmp_path))
+
+
+def test_unreadable_pictures_say_why_and_damaged_archives_end_in_a_line(tmp_path: Path) -> None:
+    for n in range(12):
+        Image.fromarray(np.full((8, 8), n / 12 - (n == 3), np.float32)).save(tmp_path / f"{n}.tif")
+    with pytest.raises(
+        CounterpointError, match=r"1 files are not readable images: 3\.tif \(.*values from -0\.75"
+    ):
+        load_images(tmp_path)
+    for name, content in (
+        ("a.npz", b"PK\x03\x04bad"),
+        ("b.npz", b""),
+        ("c.npy", b"\x93NUMPY\x01\x00"),
+        ("d.npz", b"xx"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CounterpointError, match=name.replace(".", r"\.")) as error:
+            load_images(tmp_path / name)
+        assert "\n" not in str(error.value)

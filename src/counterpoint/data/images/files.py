@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from counterpoint.data.endings import PICTURES
+from counterpoint.data.endings import PICTURES, UNREAD_PICTURES
 from counterpoint.data.images.captions import CAPTION_COLUMNS, checked
 from counterpoint.data.images.pixels import stack
 from counterpoint.data.images.table import Source, Table, open_files
@@ -97,6 +98,12 @@ def _folder(path: Path, size: int | None) -> Table:
     table = Table()
     if not files:
         raise CounterpointError(f"{path}: no images in this folder; expected {EXPECTED}")
+    others = Counter(file.suffix or "no ending" for file in walk(path).files)
+    others = Counter({end: n for end, n in others.items() if end not in (*PICTURES, *TABLE_SUFFIXES, ".npy")})
+    if others:
+        counts = ", ".join(f"{count} {end}" for end, count in others.most_common(5))
+        phones = "; turn them into JPEG or PNG to use them" if set(others) & set(UNREAD_PICTURES) else ""
+        table.notes.append(f"no images that can be read, left out: {counts}{phones}")
     parts = [file.name.parts for file in files]
     split_at_top = all(len(part) > 1 and split_of(part[0]) for part in parts)
     sources = []
@@ -121,6 +128,10 @@ def _arrays(path: Path, image: str | None, label: str | None) -> Table:
     except ValueError as error:
         raise CounterpointError(
             f"{path.name}: {error}; save plain arrays: np.savez(path, images=x, labels=y)"
+        ) from None
+    except Exception as error:  # whatever a damaged archive makes zipfile, zlib and numpy raise
+        raise CounterpointError(
+            f"{path.name}: not a readable file of arrays ({type(error).__name__}: {' '.join(str(error).split())[:120]}); write it anew"
         ) from None
     if path.suffix.lower() == ".npy":
         beside = path.with_name("labels.npy")

@@ -12,7 +12,7 @@ import numpy as np
 
 from counterpoint.data.images.captions import Captions
 from counterpoint.data.images.pixels import decode_frame, header_shape
-from counterpoint.errors import MissingExtra
+from counterpoint.errors import CounterpointError, MissingExtra
 
 LARGEST = 64
 """Pixels a side that images of mixed sizes are brought to at most, where no size is given: what small encoders take."""
@@ -96,7 +96,8 @@ def open_files(table: Table, sources: Sequence[Source], size: int | None) -> Non
         except MissingExtra:
             raise
         except Exception as error:
-            table.unreadable.append(f"{source.name} ({type(error).__name__})")
+            reason = error if isinstance(error, CounterpointError) else type(error).__name__
+            table.unreadable.append(f"{source.name} ({reason})")
             table.skipped.append(source.name)
             continue
         table.add(decoded.pixels, source.label, source.split, source.name, source.captions, decoded.shape)

@@ -48,7 +48,7 @@ def stored_as(
     with FileLock(path.with_name(path.name + ".lock")):
         fault = damage(path) if (path / MANIFEST).exists() else None if path.is_dir() else "it is not there"
         if fault is not None:
-            log.info("%s is taught: %s", path, fault)
+            log.warning("%s is taught now, once, and kept in %s: %s", name, path, fault)
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
             try:
