@@ -4,3 +4,5 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 UNREAD_PICTURES = (".heic", ".heif", ".avif", ".svg", ".raw", ".dng", ".cr2", ".nef", ".arw", ".psd")
 """Pictures that are not read: what phones and cameras write, and drawings."""
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".gsm", ".opus")
+UNREAD_SOUNDS = (".m4a", ".aac", ".wma", ".amr", ".mp4", ".webm")
+"""Sounds that are not read: what phones and recorders write."""

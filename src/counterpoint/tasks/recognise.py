@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from counterpoint.data.endings import UNREAD_PICTURES
+from counterpoint.data.endings import UNREAD_PICTURES, UNREAD_SOUNDS
 from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError
 from counterpoint.tasks.sample import MOST_FILES, FileSample, FolderSample
@@ -80,6 +80,7 @@ def _unknown(spec: str, path: Path) -> str:
         endings = Counter(file.suffix or "no ending" for file in walk(path, limit=MOST_FILES).files)
         there = ", ".join(f"{count} {end}" for end, count in endings.most_common(4))
         phones = "; turn pictures into JPEG or PNG" if set(endings) & set(UNREAD_PICTURES) else ""
+        phones += "; turn sounds into WAV or FLAC" if set(endings) & set(UNREAD_SOUNDS) else ""
         return f"{spec}: cannot tell what kind of data this is (files: {there or 'none'}{phones}); {hint}"
     if (what := _packed(path)) is not None:
         return f"{spec} {what}"

@@ -9,6 +9,7 @@ import torch
 from counterpoint.data.regression.load import load_regression
 from counterpoint.data.regression.splits import Regression
 from counterpoint.errors import CounterpointError
+from counterpoint.tasks import recognise
 
 
 def rows(count: int = 60) -> list[dict]:
@@ -183,3 +184,27 @@ def test_a_column_called_target_is_recognised(tmp_path):
     assert kind_of(csv(tmp_path / "a.csv", rows())) == "regression"
     assert kind_of(write(tmp_path / "a.jsonl", rows())) == "regression"
     assert kind_of("diabetes") == "regression"
+
+
+@pytest.mark.parametrize(
+    ("scale", "says"), [(1e-300, "too small for float32"), (1e-30, "too small"), (1e300, "too large")]
+)
+def test_numbers_beyond_float32_keep_their_differences(scale: float, says: str, tmp_path) -> None:
+    spec = write(
+        tmp_path / "a.jsonl", [{"x": n * scale, "z": n % 3, "target": (n + 1) * scale} for n in range(40)]
+    )
+    data = load_regression(spec)
+    lines = " ".join(data.describe())
+    assert f"targets are {says}" in lines
+    assert f"column 'x': {says}" in lines
+    assert "inf" not in lines
+    assert len(data.train.targets.unique()) == len(data.train)
+    assert data.train.inputs.isfinite().all()
+    own = data.train.targets.double() * data.scale + data.offset
+    torch.testing.assert_close(own / scale, (own / scale).round(), rtol=0, atol=1e-4)
+
+
+def test_sounds_of_phones_are_hinted_at(tmp_path) -> None:
+    (tmp_path / "a.m4a").write_bytes(b"x")
+    with pytest.raises(CounterpointError, match=r"files: 1 \.m4a; turn sounds into WAV or FLAC"):
+        recognise.kind_of(str(tmp_path))

@@ -180,17 +180,28 @@ def encode_as(tables: Sequence[Table], encoding: Sequence[Column], spec: str) ->
     return Encoded(np.stack(made, 1).astype(np.float32), tuple(encoding), notes)
 
 
+LEAST = 1e-15
+"""The least deviation that numbers are held with as they are: its square is still a number in float32."""
+
+
+def beyond(scale: float) -> str:
+    """What numbers are that were divided by ``scale``, for messages."""
+    return "too small for float32" if scale <= LEAST else "too large for float32"
+
+
 def scaling(values: np.ndarray) -> tuple[float, float]:
     """What to subtract and to divide by, in float64, before numbers become float32: (0, 1) for nearly all there are.
 
     >>> scaling(np.array([1.0, 2.0]))
     (0.0, 1.0)
+    >>> [float(f"{part:.3g}") for part in scaling(np.array([1e-40, 3e-40]))]
+    [2e-40, 1e-40]
     """
     most = float(np.abs(values).max(initial=0.0))
     # Divided first, so that squares of the largest float64 numbers do not overflow.
     unit = most or 1.0
     spread = float((values / unit).std()) * unit
-    if most < 1e15 and (spread == 0.0 or most * 2.0**-24 <= 1e-3 * spread):
+    if most < 1e15 and (spread == 0.0 or (most * 2.0**-24 <= 1e-3 * spread and spread > LEAST)):
         return 0.0, 1.0
     return float((values / unit).mean()) * unit, spread or unit
 
@@ -264,7 +275,7 @@ def _number(
         column = Column(name, None, float(values[given].mean()), *scaling(values[given]))
         if (column.offset, column.scale) != (0.0, 1.0):
             notes.append(
-                f"column '{name}': too large for float32, held as (value - {column.offset:g}) / {column.scale:g}"
+                f"column '{name}': {beyond(column.scale)}, held as (value - {column.offset:g}) / {column.scale:g}"
             )
         whose = "training mean"
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from counterpoint.data.regression.columns import Column
+from counterpoint.data.regression.columns import Column, beyond
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ class Regression:
         y = self.train.targets.double() * self.scale + self.offset
         lines = [
             f"{self.name}: {counts}; {what}",
-            f"targets from {y.min():g} to {y.max():g}, mean {y.mean():.4g}, deviation {y.std():.4g}, {len(y.unique())} values",
+            f"targets from {y.min():g} to {y.max():g}, mean {y.mean():.4g}, deviation {self.train.targets.double().std() * self.scale:.4g}, {len(y.unique())} values",
         ]
         if (self.offset, self.scale) != (0.0, 1.0):
             lines.append(
-                f"targets are too large for float32: methods see (target - {self.offset:g}) / {self.scale:g}, figures are in the "
+                f"targets are {beyond(self.scale)}: methods see (target - {self.offset:g}) / {self.scale:g}, figures are in the "
                 "targets' own units"
             )
         seen = {_key(row) for row in self.train.inputs}
