@@ -56,8 +56,8 @@ class Sparsity:
     """A penalty on the vectors of conversations.
 
     Attributes:
-        weight: of it. penalty: "l1", the mean sum of a vector's entries; "flops", the squared mean of each entry, summed.
-        steps: over which the weight rises with their square; 0 has it whole from the start.
+        weight: of the penalty. penalty: "l1", the mean sum of a vector's entries; "flops", the squared mean of each entry, summed.
+        steps: over so many the weight rises with their square; 0 has it whole from the start.
     """
 
     weight: float = 0.0
