@@ -47,7 +47,7 @@ def test_check_recommend_and_settings(tmp_path: Path) -> None:
     assert len(found["fingerprint"]) == 64
     assert any("40" in line or "train" in line for line in found["describe"])
     advice = json.loads(call("recommend", "--data", data, "--json"))
-    assert set(advice) == {"facts", "suggestions", "cautions", "command"}
+    assert set(advice) == {"facts", "suggestions", "cautions", "command", "learnt"}
     assert advice["facts"]["kind"] == "problems"
     assert f"'{data}'" in advice["command"]
     assert str(data) in call("recommend", "--data", data).replace("\n", "")

@@ -217,7 +217,16 @@ def recommend(
         screen.print(f"  [bold]{suggestion.key}[/]{state}  {suggestion.why}")
     for line in advice.cautions:
         screen.print(f"\nnote: {line}", markup=False)
-    screen.print("\nThese are rules of thumb from the kind and size of the data. This settles it:")
+    for key, (ratio, low, high) in advice.learnt.foretold.items():
+        screen.print(
+            f"\n  records: {key} reaches {100 * ratio:.0f}% of the best ({100 * low:.0f} to {100 * high:.0f})",
+            end="",
+        )
+    screen.print(f"\n\n{advice.learnt.sentence()}", markup=False)
+    whose = (
+        "learnt from records" if advice.learnt.speaks else "rules of thumb from the kind and size of the data"
+    )
+    screen.print(f"\nThese are {whose}. This settles it:")
     screen.print(f"  {advice.command}", soft_wrap=True, markup=False)
 
 

@@ -33,10 +33,12 @@ from counterpoint.study.plan import (
 )
 from counterpoint.study.recipe import GIVEN, Recipe, plain
 from counterpoint.study.settings_search.begin import recorded
+from counterpoint.study.settings_search.learnt import keep
+from counterpoint.study.settings_search.record import numbers_of
 from counterpoint.study.store import Result, discard_study_if_nothing_saved, is_study
 from counterpoint.study.summary import Tuned, summarise
 from counterpoint.study.tune import Settings, best, search
-from counterpoint.tasks.task import lower_is_better, open_data, ranked_by
+from counterpoint.tasks.task import facts_of, lower_is_better, open_data, ranked_by
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -160,6 +162,10 @@ def _runs(
     if plan.what == "tune":
         summary["record"] = recorded(plan, out, tuned[plan.entries[0].name], load, run).as_dict()
     write_sealed(out / SUMMARY, summary)
+    if plan.what in ("compare", "reproduce"):
+        first = plan.entries[0].recipe
+        loaded = load(seeded(first, 0, tuning_seeds=plan.tuning_seeds))
+        keep(summary, numbers_of(facts_of(first.kind, loaded)))
     if progress is not None and bar is not None:
         progress.remove_task(bar)
     return summary

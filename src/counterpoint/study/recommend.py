@@ -1,4 +1,5 @@
-"""Suggests methods for data, by rules that are written out: the kind of data, its size, what it has. No promise is made.
+"""Suggests methods for data, by rules that are written out: the kind of data, its size, what it has; or by records, where those
+choose better. No promise is made.
 
 Each rule says why; the last word has ``compare``, whose command every suggestion comes with.
 """
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from counterpoint.methods import catalog
+from counterpoint.study.settings_search.learnt import Learnt, learn
+from counterpoint.study.settings_search.record import numbers_of
 from counterpoint.tasks import recognise
 from counterpoint.tasks.facts import Facts
 from counterpoint.tasks.task import facts_of, open_data, task
@@ -128,12 +131,13 @@ def cautions(facts: Facts) -> list[str]:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What ``recommend`` found: facts of the data, methods that fit, doubts, and the command that settles it."""
+    """What ``recommend`` found: facts of the data, methods that fit, doubts, the command that settles it, and what records say."""
 
     facts: Facts
     suggestions: list[Suggestion]
     cautions: list[str]
     command: str
+    learnt: Learnt
 
 
 def recommend(
@@ -147,7 +151,17 @@ def recommend(
     given = kind
     kind = kind or recognise.kind_of(data)
     facts = facts_of(kind, open_data(task(kind), data, data_options))
-    suggested = suggestions(facts, [key for key, row in catalog.rows().items() if row.ready])
+    ready = [key for key, row in catalog.rows().items() if row.ready]
+    suggested = suggestions(facts, ready)
+
+    def ruled(given: Mapping[str, float]) -> list[str]:
+        rest = {name: given[name] for name in ("density", "imbalance") if name in given}
+        whole = {name: int(given[name]) for name in ("labelled", "classes") if name in given}
+        return [s.key for s in suggestions(Facts(kind, int(given.get("rows", 0)), **whole, **rest), ready)]  # type: ignore[arg-type]
+
+    records = learn(kind, numbers_of(facts), [s.key for s in suggested if s.ready], ruled)
+    if records.speaks:
+        suggested = sorted(suggested, key=lambda s: (not s.ready, -records.foretold.get(s.key, (0.0,))[0]))
     chosen = [suggestion for suggestion in suggested if suggestion.ready][:3]
     # A method's own kind needs no flag; --kind is repeated only where it differs from what the methods learn from.
     differs = given is not None and any(catalog.row(suggestion.key).kind != given for suggestion in chosen)
@@ -156,6 +170,7 @@ def recommend(
         suggested,
         cautions(facts),
         _command(data, chosen, kind if differs else None, data_options or {}),
+        records,
     )
 
 
