@@ -38,7 +38,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Texts:
 def encoder(data: Texts, seed: int = 1, layers: int = 4, width: int = 16, heads: int = 4) -> TransformerText:
     """A BERT without dropout, so that steps can be repeated."""
     made = fresh_transformer(vocabulary(data.train.texts), layers=layers, width=width, heads=heads, seed=seed)
-    made.net.config.hidden_dropout_prob = made.net.config.attention_probs_dropout_prob = 0.0
+    for part in made.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
     return made
 
 

@@ -83,6 +83,14 @@ def test_records_are_kept_once_and_not_at_all_when_switched_off(
     assert len(stored("images")) == before
 
 
+def test_a_folder_that_cannot_be_written_costs_the_record_alone(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(learnt, "store", lambda: tmp_path / "file" / "records")
+    assert keep(summary(), {}) is None
+
+
 def test_records_have_the_word_where_they_choose_better_than_the_rules() -> None:
     records = [record(name, dcl=0.9, simclr=0.5, sla=0.4) for name in ("one", "two", "three")]
     found = learn("images", {"rows": 100.0}, ["dcl", "simclr", "sla", "new"], rules("sla", "dcl"), records)

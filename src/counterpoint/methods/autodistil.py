@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
@@ -160,13 +161,11 @@ class AutoDistil(Method[nn.Module, Texts]):
             max_grad_norm=how.max_grad_norm,
         ))  # fmt: skip
         for batch in run.batches(rows, how.batch_size, epochs=how.epochs):
-            own = batch.items.student
+            ids, mask = as_long_everywhere(batch.items.student, net.pad_id, run)
             with torch.no_grad():
-                target = run.forward(part_of, teacher, own.ids, own.mask)
+                target = run.forward(part_of, teacher, ids, mask)
             terms = {
-                name: self._loss(
-                    run.forward(part_of, net, own.ids, own.mask, part), target, own.mask, teacher
-                )
+                name: self._loss(run.forward(part_of, net, ids, mask, part), target, mask, teacher)
                 for name, part in self.sandwich(space, run.seed, batch.step).items()
             }
             run.step(terms)
@@ -266,6 +265,16 @@ class AutoDistil(Method[nn.Module, Texts]):
         if self.choice.by == "proxy":
             return max((row for row in there if "accuracy" in row), key=lambda row: row["accuracy"])
         return min(there, key=lambda row: row["relation_loss"])
+
+
+def as_long_everywhere(rows: Coded, pad_id: int, run: Run) -> tuple[Tensor, Tensor]:
+    """[B, L] ids and mask as long as the longest of all processes: a relation's mean is over padding, too."""
+    length = rows.ids.shape[1]
+    if run.world > 1:
+        lengths = run.gather_constant(torch.full((1,), length, device=rows.ids.device))
+        length = int(lengths.max())
+    more = (0, length - rows.ids.shape[1])
+    return pad(rows.ids, more, value=pad_id), pad(rows.mask, more)
 
 
 def bert(model: nn.Module) -> TransformerText:

@@ -8,6 +8,7 @@ The rules of ``study.recommend`` have the word unless, with each data set left o
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from counterpoint.study.files import read_json, write_json
 from counterpoint.study.settings_search.auto_distiller import AutoDistiller
 from counterpoint.study.settings_search.record import Record
 
+log = logging.getLogger(__name__)
 FIRST = "first_records.json"
 """The records of the evidence, in this package."""
 SWITCH = "COUNTERPOINT_RECORDS"
@@ -93,7 +95,7 @@ def outcome(summary: Mapping[str, Any], facts: Mapping[str, float]) -> Record | 
 
 
 def keep(summary: Mapping[str, Any], facts: Mapping[str, float]) -> Path | None:
-    """Leave a finished study's record on this machine; where that is switched off, or it says nothing, None."""
+    """Leave a finished study's record on this machine; None where that is switched off, it says nothing, or cannot be written."""
     record = outcome(summary, facts) if os.environ.get(SWITCH, "on") != "off" else None
     if record is None:
         return None
@@ -101,7 +103,11 @@ def keep(summary: Mapping[str, Any], facts: Mapping[str, float]) -> Path | None:
 
     name = hashlib.sha256(json.dumps(record.as_dict(), sort_keys=True).encode()).hexdigest()[:16]
     path = store() / f"{name}.json"
-    write_json(path, record.as_dict())
+    try:
+        write_json(path, record.as_dict())
+    except CounterpointError as error:  # the study is whole without it
+        log.info("no record is left: %s", error)
+        return None
     return path
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, embedding, gelu, layer_norm, linear, scaled_dot_product_attention
+from torch.nn.functional import embedding, gelu, layer_norm, linear, scaled_dot_product_attention
 
 from counterpoint.errors import CounterpointError
 from counterpoint.models.text.elastic.architecture import Architecture, Sizes
@@ -71,8 +71,6 @@ def part_of(encoder: TransformerText, ids: Tensor, mask: Tensor, part: Architect
     sizes = sizes_of(encoder)
     part = part or whole(sizes, net)
     d, a, inner, config = part.width, part.heads * sizes.head, part.inner, net.config
-    rate = config.hidden_dropout_prob if net.training else 0.0
-    attention_rate = config.attention_probs_dropout_prob if net.training else 0.0
 
     def norm(x: Tensor, module: Any) -> Tensor:
         return layer_norm(x, (d,), module.weight[:d], module.bias[:d], config.layer_norm_eps)
@@ -80,25 +78,26 @@ def part_of(encoder: TransformerText, ids: Tensor, mask: Tensor, part: Architect
     tables = net.embeddings
     x = embedding(ids, tables.word_embeddings.weight[:, :d])
     x = x + tables.position_embeddings.weight[: ids.shape[1], :d] + tables.token_type_embeddings.weight[0, :d]
-    x = dropout(norm(x, tables.LayerNorm), rate, net.training)
+    x = tables.dropout(norm(x, tables.LayerNorm))
     seen = mask.bool()[:, None, None]
     q = k = v = x
     for number in part.layer_indices(sizes):
         layer = net.encoder.layer[number]
         own, out = layer.attention.self, layer.attention.output
         q, k, v = (linear(x, m.weight[:a, :d], m.bias[:a]) for m in (own.query, own.key, own.value))
+        rate = own.dropout.p if own.training else 0.0
         q_BhL, k_BhL, v_BhL = (
             each.unflatten(2, (part.heads, sizes.head)).transpose(1, 2) for each in (q, k, v)
         )
-        mixed = scaled_dot_product_attention(q_BhL, k_BhL, v_BhL, attn_mask=seen, dropout_p=attention_rate)
+        mixed = scaled_dot_product_attention(q_BhL, k_BhL, v_BhL, attn_mask=seen, dropout_p=rate)
         mixed = mixed.transpose(1, 2).flatten(2)
-        y = dropout(linear(mixed, out.dense.weight[:d, :a], out.dense.bias[:d]), rate, net.training)
+        y = out.dropout(linear(mixed, out.dense.weight[:d, :a], out.dense.bias[:d]))
         x = norm(x + y, out.LayerNorm)
         up, down = layer.intermediate.dense, layer.output.dense
         y = linear(
             gelu(linear(x, up.weight[:inner, :d], up.bias[:inner])), down.weight[:d, :inner], down.bias[:d]
         )
-        x = norm(x + dropout(y, rate, net.training), layer.output.LayerNorm)
+        x = norm(x + layer.output.dropout(y), layer.output.LayerNorm)
     return Last(x, q, k, v)
 
 
