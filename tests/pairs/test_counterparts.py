@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from counterpoint.data.language import digit_questions
 from counterpoint.errors import CounterpointError
 from counterpoint.pairs.counterparts import matching as module
 from counterpoint.pairs.counterparts.matching import Counterparts, counterparts, difficulty, numbered
+from counterpoint.phases.counterparts.settings import Pairing, neighbours
 
 
 def rows(count: int, seed: int) -> dict[str, Tensor]:
@@ -137,6 +141,22 @@ def test_no_direction_is_refused_by_row(bad: float, which: str) -> None:
     given[f"{which}s_Nd"][3] = bad
     with pytest.raises(CounterpointError, match=f"the {which} embedding of row 4 is no direction"):
         counterparts(**given)
+
+
+@pytest.mark.slow
+def test_the_pages_figures_of_pairs_of_digits() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "methods" / "vc-star.md").read_text(encoding="utf-8")
+    printed = re.findall(r"^\| (0\.\d) \| (\d\.\d\d) \| (\d\.\d\d) \|$", page, re.M)
+    assert len(printed) == 4
+    rows = digit_questions.load({"size": 500, "validation": 0, "test": 0, "seed": 0, "noise": 0.3})["train"]
+    about = {text: name for name, texts in digit_questions.WORDINGS.items() for text in texts}
+    for limit, share, same_digit in printed:
+        found = neighbours(rows, Pairing(image_encoder="pixels", image_limit=float(limit)))
+        both = [(rows[at], rows[other]) for at, other in enumerate(found.index.tolist()) if other >= 0]
+        assert all(about[one.question] == about[other.question] for one, other in both)
+        assert len(both) / len(rows) == pytest.approx(float(share), abs=0.011)
+        same = [one.solution[0] == other.solution[0] for one, other in both]
+        assert sum(same) / len(same) == pytest.approx(float(same_digit), abs=0.011)
 
 
 def test_difficulty_is_all_four_cases() -> None:
