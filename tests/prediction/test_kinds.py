@@ -22,6 +22,9 @@ from counterpoint.models.interactions.recommender import Recommender
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.instructed import Instructed
 from counterpoint.models.language.reward import RewardModel
+from counterpoint.models.regression.tabular import Predictor, TableEncoder
+from counterpoint.models.text.encoder import with_linear_head
+from counterpoint.models.text.words import WordEncoder
 from counterpoint.models.trajectories.encoder import TrajectoryEncoder
 from example_files import write
 
@@ -211,3 +214,36 @@ def test_worlds_and_networks(tmp_path: Path) -> None:
     close([answer["next"]], world.transition()[1, 2 * 3 + 1][None])
     with pytest.raises(CounterpointError, match="row 1: state 4; expected a whole number from 0 to 3"):
         opened.predict([4])
+
+
+def test_pictures_of_several_sizes_keep_their_order_where_the_folder_names_none(tmp_path: Path) -> None:
+    model = SmallConv(channels=1)
+    model.save_pretrained(tmp_path / "model")
+    draw = np.random.default_rng(0)
+    pictures = [draw.integers(0, 256, (side, side), dtype=np.uint8) for side in (12, 16, 12, 20, 16)]
+    answers = counterpoint.load(tmp_path / "model").predict(pictures)
+    with torch.no_grad():
+        for answer, picture in zip(answers, pictures, strict=True):
+            close([answer["embedding"]], model.eval()(torch.from_numpy(picture)[None, None].float() / 255))
+
+
+def test_a_number_is_given_in_the_unit_that_the_targets_were_read_in(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Predictor(TableEncoder(["x"], [0.0], [1.0], widths=[4]), 0.5, 2.0, unit=(1000.0, 10.0)).eval()
+    model.save_pretrained(tmp_path / "model")
+    [answer] = counterpoint.load(tmp_path / "model").predict([{"x": 3.0}])
+    own = float(model(torch.tensor([[3.0]]), predict=True).detach())
+    assert answer["prediction"] == pytest.approx(own * 10 + 1000, rel=1e-6)
+    with pytest.raises(CounterpointError, match="no value for gaps"):
+        counterpoint.load(tmp_path / "model").predict([{"x": None}])
+
+
+def test_a_text_may_have_several_labels(tmp_path: Path) -> None:
+    encoder = WordEncoder(["tea", "sea", "warm"])
+    model = with_linear_head(encoder, ["drink", "water", "heat"], True, seed=0)
+    with torch.no_grad():
+        model.head.linear.bias.copy_(torch.tensor([20.0, -20.0, 20.0]))  # type: ignore[union-attr]
+    model.save_pretrained(tmp_path / "model")
+    [answer] = counterpoint.load(tmp_path / "model").predict(["tea"])
+    assert answer["labels"] == ["drink", "heat"]
+    assert [round(value) for value in answer["probabilities"].values()] == [1, 0, 1]
