@@ -220,7 +220,7 @@ def test_pictures_of_several_sizes_keep_their_order_where_the_folder_names_none(
     model = SmallConv(channels=1)
     model.save_pretrained(tmp_path / "model")
     draw = np.random.default_rng(0)
-    pictures = [draw.integers(0, 256, (side, side), dtype=np.uint8) for side in (12, 16, 12, 20, 16)]
+    pictures = [draw.integers(0, 256, (side, side), dtype=np.uint8) for side in (12, 16, 20, 12, 16)]
     answers = counterpoint.load(tmp_path / "model").predict(pictures)
     with torch.no_grad():
         for answer, picture in zip(answers, pictures, strict=True):
