@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import quick_prover
 from counterpoint.methods.catalog import load, row
 from counterpoint.models.language.characters import tiny, tiny_encoder_decoder
 from counterpoint.tasks.stock.mixture import experts
@@ -129,12 +128,6 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
             "refiner": "counterpoint.tasks.stock.copier:minimal",
         },
     ),
-    "sgs": ("sgs", "targets", {**quick_prover.SETTINGS, "rounds": 2}),
-    "sgs-cispo": (
-        "sgs",
-        "targets",
-        {**quick_prover.SETTINGS, "rounds": 2, "solver.objective": "cispo", "batch_size": 8},
-    ),
     "specs": (
         "specs",
         "tagged-sums?size=21&validation=4&test=2",
@@ -209,12 +202,11 @@ def train(out: Path) -> dict[str, Weights]:
     for name, (key, spec, settings) in METHODS.items():
         if only_sharded and not load(key).shards:
             continue
-        data = task(row(key).kind).load_data(quick_prover.data(out) if spec == "targets" else spec)
+        data = task(row(key).kind).load_data(spec)
         with short_run(out / name, steps=4) as run:
             model = experts(seed=0) if name == "scmoe" else tiny(seed=0)
             model = tiny_encoder_decoder(seed=0) if name == "qcrd" else model
             model = untaught(seed=0, width=32) if name == "vc-star" else model
-            model = quick_prover.model() if key == "sgs" else model
             trained = run.gathered(load(key).settings(**settings).fit(model, data, run))
             result[name] = trained.state_dict()
     return result
