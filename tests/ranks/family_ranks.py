@@ -23,10 +23,13 @@ from counterpoint.methods.catalog import load, row
 from counterpoint.models.audio.encoder import SmallSpeech
 from counterpoint.models.audio.lexicon import Lexicon
 from counterpoint.models.audio.understanding import with_head
+from counterpoint.models.language.characters import tiny
+from counterpoint.models.language.language import adapt
 from counterpoint.models.text.folder import fresh_words
 from counterpoint.models.text.words import vocabulary
 from counterpoint.study.store import events
 from counterpoint.tasks.task import task
+from counterpoint.teachers.frozen import Frozen
 from counterpoint.training import Run
 from counterpoint.training import run as running
 from interaction_clusters import clusters
@@ -183,8 +186,23 @@ def train(out: Path) -> dict[str, Weights]:
                 "losses": torch.tensor([event["loss"] for event in events(run.out) if "loss" in event]),
             }
             if run.mesh is not None:
+                assert shares_frozen_weights(run)
                 result[f"{family}: {name}"]["shards"] = torch.tensor(in_parts(model))
     return result
+
+
+def shares_frozen_weights(run: Run) -> bool:
+    """Whether a teacher in shards holds the memory of its student's frozen base, and none of its adapters'."""
+    student = run.state(**{"adapted": adapt(tiny(seed=0), 4)})
+    teacher = run.constant(Frozen(student)).model
+    frozen = {name: each for name, each in student.named_parameters() if not each.requires_grad}
+    own = dict(teacher.named_parameters())
+    same = {name for name, each in student.named_parameters() if address(each) == address(own[name])}
+    return same == frozen.keys()
+
+
+def address(shard: Any) -> int:
+    return shard.to_local().untyped_storage().data_ptr()
 
 
 def in_parts(model: torch.nn.Module) -> int:

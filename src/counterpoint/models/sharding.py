@@ -61,6 +61,16 @@ def sharded_in(thing: Any) -> list[nn.Module]:
     return [each for each in held.modules() if shards_of(each)] if isinstance(held, nn.Module) else []
 
 
+def place(module: M, device: torch.device) -> M:
+    """Move a module to a device; shards are there already, and ``to`` would copy those that a teacher shares with its student."""
+    if not sharded_in(module):
+        return module.to(device)
+    for value in (*module.parameters(), *module.buffers()):
+        if not is_shard(value) and value.device != device:
+            value.data = value.data.to(device)
+    return module
+
+
 def mesh_of(device: torch.device) -> Any:
     """All processes of the launch, as a mesh."""
     from torch.distributed.device_mesh import init_device_mesh
