@@ -61,7 +61,7 @@ def sharded_in(thing: Any) -> list[nn.Module]:
     return [each for each in held.modules() if shards_of(each)] if isinstance(held, nn.Module) else []
 
 
-def place(module: M, device: torch.device) -> M:
+def to_device(module: M, device: torch.device) -> M:
     """Move a module to a device; shards are there already, and ``to`` would copy those that a teacher shares with its student."""
     if not sharded_in(module):
         return module.to(device)

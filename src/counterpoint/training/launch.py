@@ -229,7 +229,7 @@ def prepare(module: nn.Module, device: torch.device, world: int) -> nn.Module:
     Raises:
         CounterpointError: batch normalisation where its statistics cannot be shared over processes.
     """
-    module = sharding.place(module, device)
+    module = sharding.to_device(module, device)
     if world > 1:
         if device.type == "cuda":
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)

@@ -55,7 +55,7 @@ class Run(DurableRun):
 
     def constant(self, module: M) -> M:
         """Move a module that never changes to the device: evaluation mode, no gradient, not saved."""
-        module = sharding.place(module, self.device).eval().requires_grad_(False)
+        module = sharding.to_device(module, self.device).eval().requires_grad_(False)
         self._shard(module)
         return module
 
