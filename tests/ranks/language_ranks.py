@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+import quick_prover
 from counterpoint.methods.catalog import load, row
 from counterpoint.models.language.characters import tiny, tiny_encoder_decoder
 from counterpoint.tasks.stock.mixture import experts
@@ -26,6 +28,7 @@ ROUNDS: dict[str, Any] = {
     "sft_epochs": 2.0, "epochs": 1.0, "sft_learning_rate": 3e-3, "seed_examples": 16,
 }  # fmt: skip
 TWO = "{image}{question}={answer}:{other_image}{other_question}={other_answer}:"
+PROVING: dict[str, Any] = {**quick_prover.SETTINGS, "rounds": 2}
 TAUGHT = "second-largest?size=13&digits=3&validation=2&test=2"
 # Without a moment's normalisation, which turns the rounding of a gradient near 0 into a whole step.
 RATIONALES: dict[str, Any] = {"batch_size": 5, "learning_rate": 0.1, "optimizer": {"name": "sgd"}}
@@ -77,6 +80,8 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {**SAMPLED, "form": "online", "user.function": "counterpoint.cases.user_interactions:capitals"},
     ),
     "opsd": ("pi-distill", SUMS, {**HINTED, "objective": "opsd"}),
+    "sgs": ("sgs", "targets", PROVING),
+    "sgs-cispo": ("sgs", "targets", {**PROVING, "solver.objective": "cispo", "batch_size": 8}),
     "cream": ("cream", "backward-sums?digits=1&size=40&validation=4&test=4", ROUNDS),
     "self-rewarding": ("self-rewarding", "backward-sums?digits=1&size=40&validation=4&test=4", ROUNDS),
     "online loop": (
@@ -202,10 +207,14 @@ def train(out: Path) -> dict[str, Weights]:
     for name, (key, spec, settings) in METHODS.items():
         if only_sharded and not load(key).shards:
             continue
+        if spec == "targets":
+            out.joinpath(f"targets-{os.environ.get('RANK', '0')}").mkdir(exist_ok=True)
+            spec = quick_prover.data(out / f"targets-{os.environ.get('RANK', '0')}")
         data = task(row(key).kind).load_data(spec)
         with short_run(out / name, steps=4) as run:
             model = experts(seed=0) if name == "scmoe" else tiny(seed=0)
             model = tiny_encoder_decoder(seed=0) if name == "qcrd" else model
+            model = quick_prover.model().double() if key == "sgs" else model
             model = untaught(seed=0, width=32) if name == "vc-star" else model
             trained = run.gathered(load(key).settings(**settings).fit(model, data, run))
             result[name] = trained.state_dict()

@@ -370,6 +370,18 @@ def test_gradients_are_clipped_to_their_norm(tmp_path: Path) -> None:
     assert moved(0.5) == pytest.approx(0.5, rel=1e-4)
 
 
+def test_gradients_that_a_model_brings_along_count_for_nothing(tmp_path: Path) -> None:
+    model = nn.Linear(3, 1, bias=False)
+    expected = model.weight.detach() - 0.5 * X.mean(0, keepdim=True)
+    model(torch.full((2, 3), 7.0)).sum().backward()
+    with Run(tmp_path, seed=1, budget=Budget(steps=1), progress=False) as run:
+        model = run.state(model=model)
+        run.optimize(model, Optimizer(name="sgd", learning_rate=0.5, max_grad_norm=None, momentum=0.0))
+        for batch in run.batches(X, 20):
+            run.step(run.forward(model, batch.items).squeeze(1))
+    torch.testing.assert_close(model.weight.detach(), expected)
+
+
 def test_every_step_moves_by_the_schedules_rate_and_by_its_own_gradient_alone(tmp_path: Path) -> None:
     model = nn.Linear(3, 1, bias=False)
     settings = Optimizer(name="sgd", learning_rate=1.0, schedule="cosine", momentum=0.0, weight_decay=0.0)

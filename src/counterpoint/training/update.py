@@ -27,6 +27,8 @@ class Updates:
         """Build the optimiser of ``model``'s trainable parameters; returns it, as Accelerate prepared it."""
         parameters = [p for p in model.parameters() if p.requires_grad]
         built = self.accelerator.prepare_optimizer(settings.build(parameters), device_placement=False)
+        # What a model brings along from elsewhere is nobody's gradient here.
+        built.zero_grad(set_to_none=True)
         self._optimizers[name] = (built, settings, parameters)
         return built
 
