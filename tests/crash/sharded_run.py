@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.state import AcceleratorState, GradientState
 
 from counterpoint.methods.catalog import load, row
 from counterpoint.study.recipe import recipe_of
@@ -34,6 +35,9 @@ def train(out: Path, key: str, settings: dict[str, Any], processes: int, seconds
         "COUNTERPOINT_MEET_SECONDS": "60",
     }
     torch.set_num_threads(1)
+    # A forked process has what Accelerate knew in this one: that there is one process alone.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
     others = []
     for rank in range(1, processes):
         child = os.fork()

@@ -189,7 +189,7 @@ class TestGymnasium:
             KIND.load_data("FrozenLak-v1")
         with pytest.raises(CounterpointError, match="Discrete"):
             KIND.load_data("Pendulum-v1")
-        with pytest.raises(CounterpointError, match="expected JSON"):
+        with pytest.raises(CounterpointError, match="expected a JSON object"):
             KIND.load_data("FrozenLake-v1", arguments="{slippery}")
         with pytest.raises(CounterpointError, match="could not be made"):
             KIND.load_data("FrozenLake-v1", arguments='{"slippery": 1}')

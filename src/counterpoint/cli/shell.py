@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import logging
@@ -105,11 +106,20 @@ def _stopped(out: Any) -> str:
     return "stopped; nothing was saved"
 
 
+class _StandardError(logging.Handler):
+    """Writes to what standard error is at that moment, not to what it was once."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        with contextlib.suppress(ValueError, OSError):  # closed, or nobody reads it
+            print(self.format(record), file=sys.stderr, flush=True)
+
+
 def _quiet() -> None:
     """Send warnings of the package to standard error, one line each."""
     logger = logging.getLogger("counterpoint")
     if not logger.handlers:
-        handler = logging.StreamHandler()
+        handler = _StandardError()
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
         logger.propagate = False

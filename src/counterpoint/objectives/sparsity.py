@@ -14,6 +14,7 @@ from torch import Tensor
 def l1_norm(vectors_BV: Tensor) -> Tensor:
     """[B]: ||E||_1.
 
+    >>> import torch
     >>> l1_norm(torch.tensor([[1.0, 0.5]])).tolist()
     [1.5]
     """
@@ -26,6 +27,7 @@ def flops(vectors_BV: Tensor, gather: Callable[[Tensor], Tensor] | None = None) 
     Args:
         vectors_BV: of this process. gather: [n, V] -> [N, V], joins the vectors of all, with gradient.
 
+    >>> import torch
     >>> float(flops(torch.tensor([[2.0, 0.0], [0.0, 2.0]])).mean())
     2.0
     """
@@ -42,6 +44,7 @@ def not_all_zero(vectors_BV: Tensor, gather: Callable[[Tensor], Tensor] | None =
     Args:
         vectors_BV, gather: as of ``flops``.
 
+    >>> import torch
     >>> not_all_zero(torch.tensor([[1.0, 1.0]])).tolist()
     [0.25]
     """

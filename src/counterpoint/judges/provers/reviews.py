@@ -41,7 +41,7 @@ class Rubric:
 
     >>> rubric = Rubric()
     >>> rubric.review("abab = bbaa", "abab = abba"), rubric.review("abab = bbaa", "cc = cc | c = c | ab = ba")
-    (Review(relevance=4, complexity=0, redundancy=0), Review(relevance=1, complexity=4, redundancy=1))
+    (Review(relevance=4, complexity=0, redundancy=0), Review(relevance=0, complexity=4, redundancy=1))
     """
 
     def __call__(self, pairs: Sequence[tuple[str, str]], seed: int) -> list[Review | None]:

@@ -19,6 +19,7 @@ Fusion = Literal["mean", "max", "scaled"]
 def score_distillation(student_BN: Tensor, teacher_BN: Tensor, temperature: float = 1.0) -> Tensor:
     """[B]: KL(softmax(S / tau) || softmax(s / tau)), the teacher a constant.
 
+    >>> import torch
     >>> score_distillation(torch.tensor([[1.0, 2.0]]), torch.tensor([[5.0, 6.0]])).tolist()   # a shift changes nothing
     [0.0]
     """
@@ -31,6 +32,7 @@ def margin_error(student_BN: Tensor, teacher_BN: Tensor) -> Tensor:
 
     It is twice the variance of s - S, which is how it is computed.
 
+    >>> import torch
     >>> margin_error(torch.tensor([[0.0, 2.0]]), torch.zeros(1, 2)).tolist()
     [2.0]
     """
@@ -48,6 +50,7 @@ def fused_scores(scores_KBN: Tensor, how: Fusion = "mean") -> Tensor:
     Raises:
         CounterpointError: no teacher, or another way.
 
+    >>> import torch
     >>> fused_scores(torch.tensor([[[1.0, 5.0]], [[3.0, 1.0]]])).tolist()
     [[2.0, 3.0]]
     """
@@ -71,6 +74,7 @@ def rescaled_scores(scores_BN: Tensor, reference_BN: Tensor) -> Tensor:
 
     S' = (S - min S) / (max S - min S + 1e-8) (max R - min R) + min R.
 
+    >>> import torch
     >>> rescaled_scores(torch.tensor([[0.0, 1.0]]), torch.tensor([[10.0, 30.0]])).round().tolist()
     [[10.0, 30.0]]
     """
