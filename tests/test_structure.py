@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 FULLEST = 26
@@ -189,3 +193,27 @@ def test_no_folder_is_too_full() -> None:
     crowded = {folder: count for folder, count in full.items() if count > FULLEST and folder not in ONE_EACH}
     assert not crowded, f"folders with more than {FULLEST} files: {crowded}"
     assert all(full[folder] > FULLEST for folder in ONE_EACH), "a folder that is no longer an exception"
+
+
+def test_nothing_that_a_run_wrote_is_committed() -> None:
+    root = SOURCE.parent
+    if shutil.which("git") is None or not (root / ".git").exists():
+        pytest.skip("no repository: an archive holds what was committed")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True)
+    files = [Path(name) for name in listed.stdout.split("\0") if name]
+    assert files
+    written = {
+        "events.jsonl",
+        "samples.jsonl",
+        "run.json",
+        "result.json",
+        "result.pt",
+        ".lock",
+        "structure.json",
+    }
+    assert [
+        str(path) for path in files if path.name in written or path.suffix in (".pt", ".pkl", ".bin")
+    ] == []
+    assert {path.parts[0] for path in files if len(path.parts) > 1} == {
+        ".ci", "benchmarks", "docs", "requirements", "src", "tests",
+    }  # fmt: skip

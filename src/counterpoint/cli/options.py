@@ -123,6 +123,19 @@ class Given(dict[str, Any]):
 NONE = Given()
 
 
+def of_context(
+    context: typer.Context, cls: type[Any], settings: Sequence[str] | None, vary: Sequence[str] | None
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """A method's settings from the flags that a command does not know and from --set, and the choices of --vary."""
+    own = [parameter.name for parameter in context.command.params if parameter.name]
+    chosen = typed(cls, {**flags(context.args), **pairs(settings, "--set")}, own)
+    varied: dict[str, list[Any]] = {}
+    for name, text in pairs(vary, "--vary").items():
+        values = [typed(cls, {name: part}) for part in text.split(",")]
+        varied[next(iter(values[0]))] = [value for each in values for value in each.values()]
+    return chosen, varied
+
+
 def placed(jobs: int, executor: str, address: str | None, gpus: float) -> int | Ray:
     """What ``jobs`` of the Python API is for these options.
 

@@ -54,17 +54,10 @@ def tune(
     from counterpoint.methods.catalog import load
 
     cls = load(key)
-    own_options = [parameter.name for parameter in context.command.params if parameter.name]
-    chosen = options.typed(
-        cls, {**options.flags(context.args), **options.pairs(settings, "--set")}, own_options
-    )
+    chosen, varied = options.of_context(context, cls, settings, vary)
     example = f"counterpoint tune {key} --data DATA --out OUT --steps 300 --trials 30"
     options.required(data, "--data", example)
     folder = options.required(out, "--out", example)
-    varied: dict[str, list[Any]] = {}
-    for name, text in options.pairs(vary, "--vary").items():
-        values = [options.typed(cls, {name: part}) for part in text.split(",")]
-        varied[next(iter(values[0]))] = [value for each in values for value in each.values()]
     with progress() as shown:
         summary = api.tune(
             key,
