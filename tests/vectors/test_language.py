@@ -268,9 +268,7 @@ def _variant(case: Case, name: str) -> None:
         case.optional("old_logps"),
     )
     kind = str(option("loss_type", name))
-    if kind == "grpo" and option("level") == "sequence":
-        kind = "gspo"
-    assert (option("level", "token") == "sequence") == (VARIANTS[kind].level == "sequence")
+    level = None if VARIANTS[kind].level == "sequence_sum" else str(option("level", "token"))
     parameters: dict[str, object] = {}
     if kind == "sapo":
         parameters["temperatures"] = (
@@ -293,6 +291,7 @@ def _variant(case: Case, name: str) -> None:
         mask,
         kind,
         old_BT=old,
+        level=level,
         low=float(option("eps_low", 0.2)),
         high=float(option("eps_high", 0.2)),
         delta=option("delta"),
@@ -300,7 +299,7 @@ def _variant(case: Case, name: str) -> None:
         keep_BT=keep,
         reference_BT=reference,
         kl=float(option("beta", 0.0)),
-        kl_corrected=bool(option("bias_kl", True)),
+        kl_corrected=bool(option("bias_kl", True)) and (level or "token"),
         **parameters,
     )
     value = loss.mean()

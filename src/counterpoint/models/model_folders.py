@@ -257,6 +257,15 @@ def in_source_type(causal: Any) -> dict[str, Any]:
     return {"state_dict": state}
 
 
+def save_tokenizer(tokenizer: Any, folder: Path | str) -> None:
+    """Write a tokenizer without the cut and the padding that its last call happened to have."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    tokenizer.save_pretrained(str(folder))
+
+
 def write(
     folder: Path | str, causal: Any, tokenizer: Any, beside: Callable[[Path], None] | None = None
 ) -> Path:
@@ -280,7 +289,7 @@ def write(
         (partial / "config.json").write_text(
             json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8"
         )
-    tokenizer.save_pretrained(str(partial))
+    save_tokenizer(tokenizer, partial)
     if beside is not None:
         beside(partial)
     if folder.exists():

@@ -43,11 +43,19 @@ class Loss:
 def nonzero_mean(loss: Loss) -> Loss:
     """Average over the items with a value above 0 only (anchors without positives then do not dilute the mean).
 
+    Where the statistics say which items had a negative, one without teaches nothing and has value 0: in a batch of a single
+    class, where that is all of them, nothing is set against anything.
+
     >>> import torch
     >>> float(nonzero_mean(Loss(torch.tensor([2.0, 0.0]))).mean())
     2.0
+    >>> float(nonzero_mean(Loss(torch.tensor([2.0, 1.0]), stats={"has_negative": torch.zeros(2)})).mean())
+    0.0
     """
-    return replace(loss, counts=(loss.values.detach() > 0).to(loss.values.dtype))
+    values = loss.values
+    if "has_negative" in loss.stats:
+        values = torch.where(loss.stats["has_negative"] > 0, values, 0.0)
+    return replace(loss, values=values, counts=(values.detach() > 0).to(values.dtype))
 
 
 def total(losses: Mapping[str, Tensor | Loss]) -> Tensor:

@@ -111,7 +111,7 @@ def _file(path: Path, predictor: Predictor, base: Path, name: str | None = None)
 
 
 def _folder(path: Path, predictor: Predictor) -> Source:
-    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+    if stored_tables.is_saved(path):
         parts = [
             _streamed(stream_whole(Table(path / name, table)), path)
             for name, table in stored_tables.read_saved(path).items()

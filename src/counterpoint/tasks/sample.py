@@ -207,6 +207,14 @@ def _arrays(path: Path) -> list[list[Any]]:
         return [[name.removesuffix(".npy") for name in archive.namelist()]]
 
 
+def _array(path: Path) -> list[list[Any]]:
+    """A bare array is called ``pixels`` where its shape and numbers are those of pictures."""
+    import numpy as np
+
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return [["pixels"]] if array.ndim in (3, 4) and array.dtype.kind in "uif" else []
+
+
 _READERS: dict[str, Callable[[Path], list[list[Any]]]] = {
     ".jsonl": _json_lines,
     ".json": _json,
@@ -214,4 +222,5 @@ _READERS: dict[str, Callable[[Path], list[list[Any]]]] = {
     ".pq": _parquet,
     ".arrow": _arrow,
     ".npz": _arrays,
+    ".npy": _array,
 }

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from counterpoint.data.tables import read_file, read_splits, read_table, split_of
+from counterpoint.data.tables import json_rows, read_file, read_splits, read_table, split_of
 from counterpoint.errors import CounterpointError
 
 TWO = [{"text": "süß", "label": "7"}, {"text": "b", "label": "8"}]
@@ -251,3 +251,24 @@ def test_names_of_splits(tmp_path):
         save(tmp_path / name, "a\n1\n")
     parts = read_splits(tmp_path)
     assert {name: len(tables) for name, tables in parts.items()} == {"train": 1, "test": 1, "validation": 2}
+
+
+@pytest.mark.parametrize(
+    "bad", [b"[1]", b"", b"{}x", b'{"a": "\\ud800"}', b'{"a": 1, "a": 2}', b'{"a": 1},{"a": 2}', b'{"a": [']
+)
+@pytest.mark.parametrize("at", [0, 5, 20, 39])
+def test_a_line_that_differs_among_many_is_looked_at_by_itself(
+    tmp_path, monkeypatch, bad: bytes, at: int
+) -> None:
+    """Lines are read many at a time; what one of them holds still counts by its own number."""
+    monkeypatch.setattr(json_rows, "BLOCK", 200)
+    lines = [b'{"a": %d, "text": "row number %d of many"}' % (n, n) for n in range(40)]
+    lines[at] = bad
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    if bad:
+        with pytest.raises(CounterpointError, match=rf"line {at + 1}\b"):
+            read_table(tmp_path / "a.jsonl")
+        return
+    table = read_table(tmp_path / "a.jsonl")
+    assert [row["a"] for row in table.rows()] == [n for n in range(40) if n != at]
+    assert table.where(38).endswith("40" if at < 39 else "39")

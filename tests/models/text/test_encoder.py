@@ -191,3 +191,19 @@ def test_bundled_encoders(name, tmp_path):
     torch.testing.assert_close(
         open_transformer(tmp_path).eval()(tokens.ids, tokens.mask), encoder(tokens.ids, tokens.mask)
     )
+
+
+def test_a_saved_tokenizer_is_without_the_padding_of_the_call_before(tmp_path):
+    import json
+
+    from counterpoint.models.text.transformer import fresh_transformer
+
+    model = fresh_transformer(["one", "two"], layers=1, width=8, heads=1)
+    model.tokenize(["one two", "one"])
+    model.save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "tokenizer.json").read_text())
+    assert written["padding"] is None
+    assert written["truncation"] is None
+    import tokenizers
+
+    assert len(tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json")).encode("one").ids) == 3

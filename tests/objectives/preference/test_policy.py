@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from counterpoint.errors import CounterpointError
 from counterpoint.objectives.preference import advantage as adv
+from counterpoint.objectives.preference import policy
 from counterpoint.objectives.preference.kl_estimate import kl_estimate
 from counterpoint.objectives.preference.policy import (
     VARIANTS,
@@ -347,3 +348,80 @@ def test_aggregate_weights_carry_no_gradient(how: str) -> None:
 def test_errors_teach(call: object, says: str) -> None:
     with pytest.raises(CounterpointError, match=says):
         call()
+
+
+def test_the_only_scored_response_of_a_group_takes_no_part_in_a_batch_of_leave_one_out() -> None:
+    nan = math.nan
+    rewards = torch.tensor([nan, nan, 5.0, 1.0, 0.0, 2.0, nan, nan, nan], dtype=torch.float64)
+    plain = adv.leave_one_out(rewards, 3)
+    assert plain.tolist() == [0, 0, 0, 0, -1.5, 1.5, 0, 0, 0]
+    compared = torch.tensor([0.0, -1.5, 1.5], dtype=torch.float64)
+    right = torch.zeros(9, dtype=torch.float64)
+    right[3:6] = compared / (compared.std() + adv.EPSILON)
+    assert torch.allclose(adv.leave_one_out(rewards, 3, normalise=True), right, rtol=1e-12)
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+@pytest.mark.parametrize(
+    "variant", [name for name, v in VARIANTS.items() if v.loss != "reinforce" and name != "rloo"]
+)
+def test_the_level_of_the_ratio_is_a_choice_of_its_own(variant: str, level: str) -> None:
+    """Each loss with either ratio, and a KL corrected by it, against a loop; vespo's weight is of the completion in any case."""
+    b = batch(5)
+    low, high = 0.1, 1.05 if variant == "cispo" else 0.15
+    value = policy_gradient(
+        **b, variant=variant, level=level, low=low, high=high, kl=0.3, kl_corrected=level, max_length=9
+    ).mean()
+    rows, tokens, seen = [], 0, 0
+    v = VARIANTS[variant]
+    for lp, old, ref, mask, a in zip(
+        b["logp_BT"].tolist(),
+        b["old_BT"].tolist(),
+        b["reference_BT"].tolist(),
+        b["mask_BT"].tolist(),
+        b["advantage_B"].tolist(),
+    ):
+        counted = [t for t, m in enumerate(mask) if m]
+        mean = math.exp(sum(lp[t] - old[t] for t in counted) / len(counted))
+        row = []
+        for t in counted:
+            r = mean if level == "sequence" else math.exp(lp[t] - old[t])
+            if v.loss == "clipped":
+                loss = -min(r * a, min(max(r, 1 - low), 1 + high) * a)
+            elif v.loss == "cispo":
+                loss = -min(r, high) * a * lp[t]
+            elif v.loss == "sapo":
+                heat = 1.0 if a > 0 else 1.05
+                loss = -a * 4 / heat / (1 + math.exp(-heat * (r - 1)))
+            else:
+                k, la = (2, 3) if a >= 0 else (3, 2)
+                log_w = sum(lp[s] - old[s] for s in counted)
+                loss = -math.exp(la + k * log_w - la * math.exp(log_w)) * a * lp[t]
+            x = ref[t] - lp[t]
+            row.append(loss + 0.3 * (math.exp(x) - x - 1) * r)
+        seen += len(row)
+        tokens += sum(row)
+        rows.append(sum(row) / len(row) if v.aggregation == "sequence_mean" else sum(row))
+    right = {"token_mean": tokens / seen, "constant": tokens / len(rows) / 9}.get(
+        v.aggregation, sum(rows) / len(rows)
+    )
+    assert value.item() == pytest.approx(right, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("variant", "level"), [("rloo", "token"), ("grpo", "sequence_sum"), ("grpo", "word")]
+)
+def test_a_level_that_a_loss_cannot_have(variant: str, level: str) -> None:
+    with pytest.raises(CounterpointError, match="level"):
+        policy_gradient(**batch(0), variant=variant, level=level)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.5, 0.999, 1.0])
+def test_the_entropies_of_more_tokens_than_a_quantile_takes(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entropy = torch.rand(7, 53, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(entropy, dtype=torch.bool)
+    right = high_entropy(entropy, mask, share)
+    monkeypatch.setattr(policy, "MOST_VALUES", 10)
+    assert torch.equal(high_entropy(entropy, mask, share), right)

@@ -20,7 +20,7 @@ from counterpoint.data.audio.files import (
     ReadClips,
 )
 from counterpoint.data.group_split import split_groups
-from counterpoint.data.tables.cells import class_order
+from counterpoint.data.tables.cells import class_order, near_twins
 from counterpoint.errors import CounterpointError, data_option, nearest
 
 __all__ = ["Audio", "ClipBatch", "Clips", "load_audio"]
@@ -91,6 +91,7 @@ def load_audio(
     _require_usable(clips, spec, unreadable, sample_rate, seconds, part, notes)
     labels = [row[names["label"]] for row in clips.rows]
     order = _classes(labels, spec)
+    notes += near_twins(order)
     lengths = torch.tensor([len(wave) for wave in clips.waves])
     everything = Clips(
         samples=torch.from_numpy(np.concatenate(clips.waves)),

@@ -21,6 +21,7 @@ from counterpoint.data.images.captions import CAPTION_COLUMNS, checked
 from counterpoint.data.images.pixels import stack
 from counterpoint.data.images.table import Source, Table, open_files
 from counterpoint.data.tables import cells, read_table, split_of, splits_named
+from counterpoint.data.tables.stored import is_saved
 from counterpoint.data.walk import follow, shown, walk
 from counterpoint.errors import CounterpointError, MissingExtra
 
@@ -69,7 +70,7 @@ def read(
             open_files(table, _rows(table, path, image, label, caption_columns), size)
             return table
         raise CounterpointError(f"{path.name}: not a format of labelled images; expected {EXPECTED}")
-    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+    if is_saved(path):
         return _datasets(path, image, label, caption_columns, size)
     if list(path.glob("*-images-idx3-ubyte*")):
         return _idx(path)

@@ -24,7 +24,7 @@ from counterpoint.data.images.split import (
 )
 from counterpoint.data.images.table import Table, chosen_side
 from counterpoint.data.nested import split_seeds
-from counterpoint.data.tables.cells import class_order
+from counterpoint.data.tables.cells import class_order, near_twins
 from counterpoint.errors import CounterpointError
 
 __all__ = [
@@ -126,6 +126,7 @@ def load_images(
         )
     pixels = torch.from_numpy(same_size(table, size, spec, notes)).permute(0, 3, 1, 2).contiguous()
     classes, labels = _encode(table.labels, spec)
+    notes += near_twins(classes)
     if partners is not None and table.unreadable:
         raise CounterpointError(
             f"{spec}: partners belong to images row by row, so that none may be skipped; mend those files"

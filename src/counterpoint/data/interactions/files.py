@@ -102,11 +102,6 @@ def read_table(
     return _of(path, table, header, given, how, separator)
 
 
-def is_saved(path: Path) -> bool:
-    """Whether the `datasets` library saved this folder."""
-    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
-
-
 def read_saved(path: Path, columns: dict[str, str | None]) -> dict[str, Table]:
     """Tables by split of a folder that the `datasets` library saved; under "all" where it names no splits.
 

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from counterpoint.data.interactions.files import Table, is_saved, read_saved, read_table
+from counterpoint.data.interactions.files import Table, read_saved, read_table
 from counterpoint.data.interactions.rows import CodedPairs, dense_core, distinct, positives, split_rows
+from counterpoint.data.tables import stored
 from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError, nearest
 
@@ -143,7 +144,7 @@ def load_interactions(
             f"a folder with train.* and test.*, or one of {', '.join(BUNDLED)}"
         )
     columns = {"user": user, "item": item, "rating": rating, "time": time}
-    if is_saved(spec):
+    if stored.is_saved(spec):
         tables = read_saved(spec, columns)
         files = dict.fromkeys(tables, spec)
     else:

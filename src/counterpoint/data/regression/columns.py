@@ -6,6 +6,7 @@ training rows once; rows that are read later for the same model are encoded alik
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,10 @@ from counterpoint.errors import CounterpointError, data_option
 
 MOST_VALUES = 50
 """A column of text with more values than this is a name or a sentence, not a category."""
+DATE = re.compile(
+    r"\d{1,4}([./ -])\d{1,2}\1\d{1,4}([ T,].*)?|\d{1,2}[ -]?[A-Za-z]{3,9}\.?[ ,-]+\d{2,4}.*|[A-Z][a-z]{2,8}\.? \d{1,2},? \d{2,4}.*"
+)
+"""What people write dates like, besides ISO 8601."""
 NEARLY_ALL = 0.9
 """From this share of numbers on, a cell that is none is taken for a mistake, not for a category."""
 
@@ -103,6 +108,10 @@ def numeric(tables: Sequence[Table], name: str) -> tuple[np.ndarray, np.ndarray,
         other = written(column, tables[0].separator)
         if other is not None:
             return other.values, other.gaps, np.zeros_like(wrong), f"column '{name}': {other.note}"
+        if cells.is_time(str(column[int(np.argmax(wrong))].as_py())):
+            moments, moment_gap, odd = cells.times(column)
+            if not odd.any():
+                return moments, moment_gap, odd, f"column '{name}': times, as seconds since 1970"
     return values, gap, wrong, ""
 
 
@@ -305,12 +314,20 @@ def _categories(
     own = [str(value) for value in distinct]
     present = sorted({own[code] for code in np.unique(codes[~gap]).tolist()})
     values = list(stored.values or ()) if stored else present
+    dates = bool(values) and stored is None and all(DATE.fullmatch(value) for value in values)
     if stored is None and len(values) > MOST_VALUES:
+        example = "; dates are read as times where they are written as 2024-01-31" if dates else ""
         raise CounterpointError(
-            f"{spec}: column '{name}' holds {len(values)} different texts; leave it out with {data_option('leave_out', name)}, or turn it into numbers"
+            f"{spec}: column '{name}' holds {len(values)} different texts; leave it out with {data_option('leave_out', name)}, or turn it into numbers{example}"
+        )
+    if dates:
+        notes.append(
+            f"column '{name}': dates such as {values[0]!r} are read as {len(values)} names; written as 2024-01-31 they are read as times"
         )
     if gap.any():
         notes.append(f"column '{name}': {int(gap.sum())} gaps; there, none of its {len(values)} columns is 1")
+    if stored is None:
+        notes += cells.near_twins(values, f"column '{name}': names")
     unseen = [value for value in present if value not in values]
     if unseen:
         notes.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -235,6 +236,15 @@ def times(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return values, missing, np.isnan(values) & ~missing
 
 
+def is_time(cell: str) -> bool:
+    """Whether a cell is a time or a date as of ISO 8601.
+
+    >>> is_time("2024-01-31"), is_time("31.1.2024")
+    (True, False)
+    """
+    return _time(cell.strip()) is not None
+
+
 def _time(cell: str) -> float | None:
     try:
         moment = datetime.datetime.fromisoformat(cell)
@@ -253,6 +263,29 @@ def class_order(names: Iterable[str]) -> tuple[str, ...]:
     if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in ordered):
         ordered.sort(key=int)
     return tuple(ordered)
+
+
+def near_twins(names: Iterable[str], what: str = "classes") -> list[str]:
+    """A note on names that a person reads as one: they differ in case, blanks or the form of their characters alone.
+
+    >>> near_twins(["Cat", "cat", "dog"])
+    ["classes 'Cat', 'cat' differ only in case or blanks and are held apart; write them alike where one is meant"]
+    >>> near_twins(["cat", "dog"])
+    []
+    """
+    alike: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        key = unicodedata.normalize("NFKC", " ".join(re.split(r"[\s_-]+", name.strip()))).casefold()
+        alike.setdefault(key, []).append(name)
+    twins = [group for group in alike.values() if len(group) > 1]
+    shown = "; ".join(named(group) for group in twins[:3]) + ("; ..." if len(twins) > 3 else "")
+    return (
+        [
+            f"{what} {shown} differ only in case or blanks and are held apart; write them alike where one is meant"
+        ]
+        if twins
+        else []
+    )
 
 
 def named(values: Sequence[Any], count: int = 3) -> str:

@@ -34,6 +34,8 @@ def _object(pairs: list[tuple[str, Any]]) -> Row:
 BETWEEN = re.compile(r"[\s,\[]*")
 """What stands before and between the rows of a list."""
 DECODER = json.JSONDecoder(object_pairs_hook=_object)
+BLOCK = 2**20
+"""Bytes of lines that are read at once."""
 
 
 class JsonRows(NamedTuple):
@@ -95,29 +97,47 @@ def read_json_lines(text: Text) -> JsonRows:
 
 def json_lines(text: Text) -> Iterator[tuple[int, Row]]:
     """The same one by one, each with the number of its line."""
+    number = 1
     with text.open() as file:
-        for number, line in enumerate(file, 1):
-            if line.isspace():
-                continue
-            try:
-                row = DECODER.decode(line.decode("utf-8"))
-            except _RepeatedKey as error:
-                raise CounterpointError(f"{text.path}, line {number}: {error}; keep one of them") from None
-            except json.JSONDecodeError as error:
-                raise CounterpointError(
-                    f"{text.path}, line {number}: {error.msg}; expected one JSON object a line"
-                ) from None
-            except (ValueError, RecursionError) as error:
-                raise CounterpointError(
-                    f"{text.path}, line {number}: {_reason(error)}; expected one JSON object a line"
-                ) from None
-            if not isinstance(row, dict):
-                raise CounterpointError(
-                    f"{text.path}, line {number}: expected a JSON object, got {_what(row)}"
-                )
-            if b"\\ud" in line or b"\\uD" in line:
-                _check_characters(row, text.path, f"line {number}")
-            yield number, row
+        while block := file.readlines(BLOCK):
+            rows = _plain(block)
+            yield from _one_by_one(block, number, text.path) if rows is None else enumerate(rows, number)
+            number += len(block)
+
+
+def _plain(block: list[bytes]) -> list[Row] | None:
+    """The rows of a block of lines that all hold one; None where any has to be looked at by itself."""
+    whole = b"".join(block)
+    if b"\\ud" in whole or b"\\uD" in whole:
+        return None
+    try:
+        rows = [DECODER.decode(line) for line in whole.decode("utf-8").removesuffix("\n").split("\n")]
+    except (ValueError, RecursionError):
+        return None
+    return rows if all(type(row) is dict for row in rows) else None
+
+
+def _one_by_one(block: list[bytes], first: int, path: Path) -> Iterator[tuple[int, Row]]:
+    for number, line in enumerate(block, first):
+        if line.isspace():
+            continue
+        try:
+            row = DECODER.decode(line.decode("utf-8"))
+        except _RepeatedKey as error:
+            raise CounterpointError(f"{path}, line {number}: {error}; keep one of them") from None
+        except json.JSONDecodeError as error:
+            raise CounterpointError(
+                f"{path}, line {number}: {error.msg}; expected one JSON object a line"
+            ) from None
+        except (ValueError, RecursionError) as error:
+            raise CounterpointError(
+                f"{path}, line {number}: {_reason(error)}; expected one JSON object a line"
+            ) from None
+        if not isinstance(row, dict):
+            raise CounterpointError(f"{path}, line {number}: expected a JSON object, got {_what(row)}")
+        if b"\\ud" in line or b"\\uD" in line:
+            _check_characters(row, path, f"line {number}")
+        yield number, row
 
 
 def _where(data: str) -> str:

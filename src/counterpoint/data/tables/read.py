@@ -117,7 +117,7 @@ def read_splits(
             f"there is no data at {path}; give a {', '.join(SUFFIXES)} file, a folder with train and test files, "
             "or a folder saved by the datasets library"
         )
-    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+    if stored.is_saved(path):
         saved: dict[str, list[Table]] = {}
         for name, table in stored.read_saved(path).items():
             saved.setdefault(split_of(name) or name or "all", []).append(Table(path / name, table))

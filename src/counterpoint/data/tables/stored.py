@@ -68,6 +68,29 @@ def parquet_batches(path: Path, size: int) -> tuple[int, Iterator[pa.Table]]:
         raise damaged(error) from None
 
 
+def is_saved(path: Path) -> bool:
+    """Whether the `datasets` library saved a folder: a data set, or several by split.
+
+    Raises:
+        CounterpointError: it holds what that library writes, but not the file that says how it belongs together.
+    """
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        return True
+    parts = sorted(file.parent.name for file in path.glob("*/state.json") if any(file.parent.glob("*.arrow")))
+    if parts:
+        raise CounterpointError(
+            f"{path} holds data sets of the datasets library ({', '.join(parts)}) and no dataset_dict.json; copy the folder whole, or "
+            f"write that file: {json.dumps({'splits': parts})}"
+        )
+    arrow = sorted(file.name for file in path.glob("*.arrow"))
+    if arrow:
+        raise CounterpointError(
+            f"{path} holds {arrow[0]} of the datasets library and no state.json; copy the folder whole, or save it with "
+            f"datasets.Dataset.from_file({str(path / arrow[0])!r}).save_to_disk(FOLDER), and give that folder"
+        )
+    return False
+
+
 def read_saved(path: Path) -> dict[str, pa.Table]:
     """Columns of each split of a folder saved by the `datasets` library; "" where it holds no splits.
 

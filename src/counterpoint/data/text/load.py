@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.nested import split_seeds
-from counterpoint.data.tables.cells import class_order
+from counterpoint.data.tables.cells import class_order, near_twins
 from counterpoint.data.text import rows as text_rows
 from counterpoint.data.text.split import proportional, split_rows, text_key
 from counterpoint.errors import CounterpointError
@@ -216,6 +216,7 @@ def build(
             raise CounterpointError(f"words={words}; expected at least 1 word of each text")
         rows = replace(rows, texts=[" ".join(text.split()[:words]) for text in rows.texts])
     classes = _classes(rows, name)
+    notes += near_twins(classes)
     several = several or any(len(labels) > 1 for labels in rows.labels)
     index_of = {label: number for number, label in enumerate(classes)}
     first = np.array([index_of[labels[0]] if labels else -1 for labels in rows.labels])

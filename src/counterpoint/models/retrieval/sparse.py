@@ -20,7 +20,7 @@ from counterpoint.errors import CounterpointError, MissingExtra, nearest
 from counterpoint.kernels.scores import Head
 from counterpoint.kernels.vocabulary.peaks import saturated_peak
 from counterpoint.models import passes
-from counterpoint.models.model_folders import configuration, find, state
+from counterpoint.models.model_folders import configuration, find, save_tokenizer, state
 from counterpoint.models.retrieval.sparse_rows import SparseRows
 from counterpoint.models.text.pretrained import TOKENIZERS
 from counterpoint.models.tokens import Tokens
@@ -292,12 +292,8 @@ def _write(encoder: SparseEncoder, folder: Path) -> None:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    backend = getattr(encoder.tokenizer, "backend_tokenizer", None)
-    if backend is not None:  # it would be written with the cut and the padding of the call before
-        backend.no_truncation()
-        backend.no_padding()
     encoder.net.save_pretrained(folder, safe_serialization=True)
-    encoder.tokenizer.save_pretrained(folder)
+    save_tokenizer(encoder.tokenizer, folder)
     kinds = {"MLMTransformer": "", "SpladePooling": "1_SpladePooling"}
     home = "sentence_transformers.sparse_encoder.models"
     files: dict[str, Any] = {

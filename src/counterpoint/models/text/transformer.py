@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from counterpoint import bundled
 from counterpoint.errors import CounterpointError, MissingExtra
+from counterpoint.models.model_folders import save_tokenizer
 from counterpoint.models.text.encoder import Out, pooled
 from counterpoint.models.text.pretrained import open_encoder
 from counterpoint.models.tokens import Tokens
@@ -121,7 +122,7 @@ class TransformerText(nn.Module):
     def save_pretrained(self, folder: str | Path) -> None:
         """Write an ordinary transformers folder: weights as safetensors, configuration, tokenizer."""
         self.net.save_pretrained(folder, safe_serialization=True)
-        self.tokenizer.save_pretrained(folder)
+        save_tokenizer(self.tokenizer, folder)
 
 
 def open_transformer(spec: str | Path, limit: int = LIMIT) -> TransformerText:

@@ -95,7 +95,8 @@ def normalise_then_sum(rewards_BK: Tensor, group: int, weights_K: Tensor | None 
 def leave_one_out(rewards_B: Tensor, group: int, normalise: bool = False) -> Tensor:
     """Return [B], reward minus the mean of the group's other rewards (RLOO 2402.14740); unbiased as a baseline.
 
-    Equals G/(G-1) times ``group_relative(..., scale="none")``. With ``normalise``, standardised over the batch.
+    Equals G/(G-1) times ``group_relative(..., scale="none")``. With ``normalise``, standardised over the responses of the batch
+    that have such a mean: neither one that nobody could score nor the only scored one of its group takes part.
 
     >>> leave_one_out(torch.tensor([1.0, 0.0, 2.0]), 3).tolist()
     [0.0, -1.5, 1.5]
@@ -103,8 +104,11 @@ def leave_one_out(rewards_B: Tensor, group: int, normalise: bool = False) -> Ten
     rewards_PG = _groups(rewards_B, group)
     centred, valid, _, _ = _moments(rewards_PG)
     count = valid.sum(-1, keepdim=True)
-    advantage = torch.where(count > 1, centred * count / (count - 1).clamp(min=1), 0.0).reshape(-1)
-    return standardise(advantage.masked_fill(rewards_B.isnan(), float("nan"))) if normalise else advantage
+    compared = (valid & (count > 1)).reshape(-1)
+    advantage = (centred * count / (count - 1).clamp(min=1)).reshape(-1)
+    if normalise:
+        return standardise(advantage.masked_fill(~compared, float("nan")))
+    return torch.where(compared, advantage, 0.0)
 
 
 def penalised(

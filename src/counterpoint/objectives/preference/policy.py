@@ -22,6 +22,8 @@ from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import Aggregation, aggregate, masked, sequence_mean, sequence_sum
 
 Level = Literal["token", "sequence", "sequence_sum"]
+MOST_VALUES = 2**24
+"""As many as ``torch.quantile`` takes."""
 
 
 def ratio(logp_BT: Tensor, old_BT: Tensor | None, mask_BT: Tensor, level: Level = "token") -> Tensor:
@@ -135,8 +137,22 @@ def high_entropy(
     values = values if gather is None else gather(values)
     if not values.numel():
         return counted
-    threshold = torch.quantile(values, 1.0 - share)
+    threshold = _quantile(values, 1.0 - share)
     return counted & (entropy_BT.detach().float() >= threshold)
+
+
+def _quantile(values_N: Tensor, q: float) -> Tensor:
+    """``torch.quantile`` for any number of values.
+
+    >>> float(_quantile(torch.tensor([1.0, 3.0, 2.0, 4.0]), 0.5))
+    2.5
+    """
+    if values_N.numel() <= MOST_VALUES:
+        return torch.quantile(values_N, q)
+    rank = q * (values_N.numel() - 1)
+    below = int(rank)
+    low, high = (values_N.kthvalue(min(k, values_N.numel() - 1) + 1).values for k in (below, below + 1))
+    return torch.lerp(low, high, rank - below)
 
 
 def on_policy(
@@ -182,6 +198,7 @@ def policy_gradient(
     variant: str = "dapo",
     *,
     old_BT: Tensor | None = None,
+    level: Level | None = None,
     low: float | None = None,
     high: float | None = None,
     delta: float | None = None,
@@ -191,7 +208,7 @@ def policy_gradient(
     reference_BT: Tensor | None = None,
     kl: float = 0.0,
     kl_kind: Literal["k1", "k2", "k3"] = "k3",
-    kl_corrected: bool = True,
+    kl_corrected: bool | Level = True,
     temperatures: tuple[float, float] | None = None,
     exponents: tuple[tuple[float, float], tuple[float, float]] | None = None,
 ) -> Loss:
@@ -203,11 +220,15 @@ def policy_gradient(
         mask_BT: tokens the policy produced, up to and including the end token.
         variant: one of ``VARIANTS``.
         old_BT: log-probabilities when the sample was drawn; None for a single update per sample.
+        level: of the importance ratio; None takes the variant's. Losses a token are weighted by it ("sequence": every token of
+            a completion alike); ``rloo`` has one loss a completion and no other level.
         low, high, delta: clip bounds; None takes the variant's. For ``cispo``, ``high`` is the cap itself.
         max_length: the longest allowed completion; needed by ``dr_grpo``.
         keep_BT: extra mask (``high_entropy``, ``on_policy``); dropped tokens keep their KL and their place in the mean.
         weight_BT: factor on every token's loss, without gradient (``mismatch.engine_weights``); not on the KL.
-        reference_BT, kl, kl_kind, kl_corrected: KL to a reference, added with factor ``kl`` after the masks.
+        reference_BT, kl, kl_kind: KL to a reference, added with factor ``kl`` after the masks.
+        kl_corrected: multiply it by an importance ratio; True is the tokens' own, "sequence" that of the whole completion, as TRL
+            does where its losses are weighted so.
         temperatures: of ``sapo``, for positive and negative advantages; None is (1.0, 1.05).
         exponents: of ``vespo``, (k, la) for positive and for negative advantages; None is ((2, 3), (3, 2)).
 
@@ -237,7 +258,17 @@ def policy_gradient(
         logp_BT, mask_BT
     )  # padding may hold anything: it must not reach an exp, nor its gradient
     old_BT = None if old_BT is None else masked(old_BT, mask_BT)
-    ratio_BT = ratio(logp_BT, old_BT, mask_BT, chosen.level)
+    own = chosen.level if level is None else level
+    if (own == "sequence_sum") != (chosen.level == "sequence_sum"):
+        raise CounterpointError(
+            f"level={level!r} was given to variant {variant!r}; "
+            + (
+                "its loss is one a completion: leave it out"
+                if chosen.level == "sequence_sum"
+                else "expected 'token' or 'sequence'"
+            )
+        )
+    ratio_BT = ratio(logp_BT, old_BT, mask_BT, own)
     if chosen.loss == "clipped":
         loss_BT = clipped(ratio_BT, advantage_B, low, high, delta)
     elif chosen.loss == "cispo":
@@ -269,10 +300,9 @@ def policy_gradient(
             raise CounterpointError(
                 "a KL weight needs the reference's log-probabilities; give reference_BT, or kl=0"
             )
-        token_ratio_BT = ratio(logp_BT, old_BT, mask_BT)
-        loss_BT = loss_BT + kl * kl_estimate(
-            logp_BT, masked(reference_BT, mask_BT), kl_kind, token_ratio_BT if kl_corrected else None
-        )
+        corrected_by: Level = kl_corrected if isinstance(kl_corrected, str) else "token"
+        kl_ratio_BT = ratio(logp_BT, old_BT, mask_BT, corrected_by) if kl_corrected else None
+        loss_BT = loss_BT + kl * kl_estimate(logp_BT, masked(reference_BT, mask_BT), kl_kind, kl_ratio_BT)
     reduced = aggregate(loss_BT, mask_BT, chosen.aggregation, max_length=max_length)
     return Loss(
         reduced.values + empty_B,

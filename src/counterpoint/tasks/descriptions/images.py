@@ -21,7 +21,7 @@ def file(look: FileSample) -> bool:
 
 DESCRIPTION = Description(
     kind="images",
-    looks="a folder of pictures; a table with `image` or `pixels`, or that names pictures in a column `file` or `path`; an array called `images`",
+    looks="a folder of pictures; a table with `image` or `pixels`, or that names pictures in a column `file` or `path`; an array called `images`, or a bare one (`.npy`) of three or four axes",
     loaders={"": "counterpoint.data.images.load:load_images"},
     bundled={
         "digits": "1,797 scanned digits of 8x8 pixels, 10 classes",
