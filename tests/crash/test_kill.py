@@ -60,7 +60,7 @@ CASES = {"contrast": contrast, "memory": memory, "graph": graph, "language": lan
 
 @pytest.mark.parametrize("kind", CASES)
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path, kind: str) -> None:
-    assert check(CASES[kind](tmp_path), tmp_path / "runs", trials=2, seed=0) >= 1
+    assert check(CASES[kind](tmp_path), tmp_path / "runs", trials=1, seed=0) == 1
 
 
 @pytest.mark.slow

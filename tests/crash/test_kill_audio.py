@@ -37,7 +37,7 @@ FAST = ("joint",)
 
 @pytest.mark.parametrize("name", FAST)
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path, name: str) -> None:
-    assert check(trained(name, tmp_path / "clips"), tmp_path / "runs", trials=2, seed=0) >= 1
+    assert check(trained(name, tmp_path / "clips"), tmp_path / "runs", trials=1, seed=0) == 1
 
 
 @pytest.mark.slow

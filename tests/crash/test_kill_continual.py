@@ -39,7 +39,7 @@ def trained() -> Command:
 
 
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path) -> None:
-    assert check(trained(), tmp_path / "runs", trials=2, seed=0) >= 1
+    assert check(trained(), tmp_path / "runs", trials=1, seed=0) == 1
 
 
 @pytest.mark.slow

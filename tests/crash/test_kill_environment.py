@@ -38,7 +38,7 @@ CASES = {"lock": lock, "lake": lake, "deep": deep, "queries": queries}
 
 @pytest.mark.parametrize("kind", ["lock"])
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path, kind: str) -> None:
-    assert check(CASES[kind](), tmp_path / "runs", trials=2, seed=0) >= 1
+    assert check(CASES[kind](), tmp_path / "runs", trials=1, seed=0) == 1
 
 
 @pytest.mark.slow

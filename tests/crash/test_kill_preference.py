@@ -79,12 +79,12 @@ FAST = ("dpo", "selm", "online loop")
 
 @pytest.mark.parametrize("name", FAST)
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path, name: str) -> None:
-    assert check(trained(name), tmp_path / "runs", trials=2, seed=0) >= 1
+    assert check(trained(name), tmp_path / "runs", trials=1, seed=0) == 1
 
 
 def test_killed_runs_with_shared_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COUNTERPOINT_SHARE_PROMPTS", "on")
-    assert check(trained("dpo"), tmp_path / "runs", trials=2, seed=1) >= 1
+    assert check(trained("dpo"), tmp_path / "runs", trials=1, seed=1) == 1
 
 
 @pytest.mark.slow

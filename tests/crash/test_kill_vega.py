@@ -25,7 +25,7 @@ def vega(folder: Path) -> Command:
 
 
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path) -> None:
-    assert check(vega(tmp_path), tmp_path / "runs", trials=2, seed=0) >= 1
+    assert check(vega(tmp_path), tmp_path / "runs", trials=1, seed=0) == 1
 
 
 @pytest.mark.slow
