@@ -203,7 +203,7 @@ class PiDistill(Method[Language, ProblemData]):
         }
         return rewards - less, stats
 
-    def _information(self, model: Language, rows: list[Problem], run: Run) -> list[str]:
+    def _information(self, model: Language, rows: Sequence[Problem], run: Run) -> list[str]:
         """What the teacher is shown of every row; hints of the model's own are written once and kept."""
         source = self.information.source
         if source != "written":
@@ -221,7 +221,7 @@ class PiDistill(Method[Language, ProblemData]):
 
         return run.stage("hints", write, over=range(len(rows)), size=16)
 
-    def _check(self, rows: list[Problem]) -> None:
+    def _check(self, rows: Sequence[Problem]) -> None:
         """Refuse settings that do not go together."""
         self.demand(above_zero=["temperature"])
         for name, least in (("answers", 2), ("steps", 1)):

@@ -7,6 +7,7 @@ voice safer: agreement weights (eq. 2), an EMA teacher (3), token contrast (4-5)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -311,11 +312,11 @@ class UniSD(Method[Language, ProblemData]):
             )
         return Examples(problems.rows, near, self.template, self.agreement.example)
 
-    def _embedded(self, rows: list[Problem]) -> Any:
+    def _embedded(self, rows: Sequence[Problem]) -> Any:
         texts = [row.question for row in rows]
         return shown.tfidf(texts) if self.agreement.retriever == "tfidf" else embedding.sentences(texts)
 
-    def _induced(self, model: Language, rows: list[Problem], run: Run) -> list[str]:
+    def _induced(self, model: Language, rows: Sequence[Problem], run: Run) -> list[str]:
         """K instructions that the model writes after looking at five solved problems each."""
         many = self.agreement.num_contexts
         draws = row_draws(run.seed, range(many), len(rows))

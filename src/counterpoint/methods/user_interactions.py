@@ -240,7 +240,7 @@ class UserInteractions(Method[Language, ProblemData]):
         policy: Language,
         given: Language,
         logged: list[later.Interaction],
-        rows: list[Problem],
+        rows: Sequence[Problem],
         template: str,
         run: Run,
     ) -> None:
@@ -280,7 +280,7 @@ class UserInteractions(Method[Language, ProblemData]):
         if together.shape[1] > 1:
             run.report(moved_with_advantage=float(torch.corrcoef(together.double())[0, 1]))
 
-    def _logged(self, rows: list[Problem]) -> list[later.Interaction]:
+    def _logged(self, rows: Sequence[Problem]) -> list[later.Interaction]:
         interactions = later.interactions(rows, self.log.history or None, self.log.longest or None)
         if not interactions:
             raise CounterpointError(

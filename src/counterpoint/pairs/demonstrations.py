@@ -7,20 +7,18 @@ or the nearest ones; a wrong demonstration is one that does not solve the proble
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from counterpoint.conversation import Prompt, last_text, reworded
 from counterpoint.data.language.preferences import Preference, PreferenceData
 from counterpoint.data.language.problem import Problem
-from counterpoint.data.language.problems import ProblemData, Problems
+from counterpoint.data.language.problems import LOOK, ProblemData, Problems
 from counterpoint.data.language.prompted import origin_of
+from counterpoint.data.language.stored_rows import StoredRows
 from counterpoint.errors import CounterpointError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 SHOWN = (
     "{prompt}\n\nFor orientation, this is how one good reply to it reads:\n{demonstration}\n\n"
@@ -49,11 +47,12 @@ def require_references(problems: Sequence[Problem], method: str) -> None:
 
     >>> require_references([Problem("2+2", answer="4")], "unisd")
     """
-    missing = [number for number, problem in enumerate(problems) if not problem.reference]
-    if missing:
+    facts = LOOK.of(problems)
+    missing = np.flatnonzero(facts["size"] == facts["prompt"])
+    if len(missing):
         raise CounterpointError(
             f"{method} shows the teacher a reference, and {len(missing)} of {len(problems)} training problems have none, "
-            f"first {origin_of(problems, missing[0])}; give the data a 'completion' or an 'answer' column, or drop those rows"
+            f"first {origin_of(problems, int(missing[0]))}; give the data a 'completion' or an 'answer' column, or drop those rows"
         )
 
 
@@ -66,7 +65,12 @@ def demonstrations(data: ProblemData | PreferenceData, method: str) -> Problems:
     if isinstance(data, ProblemData):
         require_references(data.train.rows, method)
         return data.train
-    rows = [chosen_as_reference(row) for row in data.train.rows if row.chosen]
+    rows: Sequence[Problem]
+    if isinstance(data.train.rows, StoredRows):
+        given = np.flatnonzero(data.train.rows.facts["chosen"])
+        rows = data.train.rows.select(given).changed("chosen", chosen_as_reference)
+    else:
+        rows = [chosen_as_reference(row) for row in data.train.rows if row.chosen]
     if not rows:
         raise CounterpointError(
             f"{method} imitates good answers, and the preferences of {data.name} have none"
@@ -127,7 +131,6 @@ def nearest(vectors: np.ndarray, count: int) -> Tensor:
         count: how many.
     """
     block = 1024  # rows compared at a time
-    import numpy as np
     from sklearn.preprocessing import normalize
 
     unit = normalize(vectors)

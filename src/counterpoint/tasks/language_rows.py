@@ -6,11 +6,13 @@ What the kinds "problems" and "preferences" share.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from counterpoint.data.language.reading import Reading
+from counterpoint.data.language.stored_rows import StoredRows
 from counterpoint.errors import CounterpointError
 from counterpoint.models.language import templates
 from counterpoint.models.language.language import Language
@@ -19,6 +21,8 @@ from counterpoint.models.language.rows_fit import Row, check_rows, lengths
 T = TypeVar("T")
 logger = logging.getLogger("counterpoint")
 SPLITS = ("train", "validation", "test")
+SAMPLE = 10_000
+"""Rows on disk that are tokenised before training."""
 SHARES = (0.5, 0.9, 0.99, 1.0)
 
 
@@ -44,11 +48,12 @@ def fitted(model: Language, data: T, row_of: Callable[[Any], Row]) -> T:
     for split in SPLITS:
         rows = getattr(data, split)
         if reading.max_length is None:
-            odd = check_rows(model, split, map(row_of, rows), _origins(rows))
+            some = _checked(split, rows)
+            odd = check_rows(model, split, map(row_of, some), Origins(some))
             if odd:
-                logger.warning(_unknown(split, odd, len(rows)))
+                logger.warning(_unknown(split, odd, len(some)))
             continue
-        fate = fates(model, split, [row_of(row) for row in rows], reading, _origins(rows))
+        fate = fates(model, split, map(row_of, rows), reading, Origins(rows.rows))
         splits[split] = fate
         notes += [f"{split}: {line}" for line in fate.lines(reading)]
     if reading.max_length is None:
@@ -62,7 +67,7 @@ def fitted(model: Language, data: T, row_of: Callable[[Any], Row]) -> T:
     return replace(  # type: ignore[type-var]
         data,
         notes=(*data.notes, *notes),  # type: ignore[attr-defined]
-        **{split: _only(getattr(data, split), fate.left) for split, fate in splits.items()},
+        **{split: getattr(data, split).select(fate.left) for split, fate in splits.items()},
     )
 
 
@@ -99,9 +104,28 @@ class Fates:
         ]
 
 
-def _origins(rows: Any) -> list[str]:
-    """Of each row its file and number there."""
-    return [row.origin for row in rows]
+class Origins(Sequence[str]):
+    """Of each row its file and number there, looked up when it is needed."""
+
+    def __init__(self, rows: Sequence[Any]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self.rows[at].origin
+
+
+def _checked(split: str, rows: Any) -> Sequence[Any]:
+    """The rows that are tokenised before the first step: all; of rows on disk, so many that it takes seconds."""
+    if not isinstance(rows.rows, StoredRows) or len(rows) <= SAMPLE:
+        return rows.rows
+    logger.info(
+        "%s: %d of %d rows, evenly spaced, are tokenised before training; any other that the model cannot read ends the run when "
+        "it is reached", split, SAMPLE, len(rows),
+    )  # fmt: skip
+    return rows.rows.sample(SAMPLE)
 
 
 def _unknown(split: str, odd: int, count: int) -> str:
@@ -112,10 +136,10 @@ def _unknown(split: str, odd: int, count: int) -> str:
 
 
 def fates(
-    model: Language, split: str, rows: Sequence[Row], reading: Reading, origins: Sequence[str] = ()
+    model: Language, split: str, rows: Iterable[Row], reading: Reading, origins: Sequence[str] = ()
 ) -> Fates:
     """Count the tokens of rows and decide about those above ``max_length``; without one, about none."""
-    sizes, left, cut, odd = [], [], [], 0
+    sizes, left, cut, odd = array("i"), array("q"), array("q"), 0
     for at, (prompt, whole, unknown) in enumerate(lengths(model, split, rows, origins)):
         sizes.append(whole)
         odd += bool(unknown)
@@ -142,7 +166,8 @@ def preview(
         rows = getattr(data, split)
         if not len(rows):
             continue
-        fate = fates(model, split, [row_of(row) for row in rows], reading, _origins(rows))
+        some = _checked(split, rows) if reading.max_length is None else rows.rows
+        fate = fates(model, split, map(row_of, some), reading, Origins(some))
         ordered = sorted(fate.sizes)
         at = [ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in SHARES]
         lines.append(
@@ -195,11 +220,3 @@ def _give_template(model: Language, reading: Reading) -> None:
             "tokenizer.chat_template in the model's folder"
         )
     model.tokenizer.chat_template = given
-
-
-def _only(rows: Any, numbers: Sequence[int]) -> Any:
-    """The same split with some of its rows."""
-    if len(numbers) == len(rows):
-        return rows
-    part = [rows[at] for at in numbers]
-    return type(rows)(part, rows.scorer) if hasattr(rows, "scorer") else type(rows)(part)

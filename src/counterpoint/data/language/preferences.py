@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from counterpoint.conversation import stored, text_of
 from counterpoint.data.language import prompted
@@ -24,6 +27,8 @@ from counterpoint.data.language.described import described
 from counterpoint.data.language.preference_rows import Preference, parse
 from counterpoint.data.language.rankings import Pairs, Ranking, parse_ranking
 from counterpoint.data.language.reading import AS_IT_COMES, Format, Reading, TooLong
+from counterpoint.data.language.stored_rows import Look, StoredRows, hashed
+from counterpoint.data.tables import Rows
 from counterpoint.errors import CounterpointError
 
 __all__ = ["Preference", "PreferenceData", "Preferences", "load"]
@@ -40,7 +45,7 @@ class Preferences(prompted.PromptedRows[Preference]):
     @property
     def paired(self) -> bool:
         """Whether every row has both answers."""
-        return all(row.paired for row in self.rows)
+        return bool(LOOK.of(self.rows)["paired"].all())
 
 
 @dataclass(frozen=True)
@@ -68,17 +73,17 @@ class PreferenceData:
             rows = getattr(self, name).rows
             if not rows:
                 continue
-            better = sorted(len(text_of(row.chosen)) for row in rows if row.chosen)
-            worse = sorted(len(text_of(row.rejected)) for row in rows if row.rejected)
-            talk = sum(not isinstance(row.prompt, str) for row in rows)
-            margins, ties = sum(row.margin is not None for row in rows), sum(row.tie for row in rows)
-            middle = lambda lengths: lengths[len(lengths) // 2] if lengths else 0  # noqa: E731
+            facts = LOOK.of(rows)
+            better, worse = (np.sort(side[side > 0]) for side in (facts["chosen"], facts["rejected"]))
+            talk, margins, ties = (int(facts[what].sum()) for what in ("talk", "margin", "tie"))
+            middle = lambda lengths: lengths[len(lengths) // 2] if len(lengths) else 0  # noqa: E731
             lines.append(
                 f"{name}: {len(rows)} rows ({talk} conversations), median characters: chosen {middle(better)}, rejected {middle(worse)}"
                 + (f"; {margins} with a margin" if margins else "")
                 + (f"; {ties} ties" if ties else "")
+                + ("; they stay on disk" if isinstance(rows, StoredRows) else "")
             )
-            longer = sum(len(text_of(row.chosen)) > len(text_of(row.rejected)) for row in rows if row.paired)
+            longer = int((facts["paired"] & (facts["chosen"] > facts["rejected"])).sum())
             if rows and longer > 0.8 * len(rows):
                 lines.append(
                     f"{name}: the chosen answer is the longer one in {longer / len(rows):.0%} of rows, so length alone "
@@ -87,10 +92,14 @@ class PreferenceData:
         return [*lines, *self.notes]
 
     def fingerprint(self) -> str:
-        """Sha256 of every row and its split."""
+        """Sha256 of every row and its split; of rows on disk, of their files and which they are."""
         digest = hashlib.sha256(b"preferences")
         for name in ("train", "validation", "test"):
-            for row in getattr(self, name):
+            rows = getattr(self, name).rows
+            if isinstance(rows, StoredRows):
+                digest.update(f"{name} {rows.digest()}".encode())
+                continue
+            for row in rows:
                 graded = [row.margin, row.tie] if row.margin is not None or row.tie else []
                 whole = [name, stored(row.prompt), row.chosen, row.rejected, *graded]
                 digest.update(json.dumps(whole, sort_keys=True).encode())
@@ -114,6 +123,7 @@ def load(
     too_long: TooLong = "drop",
     pairs: Pairs = "all",
     ties: Literal["drop", "keep"] = "drop",
+    rows: Rows = "auto",
 ) -> PreferenceData:
     """Load preferences.
 
@@ -133,8 +143,10 @@ def load(
         too_long: whether longer rows are left out ("drop") or cut at their end ("truncate").
         pairs: made of a row of several completions: "all" two of them, "adjacent" in the ranking, the "best" against each other,
             the "extremes" alone.
-        ties: pairs whose answers are equally good (``tie``, or equal scores) are left out ("drop"), or kept in train ("keep")
+        ties: pairs whose answers are equally good (``tie``, or equal scores) are left out ("drop"), or left in train ("keep")
             for a method that learns from them (``dpo`` with ``graded.ties``).
+        rows: where rows are held: all in "memory", or on "disk", each read when it is needed (JSON lines in UTF-8, Parquet and
+            folders of the datasets library; pairs, no rankings); "auto" leaves them on disk from half a gigabyte on.
 
     Raises:
         CounterpointError: nothing there, a missing column, an empty answer, an empty split, equal answers everywhere.
@@ -151,22 +163,56 @@ def load(
     def understood(row: dict[str, Any], file: Path, at: int) -> Preference | Ranking:
         return (parse_ranking if "completions" in row else parse)(row, columns, file, at)
 
-    read, notes = prompted.read(path, understood, validation, test, delimiter, encoding)
-    parts = {split: _paired(rows, pairs, ties, split, notes) for split, rows in read.items()}
+    held = prompted.Held(rows, Look(_look_at_pair, LOOK.kind), f"preferences {columns}")
+    read, notes = prompted.read(path, understood, validation, test, delimiter, encoding, held)
+    parts = {split: _paired(part, pairs, ties, split, notes) for split, part in read.items()}
     return _finish(path.name, parts, notes, max_characters, reading)
 
 
+def _look(row: Preference) -> tuple[Any, ...]:
+    key, chosen, rejected = row.key(), text_of(row.chosen), text_of(row.rejected)
+    one, other = (hashed("\0".join((key, *answers))) for answers in ((chosen, rejected), (rejected, chosen)))
+    lengths = len(key), len(chosen), len(rejected)
+    talk, margin = not isinstance(row.prompt, str), row.margin is not None
+    return hashed(key), one, other, *lengths, row.paired, talk, margin, row.tie, row.chosen == row.rejected
+
+
+def _look_at_pair(row: Preference | Ranking) -> tuple[Any, ...]:
+    if isinstance(row, Ranking):
+        raise CounterpointError(
+            "a row of several completions makes several pairs, which cannot stay on disk: read this file into memory with "
+            "--data-option rows=memory, or write its pairs as rows of prompt, chosen and rejected"
+        )
+    return _look(row)
+
+
+_FLAGS = ("paired", "talk", "margin", "tie", "same")
+LOOK: Look[Preference] = Look(
+    _look,
+    np.dtype(
+        [(name, "<u8") for name in ("key", "one", "other")]
+        + [(name, "<i4") for name in ("prompt", "chosen", "rejected")]
+        + [(name, "?") for name in _FLAGS]
+    ),
+)
+"""Of each row: hashes of its prompt and of the pair in both directions, characters, and what it has."""
+
+
 def _paired(
-    rows: list[Preference | Ranking], pairs: Pairs, ties: str, split: str, notes: list[str]
-) -> list[Preference]:
+    rows: Sequence[Preference | Ranking], pairs: Pairs, ties: str, split: str, notes: list[str]
+) -> Sequence[Preference]:
     """Rankings as pairs, and ties where they can be used: order is measured on the other splits, and a tie has none."""
-    made = [pair for row in rows for pair in (row.pairs(pairs) if isinstance(row, Ranking) else [row])]
-    rankings = sum(isinstance(row, Ranking) for row in rows)
-    if rankings:
-        notes.append(f"{split}: {len(made)} pairs were made of {rankings} rankings (pairs={pairs})")
+    made: Sequence[Preference]
+    if isinstance(rows, StoredRows):
+        made = rows
+    else:
+        made = [pair for row in rows for pair in (row.pairs(pairs) if isinstance(row, Ranking) else [row])]
+        rankings = sum(isinstance(row, Ranking) for row in rows)
+        if rankings:
+            notes.append(f"{split}: {len(made)} pairs were made of {rankings} rankings (pairs={pairs})")
     if ties == "keep" and split == "train":
         return made
-    left = [pair for pair in made if not pair.tie]
+    left = prompted.picked(made, np.flatnonzero(~LOOK.of(made)["tie"]))
     if len(left) < len(made):
         use = (
             ""
@@ -199,41 +245,42 @@ def _from_problems(spec: str) -> dict[str, list[Preference]]:
 
 def _finish(
     name: str,
-    parts: dict[str, list[Preference]],
+    parts: Mapping[str, Sequence[Preference]],
     notes: list[str],
     max_characters: int | None,
     reading: Reading,
 ) -> PreferenceData:
+    left: dict[str, Sequence[Preference]] = {}
     for split, rows in parts.items():
         if reading.format != "auto":
-            where = [row.origin or f"{name}, {split}, row {at}" for at, row in enumerate(rows, 1)]
-            rows = [replace(row, prompt=reading.prompt(row.prompt, at)) for row, at in zip(rows, where)]
-        different = [row for row in rows if row.chosen != row.rejected]
+
+            def read(row: Preference, at: int, split: str = split) -> Preference:
+                where = row.origin or f"{name}, {split}, row {at}"
+                return replace(row, prompt=reading.prompt(row.prompt, where))
+
+            rows = prompted.changed(rows, f"format={reading.format}", read, LOOK)
+        different = prompted.picked(rows, np.flatnonzero(~LOOK.of(rows)["same"]))
         if len(different) < len(rows):
             notes.append(
                 f"{split}: left out {len(rows) - len(different)} rows whose two answers are the same"
             )
-        size = lambda row: len(row.key()) + max(len(text_of(row.chosen)), len(text_of(row.rejected)))  # noqa: E731
-        parts[split] = prompted.short_ones(different, size, max_characters, split, notes)
-    if not parts["train"]:
+        sizes = LOOK.of(different)
+        size = sizes["prompt"] + np.maximum(sizes["chosen"], sizes["rejected"])
+        left[split] = prompted.short_ones(different, size, max_characters, split, notes)
+    if not left["train"]:
         raise CounterpointError(
             f"{name}: no training row with two different answers is left; check the columns, or raise max_characters"
         )
-    both_ways = {
-        (row.key(), text_of(row.rejected), text_of(row.chosen)) for row in parts["train"] if row.paired
-    }
-    against = (
-        sum((row.key(), text_of(row.chosen), text_of(row.rejected)) in both_ways for row in parts["train"])
-        // 2
-    )
+    facts = {split: LOOK.of(rows) for split, rows in left.items()}
+    pairs = facts["train"][facts["train"]["paired"]]
+    against = int(np.isin(pairs["one"], pairs["other"]).sum()) // 2
     if against:
         notes.append(
             f"train: {against} pairs occur in both directions, so their labels contradict one another (see cdpo, robust)"
         )
-    notes += prompted.overlaps(parts)
-    splits = {split: Preferences(parts.get(split, [])) for split in ("train", "validation", "test")}
-    mixed = {row.paired for rows in splits.values() for row in rows}
-    if len(mixed) > 1:
+    notes += prompted.overlaps({split: each["key"] for split, each in facts.items()})
+    splits = {split: Preferences(left.get(split, [])) for split in ("train", "validation", "test")}
+    if len(np.unique(np.concatenate([each["paired"] for each in facts.values()]))) > 1:
         raise CounterpointError(
             f"{name} mixes pairs (chosen, rejected) with single answers (completion, label); keep one form"
         )

@@ -6,9 +6,11 @@ import hashlib
 import importlib.util
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from counterpoint.conversation import stored
 from counterpoint.data.language import instructions, prompted, puzzles, reasoning
@@ -16,6 +18,8 @@ from counterpoint.data.language.answer import SCORERS, answer_kind, final_answer
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problem_rows import parse
 from counterpoint.data.language.reading import AS_IT_COMES, Format, Reading, TooLong
+from counterpoint.data.language.stored_rows import Look, StoredRows, hashed
+from counterpoint.data.tables import Rows
 from counterpoint.errors import CounterpointError, nearest
 
 
@@ -34,7 +38,7 @@ class Problems(prompted.PromptedRows[Problem]):
     @property
     def scored(self) -> bool:
         """Whether every problem has an answer to compare with."""
-        return bool(self.rows) and all(row.answer for row in self.rows)
+        return bool(self.rows) and bool((LOOK.of(self.rows)["answer"] > 0).all())
 
 
 @dataclass(frozen=True)
@@ -60,19 +64,25 @@ class ProblemData:
         for name in ("train", "validation", "test"):
             rows = getattr(self, name).rows
             if rows:
-                lengths = sorted(len(row.key()) for row in rows)
+                facts = LOOK.of(rows)
+                lengths = np.sort(facts["prompt"])
                 lines.append(
                     f"{name}: {len(rows)} problems, prompts of {lengths[0]} to {lengths[-1]} characters (median "
-                    f"{lengths[len(lengths) // 2]}), {sum(bool(row.solution) for row in rows)} with a solution, "
-                    f"{sum(bool(row.answer) for row in rows)} with an answer"
+                    f"{lengths[len(lengths) // 2]}), {facts['solution'].sum()} with a solution, "
+                    f"{(facts['answer'] > 0).sum()} with an answer"
+                    + ("; they stay on disk" if isinstance(rows, StoredRows) else "")
                 )
         return [*lines, *self.notes]
 
     def fingerprint(self) -> str:
-        """Sha256 of every row, its split and the scorer."""
+        """Sha256 of every row, its split and the scorer; of rows on disk, of their files and which they are."""
         digest = hashlib.sha256(self.train.scorer.encode())
         for name in ("train", "validation", "test"):
-            for row in getattr(self, name):
+            rows = getattr(self, name).rows
+            if isinstance(rows, StoredRows):
+                digest.update(f"{name} {rows.digest()}".encode())
+                continue
+            for row in rows:
                 content = [name, stored(row.prompt), row.solution, row.answer, row.hint]
                 content += (
                     [list(row.messages), row.opening] if row.messages or row.opening is not None else []
@@ -100,6 +110,7 @@ def load(
     max_length: int | None = None,
     too_long: TooLong = "drop",
     judge: str = "",
+    rows: Rows = "auto",
 ) -> ProblemData:
     """Load problems.
 
@@ -121,6 +132,8 @@ def load(
         too_long: whether longer rows are left out ("drop") or cut at their end ("truncate").
         judge: what marks replies to prompts that have no answer, when they are measured: a reward function ("rewards.py:brevity"),
             "scored:FOLDER", "rated:MODEL" or "format:PATTERN".
+        rows: where rows are held: all in "memory", or on "disk", each read when it is needed (JSON lines in UTF-8, Parquet and
+            folders of the datasets library); "auto" leaves them on disk from half a gigabyte on.
 
     Raises:
         CounterpointError: nothing there, a missing column, an empty split, an unknown task or option.
@@ -141,11 +154,16 @@ def load(
     path = Path(spec)
     columns = {"prompt": prompt, "solution": solution, "answer": answer, "hint": hint}
     parts, notes = prompted.read(
-        path, lambda row, file, at: parse(row, columns, file, at), validation, test, delimiter, encoding
+        path,
+        lambda row, file, at: _as(parse(row, columns, file, at)),
+        validation,
+        test,
+        delimiter,
+        encoding,
+        prompted.Held(rows, LOOK, f"problems {columns}"),
     )
-    parts = {name: [_as(row) for row in rows] for name, rows in parts.items()}
     if scorer == "auto":
-        scorer = _scorer([row.answer for rows in parts.values() for row in rows if row.answer], notes)
+        scorer = _scorer(np.concatenate([LOOK.of(part)["answer"] for part in parts.values()]), notes)
     if scorer not in SCORERS:
         raise CounterpointError(f"there is no scorer '{scorer}'; {nearest(scorer, SCORERS)}")
     return _finish(
@@ -159,11 +177,14 @@ def load(
     )
 
 
-def _scorer(answers: list[str], notes: list[str]) -> str:
-    """The scorer of answers of one kind; "answer", by the kind of each, where they are of several."""
-    if answers and all(map(instructions.is_answer, answers)):
+def _scorer(codes: np.ndarray, notes: list[str]) -> str:
+    """The scorer of answers of one kind, by the [N] codes of ``LOOK``; "answer", by the kind of each, where they are of several."""
+    counts = np.bincount(codes, minlength=2 * INSTRUCTIONS)
+    if counts[INSTRUCTIONS:].sum() and not counts[1:INSTRUCTIONS].sum():
         return instructions.SCORER
-    kinds: Counter[str] = Counter(answer_kind(answer) for answer in answers)
+    kinds: Counter[str] = Counter(
+        {kind: int(counts[code] + counts[code + INSTRUCTIONS]) for code, kind in enumerate(KINDS) if kind}
+    )
     if kinds["math"] and importlib.util.find_spec("math_verify") is None:
         notes.append(
             f"{kinds['math']} answers are formulas, compared as text: as formulas with pip install 'counterpoint[math]'"
@@ -171,12 +192,29 @@ def _scorer(answers: list[str], notes: list[str]) -> str:
         kinds["exact"] += kinds.pop("math")
     present = [kind for kind, count in kinds.items() if count]
     if len(present) > 1:
-        counts = ", ".join(f"{kinds[kind]} as {HOW[kind]}" for kind in HOW if kinds[kind])
-        notes.append(f"answers are compared by their kind: {counts}")
+        shown = ", ".join(f"{kinds[kind]} as {HOW[kind]}" for kind in HOW if kinds[kind])
+        notes.append(f"answers are compared by their kind: {shown}")
         return "answer"
     return present[0] if present else "exact"
 
 
+def _look(row: Problem) -> tuple[int, int, int, bool, int]:
+    key = row.key()
+    code = 0
+    if row.answer:
+        code = KINDS.index(answer_kind(row.answer)) + INSTRUCTIONS * instructions.is_answer(row.answer)
+    return hashed(key), len(key), len(key) + len(row.reference), bool(row.solution), code
+
+
+KINDS = ("", "number", "math", "exact")
+"""Kinds of answers by their code in ``LOOK``; a row without an answer has code 0."""
+INSTRUCTIONS = len(KINDS)
+"""Is added to the code of an answer that holds instructions."""
+LOOK: Look[Problem] = Look(
+    _look,
+    np.dtype([("key", "<u8"), ("prompt", "<i4"), ("size", "<i4"), ("solution", "?"), ("answer", "u1")]),
+)
+"""Of each problem: its prompt's hash and length, characters with the reference, whether there is a solution, the answer's kind."""
 HOW = {"number": "numbers", "math": "formulas", "exact": "text"}
 """Kinds of answers in words."""
 
@@ -191,29 +229,34 @@ def _as(row: Problem) -> Problem:
 
 def _finish(
     name: str,
-    parts: dict[str, list[Problem]],
+    parts: Mapping[str, Sequence[Problem]],
     scorer: str,
     notes: list[str],
     max_characters: int | None,
     reading: Reading,
     judge: str,
 ) -> ProblemData:
+    left: dict[str, Sequence[Problem]] = {}
+    keys: dict[str, np.ndarray] = {}
     for split, rows in parts.items():
         if reading.format != "auto":
-            where = [row.origin or f"{name}, {split}, row {at}" for at, row in enumerate(rows, 1)]
-            rows = [replace(row, prompt=reading.prompt(row.prompt, at)) for row, at in zip(rows, where)]
-        size = lambda row: len(row.key()) + len(row.reference)  # noqa: E731
-        parts[split] = prompted.short_ones(rows, size, max_characters, split, notes)
-    if not parts["train"]:
+
+            def read(row: Problem, at: int, split: str = split) -> Problem:
+                where = row.origin or f"{name}, {split}, row {at}"
+                return replace(row, prompt=reading.prompt(row.prompt, where))
+
+            rows = prompted.changed(rows, f"format={reading.format}", read, LOOK)
+        left[split] = prompted.short_ones(rows, LOOK.of(rows)["size"], max_characters, split, notes)
+        keys[split] = LOOK.of(left[split])["key"]
+    if not left["train"]:
         raise CounterpointError(
             f"{name}: no training problem is left; raise max_characters or check the file"
         )
-    seen = Counter(row.key() for row in parts["train"])
-    repeated = sum(count - 1 for count in seen.values())
+    repeated = len(keys["train"]) - len(np.unique(keys["train"]))
     if repeated:
         notes.append(f"train: {repeated} prompts occur more than once")
-    notes += prompted.overlaps(parts)
-    splits = {split: Problems(parts.get(split, []), scorer) for split in ("train", "validation", "test")}
+    notes += prompted.overlaps(keys)
+    splits = {split: Problems(left.get(split, []), scorer) for split in ("train", "validation", "test")}
     return ProblemData(name=name, notes=tuple(notes), reading=reading, judge=judge, **splits)
 
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Any, Generic, Protocol, Self, TypeVar, overload
+
+import numpy as np
 
 from counterpoint.conversation import Prompt, stored
 from counterpoint.data import tables
+from counterpoint.data.language.stored_rows import (
+    Look,
+    StoredRows,
+    counted_again,
+    hashed,
+    stored_rows,
+    understood,
+)
 from counterpoint.errors import CounterpointError
 
 
@@ -38,20 +48,22 @@ class Prompted(Protocol):
 T = TypeVar("T", bound=Prompted)
 
 
-def _from(origin: str, row: T) -> T:
-    return replace(row, origin=origin)  # type: ignore[type-var]
-
-
 def origin_of(rows: Sequence[Prompted], index: int) -> str:
     """A row's file and number there, or its number among the rows where it is of no file; for messages."""
     return getattr(rows[index], "origin", "") or f"row {index + 1}"
 
 
 class PromptedRows(Generic[T]):
-    """One split: rows by index, by slice, or by an index tensor (then a list)."""
+    """One split: rows by index, by slice, or by an index tensor (then a list). They are in memory, or stay on disk."""
 
     def __init__(self, rows: Iterable[T]) -> None:
-        self.rows = list(rows)
+        self.rows: Sequence[T] = rows if isinstance(rows, StoredRows) else list(rows)
+
+    def select(self, numbers: Sequence[int]) -> Self:
+        """The same split with some of its rows."""
+        part = copy(self)
+        part.rows = picked(self.rows, numbers)
+        return part
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -65,7 +77,7 @@ class PromptedRows(Generic[T]):
     def __getitem__(self, where: Any) -> list[T]: ...
     def __getitem__(self, where: Any) -> T | list[T]:
         if isinstance(where, int | slice):
-            return self.rows[where]
+            return self.rows[where]  # type: ignore[return-value]
         return [self.rows[int(number)] for number in where]
 
 
@@ -76,10 +88,11 @@ def read(
     test: float,
     delimiter: str | None = None,
     encoding: str | None = None,
-) -> tuple[dict[str, list[T]], list[str]]:
+    held: Held[T] | None = None,
+) -> tuple[dict[str, Sequence[T]], list[str]]:
     """Read the splits of a file or folder, ``parse(row, its file, its number there)`` each row, and cut what is missing from train.
 
-    ``delimiter`` and ``encoding`` are of the files, as in ``data.tables.read_table``.
+    ``delimiter`` and ``encoding`` are of the files, as in ``data.tables.read_table``; ``held`` says where rows stay.
 
     Returns:
         Rows by split, and what was done, for the person.
@@ -87,14 +100,18 @@ def read(
     Raises:
         CounterpointError: nothing there, no train split, too few rows, shares that leave nothing for training.
     """
-    parts: dict[str, list[T]] = {}
+    parts: dict[str, Sequence[T]] = {}
     notes: list[str] = []
-    for name, split_tables in tables.read_splits(path, delimiter, encoding).items():
-        parts[name] = [
-            _from(table.where(index), parse(row, table.path, table.number(index)))
-            for table in split_tables
-            for index, row in enumerate(table.rows())
-        ]
+    where = held.where if held else "memory"
+    for name, split_tables in tables.read_splits(path, delimiter, encoding, where).items():
+        if held and all(isinstance(table.data, tables.RowsOnDisk) for table in split_tables):
+            parts[name] = stored_rows(split_tables, parse, held.look, held.name)
+        else:
+            parts[name] = [
+                understood(parse, table, index, row)
+                for table in split_tables
+                for index, row in enumerate(table.rows())
+            ]
         notes += [note for table in split_tables for note in (*table.notes, *table.gap_notes())]
     if "all" in parts:
         notes.append(
@@ -115,21 +132,52 @@ def read(
     return parts, notes
 
 
+@dataclass(frozen=True)
+class Held(Generic[T]):
+    """Where rows are held (``tables.Rows``), and what is counted of those that stay on disk.
+
+    Attributes:
+        name: of the kind, with the options that a row is understood by.
+    """
+
+    where: tables.Rows
+    look: Look[T]
+    name: str
+
+
+def picked(rows: Sequence[T], numbers: Sequence[int] | np.ndarray) -> Sequence[T]:
+    """The rows with these numbers."""
+    if len(numbers) == len(rows):
+        return rows
+    if isinstance(rows, StoredRows):
+        return rows.select(numbers)
+    return [rows[int(number)] for number in numbers]
+
+
+def changed(rows: Sequence[T], name: str, change: Callable[[T, int], T], look: Look[T]) -> Sequence[T]:
+    """Each row changed by ``change(row, its number from 1)``; rows on disk when they are read (there, the number is 0)."""
+    if isinstance(rows, StoredRows):
+        return counted_again(rows.changed(name, lambda row: change(row, 0)), look)
+    return [change(row, number) for number, row in enumerate(rows, 1)]
+
+
 def short_ones(
-    rows: list[T], size: Callable[[T], int], limit: int | None, split: str, notes: list[str]
-) -> list[T]:
-    """Rows of at most ``limit`` characters; how many were left out goes into the notes."""
-    short = rows if limit is None else [row for row in rows if size(row) <= limit]
+    rows: Sequence[T], size: np.ndarray, limit: int | None, split: str, notes: list[str]
+) -> Sequence[T]:
+    """Rows of at most ``limit`` characters, by their [N] sizes; how many were left out goes into the notes."""
+    if limit is None:
+        return rows
+    short = picked(rows, np.flatnonzero(size <= limit))
     if len(short) < len(rows):
         notes.append(f"{split}: left out {len(rows) - len(short)} rows longer than {limit} characters")
     return short
 
 
-def overlaps(parts: Mapping[str, Sequence[T]]) -> list[str]:
-    """A note for each evaluation split with prompts that are also in train."""
-    seen = {row.key() for row in parts["train"]}
+def overlaps(keys: Mapping[str, np.ndarray]) -> list[str]:
+    """A note for each evaluation split with prompts that are also in train, by the hashes of each split's prompts."""
+    none = np.zeros(0, np.uint64)
     shared = {
-        split: sum(row.key() in seen for row in parts.get(split, [])) for split in ("validation", "test")
+        split: int(np.isin(keys.get(split, none), keys["train"]).sum()) for split in ("validation", "test")
     }
     return [
         f"{split}: {count} prompts are also in train, so its figures flatter the model; remove them"
@@ -138,20 +186,25 @@ def overlaps(parts: Mapping[str, Sequence[T]]) -> list[str]:
     ]
 
 
-def _split(rows: list[T], validation: float, test: float, path: Path) -> dict[str, list[T]]:
+def _split(rows: Sequence[T], validation: float, test: float, path: Path) -> dict[str, Sequence[T]]:
     if not 0 <= validation < 1 or not 0 <= test < 1 or validation + test >= 1:
         raise CounterpointError(
             f"validation={validation} and test={test} must be shares that leave some for training"
         )
-    parts: dict[str, list[T]] = {"train": [], "validation": [], "test": []}
-    for row in rows:
-        position = int(hashlib.sha256(row.key().encode()).hexdigest()[:12], 16) / 16**12
-        parts[
-            "test" if position < test else "validation" if position < test + validation else "train"
-        ].append(row)
+    if isinstance(rows, StoredRows):
+        keys = np.asarray(rows.facts["key"])
+    else:
+        keys = np.fromiter((hashed(row.key()) for row in rows), np.uint64, len(rows))
+    position = (keys >> np.uint64(16)).astype(np.float64) / 2**48
+    held_out = (position < test, (position >= test) & (position < test + validation))
+    parts = {
+        "train": picked(rows, np.flatnonzero(~held_out[0] & ~held_out[1])),
+        "validation": picked(rows, np.flatnonzero(held_out[1])),
+        "test": picked(rows, np.flatnonzero(held_out[0])),
+    }
     if not parts["train"]:
         raise CounterpointError(
-            f"{path} has {len(rows)} rows of {len({row.key() for row in rows})} prompts, too few to split; give separate train and test "
+            f"{path} has {len(rows)} rows of {len(np.unique(keys))} prompts, too few to split; give separate train and test "
             "files, or train on all of them: --data-option validation=0 --data-option test=0"
         )
     return parts

@@ -4,9 +4,11 @@
 cells mean, ``read`` opens files and folders. A damaged file ends in one ``CounterpointError`` that names it.
 """
 
+from counterpoint.data.tables.on_disk import RowsOnDisk
 from counterpoint.data.tables.read import (
     SPLITS,
     SUFFIXES,
+    Rows,
     read_file,
     read_splits,
     read_table,
@@ -22,6 +24,8 @@ __all__ = [
     "SPLITS",
     "SUFFIXES",
     "Row",
+    "Rows",
+    "RowsOnDisk",
     "Table",
     "read_file",
     "read_parquet",

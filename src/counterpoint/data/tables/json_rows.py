@@ -97,11 +97,21 @@ def read_json_lines(text: Text) -> JsonRows:
 
 def json_lines(text: Text) -> Iterator[tuple[int, Row]]:
     """The same one by one, each with the number of its line."""
-    number = 1
+    return ((number, row) for number, row, _ in json_lines_at(text))
+
+
+def json_lines_at(text: Text) -> Iterator[tuple[int, Row, int]]:
+    """Number, row, and where in the text its line begins."""
+    number, at = 1, 0
     with text.open() as file:
         while block := file.readlines(BLOCK):
             rows = _plain(block)
-            yield from _one_by_one(block, number, text.path) if rows is None else enumerate(rows, number)
+            for index, line in enumerate(block):
+                if rows is not None:
+                    yield number + index, rows[index], at
+                elif not line.isspace():
+                    yield number + index, json_row(line, text.path, number + index), at
+                at += len(line)
             number += len(block)
 
 
@@ -117,27 +127,29 @@ def _plain(block: list[bytes]) -> list[Row] | None:
     return rows if all(type(row) is dict for row in rows) else None
 
 
-def _one_by_one(block: list[bytes], first: int, path: Path) -> Iterator[tuple[int, Row]]:
-    for number, line in enumerate(block, first):
-        if line.isspace():
-            continue
-        try:
-            row = DECODER.decode(line.decode("utf-8"))
-        except _RepeatedKey as error:
-            raise CounterpointError(f"{path}, line {number}: {error}; keep one of them") from None
-        except json.JSONDecodeError as error:
-            raise CounterpointError(
-                f"{path}, line {number}: {error.msg}; expected one JSON object a line"
-            ) from None
-        except (ValueError, RecursionError) as error:
-            raise CounterpointError(
-                f"{path}, line {number}: {_reason(error)}; expected one JSON object a line"
-            ) from None
-        if not isinstance(row, dict):
-            raise CounterpointError(f"{path}, line {number}: expected a JSON object, got {_what(row)}")
-        if b"\\ud" in line or b"\\uD" in line:
-            _check_characters(row, path, f"line {number}")
-        yield number, row
+def json_row(line: bytes, path: Path, number: int) -> Row:
+    """The object of a line.
+
+    Raises:
+        CounterpointError: it is no JSON object; with the line's number.
+    """
+    try:
+        row = DECODER.decode(line.decode("utf-8"))
+    except _RepeatedKey as error:
+        raise CounterpointError(f"{path}, line {number}: {error}; keep one of them") from None
+    except json.JSONDecodeError as error:
+        raise CounterpointError(
+            f"{path}, line {number}: {error.msg}; expected one JSON object a line"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise CounterpointError(
+            f"{path}, line {number}: {_reason(error)}; expected one JSON object a line"
+        ) from None
+    if not isinstance(row, dict):
+        raise CounterpointError(f"{path}, line {number}: expected a JSON object, got {_what(row)}")
+    if b"\\ud" in line or b"\\uD" in line:
+        _check_characters(row, path, f"line {number}")
+    return row
 
 
 def _where(data: str) -> str:

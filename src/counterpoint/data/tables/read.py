@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from counterpoint.data.tables import cells, stored
 from counterpoint.data.tables.delimited import SEPARATORS, read_delimited, separator_of
 from counterpoint.data.tables.encodings import Text, read_text
 from counterpoint.data.tables.json_rows import read_json, read_json_lines
+from counterpoint.data.tables.on_disk import can_stay, rows_on_disk, saved_rows, size_in_memory
 from counterpoint.data.tables.table import Row, Table
 from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError, nearest
@@ -33,6 +35,10 @@ SPLITS = {
     "testing": "test",
 }
 """Names of splits, as people write them, and the split that is meant."""
+Rows = Literal["auto", "memory", "disk"]
+"""Where rows are held: all in memory, or on disk, each read when it is needed."""
+LARGE = 2**29
+"""Bytes of columns from which on "auto" leaves rows on disk: as Python objects they would take up several times as many."""
 COLUMN = "split"
 """Names the split of each row, in any kind's tables."""
 CANDIDATES = {".csv": (",", ";", "\t", "|"), ".tsv": ("\t", ",", ";", "|")}
@@ -49,13 +55,16 @@ def split_of(name: object) -> str | None:
     return SPLITS.get(str(name).strip().lower())
 
 
-def read_table(path: Path, delimiter: str | None = None, encoding: str | None = None) -> Table:
+def read_table(
+    path: Path, delimiter: str | None = None, encoding: str | None = None, on_disk: bool = False
+) -> Table:
     """Read one file: JSON lines, JSON, CSV, TSV or Parquet.
 
     Args:
         path: its ending says what it is.
         delimiter: between the cells of CSV or TSV; None: the one that fits every row.
         encoding: of text files; None: UTF-8, or what a byte-order mark says.
+        on_disk: leave the rows there, where the format allows it (``tables.on_disk``).
 
     Raises:
         CounterpointError: an unknown ending, a damaged file (with the row), no rows.
@@ -63,7 +72,10 @@ def read_table(path: Path, delimiter: str | None = None, encoding: str | None = 
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise CounterpointError(f"{path} ends in '{path.suffix}'; expected one of {', '.join(SUFFIXES)}")
-    if suffix == ".parquet":
+    left = rows_on_disk(path, encoding) if on_disk and can_stay(path) else None
+    if left is not None:
+        table = Table(path, left)
+    elif suffix == ".parquet":
         data, index = stored.read_parquet(path)
         table = Table(path, data, index=index)
     else:
@@ -100,9 +112,16 @@ def read_file(path: Path) -> list[Row]:
 
 
 def read_splits(
-    path: Path, delimiter: str | None = None, encoding: str | None = None
+    path: Path,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    rows: Rows = "memory",
 ) -> dict[str, list[Table]]:
     """Read a file, a folder with files named after splits, or a folder saved by the datasets library.
+
+    Args:
+        path, delimiter, encoding: as of ``read_table``.
+        rows: where they are held; "disk" and "auto" read JSON lines, Parquet and folders of `datasets` row by row.
 
     Returns:
         Tables by split: those that files are named after or a column ``split`` names; else, all under "all".
@@ -111,7 +130,7 @@ def read_splits(
         CounterpointError: nothing there, nothing readable in it, or a column of splits with another word in it.
     """
     if path.is_file():
-        return _by_column([read_table(path, delimiter, encoding)])
+        return _by_column([read_table(path, delimiter, encoding, stay_on_disk([path], rows))])
     if not path.is_dir():
         raise CounterpointError(
             f"there is no data at {path}; give a {', '.join(SUFFIXES)} file, a folder with train and test files, "
@@ -119,13 +138,18 @@ def read_splits(
         )
     if stored.is_saved(path):
         saved: dict[str, list[Table]] = {}
-        for name, table in stored.read_saved(path).items():
+        stay = stay_on_disk(sorted(path.rglob("*.arrow")), rows)
+        for name, table in (saved_rows(path) if stay else stored.read_saved(path)).items():
             saved.setdefault(split_of(name) or name or "all", []).append(Table(path / name, table))
         return _by_column(saved["all"]) if set(saved) == {"all"} else saved
     splits: dict[str, list[Table]] = {}
-    for file in walk(path).of(SUFFIXES):
+    files = walk(path).of(SUFFIXES)
+    stay = stay_on_disk([file.path for file in files], rows)
+    for file in files:
         stem = re.split(r"[.\-_( ]", file.name.name.strip())[0]
-        splits.setdefault(split_of(stem) or "all", []).append(read_table(file.path, delimiter, encoding))
+        splits.setdefault(split_of(stem) or "all", []).append(
+            read_table(file.path, delimiter, encoding, stay)
+        )
     if not splits:
         raise CounterpointError(f"{path} holds no {', '.join(SUFFIXES)} file")
     if "all" in splits and len(splits) > 1:
@@ -134,6 +158,11 @@ def read_splits(
             "train, validation and test (e.g. train.jsonl)"
         )
     return _by_column(splits["all"]) if "all" in splits else splits
+
+
+def stay_on_disk(files: Sequence[Path], rows: Rows) -> bool:
+    """Whether the rows of these files are read from disk one by one; "auto": where they would take up ``LARGE`` bytes or more."""
+    return rows == "disk" or (rows == "auto" and sum(map(size_in_memory, files)) >= LARGE)
 
 
 def splits_named(table: Table) -> tuple[str, list[str]] | None:

@@ -97,6 +97,11 @@ def read_saved(path: Path) -> dict[str, pa.Table]:
     Raises:
         CounterpointError: a damaged folder. MissingExtra: the library is not installed.
     """
+    return {name: prepared(table, classes, path) for name, (table, classes) in saved_columns(path).items()}
+
+
+def saved_columns(path: Path) -> dict[str, tuple[pa.Table, dict[str, list[str]]]]:
+    """The same as they lie on disk, memory-mapped, each with the names of its classes by column."""
     try:
         import datasets
     except ImportError:
@@ -104,17 +109,19 @@ def read_saved(path: Path) -> dict[str, pa.Table]:
     try:
         saved = datasets.load_from_disk(str(path))
         parts = {"": saved} if isinstance(saved, datasets.Dataset) else dict(saved)
-        tables = {name: part.with_format("arrow")[:] for name, part in parts.items() if len(part)}
+        columns = {
+            name: (part.with_format("arrow")[:], _feature_names(part.features))
+            for name, part in parts.items()
+            if len(part)
+        }
     except Exception as error:  # whatever a damaged folder makes the library raise becomes one line
         raise CounterpointError(
             f"{path}: not a readable folder of the datasets library ({type(error).__name__}: {_line(error)}); save it anew "
             "with save_to_disk"
         ) from None
-    if not tables:
+    if not columns:
         raise CounterpointError(f"{path} holds no rows; expected one example per row")
-    return {
-        name: prepared(table, _feature_names(parts[name].features), path) for name, table in tables.items()
-    }
+    return columns
 
 
 def prepared(table: pa.Table, names: dict[str, list[str]], path: Path) -> pa.Table:

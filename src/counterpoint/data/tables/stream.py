@@ -77,7 +77,9 @@ def stream_whole(table: Table, size: int = PART) -> Streamed:
     def parts() -> Iterator[Table]:
         for start in range(0, len(table), size):
             stop = min(start + size, len(table))
-            rows = table.data[start:stop] if isinstance(table.data, list) else table.data.slice(start, size)
+            rows = (
+                table.data.slice(start, size) if isinstance(table.data, pa.Table) else table.data[start:stop]
+            )
             numbers = np.array([table.number(at) for at in range(start, stop)])
             yield Table(
                 table.path, rows, delimited=table.delimited, separator=table.separator, numbers=numbers

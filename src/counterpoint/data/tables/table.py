@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterpoint.data.tables import cells
+from counterpoint.data.tables.on_disk import RowsOnDisk
 from counterpoint.errors import CounterpointError
 
 Row = dict[str, Any]
@@ -25,7 +26,7 @@ class Table:
 
     Attributes:
         path: of the file or folder, for messages.
-        data: the columns; of JSON, the rows as they were read, since their cells may be of any type.
+        data: the columns; of JSON, the rows as they were read, since their cells may be of any type; or rows that stay on disk.
         notes: what was understood: separator, encoding, columns that were dropped.
         index: columns that pandas stored as a named index.
         delimited: cells were read from CSV or TSV, where words stand for missing values.
@@ -34,7 +35,7 @@ class Table:
     """
 
     path: Path
-    data: pa.Table | list[Row]
+    data: pa.Table | Sequence[Row]
     notes: tuple[str, ...] = ()
     index: tuple[str, ...] = ()
     delimited: bool = False
@@ -43,17 +44,21 @@ class Table:
     _columns: dict[str, pa.ChunkedArray] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
-        return len(self.data) if isinstance(self.data, list) else self.data.num_rows
+        return self.data.num_rows if isinstance(self.data, pa.Table) else len(self.data)
 
     @cached_property
     def names(self) -> list[str]:
         """Names of the columns, in order of their first appearance."""
-        if isinstance(self.data, list):
-            return list(dict.fromkeys(name for row in self.data for name in row))
-        return list(self.data.column_names)
+        if isinstance(self.data, pa.Table):
+            return list(self.data.column_names)
+        if isinstance(self.data, RowsOnDisk):
+            return self.data.names
+        return list(dict.fromkeys(name for row in self.data for name in row))
 
     def number(self, index: int) -> int:
         """The number of a row in its file: JSON lines by line, others from 1 after the column names."""
+        if isinstance(self.data, RowsOnDisk):
+            return self.data.number(index)
         return index + 1 if self.numbers is None else int(self.numbers[index])
 
     def where(self, index: int) -> str:
@@ -62,9 +67,12 @@ class Table:
 
     def select(self, chosen: np.ndarray, without: str) -> Table:
         """The rows that ``chosen`` [N] bool marks, under their own numbers, and all columns but one; without notes."""
+        if isinstance(self.data, RowsOnDisk):
+            part = self.data.select(np.flatnonzero(chosen), without)
+            return replace(self, data=part, notes=(), _columns={})
         numbers = np.arange(1, len(self) + 1) if self.numbers is None else self.numbers
-        if isinstance(self.data, list):
-            data: pa.Table | list[Row] = [
+        if not isinstance(self.data, pa.Table):
+            data: pa.Table | Sequence[Row] = [
                 {name: value for name, value in row.items() if name != without}
                 for row, wanted in zip(self.data, chosen.tolist(), strict=True)
                 if wanted
@@ -75,7 +83,7 @@ class Table:
 
     def rows(self) -> Iterator[Row]:
         """One dict a row, a few thousand in memory at a time; null is None, and so is a word for it in a delimited file."""
-        if isinstance(self.data, list):
+        if not isinstance(self.data, pa.Table):
             yield from self.data
             return
         for batch in self.data.to_batches(max_chunksize=BATCH):
@@ -91,7 +99,13 @@ class Table:
         Raises:
             CounterpointError: a value that Python has no type for, such as a date before the year 1.
         """
-        if isinstance(self.data, list):
+        if isinstance(self.data, RowsOnDisk):
+            words: dict[
+                str, str
+            ] = {}  # equal cells are one object: columns that are read whole have few different ones
+            cells_ = (row.get(name) for row in self.data)
+            return [words.setdefault(cell, cell) if isinstance(cell, str) else cell for cell in cells_]
+        if not isinstance(self.data, pa.Table):
             return [row.get(name) for row in self.data]
         try:
             return self.data.column(name).to_pylist()
@@ -102,7 +116,7 @@ class Table:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """A column as an Arrow array; JSON cells of several types become text."""
-        if not isinstance(self.data, list):
+        if isinstance(self.data, pa.Table):
             return self.data.column(name)
         if name not in self._columns:
             self._columns[name] = _column(self.values(name))

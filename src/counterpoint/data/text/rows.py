@@ -193,7 +193,7 @@ def _label_cells(
     """Each row's labels, and whether they came as lists."""
     if column is None or column not in table.names:
         return [()] * len(table), False
-    if isinstance(table.data, list) or pa.types.is_nested(table.data.column(column).type):
+    if not isinstance(table.data, pa.Table) or pa.types.is_nested(table.data.column(column).type):
         parsed = [_labels(value, separator, n, table.where) for n, value in enumerate(table.values(column))]
         return [labels for labels, _ in parsed], any(listed for _, listed in parsed)
     cells_ = table.data.column(column)

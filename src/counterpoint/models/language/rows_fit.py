@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from counterpoint.conversation import Completion, Prompt
@@ -56,9 +57,8 @@ def lengths(
     Raises:
         CounterpointError: the first row that the template refuses, by its origin, or counted from 1.
     """
-    every = list(rows)
-    for start in range(0, len(every), TOGETHER):
-        part = every[start : start + TOGETHER]
+    every, start = iter(rows), 0
+    while part := list(islice(every, TOGETHER)):
         try:
             yield from _lengths(model, part)
         except CounterpointError:
@@ -68,6 +68,7 @@ def lengths(
                 except CounterpointError as error:
                     raise CounterpointError(f"{_named(split, origins, at)}: {error}") from None
             raise
+        start += len(part)
 
 
 def _named(split: str, origins: Sequence[str], at: int) -> str:
