@@ -7,17 +7,32 @@ code moves, its line here moves along. A change whose tests fail without it, too
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 WANTED = 0.95
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "scipy.stats",
+    "pandas",
+    "sklearn.linear_model",
+    "datasets",
+    "typer",
+    "rich",
+)
+"""What most tests import: once here, not once for every change. No module of the package's own is among them."""
 
 
 class Change(NamedTuple):
@@ -80,6 +95,18 @@ PU_DISTILL = (
 )
 GRACE = "tests/methods/language/test_grace.py tests/objectives/contrast/test_rationale_reward.py tests/models/retrieval/test_embedder.py"
 DISCO = "tests/methods/test_disco.py"
+PACKED = "tests/models/language/test_packing.py"
+WIDTH = "tests/models/language/test_width.py"
+LIKE = "tests/methods/baselines/test_sft.py::test_batches_of_like_length_hold_less_padding_and_every_row_once"
+FITTING = "tests/models/language/test_rows_fit.py"
+RENDERED = "tests/models/language/test_rendering.py"
+SHARED = "tests/models/language/test_prompt_groups.py::test_what_stands_on_padding_does_not_matter"
+WEIGHTED = "tests/tasks/test_odd_rows.py::test_messages_of_weight_0_are_not_learnt"
+PICTURED = "tests/models/language/test_pictures.py"
+KEPT = "tests/methods/baselines/test_reference.py::test_nothing_is_reused_of_another_model_other_rows_or_another_sum"
+IDENTITY = (
+    "tests/methods/baselines/test_reference.py::test_adapters_that_learnt_something_are_part_of_the_identity"
+)
 
 CHANGES = [
     # What a study says.
@@ -286,6 +313,35 @@ CHANGES = [
     Change("methods/vc_star.py", "if not leak(texts[at], expressions)", "if leak(texts[at], expressions) or True", "tests/methods/test_vc_star.py"),
     Change("pairs/counterparts/prompts.py", '"{image}": pictures_of(before)[-1], "{other_image}": pictures_of(turns(other.prompt))[-1]', '"{image}": pictures_of(turns(other.prompt))[-1], "{other_image}": pictures_of(before)[-1]', "tests/methods/test_vc_star.py"),
     Change("training/update.py", "here.\n        built.zero_grad(set_to_none=True)", "here.\n        pass", "tests/training/test_run.py::test_gradients_that_a_model_brings_along_count_for_nothing"),
+    # The language layer: rows to ids, ids to states, states to sums.
+    Change("models/language/packing.py", "places[number, start : start + length] = torch.arange(length,", "places[number, start : start + length] = start + torch.arange(length,", PACKED),
+    Change("models/language/packing.py", "if not torch.equal(one[stays], other[stays]):", "if False:", PACKED),
+    Change("models/language/like_lengths.py", ".index_select(0, order.argsort())", ".index_select(0, order)", WIDTH),
+    Change("models/language/running.py", "blind_BT = (mask_BL.cumsum(1) == 0)[", "blind_BT = (mask_BL.cumsum(1) < 0)[", WIDTH),
+    Change("models/language/running.py", "states[part, inside] = some", "states[part, : some.shape[1]] = some", "tests/methods/language/test_token_budget.py::test_states_of_rows_that_a_limit_parts_stand_where_their_tokens_do"),
+    Change("models/language/length_batches.py", "for at in torch.randperm(len(batches), generator=generator)", "for at in torch.arange(len(batches))", LIKE),
+    Change("models/language/length_batches.py", "key=lambda row: self.lengths[row]", "key=lambda row: row", LIKE),
+    Change("models/language/rows_fit.py", "and whole > model.limit", "and whole >= model.limit", FITTING),
+    Change("models/language/rows_fit.py", "longest = max(own,", "longest = min(own,", FITTING),
+    Change("models/language/rendering.py", "start = max(start, 1)", "pass", RENDERED),
+    Change("models/language/rendering.py", "if bos is not None and ids[:2] == [bos, bos]:", "if False:", RENDERED),
+    Change("models/language/row_batches.py", "own = [True] * (row.start - start)", "own = [False] * (row.start - start)", RENDERED),
+    Change("models/language/templates.py", "special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}", "special = set(tokenizer.all_special_ids)", RENDERED),
+    Change("models/language/authors.py", "learnt = not unlearnt(talk[at])", "learnt = True", WEIGHTED),
+    Change("models/language/authors.py", "and learnt != marks:", "and not marks:", WEIGHTED),
+    Change("models/language/prompt_groups.py", "read = prompts.ids.masked_fill(prompts.mask == 0, -1)", "read = prompts.ids", SHARED),
+    Change("models/language/prompt_groups.py", "return states.index_select(0, order.argsort())", "return states.index_select(0, order)", SHARED),
+    Change("models/language/likelihood.py", "mask=completions.authored", "mask=completions.mask", RENDERED),
+    Change("models/language/next_turn.py", "rest = rest[len(mark) :]", "pass", "tests/generation/test_episodes.py::test_an_episodes_ids_and_authors_are_those_of_the_whole_conversation"),
+    Change("models/language/recompute.py", "if cached or not torch.is_grad_enabled():", "if True:", "tests/models/language/test_opening.py::test_recomputed_blocks_hold_less_and_have_the_same_gradients"),
+    Change("models/language/adapters.py", "alpha = 2.0 * rank if", "alpha = 1.0 * rank if", "tests/methods/test_language_settings.py::test_adapters_have_the_scale_2_where_none_is_given"),
+    Change("models/language/own_forward.py", "return error() <= bound", "return True", "tests/models/language/test_own_forward.py::test_a_cache_that_forgets_is_not_used"),
+    Change("models/language/vision/passes.py", "if not self.joins:", "if False:", PICTURED + "::test_a_model_that_reads_rows_otherwise_together_reads_them_alone"),
+    Change("models/language/vision/passes.py", "own = states[row, tokens.positions(mask_BL[rows])[row, column]]", "own = states[row, column]", PICTURED + "::test_rows_with_pictures_go_together_as_they_go_alone"),
+    Change("models/language/vision/passes.py", "if any(hasattr(module, \"rope_deltas\") for module in self.model.base.modules()):", "if False:", PICTURED + "::test_a_model_whose_cache_does_not_serve_reads_again"),
+    Change("phases/reference.py", "for each in (prompts.ids, prompts.mask, answers.ids, answers.mask, answers.authored):", "for each in (prompts.ids, prompts.mask, answers.mask, answers.authored):", KEPT),
+    Change("phases/reference.py", "if idle and \"lora_\" in name:", "if \"lora_\" in name:", IDENTITY),
+    Change("phases/reference.py", "[weights(), how, code(),", "[weights(), code(),", KEPT),
     # Weights in shards.
     Change("models/sharding.py", "part.set_gradient_divide_factor(1.0)", "part.set_gradient_divide_factor(2.0)", SHARDS),
     Change("models/sharding.py", "here = here.clone() if theirs[name].requires_grad else here", "pass", SHARDS),
@@ -304,12 +360,30 @@ CHANGES = [
 
 def passes(tests: str, copy: Path) -> bool:
     """Whether the named tests pass with the copy's sources as they are."""
-    environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "slow or not slow"]
-    done = subprocess.run([*command, *tests.split()], cwd=copy, env=environment, capture_output=True, check=False)  # fmt: skip
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"{tests} could not be run:\n{done.stdout.decode()[-2000:]}")
-    return done.returncode == 0
+    with tempfile.TemporaryFile("w+") as output:
+        child = os.fork()
+        if not child:
+            _run(tests.split(), copy, output.fileno())
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        output.seek(0)
+        if code not in (0, 1):
+            raise SystemExit(f"{tests} could not be run:\n{output.read()[-2000:]}")
+    return code == 0
+
+
+def _run(tests: list[str], copy: Path, output: int) -> NoReturn:
+    """In a forked process, which has the libraries already: run tests of the copy, and end with pytest's exit status."""
+    code = 3
+    try:
+        os.dup2(output, 1), os.dup2(output, 2)
+        os.environ |= {"PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        sys.dont_write_bytecode = True
+        sys.path.insert(0, str(copy / "src"))
+        os.chdir(copy)
+        code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-m", "slow or not slow", *tests])
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
 
 
 def caught(change: Change, copy: Path) -> bool:
@@ -336,6 +410,8 @@ def main(numbers: list[int]) -> int:
     """Try the changes and print the rate."""
     chosen = sorted(numbers or range(len(CHANGES)), key=lambda number: CHANGES[number].tests)
     require_present(CHANGES[number] for number in chosen)
+    for name in LIBRARIES:
+        importlib.import_module(name)
     survivors, tests, sound = [], None, True
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)

@@ -90,6 +90,10 @@ def test_adapters_are_put_on_as_told(tmp_path: Path) -> None:
     assert config.target_modules == {"q_proj", "v_proj"}
 
 
+def test_adapters_have_the_scale_2_where_none_is_given() -> None:
+    assert Adapter().of(8).alpha == 16.0
+
+
 def test_an_adapter_setting_without_adapters_is_refused() -> None:
     with pytest.raises(CounterpointError, match=r"adapter.alpha=4.*lora_rank=0.*--lora-rank 16"):
         adapt(tiny(seed=0), 0, adapter=Adapter(alpha=4))

@@ -102,6 +102,9 @@ def test_nothing_is_reused_of_another_model_other_rows_or_another_sum(tmp_path: 
     assert fit(tmp_path / "model", model=tiny(seed=1))[0] == 48
     assert fit(tmp_path / "rows", data=pairs(23))[0] == 46
     assert fit(tmp_path / "sum", length_weight=0.5)[0] == 48
+    other = [Preference(row.prompt, row.chosen[::-1], "on") for row in pairs().train]
+    data = PreferenceData("backwards", Preferences(other), Preferences(other[:4]), Preferences(other[:4]))
+    assert fit(tmp_path / "backwards", data=data)[0] == 48
     changed = tiny(seed=0)
     changed.head.weight.data[0, 0] += 1e-3
     assert fit(tmp_path / "weight", model=changed)[0] == 48

@@ -17,6 +17,7 @@ from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.models import passes
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.likelihood import sequence_log_probs
+from counterpoint.models.tokens import pad
 from counterpoint.training import Run
 
 LIMIT = 60
@@ -96,6 +97,18 @@ def test_sampling_and_likelihoods_are_the_same_in_parts() -> None:
     assert parts.rows() == whole.rows()
     torch.testing.assert_close(parts.log_probs, whole.log_probs)
     torch.testing.assert_close(limited, sums, rtol=1e-5, atol=1e-5)
+
+
+def test_states_of_rows_that_a_limit_parts_stand_where_their_tokens_do() -> None:
+    model = tiny(seed=0).eval()
+    rows = pad([[5], [6, 7], [8, 9, 10, 11, 12]], side="left")
+    with torch.no_grad():
+        whole = model(rows.ids, rows.mask)
+        with passes.limits(None, tokens=5), calls() as seen:
+            parted = model(rows.ids, rows.mask)
+    assert len(seen) > 1
+    real = rows.mask.bool()
+    torch.testing.assert_close(parted[real], whole[real], rtol=1e-5, atol=1e-5)
 
 
 def test_rows_and_tokens_together_and_tokens_of_no_language_model_are_refused(tmp_path: Path) -> None:

@@ -160,7 +160,10 @@ def test_prompts_padded_on_the_right_go_whole(read: list[int]) -> None:
 def test_what_stands_on_padding_does_not_matter() -> None:
     net = model("llama")
     prompts = net.prompts(PROMPTS)
-    noisy = Tokens(prompts.ids.where(prompts.mask.bool(), torch.arange(prompts.width) + 5), prompts.mask)
+    noise = torch.arange(prompts.ids.numel()).view_as(prompts.ids) + 5
+    noisy = Tokens(prompts.ids.where(prompts.mask.bool(), noise), prompts.mask)
+    assert Groups.of(noisy).owner.tolist() == Groups.of(prompts).owner.tolist()
+    assert len(Groups.of(noisy).first) == 3
     assert_same(values_and_gradients("on", net, prompts=noisy), values_and_gradients("off", net))
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from tokenizers import processors
 
 from counterpoint.conversation import Conversation, Text
 from counterpoint.errors import CounterpointError
 from counterpoint.models.language import rendering, templates
 from counterpoint.models.language.characters import TEMPLATE, tiny, tokenizer
+from counterpoint.models.language.likelihood import completion_log_probs
+from counterpoint.models.language.rendering import Rendered
+from counterpoint.models.language.row_batches import batch
 
 
 def turn(role: str, content: str | None, **more: object) -> dict:
@@ -80,6 +84,28 @@ def test_the_end_of_a_turn_stops_sampling() -> None:
     assert model.end_id == end
 
 
+def test_an_end_of_turn_that_the_tokenizer_does_not_call_special_stops_sampling_too() -> None:
+    model = tiny()
+    model.tokenizer.add_tokens(["<end>"])
+    model.tokenizer.chat_template = TEMPLATE.replace("</s>", "<end>")
+    end = model.tokenizer.convert_tokens_to_ids("<end>")
+    assert end not in model.tokenizer.all_special_ids
+    assert templates.stop_id(model.tokenizer) == end
+
+
+def test_others_words_among_the_replies_count_for_nothing() -> None:
+    model = tiny(seed=0).eval()
+    prompts, replies = model.rows([TALK[:1]], [TALK[1:]])
+    logp = completion_log_probs(model, prompts, replies)[0]
+    ids = torch.cat([prompts.ids, replies.ids], 1)
+    expected = model.causal(input_ids=ids).logits[0].log_softmax(-1)[prompts.width - 1 : -1]
+    expected = expected.gather(1, replies.ids[0][:, None])[:, 0]
+    own_T = replies.authored[0]
+    assert model.tokenizer.decode(replies.ids[0][own_T]) == "2</s>3</s>"
+    torch.testing.assert_close(logp[own_T], expected[own_T], rtol=1e-5, atol=1e-5)
+    assert not logp[~own_T].any()
+
+
 def test_messages_without_a_template_are_refused_and_one_can_be_named() -> None:
     names = tokenizer()
     names.chat_template = None
@@ -128,6 +154,17 @@ def test_answers_to_one_prompt_begin_at_one_token() -> None:
     assert before.rows() == model.prompts(["1+1="] * 2).rows()
     assert model.texts(after) == ["2", "3"]
     assert after.authored.sum(1).tolist() == [2, 2]
+
+
+def test_what_stands_between_the_common_start_and_an_answers_own_is_learnt_in_every_answer() -> None:
+    rows = [
+        Rendered([5, 6, 7, 8], [False, False, True, True], 2),
+        Rendered([5, 9, 8], [False, True, True], 1),
+    ]
+    before, after = batch(rows, answers=2, cut=None, fill=0)
+    assert before.rows() == [[5], [5]]
+    assert after.rows() == [[6, 7, 8], [9, 8]]
+    assert after.authored.tolist() == [[True, True, True], [True, True, False]]
 
 
 def test_what_quotes_a_template_does_not_carry_it() -> None:

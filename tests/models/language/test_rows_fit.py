@@ -9,7 +9,7 @@ import pytest
 from counterpoint.data.language import problems
 from counterpoint.errors import CounterpointError
 from counterpoint.models.language.characters import TEMPLATE, tiny
-from counterpoint.models.language.rows_fit import check_rows
+from counterpoint.models.language.rows_fit import check_rows, lengths
 
 
 def test_a_prompt_and_answer_that_pass_the_positions_together() -> None:
@@ -17,6 +17,16 @@ def test_a_prompt_and_answer_that_pass_the_positions_together() -> None:
     check_rows(model, "train", [("1+1=", ["2"]), ("x" * 10, ["y" * 11])])
     with pytest.raises(CounterpointError, match=r"train, row 2: .* 24 positions"):
         check_rows(model, "train", [("1+1=", ["2"]), ("x" * 14, ["y" * 14])])
+
+
+def test_a_row_may_have_every_position_and_its_longest_answer_counts() -> None:
+    model = tiny(length=24)
+    [row] = lengths(model, "train", [("1+1=", ["2", "y" * 9])])
+    assert row.whole == len(model.rendered([("1+1=", "y" * 9)])[0].ids)
+    longest = "y" * (9 + 24 - row.whole)
+    check_rows(model, "train", [("1+1=", ["2", longest])])
+    with pytest.raises(CounterpointError, match=r"train, row 1: .* 24 positions"):
+        check_rows(model, "train", [("1+1=", ["2", longest + "y"])])
 
 
 def test_a_turn_that_the_template_refuses() -> None:
