@@ -11,11 +11,13 @@ import pytest
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError
 from counterpoint.judges.choose import judge
+from counterpoint.judges.provers.confined import Command
 from counterpoint.judges.provers.coq import Coq, declared_axioms
 from counterpoint.judges.provers.metamath import Metamath, symbols_of
 from counterpoint.judges.provers.proved import Proved, prover
 from counterpoint.judges.provers.prover import Prover, checked, verify
 from counterpoint.judges.provers.rewriting import Rewriting
+from counterpoint.judges.sandbox import Limits, Outcome
 from judges.provers.theories import EVEN, IMPLICATION, recorded
 
 METAMATH = [
@@ -61,6 +63,27 @@ def test_verdicts_of_recorded_programs(
     )
     assert [each.proved for each in found] == [right for *_, right in rows]
     assert all(bool(each.why) != each.proved for each in found)
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_what_a_run_with_errors_leaves_unnamed_is_proved_by_a_second_run_alone(
+    confirmed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "0" * 2 * size)
+    nonce, runs = "cp" + "0" * 16, 0
+
+    def program(command: Command, limits: Limits) -> Outcome:
+        nonlocal runs
+        runs += 1
+        error = (
+            f'?Error on line 9 of file "theory.mm" at statement 9, label "{nonce}-1", type "$p":\n no step\n'
+        )
+        verdict = error if runs == 1 else f"{nonce}-0\n" if confirmed else ""
+        return Outcome(0, f"MM> verify proof {nonce}-*\n{verdict}MM> exit", "")
+
+    metamath = Metamath(tmp_path, IMPLICATION, symbols_of(IMPLICATION, tmp_path), "metamath", execute=program)
+    first, second = checked(metamath, [("|- ( x -> x )", "wx i"), ("|- ( x -> y )", "wx i")])
+    assert (first.proved, second.proved, runs) == (confirmed, False, 2)
 
 
 def opened(name: str, folder: Path) -> Prover:
