@@ -68,3 +68,22 @@ MARKED = [
 GRADED = [{**row, "margin": margin} for row, margin in zip(PAIRS, (0.5, 0.0, 2.0, 1.0))]
 REWARDS = {"plain": (PAIRS, None), "margin": (GRADED, None), "centred": (GRADED, 0.01)}
 """Rows and the weight of the centre term, by name."""
+
+
+def policy_batch(vocabulary: int) -> dict[str, Any]:
+    """A batch as GRPO's trainer hands it to its loss: prompts padded left, completions right. Four completions, no randomness."""
+    prompts = (torch.arange(12).reshape(4, 3) * 5 + 7) % vocabulary
+    completions = (torch.arange(20).reshape(4, 5) * 3 + 11) % vocabulary
+    lengths = torch.tensor([5, 3, 4, 1])
+    mask = (torch.arange(5) < lengths[:, None]).long()
+    wave = torch.sin(torch.arange(20.0)).reshape(4, 5)
+    return {
+        "prompt_ids": prompts,
+        "prompt_mask": torch.tensor([[1, 1, 1], [0, 1, 1], [1, 1, 1], [0, 0, 1]]),
+        "completion_ids": completions,
+        "completion_mask": mask,
+        "advantages": torch.tensor([1.0, -0.5, 0.3, -1.2]),
+        "old_per_token_logps": -4.0 + 0.3 * wave,
+        "ref_per_token_logps": -4.0 - 0.5 * wave,
+        "num_items_in_batch": mask.sum(),
+    }
