@@ -75,7 +75,8 @@ ENDS = "tests/kernels/test_mixture_ends.py"
 REPEATS = "tests/objectives/contrast/test_repeats.py"
 PREFERENCE = "tests/objectives/preference/test_preference.py::test_the_reference_gets_no_gradient"
 PREDICTED = "tests/prediction/test_kinds.py"
-MEASURED = "tests/study/test_evaluation.py"
+MEASURED = "tests/study/test_evaluation.py::test_the_best_model_is_saved tests/study/test_evaluation.py::test_the_last_model_is_saved_where_none_was_better"
+PATIENT = "tests/training/test_evaluator.py::test_an_equal_value_is_no_better_one_and_patience_counts_it"
 POLICY = "tests/objectives/preference/test_policy.py"
 DISTILLATION = "tests/objectives/distillation/test_self_distillation.py::test_the_contrast_sends_no_gradient_into_the_teachers"
 PICKED = "tests/kernels/test_vocabulary_rows.py"
@@ -352,8 +353,8 @@ CHANGES = [
     Change("prediction/images.py", "torch.cat(parts)[torch.argsort(order)]", "torch.cat(parts)[order]", PREDICTED),
     Change("prediction/interactions.py", "] = -torch.inf", "] = 0.0", PREDICTED),
     Change("prediction/predictor.py", "if value > 0.5", "if value > 0.0", PREDICTED),
-    Change("training/evaluator.py", "value > self.best", "value >= self.best", MEASURED),
-    Change("training/evaluator.py", "self.since >= self.patience", "self.since > self.patience", MEASURED),
+    Change("training/evaluator.py", "value > self.best", "value >= self.best", PATIENT),
+    Change("training/evaluator.py", "self.since >= self.patience", "self.since > self.patience", PATIENT),
     Change("training/evaluator.py", "            module.training = training\n", "            pass\n", "tests/training/test_evaluator.py"),
     Change("study/during/evaluation.py", "if not last.value < best", "if last.value <= best", MEASURED),
 ]  # fmt: skip

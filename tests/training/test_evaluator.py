@@ -45,3 +45,15 @@ def test_another_module_begins_anew_and_a_resumed_one_does_not() -> None:
     assert (again.best, again.step, again.since) == (0.5, 2, 1)
     again.look(4, first=True)
     assert (again.best, again.step, again.since) == (0.6, 4, 0)
+
+
+def test_an_equal_value_is_no_better_one_and_patience_counts_it() -> None:
+    net, written = nn.Linear(1, 1), []  # type: ignore[var-annotated]
+    one = evaluator([0.5, 0.5, 0.4], written, patience=2)
+    one.train(net, "net")
+    stopped = []
+    for step in (1, 2, 3):
+        one.look(step, first=True)
+        stopped.append(one.stopped)
+    assert (one.best, one.step, written) == (0.5, 1, [net])
+    assert stopped == [False, False, True]
