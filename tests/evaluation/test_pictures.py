@@ -20,7 +20,7 @@ from counterpoint.generation.flow_sampler import Sampling
 from counterpoint.generation.pictures import as_clean, as_pixels, pictures
 from counterpoint.models import passes
 from counterpoint.models.images.encoders import SmallConv
-from counterpoint.models.pictures.dit import load_denoiser
+from counterpoint.models.pictures.loading import load_denoiser
 
 
 def test_the_distance_is_that_of_two_normal_distributions() -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from counterpoint.generation.diffusion import Denoise, Diffusion, diffusion_sample
 from counterpoint.generation.flow import shift_of
-from counterpoint.generation.flow_sampler import Sampling, flow_sample
+from counterpoint.generation.flow_sampler import Sampling, Velocity, flow_sample
 from counterpoint.models import passes
 from counterpoint.models.pictures.prompts import no_prompt
 
@@ -27,12 +28,12 @@ def pictures(
     *,
     steps: int = 4,
     seed: int = 0,
-    sampling: Sampling | None = None,
+    sampling: Sampling | Diffusion | None = None,
 ) -> Tensor:
     """Draw one picture for each prompt.
 
     Args:
-        model: a ``models.pictures.dit.DiT``, or whatever has its call, ``shape``, ``patches``, ``sampling`` and ``prompts_of``.
+        model: a ``models.pictures.denoiser.Denoiser``, or whatever has its call, ``shape``, ``patches``, ``sampling`` and ``prompts_of``.
         prompts: N names or captions (None asks for nothing), or the tensor that the model reads.
         steps: how many.
         seed: of noise.
@@ -46,11 +47,10 @@ def pictures(
     >>> pictures(net, ["odd", None, "even"], steps=2).shape
     torch.Size([3, 1, 4, 4])
     """
-    how = sampling or Sampling(**{"guidance": 1.0, **model.sampling})
+    how = sampling or way_of(model)
     how.check()
     first = next(model.parameters())
     given = prompts if isinstance(prompts, Tensor) else model.prompts_of(prompts)
-    mu = shift_of(model.patches) if how.shift is None else how.shift
 
     def velocity(x: Tensor, t: Tensor, s: Tensor, wanted: Tensor) -> Tensor:
         parts = [
@@ -68,12 +68,36 @@ def pictures(
             return torch.randn(shape, generator=stream).to(first.device, first.dtype)
 
         chunk = chunk.to(first.device)
-        clean = flow_sample(
-            velocity, fresh(), chunk, no_prompt(chunk), steps=steps, mu=mu, landing=how.landing,
-            guidance=how.guidance, eta=how.eta, fresh=fresh,
-        )  # fmt: skip
+        if isinstance(how, Diffusion):
+            clean = diffusion_sample(_denoiser(velocity, how, chunk), fresh(), how, steps)
+        else:
+            mu = shift_of(model.patches) if how.shift is None else how.shift
+            clean = flow_sample(
+                velocity, fresh(), chunk, no_prompt(chunk), steps=steps, mu=mu, landing=how.landing,
+                guidance=how.guidance, eta=how.eta, fresh=fresh,
+            )  # fmt: skip
         drawn.append(as_pixels(clean).cpu())
     return torch.cat(drawn) if drawn else torch.zeros(0, *model.shape, dtype=torch.uint8)
+
+
+def way_of(model: Any) -> Sampling | Diffusion:
+    """How a model's training left it to be sampled; plain steps of a flow where none did."""
+    left = model.sampling
+    return Diffusion(**left) if "path" in left else Sampling(**{"guidance": 1.0, **left})
+
+
+def _denoiser(network: Velocity, how: Diffusion, prompts: Tensor) -> Denoise:
+    """D of these prompts, guided: D_0 + omega (D_c - D_0)."""
+
+    def denoise(x: Tensor, level: Tensor) -> Tensor:
+        given, time = how.given(x, level)
+        clean = how.clean(x, level, network(given, time, time, prompts))
+        if how.guidance == 1:
+            return clean
+        null = how.clean(x, level, network(given, time, time, no_prompt(prompts)))
+        return null + how.guidance * (clean - null)
+
+    return denoise
 
 
 def as_pixels(clean: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from counterpoint.errors import CounterpointError, data_option
 from counterpoint.generation.flow import clean_of, noisy, squared_norm
 from counterpoint.generation.flow_sampler import Sampling
 from counterpoint.methods.base import Method, Search
-from counterpoint.models.pictures.dit import DiT
+from counterpoint.models.pictures.denoiser import Denoiser
 from counterpoint.models.pictures.prompts import asks, no_prompt
 from counterpoint.objectives.distillation.self_evaluation import (
     Target,
@@ -69,7 +69,7 @@ class Evaluation:
 
 
 @dataclass(kw_only=True)
-class SelfE(Method[DiT, Pictures]):
+class SelfE(Method[Denoiser, Pictures]):
     """Settings of Self-E; shapes: n pictures of this rank, m of them judged.
 
     Attributes:
@@ -105,7 +105,7 @@ class SelfE(Method[DiT, Pictures]):
         for name in ("plain_share", "widening", "fake_start", "fake_k"):
             require_shares(self.key, **{f"evaluation.{name}": getattr(self.evaluation, name)})
 
-    def fit(self, model: DiT, data: Pictures, run: Run) -> DiT:
+    def fit(self, model: Denoiser, data: Pictures, run: Run) -> Denoiser:
         """Train and return the averaged network."""
         if data.by == "none":
             raise CounterpointError(

@@ -12,9 +12,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
-from counterpoint.generation.flow_sampler import Sampling
-from counterpoint.generation.pictures import CHUNK, pictures
-from counterpoint.models.pictures.dit import DiT
+from counterpoint.generation.pictures import CHUNK, pictures, way_of
+from counterpoint.models.pictures.denoiser import Denoiser
 from counterpoint.prediction.predictor import Predictor, Row, Settings, names
 from counterpoint.training.seeds import derive
 
@@ -23,8 +22,8 @@ COLUMNS = ("prompt", "caption", "label", "class")
 
 def predictor(model: nn.Module, folder: Path, settings: Settings) -> Predictor:
     """Pictures of a denoiser, in ``settings.steps`` steps or as many as its training drew at most."""
-    assert isinstance(model, DiT)
-    steps = settings.steps or max(Sampling(**model.sampling).steps)
+    assert isinstance(model, Denoiser)
+    steps = settings.steps or max(way_of(model).steps)
     columns, passed = names(settings, COLUMNS), count()
 
     def read(row: Row) -> str:

@@ -11,8 +11,9 @@ from counterpoint.data.pictures.load import Pictures, load_pictures
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.measurement import measured
 from counterpoint.evaluation.pictures.measurements import MEASUREMENTS
-from counterpoint.models.pictures.dit import DiT, load_denoiser
+from counterpoint.models.pictures.denoiser import Denoiser
 from counterpoint.models.pictures.folder import FOLDERS
+from counterpoint.models.pictures.loading import load_denoiser
 from counterpoint.pairs.picture_prompts import prompted
 from counterpoint.tasks.facts import Facts
 from counterpoint.tasks.options import checked_load
@@ -40,12 +41,12 @@ class PictureTask:
         return Facts(self.kind, len(data.train), labelled, len(data.classes), captioned=data.by == "captions")
 
     def load_model(self, spec: str, data: Pictures, seed: int) -> nn.Module:
-        """Build "dit-small" or "dit-base" (":4" for patches of 4 pixels), or open a folder whose pictures and prompts are these."""
+        """Build "dit-small", "uvit-small", "unet-small" or their like (":4" for patches of 4 pixels), or open a folder whose pictures and prompts are these."""
         data = prompted(data)
         text_dim = data.train.prompts.shape[1] if data.train.prompts.is_floating_point() else 0
         if (Path(spec) / "config.json").exists():
             model = FOLDERS.open(Path(spec))
-            assert isinstance(model, DiT)
+            assert isinstance(model, Denoiser)
             _check(model, data, text_dim, spec)
             return model
         encoder = data.images.text_encoder if text_dim else ""
@@ -62,7 +63,7 @@ class PictureTask:
         return measured(self.measurements, model, data, split, seed)
 
 
-def _check(model: DiT, data: Pictures, text_dim: int, spec: str) -> None:
+def _check(model: Denoiser, data: Pictures, text_dim: int, spec: str) -> None:
     if model.shape != data.shape:
         raise CounterpointError(
             f"{spec} makes pictures of {model.shape} (channels, height, width), and the data's are {data.shape}; load the data with "

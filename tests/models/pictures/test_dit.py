@@ -9,7 +9,8 @@ import torch
 
 from counterpoint.errors import CounterpointError
 from counterpoint.models.folders import load as open_folder
-from counterpoint.models.pictures.dit import DiT, chosen_patch, load_denoiser
+from counterpoint.models.pictures.dit import DiT
+from counterpoint.models.pictures.loading import chosen_patch, load_denoiser
 
 
 def awake(**options: object) -> DiT:

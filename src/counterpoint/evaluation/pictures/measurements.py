@@ -14,11 +14,11 @@ from torch import Tensor
 
 from counterpoint.data.pictures.load import Pictures, PictureSet
 from counterpoint.evaluation.measurement import Measurement, Subject, is_a
+from counterpoint.evaluation.pictures.denoising import is_diffusion, layer_probes, reconstruction
 from counterpoint.evaluation.pictures.frechet import frechet_distance, precision_recall
 from counterpoint.evaluation.pictures.judge import Look, judge_of
-from counterpoint.generation.flow_sampler import Sampling
-from counterpoint.generation.pictures import pictures
-from counterpoint.models.pictures.dit import DiT
+from counterpoint.generation.pictures import pictures, way_of
+from counterpoint.models.pictures.denoiser import Denoiser
 from counterpoint.pairs.picture_prompts import prompted
 
 UNTRAINED = (1,)
@@ -26,7 +26,7 @@ UNTRAINED = (1,)
 MOST_NEIGHBOURED = 1000
 """Pictures of a side that precision and recall are computed on, at most: both need all distances."""
 
-Drawn = Subject[DiT, Pictures]
+Drawn = Subject[Denoiser, Pictures]
 
 
 def rows_drawn(count: int, samples: int, seed: int) -> Tensor:
@@ -46,7 +46,7 @@ def figures(subject: Drawn) -> dict[str, float]:
     judge = judge_of(subject.data)
     real = judge(part.images.pixels)
     rows = rows_drawn(len(part), subject.data.samples, subject.seed)
-    steps = Sampling(**model.sampling).steps if model.sampling else UNTRAINED
+    steps = way_of(model).steps if model.sampling else UNTRAINED
     result: dict[str, float] = {}
     for count in steps:
         drawn = judge(pictures(model, part.prompts[rows], steps=count, seed=subject.seed))
@@ -83,4 +83,8 @@ def agreement(data: Pictures, part: PictureSet, rows: Tensor, drawn: Look) -> fl
     return float((wanted == seen)[counted].mean()) if counted.any() else None
 
 
-MEASUREMENTS: tuple[Measurement[Any, Pictures], ...] = (Measurement(applies=is_a(DiT), measure=figures),)
+MEASUREMENTS: tuple[Measurement[Any, Pictures], ...] = (
+    Measurement(applies=is_a(Denoiser), measure=figures),
+    Measurement(applies=is_diffusion, measure=reconstruction),
+    Measurement(applies=is_diffusion, measure=layer_probes),
+)

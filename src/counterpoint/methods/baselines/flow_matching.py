@@ -15,7 +15,7 @@ from counterpoint.data.pictures.load import Pictures
 from counterpoint.generation.flow import clean_of, squared_norm
 from counterpoint.generation.flow_sampler import Sampling
 from counterpoint.methods.base import Method, Search
-from counterpoint.models.pictures.dit import DiT
+from counterpoint.models.pictures.denoiser import Denoiser
 from counterpoint.objectives.distillation.self_evaluation import time_weight
 from counterpoint.pairs.picture_prompts import prompted
 from counterpoint.phases.pictures.flow_training import (
@@ -38,7 +38,7 @@ class PlainSampling(Sampling):
 
 
 @dataclass(kw_only=True)
-class FlowMatching(Method[DiT, Pictures]):
+class FlowMatching(Method[Denoiser, Pictures]):
     """Settings of flow matching; shapes: N pictures.
 
     Attributes:
@@ -70,7 +70,7 @@ class FlowMatching(Method[DiT, Pictures]):
         self.sampling.check()
         require_shares(self.key, prompt_dropout=self.prompt_dropout, ema=self.ema, warmup=self.warmup)
 
-    def fit(self, model: DiT, data: Pictures, run: Run) -> DiT:
+    def fit(self, model: Denoiser, data: Pictures, run: Run) -> Denoiser:
         """Train and return the averaged network."""
         data = prompted(data)
         net = run.state(model=model)

@@ -11,23 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from counterpoint.errors import CounterpointError, nearest
-from counterpoint.models.images.gallery import GALLERY, draw_gallery
-from counterpoint.models.model_folders import Saved
-from counterpoint.models.pictures.prompts import asks
-
-MOST_PATCHES = 64
-"""Patches of a picture, at most, where nobody says how large they are."""
-TIME_SCALE = 1000.0
-COLUMNS = 8
-"""Pictures of one prompt, side by side in a grid."""
+from counterpoint.models.pictures.denoiser import TIME_SCALE, Conditioning, Denoiser, require_patches
 
 
 class Block(nn.Module):
@@ -59,7 +49,7 @@ class Block(nn.Module):
         return self.out(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
-class DiT(Saved):
+class DiT(Denoiser):
     """The denoiser; prompts are numbers of classes or vectors of captions (``models.pictures.prompts``).
 
     Args:
@@ -69,6 +59,7 @@ class DiT(Saved):
         names: of the classes that are prompts.
         text_dim: width of captions' vectors, where prompts are captions. text_encoder: what makes them.
         sampling: how pictures are drawn (``generation.flow_sampler.Sampling``), as a method leaves it.
+        tap, conditioning: see ``Denoiser.read_at``.
 
     >>> net = DiT((1, 8, 8), patch=4, width=16, depth=1, names=("odd", "even"))
     >>> half = torch.full((3,), 0.5)
@@ -87,86 +78,46 @@ class DiT(Saved):
         text_dim: int = 0,
         text_encoder: str = "",
         sampling: Mapping[str, Any] | None = None,
+        tap: int = 0,
+        conditioning: Conditioning = "none",
     ) -> None:
-        super().__init__()
-        self.shape, self.patch, self.names = tuple(shape), patch, tuple(names)
-        self.text_dim, self.text_encoder, self.sampling = text_dim, text_encoder, dict(sampling or {})
-        self.grids: dict[str, Tensor] = {}
+        super().__init__(shape, width, depth, names, text_dim, text_encoder, sampling)
+        self.patch, self.patches = patch, require_patches(shape, patch)
         channels, height, width_px = self.shape
-        if height % patch or width_px % patch:
-            raise CounterpointError(
-                f"pictures of {height}x{width_px} pixels do not divide into patches of {patch}; give another patch, --model dit-small:N, "
-                "or other pictures, --data-option size=N"
-            )
-        self.patches = (height // patch) * (width_px // patch)
         self.embed = nn.Linear(channels * patch * patch, width)
-        self.time, self.gap = _mlp(width), _mlp(width)
-        self.null = nn.Parameter(0.02 * torch.randn(width))
-        self.classes = nn.Embedding(2 * len(self.names), width) if self.names else None
-        self.text = nn.Linear(text_dim, width) if text_dim else None
-        if self.classes is not None:
-            nn.init.normal_(self.classes.weight, std=0.02)
+        self.time, self.gap = time_mlp(width), time_mlp(width)
+        self._prompted(width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.modulation, self.head = nn.Linear(width, 2 * width), nn.Linear(width, channels * patch * patch)
         for layer in (self.modulation, self.head):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.register_buffer("positions", grid_positions(height // patch, width_px // patch, width), False)
+        self.read_at(tap, conditioning)
 
-    def forward(self, x_NCHW: Tensor, t_N: Tensor, s_N: Tensor, prompts: Tensor) -> Tensor:
-        """The velocity at x_t, for a step that aims at s <= t; [N, C, H, W]."""
+    def embedding(self, t_N: Tensor, s_N: Tensor, prompts: Tensor) -> Tensor:
+        """e [N, D] of both times and the prompt."""
         dim, dtype = self.null.shape[0], self.null.dtype
         e = self.time(waves(t_N, dim).to(dtype)) + self.gap(waves(t_N - s_N, dim).to(dtype))
-        e = functional.silu(e + self._prompt(prompts))
+        return e + self._prompt(prompts)
+
+    def begin(self, x_NCHW: Tensor) -> Tensor:
+        """Patches [N, L, D], with where they are."""
         h = self.embed(functional.unfold(x_NCHW, self.patch, stride=self.patch).transpose(1, 2))
-        h = h + self.get_buffer("positions").to(dtype)
-        for block in self.blocks:
-            h = block(h, e)
-        h = self.head(modulated(h, *self.modulation(e)[:, None].chunk(2, -1)))
+        return h + self.get_buffer("positions").to(self.null.dtype)
+
+    def layer(self, number: int, state: Tensor, c_ND: Tensor) -> Tensor:
+        """[N, L, D] -> [N, L, D]."""
+        return self.blocks[number - 1](state, c_ND)
+
+    def pooled(self, state: Tensor) -> Tensor:
+        """The mean over patches, [N, D]."""
+        return state.mean(1)
+
+    def end(self, state: Tensor, c_ND: Tensor) -> Tensor:
+        """[N, L, D] -> [N, C, H, W]."""
+        h = self.head(modulated(state, *self.modulation(c_ND)[:, None].chunk(2, -1)))
         return functional.fold(h.transpose(1, 2), self.shape[1:], self.patch, stride=self.patch)
-
-    def _prompt(self, prompts: Tensor) -> Tensor:
-        if prompts.is_floating_point() != (self.text is not None) and bool(asks(prompts).any()):
-            raise CounterpointError(
-                f"prompts are {'vectors' if prompts.is_floating_point() else 'classes'}, and this model reads "
-                f"{'captions' if self.text is not None else 'classes: ' + ', '.join(self.names) if self.names else 'no prompts'}"
-            )
-        if prompts.is_floating_point():
-            given = self.text(prompts) if self.text is not None else self.null
-        else:
-            given = self.classes(prompts.clamp(min=0)) if self.classes is not None else self.null
-        return torch.where(asks(prompts)[:, None], given, self.null)
-
-    def prompts_of(self, prompts: Sequence[str | None]) -> Tensor:
-        """Prompts in words as the tensor that ``forward`` reads; None or "" asks for nothing.
-
-        Raises:
-            CounterpointError: a class that the model does not know, or words for a model without prompts.
-        """
-        if self.text is None:
-            unknown = [each for each in prompts if each and each not in self.names]
-            if unknown:
-                raise CounterpointError(f"no prompt '{unknown[0]}'; {nearest(unknown[0], self.names)}")
-            return torch.tensor([self.names.index(each) if each else -1 for each in prompts])
-        from counterpoint.models.text.embedding import sentences
-
-        texts = sorted({each for each in prompts if each})
-        vectors = torch.zeros(len(prompts), self.text_dim)
-        made = dict(zip(texts, torch.from_numpy(sentences(texts, spec=self.text_encoder)))) if texts else {}
-        for row, each in enumerate(prompts):
-            if each:
-                vectors[row] = made[each]
-        return vectors
-
-    def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:  # type: ignore[override]
-        """Write the folder; grids of pictures that a method left go to folders of their own beside the weights."""
-        self._hub_mixin_config = {**(self._hub_mixin_config or {}), "sampling": self.sampling}  # type: ignore[dict-item]
-        result = super().save_pretrained(save_directory, **options)
-        for name, pictures in self.grids.items():
-            folder = Path(save_directory) / name
-            folder.mkdir(exist_ok=True)
-            draw_gallery(pictures.float() / 255, folder / GALLERY, columns=COLUMNS)
-        return result
 
 
 def modulated(h_NLD: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -189,60 +140,6 @@ def grid_positions(rows: int, columns: int, dim: int) -> Tensor:
     return torch.cat([waves(at[:, 0], half), waves(at[:, 1], dim - half)], 1)
 
 
-def load_denoiser(
-    spec: str,
-    shape: tuple[int, int, int],
-    *,
-    names: Sequence[str] = (),
-    text_dim: int = 0,
-    text_encoder: str = "",
-    seed: int = 0,
-) -> DiT:
-    """Build "dit-small" or "dit-base" for pictures of this shape, with as large patches as follow a colon.
-
-    Args:
-        spec: the name; without a number patches are chosen, from 2 pixels on, such that there are at most 64.
-        names, text_dim, text_encoder: of the prompts, see ``DiT``.
-        seed: of the initial weights.
-
-    Raises:
-        CounterpointError: another name, or patches that do not divide the picture.
-    """
-    name, _, given = spec.partition(":")
-    if name not in SIZES or (given and not given.isdigit()):
-        raise CounterpointError(
-            f"model '{spec}': neither a reference model ({nearest(name, SIZES)}) nor a folder with config.json; give one of "
-            f"{', '.join(SIZES)}, such as dit-small:4 for patches of 4 pixels, or a folder that a run wrote"
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return DiT(
-            shape,
-            patch=int(given or chosen_patch(shape)),
-            names=names,
-            text_dim=text_dim,
-            text_encoder=text_encoder,
-            **SIZES[name],
-        )
-
-
-SIZES: dict[str, dict[str, Any]] = {
-    "dit-small": {"width": 128, "depth": 2, "heads": 4},
-    "dit-base": {"width": 384, "depth": 8, "heads": 6},
-}
-
-
-def chosen_patch(shape: tuple[int, int, int]) -> int:
-    """The smallest side of a patch, from 2 pixels on, that gives at most 64 patches.
-
-    >>> chosen_patch((1, 8, 8)), chosen_patch((3, 64, 64)), chosen_patch((3, 24, 24))
-    (2, 8, 3)
-    """
-    _, height, width = shape
-    common = math.gcd(height, width)
-    sides = [side for side in range(2, common + 1) if common % side == 0] or [1]
-    return next((side for side in sides if height * width // side**2 <= MOST_PATCHES), sides[-1])
-
-
-def _mlp(width: int) -> nn.Sequential:
+def time_mlp(width: int) -> nn.Sequential:
+    """What turns sines of a time into the vector that steers a trunk."""
     return nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))

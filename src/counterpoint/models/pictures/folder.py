@@ -11,10 +11,15 @@ from typing import Any
 
 from counterpoint.models.folders import Folders
 from counterpoint.models.pictures.dit import DiT
+from counterpoint.models.pictures.unet import UNet
+from counterpoint.models.pictures.uvit import UViT
+
+OPENERS = {each.__name__: each.from_pretrained for each in (DiT, UViT, UNet)}
 
 
 def _unstated(folder: Path, content: Mapping[str, Any]) -> str:
-    return "DiT" if content.get("architecture") == "DiT" else ""
+    name = str(content.get("architecture", ""))
+    return name if name in OPENERS else ""
 
 
-FOLDERS = Folders(kind="pictures", openers={"DiT": DiT.from_pretrained}, unstated=_unstated)
+FOLDERS = Folders(kind="pictures", openers=OPENERS, unstated=_unstated)

@@ -16,7 +16,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.generation.flow import noisy, shift_of, training_times
 from counterpoint.generation.flow_sampler import Sampling
 from counterpoint.generation.pictures import as_clean, pictures
-from counterpoint.models.pictures.dit import COLUMNS, DiT
+from counterpoint.models.pictures.denoiser import COLUMNS, Denoiser
 from counterpoint.models.pictures.prompts import dropped, no_prompt
 from counterpoint.teachers.ema import Ema
 from counterpoint.training import Optimizer, Run
@@ -52,7 +52,7 @@ class Times:
                 f"times.earliest={self.earliest} and times.latest={self.latest}; expected 0 < earliest < latest <= 1"
             )
 
-    def of(self, normal_N: Tensor, model: DiT) -> Tensor:
+    def of(self, normal_N: Tensor, model: Denoiser) -> Tensor:
         """Times from standard normal draws."""
         mu = shift_of(model.patches) if self.shift is None else self.shift
         return training_times(normal_N, mu, self.earliest, self.latest)
@@ -70,7 +70,7 @@ class FlowRows:
     fakes: Tensor | None
 
 
-def flow_rows(batch: Batch, model: DiT, times: Times, prompt_dropout: float) -> FlowRows:
+def flow_rows(batch: Batch, model: Denoiser, times: Times, prompt_dropout: float) -> FlowRows:
     """Draw noise, times and dropped prompts for a batch of pictures."""
     items: PictureBatch = batch.items
     noise = batch.random.normal(*model.shape)
@@ -91,13 +91,13 @@ def require_shares(key: str, **shares: float) -> None:
             raise CounterpointError(f"{key}: {name}={value}; expected a number from 0 to 1")
 
 
-def average_of(model: DiT, run: Run) -> Ema[DiT]:
+def average_of(model: Denoiser, run: Run) -> Ema[Denoiser]:
     """The moving average that is sampled from and kept; registered with the run."""
-    average: Ema[DiT] = run.state(average=Ema(model, 1.0))
+    average: Ema[Denoiser] = run.state(average=Ema(model, 1.0))
     return average
 
 
-def follow(average: Ema[DiT], model: torch.nn.Module, decay: float, step: int) -> None:
+def follow(average: Ema[Denoiser], model: torch.nn.Module, decay: float, step: int) -> None:
     """Let the average follow after step ``step``, counted from 0, faster in the first ones: at most (1 + step) / (10 + step)."""
     average.decay = min(decay, (1 + step) / (10 + step))
     average.follow(model)
@@ -110,7 +110,7 @@ def flow_optimizer(learning_rate: float, warmup: float) -> Optimizer:
     )
 
 
-def averaged_result(average: Ema[DiT], data: Pictures, sampling: Sampling, run: Run) -> DiT:
+def averaged_result(average: Ema[Denoiser], data: Pictures, sampling: Sampling, run: Run) -> Denoiser:
     """The averaged model as the result of a training, with its sampling and grids of what it draws.
 
     A grid for each number of steps, and a second one without guidance where there is any: a row a prompt (at most eight, spread
