@@ -88,6 +88,7 @@ PRIVILEGED = "tests/objectives/distillation/test_privileged.py"
 RLTF = "tests/methods/test_rltf.py"
 STORE = "tests/teachers/test_store.py"
 SELF_E = "tests/methods/test_self_e.py tests/objectives/distillation/test_self_evaluation.py"
+DDAE = "tests/methods/test_ddae.py tests/vectors/test_diffusion.py"
 RESAMPLING = "tests/phases/test_resampling.py"
 GRADIENTS = "tests/phases/test_policy_gradient.py"
 RATIONALES = "tests/objectives/distillation/test_rationales.py"
@@ -249,6 +250,12 @@ CHANGES = [
     Change("methods/self_e.py", "again = noisy(clean[chosen], noise[chosen], at)", "again = noisy(rows.clean[chosen], noise[chosen], at)", SELF_E),
     Change("methods/self_e.py", "run.forward(average, again, at, at, prompts)", "run.forward(net, again, at, at, prompts)", SELF_E),
     Change("methods/self_e.py", "(s < rows.t) & asks(rows.prompts)", "s < rows.t", SELF_E),
+    Change("models/pictures/denoiser.py", "functional.silu(e + self.semantic(", "functional.silu(self.semantic(", DDAE),
+    Change("models/pictures/denoiser.py", "u * (1 + self.gate(e_ND))", "u * self.gate(e_ND)", DDAE),
+    Change("methods/ddae.py", "run.forward(average, *given, no_prompt(prompts), predicted=False)", "run.forward(average, *given, prompts, predicted=False)", DDAE),
+    Change("methods/ddae.py", "first, second, keys[:, 0], keys[:, 1]", "first, second, keys[:, 1], keys[:, 0]", DDAE),
+    Change("objectives/contrast/momentum_contrast.py", "return 2 * temperature * (one + other)", "return one + other", DDAE),
+    Change("generation/diffusion.py", "return over_rows(within, x) * x, level_N.log() / 4", "return over_rows(within, x) * x, level_N.log()", DDAE),
     Change("generation/flow_sampler.py", "with_norm_of(clean_null + guidance * (clean_cond - clean_null), clean_cond)", "clean_null + guidance * (clean_cond - clean_null)", "tests/generation/test_flow_sampler.py"),
     Change("evaluation/pictures/frechet.py", "- 2 * shared", "- shared", "tests/evaluation/test_pictures.py"),
     Change("phases/distilled_pool.py", "return True, 0 if reset == \"paper\" else count", "return True, count", "tests/methods/test_krr_st.py"),

@@ -44,6 +44,26 @@ RUNS = {
         50,
         {"batch_size": 32, "sampling.steps": (1, 3)},
     ),
+    "pictures by diffusion": (
+        "edm",
+        "digits",
+        "unet-small",
+        20,
+        {"batch_size": 16, "diffusion.path": "flow", "diffusion.steps": (1, 3)},
+    ),
+    "pictures that are read": (
+        "ddae",
+        "digits",
+        "dit-narrow:4",
+        40,
+        {
+            "batch_size": 16,
+            "ema": 0.99,
+            "diffusion.steps": (1, 3),
+            "contrast.hidden": 16,
+            "contrast.dim": 8,
+        },
+    ),
     "guided networks": (
         "teacher-guidance",
         "diabetes",

@@ -5,14 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from counterpoint.methods.catalog import load
+from counterpoint.methods.groups import settings_of
 from counterpoint.tasks.pictures import TASK
 from ranks_harness import Weights, report, short_run
 
 JUDGED = {"evaluation.plain_share": 0.2, "evaluation.widening": 0.0, "evaluation.fake_start": 0.5}
+DRAWN = {"diffusion.steps": (1,)}
+HEADS = {"contrast.hidden": 12, "contrast.dim": 6}
 METHODS = {
     "flow": ("flow-matching", {}),
     "judged": ("self-e", JUDGED),
     "mixed": ("self-e", {**JUDGED, "evaluation.target": "mixed"}),
+    "diffusion": ("edm", {**DRAWN, "batch_size": 59}),
+    "read": ("ddae", {**DRAWN, **HEADS}),
+    "read without a norm": ("ddae", {**DRAWN, **HEADS, "contrast.norm": "none", "diffusion.path": "flow"}),
     "a rank without a row": ("self-e", {**JUDGED, "batch_size": 59}),
 }
 SHARED = {"batch_size": 11, "learning_rate": 1e-3, "sampling.steps": (1,), "warmup": 0.0, "ema": 0.9}
@@ -23,7 +29,8 @@ def train(out: Path) -> dict[str, Weights]:
     result = {}
     for name, (key, settings) in METHODS.items():
         with short_run(out / name, steps=6) as run:
-            method = load(key).settings(**{**SHARED, **settings})
+            shared = {name: value for name, value in SHARED.items() if name in settings_of(load(key))}
+            method = load(key).settings(**{**shared, **settings})
             trained = method.fit(TASK.load_model("dit-small:4", data, 1), data, run)
         result[name] = {**trained.state_dict(), "grid": next(iter(trained.grids.values())).float() / 255}
     return result
