@@ -124,8 +124,9 @@ class DDAE(Method[Denoiser, Pictures]):
             denoised = how.clean(x, rows.level, output)
             run.step({"diffusion": Loss(denoising_error(rows.clean, denoised, rows.level, how)), **terms})
             follow(average, student, self.ema, batch.step)  # type: ignore[arg-type]
-        averaged = average.model
-        return drawn_result(averaged.denoiser if isinstance(averaged, Read) else averaged, data, how, run)
+        kept = average.model.denoiser if isinstance(average.model, Read) else average.model
+        assert isinstance(kept, Denoiser)
+        return drawn_result(kept, data, how, run)
 
     def _contrast(
         self, net: nn.Module, average: nn.Module, batch: Batch, rows: NoisyRows, run: Run

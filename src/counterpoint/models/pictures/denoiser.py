@@ -78,6 +78,9 @@ class Denoiser(Saved):
         conditioning: whether the layers behind it are steered by z: "gated" by time, "plain", or "none".
     """
 
+    patches: int
+    """How many positions a picture has, by which a flow's times are shifted."""
+
     def __init__(
         self,
         shape: Sequence[int],
