@@ -20,11 +20,12 @@ ONE_EACH = {
     "docs/methods": "one page a method",
     "src/counterpoint/cases": "one case a method",
     "src/counterpoint/methods": "one file a method",
+    "src/counterpoint/methods/baselines": "one file a baseline",
     "tests/methods": "one file of tests a method",
     "tests/vectors": "one file a method's vectors",
     "tests/vectors/files": "one file of vectors a method",
 }
-"""Folders that hold one file for each of thirty-nine methods, and so are longer."""
+"""Folders that hold one file for each of thirty-nine methods, or of their baselines, and so are longer."""
 
 UNCLEAR = {
     "said", "asked", "heard", "told", "found", "place", "kept", "known", "lesson", "lessons", "voice", "voices", "spoken",

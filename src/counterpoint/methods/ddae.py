@@ -124,9 +124,9 @@ class DDAE(Method[Denoiser, Pictures]):
             denoised = how.clean(x, rows.level, output)
             run.step({"diffusion": Loss(denoising_error(rows.clean, denoised, rows.level, how)), **terms})
             follow(average, student, self.ema, batch.step)  # type: ignore[arg-type]
-        kept = average.model.denoiser if isinstance(average.model, Read) else average.model
-        assert isinstance(kept, Denoiser)
-        return drawn_result(kept, data, how, run)
+        averaged = average.model.denoiser if isinstance(average.model, Read) else average.model
+        assert isinstance(averaged, Denoiser)
+        return drawn_result(averaged, data, how, run)
 
     def _contrast(
         self, net: nn.Module, average: nn.Module, batch: Batch, rows: NoisyRows, run: Run

@@ -116,7 +116,7 @@ def layer_probes(subject: Denoising) -> dict[str, float]:
         return {}
     has_label["train"] = has_label["train"][:MOST]
     result: dict[str, float] = {}
-    found: list[tuple[float, int, float]] = []
+    tried: list[tuple[float, int, float]] = []
     for level in LEVELS:
         layers: dict[str, list[np.ndarray]] = {}
         for name in dict.fromkeys(("train", "validation", subject.split)):
@@ -133,6 +133,6 @@ def layer_probes(subject: Denoising) -> dict[str, float]:
             )
             fitted = linear_probe(train, validation, evaluation)
             result[f"probe_layer_{number + 1}@{level}"] = fitted.accuracy
-            found.append((fitted.validation, number + 1, fitted.accuracy))
-    _, layer, accuracy = max(found, key=lambda each: each[0])
+            tried.append((fitted.validation, number + 1, fitted.accuracy))
+    _, layer, accuracy = max(tried, key=lambda each: each[0])
     return result | {"probe": accuracy, "probe_layer": float(layer)}
