@@ -115,11 +115,11 @@ class DDAE(Method[Denoiser, Pictures]):
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs, drop_last=contrasts):
             rows = noisy_rows(batch, model, how, self.prompt_dropout)
             x = how.noised(rows.clean, rows.noise, rows.level)
-            given, time = how.given(x, rows.level)
             if contrasts:
                 output, contrast = self._contrast(net, average, batch, rows, run)
                 terms = {"contrast": Loss(own.weight * contrast)}
             else:
+                given, time = how.given(x, rows.level)
                 output, terms = run.forward(net, given, time, time, rows.prompts), {}
             denoised = how.clean(x, rows.level, output)
             run.step({"diffusion": Loss(denoising_error(rows.clean, denoised, rows.level, how)), **terms})
