@@ -61,7 +61,10 @@ def _here(tmp_path, monkeypatch):
         gymnasium.registry.pop(name, None)
 
 
-@pytest.mark.parametrize("data", ["CartPole-v1", "gym:Acrobot-v1", "own_corridor:Corridor-v0"])
+@pytest.mark.parametrize(
+    "data",
+    ["CartPole-v1", pytest.param("gym:Acrobot-v1", marks=pytest.mark.slow), "own_corridor:Corridor-v0"],
+)
 def test_an_id_is_enough(cli, tmp_path, data):
     done = cli("run", "spr-ucb", "--data", data, "--out", "out", *SMALL)
     assert done.exit_code == 0, (done.output, done.exception)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -21,12 +22,18 @@ def event(step: int, loss: float, **more: object) -> str:
     )
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("watched") / "run"
     counterpoint.run(
-        "dcl", data="digits", out=tmp_path / "run", steps=6, settings={"batch_size": 8}, eval_every=3, evaluate=False, progress=False
+        "dcl", data="digits", out=out, steps=6, settings={"batch_size": 8}, eval_every=3, evaluate=False, progress=False
     )  # fmt: skip
-    return tmp_path / "run"
+    return out
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished, tmp_path / "run")
 
 
 def test_a_finished_run(run: Path, cli, tmp_path: Path) -> None:
