@@ -214,7 +214,7 @@ def test_a_failed_trial_counts_and_loses(plan, tmp_path):
     assert tuning["chosen"]["settings"].get("hint") != -1.0
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_when_every_trial_fails_the_study_says_which_arm_and_why(plan, tmp_path, jobs):
     asked = plan(tune={"hint": [10.0, 11.0]}, trials=2, seeds=1)
     with pytest.raises(
