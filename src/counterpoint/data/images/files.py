@@ -1,8 +1,8 @@
 """Reads the standard containers of labelled images into one table. Knows formats; knows nothing of splits or training.
 
 Containers: image folders (``class/image.png``, flat, with or without ``train``/``validation``/``test`` above), ``.npy``
-and ``.npz`` arrays, IDX files (the MNIST format), CSV, TSV, JSON lines and parquet with a path and a label column, and
-Hugging Face ``datasets`` folders on disk.
+and ``.npz`` arrays, IDX files (the MNIST format), CSV, TSV, JSON lines and parquet with a path and a label column, webdataset
+shards, and Hugging Face ``datasets`` folders on disk.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import numpy as np
 
 from counterpoint.data.endings import PICTURES, UNREAD_PICTURES
 from counterpoint.data.images.captions import CAPTION_COLUMNS, checked
+from counterpoint.data.images.opening import Opening, StoredFile
 from counterpoint.data.images.pixels import stack
 from counterpoint.data.images.table import Source, Table, open_files
-from counterpoint.data.tables import cells, read_table, split_of, splits_named
+from counterpoint.data.tables import Rows, RowsOnDisk, cells, read_table, split_of, splits_named
+from counterpoint.data.tables.read import stay_on_disk
 from counterpoint.data.tables.stored import is_saved
 from counterpoint.data.walk import follow, shown, walk
 from counterpoint.errors import CounterpointError, MissingExtra
@@ -35,8 +37,10 @@ PATH_COLUMNS = ("file_name", "path", "image", "file", "filename", "image_path", 
 LABEL_COLUMNS = ("label", "labels", "class", "target", "y", "fine_label", "category")
 EXPECTED = (
     "a folder of class folders, a flat folder of images, .npy/.npz arrays, a .csv/.tsv/.jsonl/.parquet file with a path "
-    "and a label column, or a Hugging Face datasets folder"
+    "and a label column, webdataset .tar shards, or a Hugging Face datasets folder"
 )
+
+IN_MEMORY = Opening()
 
 
 def read(
@@ -45,7 +49,7 @@ def read(
     label: str | None = None,
     caption: str | None = None,
     captioned: bool = False,
-    size: int | None = None,
+    opening: Opening = IN_MEMORY,
 ) -> Table:
     """Read any of the containers above.
 
@@ -54,7 +58,7 @@ def read(
         image: name of the path column or array, when it is not one of the usual ones.
         label: name of the label column or array, likewise. caption: name of a column of captions, likewise.
         captioned: whether to read a column of captions.
-        size: pixels a side that files are brought to as they are opened; None: chosen where they differ or are photographs.
+        opening: how files are opened, at which size, by how many processes, and where their pixels are held.
 
     Raises:
         CounterpointError: nothing there, nothing recognised, a column is missing, or a caption is empty.
@@ -67,23 +71,28 @@ def read(
             return _arrays(path, image, label)
         if path.suffix.lower() in TABLE_SUFFIXES:
             table = Table()
-            open_files(table, _rows(table, path, image, label, caption_columns), size)
+            open_files(table, _rows(table, path, image, label, caption_columns, rows=opening.rows), opening)
             return table
+        if path.suffix.lower() == ".tar":
+            return _shards([path], captioned, opening)
         raise CounterpointError(f"{path.name}: not a format of labelled images; expected {EXPECTED}")
     if is_saved(path):
-        return _datasets(path, image, label, caption_columns, size)
+        return _datasets(path, image, label, caption_columns, opening)
     if list(path.glob("*-images-idx3-ubyte*")):
         return _idx(path)
     arrays = [file for file in (path / "images.npz", path / "images.npy", path / "data.npz") if file.exists()]
     if arrays:
         return _arrays(arrays[0], image, label)
+    shards = [file.path for file in walk(path).of([".tar"])]
+    if shards:
+        return _shards(shards, captioned, opening)
     metadata = walk(path).named("metadata", TABLE_SUFFIXES)
     if metadata:
         table, sources = Table(), []
         for file in metadata:
             split = split_of(file.name.parent.name)
-            sources += _rows(table, file.path, image, label, caption_columns, split)
-        open_files(table, sources, size)
+            sources += _rows(table, file.path, image, label, caption_columns, split, opening.rows)
+        open_files(table, sources, opening)
         listed = {name.replace("\\", "/").rpartition("/")[2] for name in table.names + table.skipped}
         bare = [file for file in walk(path).of(PICTURES) if file.name.name not in listed]
         if bare:
@@ -91,10 +100,18 @@ def read(
                 f"{len(bare)} images stand in no row of the metadata, such as {shown(bare[0].name)}: left out"
             )
         return table
-    return _folder(path, size)
+    return _folder(path, opening)
 
 
-def _folder(path: Path, size: int | None) -> Table:
+def _shards(paths: list[Path], captioned: bool, opening: Opening) -> Table:
+    from counterpoint.data.images.tar_shards import sources
+
+    table = Table()
+    open_files(table, sources(paths, captioned), opening)
+    return table
+
+
+def _folder(path: Path, opening: Opening) -> Table:
     files = walk(path).of(PICTURES)
     table = Table()
     if not files:
@@ -112,7 +129,7 @@ def _folder(path: Path, size: int | None) -> Table:
         split = split_of(part[0]) if split_at_top else None
         below = part[1:] if split_at_top else part
         sources.append(Source(file.path, below[0] if len(below) > 1 else None, split, "/".join(part)))
-    open_files(table, sources, size)
+    open_files(table, sources, opening)
     nested = sum(len(part) > 2 + split_at_top for part in parts)
     if nested:
         table.notes.append(
@@ -203,9 +220,10 @@ def _rows(
     label: str | None,
     caption_columns: tuple[str, ...],
     split: str | None = None,
+    rows: Rows = "memory",
 ) -> list[Source]:
     """The images that a table of them names; what is to be told of it goes to the notes of ``table``."""
-    source_table = read_table(path)
+    source_table = read_table(path, on_disk=stay_on_disk([path], rows))
     columns = sorted(source_table.names)
     at, tag = _columns(columns, image, label, path.name)
     table.notes += [*source_table.notes, *source_table.gap_notes()]
@@ -226,11 +244,11 @@ def _rows(
             )
         captions = checked(row.get(caption_column), source_table.where(index)) if caption_column else None
         if isinstance(content, dict):  # parquet as `datasets` writes it: {"bytes": ..., "path": ...}
-            source: Any = (
-                io.BytesIO(content["bytes"])
-                if content.get("bytes")
-                else follow(path.parent, str(content["path"]))
-            )
+            source: Any = follow(path.parent, str(content["path"])) if not content.get("bytes") else None
+            if source is None and isinstance(source_table.data, RowsOnDisk):
+                source = StoredFile(source_table.data, index, at, source_table.data.digest)
+            elif source is None:
+                source = io.BytesIO(content["bytes"])
             name = str(content.get("path"))
         else:
             source, name = follow(path.parent, str(content)), str(content)
@@ -254,7 +272,7 @@ def _columns(columns: list[str], image: str | None, label: str | None, name: str
 
 
 def _datasets(
-    path: Path, image: str | None, label: str | None, caption_columns: tuple[str, ...], size: int | None
+    path: Path, image: str | None, label: str | None, caption_columns: tuple[str, ...], opening: Opening
 ) -> Table:
     try:
         from datasets import DatasetDict, Image, load_from_disk
@@ -269,7 +287,10 @@ def _datasets(
         ) from None
     parts = dict(loaded) if isinstance(loaded, DatasetDict) else {"": loaded}
     table, sources = Table(), []
+    arrow = sorted(path.rglob("*.arrow"))
+    states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in arrow]
     for name, rows in parts.items():
+        digest = repr((states, name)) if stay_on_disk(arrow, opening.rows) else ""
         at, tag = _columns(rows.column_names, image, label, path.name)
         names = getattr(rows.features[tag], "names", None) if tag else None
         caption_column = next((column for column in caption_columns if column in rows.column_names), None)
@@ -286,11 +307,14 @@ def _datasets(
                     f"{where}: no image in the column '{at}'; name one, or remove the row"
                 )
             if isinstance(cell, dict):
-                file = io.BytesIO(cell["bytes"]) if cell.get("bytes") else path / str(cell.get("path"))
+                file: Any = path / str(cell.get("path"))
+                if cell.get("bytes"):
+                    stay = StoredFile(rows, number - 1, at, digest) if digest else None
+                    file = stay or io.BytesIO(cell["bytes"])
                 sources.append(Source(file, value, split_of(name), where, captions))
             else:
                 pixels = stack(np.asarray(cell)[None], where)[0]
                 table.add(pixels, value, split_of(name), where, captions)
     if sources:
-        open_files(table, sources, size)
+        open_files(table, sources, opening)
     return table

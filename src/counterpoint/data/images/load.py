@@ -11,6 +11,7 @@ import torch
 
 from counterpoint.data.images.captions import LEAVE_OUT, Captions, beside, read_captions, same
 from counterpoint.data.images.files import read
+from counterpoint.data.images.opening import Opening
 from counterpoint.data.images.partners import read_partners
 from counterpoint.data.images.pixels import colour, resize
 from counterpoint.data.images.sets import TEXT_ENCODER, ImageBatch, Images, ImageSet, overlap
@@ -24,6 +25,7 @@ from counterpoint.data.images.split import (
 )
 from counterpoint.data.images.table import Table, chosen_side
 from counterpoint.data.nested import split_seeds
+from counterpoint.data.tables import Rows
 from counterpoint.data.tables.cells import class_order, near_twins
 from counterpoint.errors import CounterpointError
 
@@ -62,6 +64,8 @@ def load_images(
     test: float = 0.2,
     seed: int = 0,
     untested: str = "",
+    workers: int = 0,
+    rows: Rows = "auto",
 ) -> Images:
     """Load images from a bundled name or any container that ``image_files.read`` knows, and split them.
 
@@ -90,6 +94,9 @@ def load_images(
         test: share of all images cut for test, likewise.
         seed: of the split and of the limits.
         untested: seeds of other splits, with commas; what they put into validation is not tested here.
+        workers: processes that decode files; the pixels are the same from any number.
+        rows: where pixels are held: in "memory", or on "disk", decoded into the cache once and mapped into memory; "auto" leaves
+            half a gigabyte and more of them on disk.
 
     Raises:
         CounterpointError: with what was found, what was expected and the call that works.
@@ -108,7 +115,7 @@ def load_images(
         label,
         caption,
         captioned=wanted and captions_file is None,
-        size=size,
+        opening=Opening(size, workers, rows),
     )
     notes = list(table.notes)
     if table.unreadable:
@@ -120,11 +127,15 @@ def load_images(
         notes.append(message + "; left out")
     if table.animated:
         notes.append(f"{table.animated} files hold several frames (animations, pages); the first was taken")
-    if len(table.pixels) < 10:
+    if len(table) < 10:
         raise CounterpointError(
-            f"{spec}: {len(table.pixels)} readable images; expected at least 10 (hundreds to learn anything)"
+            f"{spec}: {len(table)} readable images; expected at least 10 (hundreds to learn anything)"
         )
-    pixels = torch.from_numpy(same_size(table, size, spec, notes)).permute(0, 3, 1, 2).contiguous()
+    pixels = table.stored
+    if pixels is None:
+        pixels = torch.from_numpy(same_size(table, size, spec, notes)).permute(0, 3, 1, 2).contiguous()
+    else:
+        resized(table, size, notes)
     classes, labels = _encode(table.labels, spec)
     notes += near_twins(classes)
     if partners is not None and table.unreadable:
@@ -197,22 +208,28 @@ def same_size(table: Table, size: int | None, spec: str, notes: list[str]) -> np
     gray = sum(image.shape[2] < channels for image in table.pixels)
     if gray:
         notes.append(f"{gray} gray images were turned to colour like the rest")
-    sizes = Counter(table.shapes)
-    chosen = size or table.size or chosen_side(table.shapes)
-    if size is None and chosen is not None:
-        shown = ", ".join(f"{w}x{h} ({count})" for (h, w), count in sizes.most_common(3))
-        many = f"{len(sizes)} sizes: {shown}" if len(sizes) > 1 else f"the size {shown}"
-        notes.append(f"images of {many}; {chosen} pixels chosen, another with --data-option size=N")
+    chosen = resized(table, size, notes)
     if chosen is None:
         return np.stack([colour(image, channels) for image in table.pixels])
-    if set(sizes) != {(chosen, chosen)}:
-        notes.append(f"resized to {chosen}x{chosen} (shorter side, then centre crop)")
     return np.stack(
         [
             colour(image if image.shape[:2] == (chosen, chosen) else resize(image, chosen), channels)
             for image in table.pixels
         ]
     )
+
+
+def resized(table: Table, size: int | None, notes: list[str]) -> int | None:
+    """Pixels a side that images are brought to, None where they keep their size; says so in ``notes``."""
+    sizes = Counter(table.shapes)
+    chosen = size or table.size or chosen_side(table.shapes)
+    if size is None and chosen is not None:
+        shown = ", ".join(f"{w}x{h} ({count})" for (h, w), count in sizes.most_common(3))
+        many = f"{len(sizes)} sizes: {shown}" if len(sizes) > 1 else f"the size {shown}"
+        notes.append(f"images of {many}; {chosen} pixels chosen, another with --data-option size=N")
+    if chosen is not None and set(sizes) != {(chosen, chosen)}:
+        notes.append(f"resized to {chosen}x{chosen} (shorter side, then centre crop)")
+    return chosen
 
 
 def _encode(labels: list[str | None], spec: str) -> tuple[tuple[str, ...], np.ndarray]:

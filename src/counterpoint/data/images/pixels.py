@@ -33,17 +33,33 @@ class Decoded(NamedTuple):
     animated: bool
 
 
-def header_shape(file: Path | io.BytesIO) -> tuple[int, int] | None:
-    """Height and width by a file's header alone, as it is meant to be seen; None where it cannot be read."""
+class Header(NamedTuple):
+    """Height and width as the picture is meant to be seen, and whether it has one channel."""
+
+    shape: tuple[int, int]
+    gray: bool
+
+
+def header(file: Path | io.BytesIO) -> Header | None:
+    """What a file's header says alone; None where it cannot be read."""
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(file) as opened:
-                return _shape(opened)
+                one = opened.mode in ("1", "L", "I", "F") or opened.mode.startswith("I;16")
+                return Header(
+                    _shape(opened), one and not (opened.mode in ("1", "L") and "transparency" in opened.info)
+                )
     except Exception:  # decoding says what is wrong with it
         return None
+
+
+def header_shape(file: Path | io.BytesIO) -> tuple[int, int] | None:
+    """Height and width by a file's header alone, as it is meant to be seen; None where it cannot be read."""
+    read = header(file)
+    return None if read is None else read.shape
 
 
 def _shape(opened: Any) -> tuple[int, int]:

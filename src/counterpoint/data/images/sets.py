@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.images.captions import Captions, same
+from counterpoint.data.images.decoding import taken
 from counterpoint.data.images.split import UNLABELLED, hashes
 
 TEXT_ENCODER = "minilm-l6"
@@ -53,7 +54,8 @@ class ImageSet:
         """Return the rows of ``index`` as a split of their own."""
         index = torch.as_tensor(index, dtype=torch.long)
         captions = None if self.captions is None else tuple(self.captions[row] for row in index.tolist())
-        return ImageSet(**vars(self[index]), captions=captions)
+        partners = None if self.partners is None else self.partners[index]
+        return ImageSet(taken(self.pixels, index), self.labels[index], partners, captions)
 
     def labelled(self) -> ImageSet:
         """Return only the rows that have a label."""
@@ -109,7 +111,7 @@ class Images:
         digest = hashlib.sha256()
         for name, part in self.splits().items():
             digest.update(f"{name}{tuple(part.pixels.shape)}{self.classes}{self.labels_per_class}".encode())
-            digest.update(part.pixels.numpy().tobytes())
+            digest.update(part.pixels.contiguous().numpy().data)
             digest.update(part.labels.numpy().tobytes())
             if part.partners is not None:
                 digest.update(part.partners.numpy().tobytes())

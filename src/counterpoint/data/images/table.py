@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from counterpoint.data.images.captions import Captions
-from counterpoint.data.images.pixels import decode_frame, header_shape
-from counterpoint.errors import CounterpointError, MissingExtra
+from counterpoint.data.images.opening import ImageFile, Opening
+from counterpoint.data.images.pixels import Header
+from counterpoint.data.tables.read import LARGE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LARGEST = 64
 """Pixels a side that images of mixed sizes are brought to at most, where no size is given: what small encoders take."""
@@ -35,6 +37,7 @@ class Table:
         notes: what a person should know about how the files were understood.
         unreadable: files that could not be opened, each with the reason; ``skipped``: their names alone.
         animated: how many files hold several frames, of which the first was taken.
+        stored: [N, C, H, W], the pixels of all rows in their final size where they stay on disk, in place of ``pixels``.
     """
 
     pixels: list[np.ndarray] = field(default_factory=list)
@@ -48,6 +51,10 @@ class Table:
     unreadable: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     animated: int = 0
+    stored: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.shapes)
 
     def add(
         self,
@@ -60,7 +67,13 @@ class Table:
     ) -> None:
         """Append one row; an empty label means none, and no ``shape`` that the image has the one of its file."""
         self.pixels.append(image)
-        self.shapes.append(shape or (image.shape[0], image.shape[1]))
+        self.describe(label, split, name, captions, shape or (image.shape[0], image.shape[1]))
+
+    def describe(
+        self, label: Any, split: str | None, name: str, captions: Captions | None, shape: tuple[int, int]
+    ) -> None:
+        """Append what is to be read of a row besides its pixels."""
+        self.shapes.append(shape)
         self.names.append(name)
         self.captions.append(captions)
         self.labels.append(None if label is None or label == "" or label != label else str(label))
@@ -71,37 +84,60 @@ class Table:
 class Source:
     """An image that is not opened yet, with what its row says."""
 
-    file: Path | io.BytesIO
+    file: ImageFile
     label: Any
     split: str | None
     name: str
     captions: Captions | None = None
 
 
-def open_files(table: Table, sources: Sequence[Source], size: int | None) -> None:
+def open_files(table: Table, sources: Sequence[Source], opening: Opening) -> None:
     """Decode files into a table, each brought to its final size at once; those that cannot be read are named there.
 
     Args:
-        table: gets the rows.
+        table: gets the rows; where pixels stay on disk, as ``stored``.
         sources: the files.
-        size: pixels a side; None: chosen by the files' headers (``chosen_side``).
+        opening: how. Without a size it is chosen by the files' headers (``chosen_side``).
     """
-    if size is None:
-        shapes = [header_shape(source.file) for source in sources]
-        size = chosen_side([shape for shape in shapes if shape is not None])
+    from counterpoint.data.images.decoding import decoded, headers, stored_pixels, taken
+
+    files = [source.file for source in sources]
+    size, heads = opening.size, None
+    if size is None or opening.rows != "memory":
+        heads = list(headers(files, opening.workers))
+    if size is None and heads is not None:
+        size = chosen_side([head.shape for head in heads if head is not None])
     table.size = size
-    for source in sources:
-        try:
-            decoded = decode_frame(source.file, size)
-        except MissingExtra:
-            raise
-        except Exception as error:
-            reason = error if isinstance(error, CounterpointError) else type(error).__name__
-            table.unreadable.append(f"{source.name} ({reason})")
+    opening = replace(opening, size=size)
+    if heads is not None and not table.pixels and _on_disk(heads, opening):
+        read = stored_pixels(files, heads, opening)
+        table.stored = read.pixels
+        table.animated += read.animated
+        if read.reasons:
+            whole = [number for number in range(len(files)) if number not in read.reasons]
+            table.stored = taken(read.pixels, whole)
+        for number, source in enumerate(sources):
+            if number in read.reasons:
+                table.unreadable.append(f"{source.name} ({read.reasons[number]})")
+                table.skipped.append(source.name)
+                continue
+            height, width = read.shapes[number].tolist()
+            table.describe(source.label, source.split, source.name, source.captions, (height, width))
+        return
+    for source, each in zip(sources, decoded(files, size, opening.workers), strict=True):
+        if isinstance(each, str):
+            table.unreadable.append(f"{source.name} ({each})")
             table.skipped.append(source.name)
             continue
-        table.add(decoded.pixels, source.label, source.split, source.name, source.captions, decoded.shape)
-        table.animated += decoded.animated
+        table.add(each.pixels, source.label, source.split, source.name, source.captions, each.shape)
+        table.animated += each.animated
+
+
+def _on_disk(heads: Sequence[Header | None], opening: Opening) -> bool:
+    """Whether pixels stay on disk."""
+    shapes = [head.shape for head in heads if head is not None]
+    side = opening.size or (max(max(shape) for shape in shapes) if shapes else 1)
+    return opening.rows == "disk" or (opening.rows == "auto" and len(heads) * side * side * 3 >= LARGE)
 
 
 def chosen_side(shapes: Sequence[tuple[int, int]]) -> int | None:

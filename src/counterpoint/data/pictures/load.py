@@ -17,6 +17,7 @@ from torch import Tensor
 from counterpoint.data.images.captions import LEAVE_OUT
 from counterpoint.data.images.load import load_images
 from counterpoint.data.images.sets import TEXT_ENCODER, Images, ImageSet
+from counterpoint.data.tables import Rows
 from counterpoint.errors import CounterpointError, data_option, nearest
 
 By = Literal["classes", "captions", "none"]
@@ -138,6 +139,8 @@ def load_pictures(
     test: float = 0.2,
     seed: int = 0,
     untested: str = "",
+    workers: int = 0,
+    rows: Rows = "auto",
 ) -> Pictures:
     """Load images, and say what the prompt of each is.
 
@@ -160,6 +163,8 @@ def load_pictures(
         test: share of all images cut for test, likewise.
         seed: of the split and of the limits.
         untested: seeds of other splits, with commas; what they put into validation is not tested here.
+        workers: processes that decode files; the pixels are the same from any number.
+        rows: where pixels are held, as of ``load_images``: "memory", "disk" or "auto".
 
     Raises:
         CounterpointError: with what was found, what was expected and the call that works.
@@ -184,6 +189,8 @@ def load_pictures(
         test=test,
         seed=seed,
         untested=untested,
+        workers=workers,
+        rows=rows,
     )
     by = _chosen(prompts, images)
     names, of_class = (images.classes, tuple(range(len(images.classes)))) if by == "classes" else ((), ())

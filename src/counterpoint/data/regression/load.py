@@ -167,8 +167,9 @@ def _pictures(
     spec: str, target: str | None, size: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     from counterpoint.data.images.load import same_size
+    from counterpoint.data.images.opening import Opening
 
-    images = image_files.read(Path(spec), None, target, size=size)
+    images = image_files.read(Path(spec), None, target, opening=Opening(size))
     if images.unreadable:
         raise CounterpointError(
             f"{spec}: {len(images.unreadable)} files are not readable images: {', '.join(images.unreadable)}; mend or remove them"

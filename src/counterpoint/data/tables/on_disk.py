@@ -74,6 +74,10 @@ class RowsOnDisk(Sequence[Row]):
     def __iter__(self) -> Iterator[Row]:
         return (self[number] for number in range(len(self)))
 
+    def column(self, name: str) -> pa.ChunkedArray | None:
+        """A column of all rows, where it can be had without reading the others."""
+        return None
+
     def position(self, index: int) -> int:
         """The number in the file, from 0, of one of these rows."""
         index = index + len(self) if index < 0 else index
@@ -114,6 +118,11 @@ class ArrowRows(RowsOnDisk):
     def _row(self, number: int) -> Row:
         part = int(np.searchsorted(self._starts, number, "right")) - 1
         return self._read(self._batches[part].slice(number - int(self._starts[part]), 1))[0]
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A column of all rows; mapped where they are all rows of the file."""
+        whole = self.table.column(name)
+        return whole if self._at is None else whole.take(pa.array(self._at))
 
     def __iter__(self) -> Iterator[Row]:
         if self._at is not None:

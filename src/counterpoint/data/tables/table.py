@@ -103,7 +103,12 @@ class Table:
             words: dict[
                 str, str
             ] = {}  # equal cells are one object: columns that are read whole have few different ones
-            cells_ = (row.get(name) for row in self.data)
+            column = self.data.column(name) if name in self.data.names else None
+            cells_ = (
+                (row.get(name) for row in self.data)
+                if column is None
+                else (cell for part in column.chunks for cell in part.to_pylist())
+            )
             return [words.setdefault(cell, cell) if isinstance(cell, str) else cell for cell in cells_]
         if not isinstance(self.data, pa.Table):
             return [row.get(name) for row in self.data]
@@ -118,6 +123,8 @@ class Table:
         """A column as an Arrow array; JSON cells of several types become text."""
         if isinstance(self.data, pa.Table):
             return self.data.column(name)
+        if isinstance(self.data, RowsOnDisk) and (mapped := self.data.column(name)) is not None:
+            return mapped
         if name not in self._columns:
             self._columns[name] = _column(self.values(name))
         return self._columns[name]
