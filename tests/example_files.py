@@ -107,3 +107,17 @@ def first_lines(path: Path) -> str:
     else:
         lines = path.read_text().splitlines()
     return "\n".join([*lines[:5], "..."])
+
+
+def bare_encoder(folder: Path) -> None:
+    """A small BERT with its tokenizer, as transformers saves it and nothing of ours beside."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder.mkdir()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "warm", "tea", "storm"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder)

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from counterpoint.prediction.predict import Predicted
+    from counterpoint.prediction.publish import Published
     from counterpoint.study.case import Case
     from counterpoint.study.executors.cluster import Ray
     from counterpoint.study.plan import Plan
 
 __all__ = [
-    "Recommendation", "ablate", "build", "case", "cases", "compare", "entries", "kind_of", "load", "predict", "recipe", "recommend", "report",
+    "Recommendation", "ablate", "build", "case", "cases", "compare", "entries", "kind_of", "load", "predict", "push", "recipe", "recommend", "report",
     "reproduce", "reproduction", "resume", "run", "tune",
 ]  # fmt: skip
 
@@ -50,6 +51,7 @@ def run(
     trackers: Sequence[str] = (),
     checkpoint_seconds: float = 120.0,
     keep_checkpoints: bool = False,
+    push_to_hub: str | None = None,
     **options: Any,
 ) -> Result:
     """Train a model on data with one method; the same call resumes, and a finished run is read back.
@@ -60,13 +62,18 @@ def run(
         out: the run's folder; the model is in ``out/model`` afterwards.
         model: a name, a ``save_pretrained`` folder, or a module (it is copied); None means the kind's reference model.
         evaluate: measure the model on the test split, before and after.
+        push_to_hub: OWNER/NAME, where the model is uploaded at the end; whether there is a login is asked at the start.
         options: the run's, see ``study.options.RunOptions``: seed, steps, precision, kind, ...
     """
+    from counterpoint.prediction import publish
     from counterpoint.study.single import execute
 
+    if push_to_hub is not None:
+        publish.checked_name(push_to_hub)
+        publish.owner()
     splits = ("test",) if evaluate else ()
     mine = recipe(build(method, settings), data=data, model=model, splits=splits, before=evaluate, **options)
-    return execute(
+    result = execute(
         mine,
         Path(out),
         data=data if mine.data == GIVEN else None,
@@ -76,6 +83,9 @@ def run(
         checkpoint_seconds=checkpoint_seconds,
         keep_checkpoints=keep_checkpoints,
     )
+    if push_to_hub is not None:
+        publish.after_run(result.folder, push_to_hub)
+    return result
 
 
 def compare(
@@ -260,17 +270,22 @@ def reproduce(
     return content
 
 
-def load(folder: str | Path) -> nn.Module:
+def load(folder: str | Path, kind: str | None = None) -> nn.Module:
     """Open a model folder, such as ``runs/dcl/model``: its config.json says which class opens it.
 
     ``model.predict(data)`` answers rows: a path, or a list of dicts or of plain values; see ``prediction.predict.Predict``.
 
+    Args:
+        folder: or a name on the hub. kind: of a folder that does not say it, such as an encoder as it was downloaded: "text", "images", ...
+
     Raises:
         CounterpointError: no such folder, or one that does not say what opens it.
     """
+    from counterpoint.bundled import hub
     from counterpoint.prediction.predict import open_model, with_predict
 
-    return with_predict(open_model(Path(folder)), Path(folder))
+    where = hub.model(str(folder)) or Path(folder)
+    return with_predict(open_model(where, kind), where)
 
 
 def predict(
@@ -280,6 +295,7 @@ def predict(
     out: str | Path,
     keep: Sequence[str] = (),
     skip: bool = False,
+    kind: str | None = None,
     device: str | None = None,
     progress: Progress | bool | None = False,
     **settings: Any,
@@ -290,14 +306,37 @@ def predict(
         model: a model's folder, a run's, or a name.
         data: a table, a folder, a file of the model's kind, "-" for standard input, or rows: dicts or plain values.
         out: a .jsonl, .csv or .parquet file; "-" prints JSON lines.
-        keep: columns of the data to stand beside the answers. skip: leave rows out that cannot be read. device: None is a GPU if there is one.
+        keep: columns of the data to stand beside the answers. skip: leave rows out that cannot be read. kind: of a folder that does not say it.
+        device: None is a GPU if there is one.
         settings: batch_size, column (of the inputs), k (items to recommend), max_new_tokens, temperature, seed, steps.
     """
     from counterpoint.prediction.predict import chosen, predict
 
     return predict(
-        model, data, out, settings=chosen(settings), progress=progress, keep=keep, skip=skip, device=device
+        model,
+        data,
+        out,
+        settings=chosen(settings),
+        progress=progress,
+        keep=keep,
+        skip=skip,
+        device=device,
+        kind=kind,
     )
+
+
+def push(
+    model: str | Path, name: str, *, private: bool = False, folder: str | Path | None = None
+) -> Published:
+    """Upload a trained model with its card to a hub; see ``prediction.publish``.
+
+    Args:
+        model: a model's folder, or a run's. name: OWNER/NAME. private: where it does not exist yet.
+        folder: write there what would be uploaded, and upload nothing.
+    """
+    from counterpoint.prediction.publish import publish
+
+    return publish(model, name, private=private, folder=None if folder is None else Path(folder))
 
 
 def rejudge(path: str | Path) -> list[str]:

@@ -13,7 +13,7 @@ from counterpoint.cli.main import app
 
 COMMANDS = [
     "list", "show", "recommend", "check", "run", "resume", "compare", "ablate", "reproduce", "report", "export",
-    "recommend-items", "export-embeddings", "predict", "store-teacher", "watch", "data list", "data get",
+    "recommend-items", "export-embeddings", "predict", "push", "store-teacher", "watch", "data list", "data get",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from counterpoint.cli.main import app
-from example_files import write
+from example_files import bare_encoder, write
 
 PAGE = (Path(__file__).parents[2] / "docs" / "predict.md").read_text(encoding="utf-8")
 
@@ -21,7 +21,8 @@ def test_commands_and_snippet(
     monkeypatch.chdir(tmp_path)
     write(tmp_path)
     Path("new.csv").write_text("received,text\nmonday,the kettle is warm\ntuesday,salt and sail\n")
-    (commands,) = re.findall(r"```sh\n(.*?)```", PAGE, re.S)
+    bare_encoder(tmp_path / "minilm")
+    commands = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.S))
     for line in commands.splitlines():
         done = CliRunner().invoke(app, shlex.split(line)[1:])
         assert done.exit_code == 0, (line, done.output, done.exception)
@@ -30,3 +31,5 @@ def test_commands_and_snippet(
     exec(compile(snippet, "predict.md", "exec"), {})
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["monday", "tuesday"]
     assert Path("answers.parquet").is_file()
+    assert Path("vectors.parquet").is_file()
+    assert "me/mail-topics" in Path("look-first/README.md").read_text()

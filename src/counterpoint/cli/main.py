@@ -19,6 +19,7 @@ from counterpoint.cli import (
     new,
     plan,
     predict,
+    push,
     results,
     search,
     searches,
@@ -62,6 +63,7 @@ app.command("ablate", short_help="Change one setting at a time.", context_settin
 app.command("tune", short_help="Search one method's settings.", context_settings=FREE)(searches.tune)
 app.command("reproduce", short_help="Run a paper's effect, write the evidence.")(studies.reproduce)
 app.command("predict", short_help="Predict with a trained model.")(predict.predict)
+app.command("push", short_help="Upload a trained model to a hub.")(push.push)
 app.command("store-teacher", short_help="Write a teacher's answers down.")(teachers.store_teacher)
 app.command("report", short_help="Draw a page from runs and studies.")(results.report)
 app.command("show-samples", short_help="Show what a run sampled, and its rewards.")(results.show_samples)

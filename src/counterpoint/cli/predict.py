@@ -34,6 +34,13 @@ def predict(
             metavar="NAMES", help="columns of the data to stand beside the answers, separated by commas"
         ),
     ] = "",
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="of a folder that does not say it, such as a downloaded encoder's: text, images, audio, ...",
+            show_default=False,
+        ),
+    ] = None,
     skip: Annotated[
         bool, typer.Option("--skip-unreadable", help="leave rows out that cannot be read, and count them")
     ] = False,
@@ -75,6 +82,7 @@ def predict(
             out=out,
             keep=[name.strip() for name in keep.split(",") if name.strip()],
             skip=skip,
+            kind=kind,
             device=device,
             progress=shown,
             column=column,

@@ -36,6 +36,14 @@ def run(
             "--keep-checkpoints", help="keep them after the end, so that more steps can be given later"
         ),
     ] = False,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME",
+            help="upload the model at the end, as counterpoint push does",
+            show_default=False,
+        ),
+    ] = None,
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="print what differs from the defaults, and stop")
     ] = False,
@@ -75,6 +83,7 @@ def run(
             trackers=tuple(tracker or ()),
             checkpoint_seconds=checkpoint_seconds,
             keep_checkpoints=keep_checkpoints,
+            push_to_hub=push_to_hub,
         )
     if as_json and speaks():
         emit(result_json(result))

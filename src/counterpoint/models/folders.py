@@ -142,5 +142,6 @@ def _open(path: Path) -> nn.Module:
         return max(openers, key=lambda one: one.holds(path) != content.get("architecture")).open(path)
     opens = f"from transformers import {architectures[0]}" if architectures else "the class that wrote it"
     raise CounterpointError(
-        f"{path}: config.json does not say which model of counterpoint this is; open it with {opens}, or give it as --model"
+        f"{path}: config.json does not say which model of counterpoint this is; open it with {opens}, give it as --model, or "
+        'say what it reads: --kind text (images, audio, ...); in Python, counterpoint.load(FOLDER, kind="text")'
     )

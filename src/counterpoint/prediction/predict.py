@@ -58,8 +58,21 @@ def folder_of(model: str | Path) -> Path:
     return model_folders.find(model)
 
 
-def open_model(folder: Path) -> nn.Module:
-    """Open a folder as it was saved: classes, encoding, and of a language model the instruction and the contrast beside its weights."""
+def open_model(folder: Path, kind: str | None = None) -> nn.Module:
+    """Open a folder as it was saved: classes, encoding, and of a language model the instruction and the contrast beside its weights.
+
+    Args:
+        kind: of a folder that does not say it, such as an encoder as it was downloaded.
+
+    Raises:
+        CounterpointError: no such kind of model, or a folder that is none of it.
+    """
+    if kind is not None:
+        if kind not in folders.kinds():
+            raise CounterpointError(
+                f"kind={kind}: no kind of encoder has this name; {nearest(kind, folders.kinds())}; a language model needs none"
+            )
+        return folders.of_kind(kind).open(folder)
     model = folders.load(folder)
     if type(model) is Language and any((folder / name).exists() for name in BESIDE):
         return contrasted.load(folder)
@@ -187,6 +200,7 @@ def predict(
     skip: bool = False,
     device: str | None = None,
     folder: Path | None = None,
+    kind: str | None = None,
 ) -> Predicted:
     """Predict for data and write the answers.
 
@@ -194,7 +208,7 @@ def predict(
         model: a model's folder, a run's, or a name; or a model, with its ``folder``.
         data: as of ``sources.opened``.
         out: a .jsonl, .csv or .parquet file, which appears whole or not at all; "-": JSON lines on standard output.
-        settings, keep, skip: as of ``predictions``. device: None takes a GPU where there is one.
+        settings, keep, skip: as of ``predictions``. device: None takes a GPU where there is one. kind: as of ``open_model``.
 
     Raises:
         CounterpointError: a row that cannot be used, unless ``skip``; nothing is then written.
@@ -205,7 +219,7 @@ def predict(
         opened_model, where = model, folder or Path()
     else:
         where = folder_of(model)
-        opened_model = open_model(where)
+        opened_model = open_model(where, kind)
     opened_model = opened_model.to(device_of(device))
     count: dict[str, Any] = {}
     given = predictions(
