@@ -98,6 +98,8 @@ PU_DISTILL = (
 )
 GRACE = "tests/methods/language/test_grace.py tests/objectives/contrast/test_rationale_reward.py tests/models/retrieval/test_embedder.py"
 DISCO = "tests/methods/test_disco.py"
+ON_DISK = "tests/data/language/test_on_disk.py"
+REWARDS = "tests/integrations/test_rewards.py"
 PACKED = "tests/models/language/test_packing.py"
 WIDTH = "tests/models/language/test_width.py"
 LIKE = "tests/methods/baselines/test_sft.py::test_batches_of_like_length_hold_less_padding_and_every_row_once"
@@ -351,6 +353,14 @@ CHANGES = [
     Change("phases/reference.py", "for each in (prompts.ids, prompts.mask, answers.ids, answers.mask, answers.authored):", "for each in (prompts.ids, prompts.mask, answers.mask, answers.authored):", KEPT),
     Change("phases/reference.py", "if idle and \"lora_\" in name:", "if \"lora_\" in name:", IDENTITY),
     Change("phases/reference.py", "[weights(), how, code(),", "[weights(), code(),", KEPT),
+    # Rows that stay on disk, objectives in others' trainers.
+    Change("data/language/stored_rows.py", "whole.update(np.ascontiguousarray(self.at[start : start + 2**20], np.int64).tobytes())", "pass", ON_DISK + "::test_which_rows_are_meant_is_in_the_fingerprint"),
+    Change("data/language/stored_rows.py", "part.at, part.facts = self.at[chosen], self.facts[chosen]", "part.at, part.facts = self.at[chosen], self.facts", ON_DISK + "::test_problems"),
+    Change("data/tables/on_disk.py", "self._batches[part].slice(number - int(self._starts[part]), 1)", "self._batches[part].slice(0, 1)", ON_DISK + "::test_problems"),
+    Change("data/tables/on_disk.py", "return number + 1 if self._lines is None else int(self._lines[number])", "return number + 1", ON_DISK),
+    Change("integrations/rewards.py", "None if math.isnan(value) else value", "value", REWARDS),
+    Change("integrations/rewards.py", "groupby(rows, key=lambda row: row[0])", "groupby(rows, key=id)", REWARDS),
+    Change("integrations/reduce.py", "return result.weight * ranks * result.values.sum()", "return result.weight * result.values.sum()", "tests/ranks/test_modules.py"),
     # Weights in shards.
     Change("models/sharding.py", "part.set_gradient_divide_factor(1.0)", "part.set_gradient_divide_factor(2.0)", SHARDS),
     Change("models/sharding.py", "here = here.clone() if theirs[name].requires_grad else here", "pass", SHARDS),
