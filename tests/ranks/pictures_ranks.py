@@ -11,14 +11,14 @@ from ranks_harness import Weights, report, short_run
 
 JUDGED = {"evaluation.plain_share": 0.2, "evaluation.widening": 0.0, "evaluation.fake_start": 0.5}
 DRAWN = {"diffusion.steps": (1,)}
-HEADS = {"contrast.hidden": 12, "contrast.dim": 6}
+HEADS = {"contrast.hidden": 12, "contrast.dim": 6, "contrast.norm": "none"}
 METHODS = {
     "flow": ("flow-matching", {}),
     "judged": ("self-e", JUDGED),
     "mixed": ("self-e", {**JUDGED, "evaluation.target": "mixed"}),
     "diffusion": ("edm", {**DRAWN, "batch_size": 59}),
     "read": ("ddae", {**DRAWN, **HEADS}),
-    "read without a norm": ("ddae", {**DRAWN, **HEADS, "contrast.norm": "none", "diffusion.path": "flow"}),
+    "read on the straight path": ("ddae", {**DRAWN, **HEADS, "diffusion.path": "flow", "conditioning": "none"}),
     "a rank without a row": ("self-e", {**JUDGED, "batch_size": 59}),
 }
 SHARED = {"batch_size": 11, "learning_rate": 1e-3, "sampling.steps": (1,), "warmup": 0.0, "ema": 0.9}
