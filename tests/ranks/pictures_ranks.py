@@ -18,7 +18,10 @@ METHODS = {
     "mixed": ("self-e", {**JUDGED, "evaluation.target": "mixed"}),
     "diffusion": ("edm", {**DRAWN, "batch_size": 59}),
     "read": ("ddae", {**DRAWN, **HEADS}),
-    "read on the straight path": ("ddae", {**DRAWN, **HEADS, "diffusion.path": "flow", "conditioning": "none"}),
+    "read on the straight path": (
+        "ddae",
+        {**DRAWN, **HEADS, "diffusion.path": "flow", "conditioning": "none"},
+    ),
     "a rank without a row": ("self-e", {**JUDGED, "batch_size": 59}),
 }
 SHARED = {"batch_size": 11, "learning_rate": 1e-3, "sampling.steps": (1,), "warmup": 0.0, "ema": 0.9}
