@@ -16,6 +16,7 @@ ORDER = (
     "preferences",
     "problems",
     "trajectories",
+    "styles",
     "images",
     "pictures",
     "interactions",

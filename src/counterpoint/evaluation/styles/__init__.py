@@ -1,0 +1,1 @@
+"""Measurements of models that restyle pictures."""

@@ -1,0 +1,1 @@
+"""Pieces of the training of models that restyle pictures."""
