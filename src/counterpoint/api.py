@@ -308,7 +308,7 @@ def predict(
         out: a .jsonl, .csv or .parquet file; "-" prints JSON lines.
         keep: columns of the data to stand beside the answers. skip: leave rows out that cannot be read. kind: of a folder that does not say it.
         device: None is a GPU if there is one.
-        settings: batch_size, column (of the inputs), k (items to recommend), max_new_tokens, temperature, seed, steps.
+        settings: batch_size, column (of the inputs), k (items to recommend), max_new_tokens, temperature, seed, steps, towards.
     """
     from counterpoint.prediction.predict import chosen, predict
 

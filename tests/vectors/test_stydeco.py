@@ -40,9 +40,7 @@ def gan(case: Case) -> Checks:
         for number, level in enumerate(levels):
             expect(f"grad_{name}{number}", level.grad)
 
-    return {
-        name: partial(one, name, real) for name, real in (("G", True), ("real", True), ("fake", False))
-    }
+    return {name: partial(one, name, real) for name, real in (("G", True), ("real", True), ("fake", False))}
 
 
 def both_ways(case: Case) -> Checks:
@@ -84,7 +82,10 @@ def adapters(case: Case) -> Checks:
         layer = TwoAdapters(linear, rank, case.number("scale"), "separate")
         assert layer.a["plain"].shape == (rank, weight.shape[1])
         for domain, letter in zip(DOMAINS, "st", strict=True):
-            layer.a[domain].data, layer.b[domain].data = case.tensor(f"A_{letter}"), case.tensor(f"B_{letter}")
+            layer.a[domain].data, layer.b[domain].data = (
+                case.tensor(f"A_{letter}"),
+                case.tensor(f"B_{letter}"),
+            )
             case.expect(f"y_{letter}", layer(case.tensor("x"), domain), rtol=1e-6, atol=1e-6)
 
     return {"values": values}

@@ -58,6 +58,10 @@ def predict(
             help="of a model that makes pictures; default: the most its training drew", show_default=False
         ),
     ] = None,
+    towards: Annotated[
+        str,
+        typer.Option(help='of a model that restyles pictures: "styled", or "plain" to take the style off'),
+    ] = "styled",
     batch_size: Annotated[
         int | None, typer.Option(help="rows at once; default: the kind's usual number", show_default=False)
     ] = None,
@@ -91,6 +95,7 @@ def predict(
             temperature=temperature,
             seed=seed,
             steps=steps,
+            towards=towards,
             batch_size=batch_size,
         )
     for note in done.notes:

@@ -146,7 +146,9 @@ class StyDeco(Method[Restyler, Styles]):
         counts = {domain: len(model.prompts[domain]) for domain in DOMAINS}
         for batch in run.batches(data.train.styled, self.batch_size, epochs=self.epochs):
             real = self._pictures(batch, data.train.plain.to(run.device))
-            prompts: dict[Domain, Tensor] = {domain: batch.random.integers(counts[domain]) for domain in DOMAINS}
+            prompts: dict[Domain, Tensor] = {
+                domain: batch.random.integers(counts[domain]) for domain in DOMAINS
+            }
 
             def made(pictures: Tensor, towards: Domain, numbers: dict[Domain, Tensor] = prompts) -> Tensor:
                 result: Tensor = run.forward(net, pictures, numbers[towards], towards=towards)

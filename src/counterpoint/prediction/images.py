@@ -90,7 +90,7 @@ def grouped(pictures: list[np.ndarray], run: Callable[[Tensor], Tensor]) -> Tens
 
 def _pixels(value: Any, row: Row, wanted: tuple[int, int, int] | None) -> np.ndarray:
     side = wanted[1] if wanted is not None and wanted[1] == wanted[2] else None
-    file = _file(value, row)
+    file = file_of(value, row)
     if file is None:
         pixels = stack(np.asarray(value)[None], row.where)[0]
         if side is not None and pixels.shape[:2] != (side, side):
@@ -109,10 +109,10 @@ def _pixels(value: Any, row: Row, wanted: tuple[int, int, int] | None) -> np.nda
         raise CounterpointError(
             f"{row.where}: {width} by {height} pixels, and the model learnt from {wanted[2]} by {wanted[1]}; bring the picture to that size"
         )
-    return _in_channels(pixels, wanted[0])
+    return in_channels(pixels, wanted[0])
 
 
-def _file(value: Any, row: Row) -> Path | io.BytesIO | None:
+def file_of(value: Any, row: Row) -> Path | io.BytesIO | None:
     """The file that a cell names or holds; None for pixels."""
     if isinstance(value, dict):
         if value.get("bytes"):
@@ -128,7 +128,8 @@ def _file(value: Any, row: Row) -> Path | io.BytesIO | None:
     return None
 
 
-def _in_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+def in_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """[H, W, C] as gray or colour, as a model reads it."""
     if channels == 1 and pixels.shape[2] == 3:
         from PIL import Image
 

@@ -298,7 +298,7 @@ class Predict:
             data: a path (table, folder, file), or rows: a list of dicts or of plain values.
             out: a .jsonl, .csv or .parquet file; then what became of the rows is returned (``Predicted``).
             keep: columns to stand beside the answers. skip: leave rows out that cannot be read.
-            settings: fields of ``Settings``: batch_size, column, k, max_new_tokens, temperature, seed, steps.
+            settings: fields of ``Settings``: batch_size, column, k, max_new_tokens, temperature, seed, steps, towards.
         """
         if out is None:
             return list(self.stream(data, keep=keep, skip=skip, progress=progress, settings=chosen(settings)))

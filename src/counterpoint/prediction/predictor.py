@@ -27,6 +27,7 @@ class Settings:
         temperature: of answers; 0 takes the likeliest token.
         seed: of sampled answers.
         steps: of a picture that is made; None takes the most that its model's training drew.
+        towards: of a model that restyles: "styled", or "plain" to take the style off.
     """
 
     batch_size: int | None = None
@@ -36,6 +37,7 @@ class Settings:
     temperature: float = 0.0
     seed: int = 0
     steps: int | None = None
+    towards: str = "styled"
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "k", "max_new_tokens", "steps"):

@@ -63,6 +63,7 @@ RULES: Sequence[_Rule] = (
     _Rule("images", "simclr", "the baseline to beat", 1.5),
     _Rule("pictures", "self-e", "prompts at hand, and few steps are wanted: one model for any number of them", 3, lambda f: (f.classes or 0) > 1 or f.captioned),
     _Rule("pictures", "flow-matching", "the baseline to beat; also where there are no prompts", 2),
+    _Rule("styles", "stydeco", "pictures of two domains: a generator for both directions, which needs no pairs", 3),
     _Rule("interactions", "xsimgcl", "graph contrast in a single propagation; strongest where interactions are sparse", 4, lambda f: (f.density or 0) < 0.05),
     _Rule("interactions", "xsimgcl", "graph contrast; the data is dense, so expect less over LightGCN", 2, lambda f: (f.density or 0) >= 0.05),
     _Rule("interactions", "lightgcn", "the baseline to beat, and the cheapest", 2),

@@ -13,6 +13,7 @@ from counterpoint.data.styles.sets import Styles
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.measurement import measured
 from counterpoint.evaluation.styles.measurements import MEASUREMENTS
+from counterpoint.models.styles.domains import DOMAINS
 from counterpoint.models.styles.folder import FOLDERS
 from counterpoint.models.styles.restyler import Restyler, load_restyler
 from counterpoint.tasks.facts import Facts
@@ -52,8 +53,9 @@ class StyleTask:
                 f"{spec} restyles pictures of {model.shape[0]} channels, and the data's have {data.shape[0]}; turn them into such, or start "
                 f"from a fresh model: --model {self.default_model}"
             )
-        for domain, usual in (("plain", PLAIN_PROMPTS), ("styled", STYLED_PROMPTS)):
-            if data.prompts[domain] != usual:  # prompts that somebody gave; else the model's own stay
+        usual = {"plain": PLAIN_PROMPTS, "styled": STYLED_PROMPTS}
+        for domain in DOMAINS:
+            if data.prompts[domain] != usual[domain]:  # prompts that somebody gave; else the model's own stay
                 model.prompts[domain] = data.prompts[domain]
         return model
 

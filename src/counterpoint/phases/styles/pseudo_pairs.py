@@ -13,7 +13,7 @@ from torch import Tensor
 
 from counterpoint.data.styles.sets import Styles, with_styled
 from counterpoint.errors import CounterpointError
-from counterpoint.generation.picture_editors import Prior, edited, editor
+from counterpoint.generation.picture_editors import Edit, Prior, edited, editor
 from counterpoint.training import Run
 from counterpoint.training.seeds import derive
 
@@ -35,7 +35,7 @@ def with_pseudo_pairs(data: Styles, prior: Prior, run: Run) -> Styles:
             )
         return data
     prompt = prior.prompt or data.prompts["styled"][0]
-    opened = []
+    opened: list[Edit] = []
 
     def edit(rows: Sequence[int]) -> list[Tensor]:
         if not opened:  # only where there is something left to do

@@ -147,7 +147,12 @@ def _named(folder: str) -> str:
 
     >>> _named("distilled"), _named("samples_008_steps"), _named("samples_001_steps_without_guidance")
     ('Distilled images', 'Samples of 8 steps', 'Samples of 1 step without guidance')
+    >>> _named("before_and_after_styled"), _named("training_pairs")
+    ('Before and after, styled: images above, below what the model makes of them', 'Training pairs images')
     """
+    before_after = re.fullmatch(r"before_and_after_(.+)", folder)
+    if before_after is not None:
+        return f"Before and after, {before_after[1]}: images above, below what the model makes of them"
     steps = re.fullmatch(r"samples_0*(\d+)_steps(.*)", folder)
     if steps is None:
         return f"{folder.replace('_', ' ').capitalize()} images"
