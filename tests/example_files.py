@@ -21,6 +21,7 @@ RUNS: dict[str, tuple[str, str, str, dict[str, str], dict[str, int], str]] = {
         {"batch_size": 8, "sampling.steps": (1, 2)},
         "DiT",
     ),
+    "styles": ("stydeco", "art", "restyler-small", {}, {"batch_size": 4}, "Restyler"),
     "audio": (
         "audio-classifier",
         "clips",
@@ -90,6 +91,11 @@ def write(folder: Path) -> None:
         path = folder / "photos" / ("cat", "dog")[n % 2] / f"{n}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(path)
+    art = np.random.default_rng(1)
+    for n in range(40):
+        path = folder / "art" / ("plain", "styled")[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(art.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(path)
     for n in range(24):
         path = folder / "clips" / ("yes", "no")[n % 2] / f"{('ann', 'bob', 'eve', 'tim')[n // 6]}_{n}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,21 @@ RUNS = {
             "evaluation.fake_start": 0.5,
         },
     ),
+    "styles": (
+        "stydeco",
+        "restyled-digits",
+        "restyler-small",
+        25,
+        {
+            "batch_size": 8,
+            "learning_rate": 0.002,
+            "text.rank": 2,
+            "weights.decoupling": 0.1,
+            "weights.cycle_perceptual": 0.0,
+            "weights.identity_perceptual": 0.0,
+            "prior.editor": f"{Path(__file__).parents[1] / 'own_editors.py'}:paint",
+        },
+    ),
     "pictures by flow": (
         "flow-matching",
         "digits",

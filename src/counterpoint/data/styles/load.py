@@ -27,6 +27,8 @@ from counterpoint.data.styles.layout import EXPECTED, Layout, layout_of
 from counterpoint.data.styles.sets import NONE, Styles, StyleSet
 from counterpoint.errors import CounterpointError
 
+FEW = 10
+"""Pictures of a domain, at least, that are split."""
 PLAIN_PROMPTS, STYLED_PROMPTS = ("original image",), ("stylised image",)
 
 
@@ -180,6 +182,12 @@ class _Cut:
             for row, partner in enumerate(partners.tolist()):
                 found["train" if alone[row] else home[partner]].append(row)
             return {name: np.array(rows, dtype=np.int64) for name, rows in found.items()}
+        if len(side.pixels) < FEW and not any(own):
+            notes.append(
+                f"only {len(side.pixels)} pictures of one domain: all of them are trained on, none is measured with"
+            )
+            everything = np.arange(len(side.pixels))
+            return {"train": everything, "validation": everything[:0], "test": everything[:0]}
         same = [[code] for code in hashes(pixels)]
         labels = np.full(len(pixels), UNLABELLED)
         return split_rows(
