@@ -21,7 +21,12 @@ def image_to_image(folder: Path) -> None:
     torch.manual_seed(0)
     words = folder.with_name("words")
     words.mkdir(parents=True)
-    pieces = ["<|startoftext|>", "<|endoftext|>", *(chr(n) for n in range(33, 127)), *(f"{chr(n)}</w>" for n in range(33, 127))]
+    pieces = [
+        "<|startoftext|>",
+        "<|endoftext|>",
+        *(chr(n) for n in range(33, 127)),
+        *(f"{chr(n)}</w>" for n in range(33, 127)),
+    ]
     (words / "vocab.json").write_text(json.dumps({piece: number for number, piece in enumerate(pieces)}))
     (words / "merges.txt").write_text("#version: 0.2\n")
     tokenizer = CLIPTokenizer(str(words / "vocab.json"), str(words / "merges.txt"), model_max_length=77)

@@ -64,5 +64,5 @@ def multilevel_sigmoid(levels: Sequence[Tensor], real: bool) -> Tensor:
     if not levels:
         raise CounterpointError("a discriminator without levels; expected logits [N, *] of one or more")
     return sum(  # type: ignore[return-value]
-        softplus(-each if real else each).reshape(len(each), -1).mean(1) for each in levels
+        softplus(-each if real else each)[..., None].flatten(1).mean(1) for each in levels
     )
