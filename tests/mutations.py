@@ -88,6 +88,9 @@ SINGLE = "tests/study/test_single.py::test_figures_of_another_measurement_have_a
 PRIVILEGED = "tests/objectives/distillation/test_privileged.py"
 RLTF = "tests/methods/test_rltf.py"
 STORE = "tests/teachers/test_store.py"
+STYDECO = (
+    "tests/methods/test_stydeco.py tests/data/styles/test_load_styles.py tests/evaluation/test_styles.py"
+)
 SELF_E = "tests/methods/test_self_e.py tests/objectives/distillation/test_self_evaluation.py"
 DDAE = "tests/methods/test_ddae.py::test_a_step_is_the_papers_picture_by_picture[gated-edm] tests/vectors/test_diffusion.py"
 RESAMPLING = "tests/phases/test_resampling.py"
@@ -259,6 +262,13 @@ CHANGES = [
     Change("methods/ddae.py", "first, second, keys[:, 0], keys[:, 1]", "first, second, keys[:, 1], keys[:, 0]", DDAE),
     Change("objectives/contrast/momentum_contrast.py", "return 2 * temperature * (one + other)", "return one + other", DDAE),
     Change("generation/diffusion.py", "return over_rows(within, x) * x, level_N.log() / 4", "return over_rows(within, x) * x, level_N.log()", DDAE),
+    Change("methods/stydeco.py", "self._near(made(made(real[d], other(d)), d), real[d]", "self._near(made(made(real[d], other(d)).detach(), d), real[d]", STYDECO),
+    Change("methods/stydeco.py", "self.weights.gan / 2", "self.weights.gan", STYDECO),
+    Change("methods/stydeco.py", "made(real[other(domain)], domain) for domain", "made(real[domain], domain) for domain", STYDECO),
+    Change("models/styles/adapted.py", 'name = "both" if "both" in self.a else domain', "name = next(iter(self.a), domain)", STYDECO),
+    Change("objectives/distillation/restyling.py", "softplus(-each if real else each)", "softplus(each if real else -each)", STYDECO),
+    Change("data/styles/load.py", '"train" if alone[row] else home[partner]', '"train"', STYDECO),
+    Change("evaluation/styles/scores.py", "one, two = (each - each.mean(1, keepdim=True) for each in sides)", "one, two = sides", STYDECO),
     Change("generation/flow_sampler.py", "with_norm_of(clean_null + guidance * (clean_cond - clean_null), clean_cond)", "clean_null + guidance * (clean_cond - clean_null)", "tests/generation/test_flow_sampler.py"),
     Change("evaluation/pictures/frechet.py", "- 2 * shared", "- shared", "tests/evaluation/test_pictures.py"),
     Change("phases/distilled_pool.py", "return True, 0 if reset == \"paper\" else count", "return True, count", "tests/methods/test_krr_st.py"),
