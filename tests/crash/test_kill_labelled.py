@@ -49,7 +49,7 @@ RUNS = {
             "weights.decoupling": 0.1,
             "weights.cycle_perceptual": 0.0,
             "weights.identity_perceptual": 0.0,
-            "prior.editor": f"{Path(__file__).parents[1] / 'own_editors.py'}:paint",
+            "prior.editor": f"{Path(__file__).parents[1] / 'generation' / 'own_editors.py'}:paint",
         },
     ),
     "pictures by flow": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 import types
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-import own_editors
 from counterpoint.data.styles.load import load_styles
 from counterpoint.data.styles.sets import Styles
 from counterpoint.errors import CounterpointError, MissingExtra
@@ -20,7 +20,7 @@ from counterpoint.phases.styles.pseudo_pairs import with_pseudo_pairs
 from counterpoint.training import Budget, Run
 
 pytest.importorskip("PIL")
-OWN = Path(own_editors.__file__)
+OWN = Path(__file__).with_name("own_editors.py")
 PICTURE = torch.arange(48, dtype=torch.uint8).reshape(3, 4, 4)
 
 
@@ -103,6 +103,8 @@ def test_a_pipeline_is_called_as_diffusers_says_fake_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which arguments are passed, with a fake module in place of diffusers; the real library is the next test's."""
+    from PIL import ImageOps
+
     seen: dict[str, Any] = {}
 
     class Fake:
@@ -119,7 +121,7 @@ def test_a_pipeline_is_called_as_diffusers_says_fake_library(
 
         def __call__(self, **options: Any) -> Any:
             seen.update(options)
-            return types.SimpleNamespace(images=[own_editors.paint(options["image"], "")])
+            return types.SimpleNamespace(images=[ImageOps.invert(options["image"])])
 
     module = types.ModuleType("diffusers")
     module.AutoPipelineForImage2Image = Fake
@@ -135,10 +137,50 @@ def test_a_pipeline_is_called_as_diffusers_says_fake_library(
     )
 
 
+def image_to_image(folder: Path) -> None:
+    """Write a Stable Diffusion image-to-image pipeline of a few thousand random weights, as ``save_pretrained`` writes it."""
+    from diffusers import (
+        AutoencoderKL,
+        DDIMScheduler,
+        StableDiffusionImg2ImgPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    torch.manual_seed(0)
+    words = folder.with_name("words")
+    words.mkdir(parents=True)
+    pieces = [
+        "<|startoftext|>",
+        "<|endoftext|>",
+        *(chr(n) for n in range(33, 127)),
+        *(f"{chr(n)}</w>" for n in range(33, 127)),
+    ]
+    (words / "vocab.json").write_text(json.dumps({piece: number for number, piece in enumerate(pieces)}))
+    (words / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = CLIPTokenizer(str(words / "vocab.json"), str(words / "merges.txt"), model_max_length=77)
+    text = CLIPTextConfig(
+        vocab_size=len(pieces), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=77, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+    )  # fmt: skip
+    unet = UNet2DConditionModel(
+        sample_size=8, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(8, 16), norm_num_groups=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=16, attention_head_dim=2,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        in_channels=3, out_channels=3, latent_channels=4, norm_num_groups=4, block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, sample_size=16,
+    )  # fmt: skip
+    pipeline = StableDiffusionImg2ImgPipeline(
+        vae=vae, text_encoder=CLIPTextModel(text), tokenizer=tokenizer, unet=unet, scheduler=DDIMScheduler(),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.save_pretrained(folder)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("diffusers") is None, reason="diffusers is not installed")
 def test_a_tiny_random_pipeline_of_diffusers(tmp_path: Path) -> None:
-    from tiny_pipelines import image_to_image
-
     image_to_image(tmp_path / "pipeline")
     prior = Prior(editor=str(tmp_path / "pipeline"), steps=2, strength=1.0, guidance=1.0)
     edit = editor(prior)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import own_editors
 from counterpoint.data.styles.digits import load_restyled_digits
 from counterpoint.methods.catalog import load
 from counterpoint.tasks.styles import TASK
 from ranks_harness import Weights, report, short_run
 
+EDITORS = Path(__file__).parents[1] / "generation" / "own_editors.py"
 METHODS = {
     "separate": ("stydeco", {"weights.decoupling": 0.1}),
     "shared": ("stydeco", {"text.adapters": "shared"}),
-    "with a prior": ("stydeco", {"prior.editor": f"{own_editors.__file__}:paint"}),
+    "with a prior": ("stydeco", {"prior.editor": f"{EDITORS}:paint"}),
     "a rank without a row": ("stydeco", {"batch_size": 29}),
 }
 SHARED = {

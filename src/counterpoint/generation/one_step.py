@@ -22,8 +22,8 @@ def one_step(z: Tensor, eps: Tensor, alpha_bar: float | Tensor) -> Tensor:
     >>> one_step(torch.ones(1), torch.zeros(1), 0.25).tolist()
     [2.0]
     """
-    kept = torch.as_tensor(alpha_bar, dtype=z.dtype, device=z.device)
-    return (z - (1 - kept).sqrt() * eps) / kept.sqrt()
+    signal = torch.as_tensor(alpha_bar, dtype=z.dtype, device=z.device)
+    return (z - (1 - signal).sqrt() * eps) / signal.sqrt()
 
 
 def alpha_bar(step: int = 999, count: int = 1000, first: float = 0.00085, last: float = 0.012) -> float:

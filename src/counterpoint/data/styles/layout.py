@@ -30,12 +30,12 @@ class Layout:
 
 def domains_in(folder: Path) -> dict[str, Path]:
     """Domain -> its folder, of those that lie in ``folder``; empty where there are not both."""
-    found = {
+    folders = {
         FOLDERS[path.name]: path
         for path in sorted(folder.iterdir())
         if path.is_dir() and path.name in FOLDERS
     }
-    return found if len(found) == 2 else {}
+    return folders if len(folders) == 2 else {}
 
 
 def layout_of(folder: Path, styled: Path | None) -> Layout:
@@ -50,18 +50,18 @@ def layout_of(folder: Path, styled: Path | None) -> Layout:
     for path in (folder, styled):
         if path is not None and not path.is_dir():
             raise CounterpointError(f"{path} is no folder; {EXPECTED}")
-    found = domains_in(folder)
-    if found and styled is not None:
+    folders = domains_in(folder)
+    if folders and styled is not None:
         raise CounterpointError(
-            f"{folder} has a folder of styled pictures ({found['styled'].name}), and styled={styled} is another; leave the option out, or give "
-            f"{found['plain']} as the data"
+            f"{folder} has a folder of styled pictures ({folders['styled'].name}), and styled={styled} is another; leave the option out, or give "
+            f"{folders['plain']} as the data"
         )
-    if not found:
+    if not folders:
         return Layout([(folder, None)], [(styled, None)] if styled else [])
-    result = Layout([(found["plain"], None)], [(found["styled"], None)])
-    if found["plain"].name == "trainA":
+    result = Layout([(folders["plain"], None)], [(folders["styled"], None)])
+    if folders["plain"].name == "trainA":
         extra = [(folder / name, *about) for name, about in EVALUATED.items() if (folder / name).is_dir()]
-        result = Layout([(found["plain"], "train")], [(found["styled"], "train")])
+        result = Layout([(folders["plain"], "train")], [(folders["styled"], "train")])
         for path, domain, split in extra:
             (result.plain if domain == "plain" else result.styled).append((path, split))
     return result

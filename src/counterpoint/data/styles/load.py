@@ -135,22 +135,22 @@ def _partners(plain: Table, style: Table, paired: str, notes: list[str]) -> np.n
     """For every styled picture the row of the plain one of its name, -1 for none."""
     doubled = [name for side in (plain, style) for name, count in Counter(side.names).items() if count > 1]
     rows = {name: row for row, name in enumerate(plain.names) if name}
-    found = np.array([rows.get(name, NONE) for name in style.names], dtype=np.int64)
-    shared = int((found != NONE).sum())
+    partners = np.array([rows.get(name, NONE) for name in style.names], dtype=np.int64)
+    shared = int((partners != NONE).sum())
     if paired == "names":
         if not shared or doubled:
             why = f"'{doubled[0]}' stands for several pictures" if doubled else "no name is in both folders"
             raise CounterpointError(
                 f"paired=names, and {why}; give both pictures of a pair one name, or --data-option paired=none"
             )
-        return found
+        return partners
     if paired == "none" or doubled or shared < min(len(plain.names), len(style.names)):
         if paired == "auto" and shared:
             notes.append(
                 f"{shared} names are in both folders, not all of one of them: taken for chance; pairs with --data-option paired=names"
             )
         return np.full(len(style.names), NONE, dtype=np.int64)
-    return found
+    return partners
 
 
 @dataclass(frozen=True)
@@ -178,10 +178,10 @@ class _Cut:
         if partners is not None and plain is not None and (partners != NONE).any():
             home = {int(row): name for name, rows in plain.items() for row in rows}
             alone = partners == NONE
-            found = {name: [] for name in plain}  # type: dict[str, list[int]]
+            parts = {name: [] for name in plain}  # type: dict[str, list[int]]
             for row, partner in enumerate(partners.tolist()):
-                found["train" if alone[row] else home[partner]].append(row)
-            return {name: np.array(rows, dtype=np.int64) for name, rows in found.items()}
+                parts["train" if alone[row] else home[partner]].append(row)
+            return {name: np.array(rows, dtype=np.int64) for name, rows in parts.items()}
         if len(side.pixels) < FEW and not any(own):
             notes.append(
                 f"only {len(side.pixels)} pictures of one domain: all of them are trained on, none is measured with"
@@ -205,9 +205,9 @@ def _part(
     pixels: Sequence[torch.Tensor], partners: np.ndarray, plain: np.ndarray, style: np.ndarray
 ) -> StyleSet:
     position = {int(row): number for number, row in enumerate(plain)}
-    found = torch.tensor([position.get(int(row), NONE) for row in partners[style]], dtype=torch.long)
+    beside = torch.tensor([position.get(int(row), NONE) for row in partners[style]], dtype=torch.long)
     none = [torch.full((len(rows),), UNLABELLED) for rows in (plain, style)]
-    return StyleSet(pixels[0][torch.as_tensor(plain)], pixels[1][torch.as_tensor(style)], found, *none)
+    return StyleSet(pixels[0][torch.as_tensor(plain)], pixels[1][torch.as_tensor(style)], beside, *none)
 
 
 def _texts(option: str, given: str | None, usual: tuple[str, ...]) -> tuple[str, ...]:

@@ -75,8 +75,8 @@ class PromptEncoder(nn.Module):
         h_PLD = self.words(ids) + self.positions[: ids.shape[1]]
         for layer in self.layers:
             h_PLD = layer(h_PLD, mask, domain)
-        kept = mask[..., None].to(h_PLD.dtype)
-        return (h_PLD * kept).sum(1) / kept.sum(1)
+        words = mask[..., None].to(h_PLD.dtype)
+        return (h_PLD * words).sum(1) / words.sum(1)
 
 
 def word_rows(prompts: Sequence[str], device: torch.device | None = None) -> tuple[Tensor, Tensor]:
