@@ -75,6 +75,6 @@ def load_restyled_digits(
             alone = torch.full((len(two),), NONE)
             splits[name] = StyleSet(both[0][one], both[1][two], alone, labels[one], labels[two])
         else:
-            splits[name] = StyleSet(*both, torch.arange(len(part)), labels, labels)
+            splits[name] = StyleSet(both[0], both[1], torch.arange(len(part)), labels, labels)
     note = "the styled training digits are others than the plain ones; a fixed operator made them (docs/methods/stydeco.md)"
     return Styles(**splits, prompts=PROMPTS, classes=images.classes, notes=(note,))

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -83,7 +83,7 @@ def load_styles(
         plain_rows["train"], styled_rows["train"] = (
             _limited(rows["train"], limit, seed) for rows in (plain_rows, styled_rows)
         )
-    parts = {
+    parts: dict[str, Any] = {
         name: _part(pixels, partners, plain_rows[name], styled_rows[name])
         for name in ("train", "validation", "test")
     }

@@ -7,7 +7,7 @@ must meet the same adapter.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ class TwoAdapters(nn.Module):
         self.linear, self.scale = linear.requires_grad_(False), scale
         names = {"separate": DOMAINS, "shared": ("both",), "frozen": ()}[mode]
         outs, ins = linear.weight.shape
-        like = {"dtype": linear.weight.dtype, "device": linear.weight.device}
+        like: dict[str, Any] = {"dtype": linear.weight.dtype, "device": linear.weight.device}
         self.a = nn.ParameterDict({name: torch.randn(rank, ins, **like) / rank for name in names})
         self.b = nn.ParameterDict({name: torch.zeros(outs, rank, **like) for name in names})
 

@@ -24,7 +24,7 @@ from counterpoint.models.styles.prompt_encoder import PromptEncoder
 
 COLUMNS = 8
 """Pictures side by side in a grid: those before above those after."""
-SIZES: dict[str, dict[str, int]] = {
+SIZES: dict[str, dict[str, Any]] = {
     "restyler-small": {"width": 12, "blocks": 1},
     "restyler-base": {"width": 48, "blocks": 4},
 }
@@ -117,11 +117,9 @@ class Restyler(Saved):
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:  # type: ignore[override]
         """Write the folder; grids that a method left go to folders of their own beside the weights."""
-        self._hub_mixin_config = {
-            **(self._hub_mixin_config or {}),
-            **self.adapters,
-            "prompts": {d: list(each) for d, each in self.prompts.items()},
-        }  # type: ignore[dict-item]
+        stated: dict[str, Any] = dict(self._hub_mixin_config or {})  # type: ignore[arg-type]
+        prompts = {domain: list(texts) for domain, texts in self.prompts.items()}
+        self._hub_mixin_config = {**stated, **self.adapters, "prompts": prompts}
         result = super().save_pretrained(save_directory, **options)
         for name, pictures in self.grids.items():
             folder = Path(save_directory) / name
