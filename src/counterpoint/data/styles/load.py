@@ -19,6 +19,7 @@ import torch
 
 from counterpoint.data.images.files import read
 from counterpoint.data.images.load import same_size
+from counterpoint.data.images.opening import Opening
 from counterpoint.data.images.pixels import colour
 from counterpoint.data.images.split import UNLABELLED, hashes, split_rows
 from counterpoint.data.images.table import LARGEST, Table
@@ -98,7 +99,7 @@ def _read(folders: Layout.Side, size: int | None, unreadable: str, notes: list[s
     """One domain's pictures, with the split that their folder names; names without the folder and the ending."""
     whole = Table()
     for folder, split in folders:
-        table = read(folder, size=size)
+        table = read(folder, opening=Opening(size, rows="memory"))
         if table.unreadable:
             message = (
                 f"{len(table.unreadable)} files are not readable pictures: {', '.join(table.unreadable)}"
