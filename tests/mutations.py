@@ -374,7 +374,8 @@ CHANGES = [
     Change("integrations/reduce.py", "return result.weight * ranks * result.values.sum()", "return result.weight * result.values.sum()", "tests/ranks/test_modules.py"),
     # Weights in shards.
     Change("models/sharding.py", "part.set_gradient_divide_factor(1.0)", "part.set_gradient_divide_factor(2.0)", SHARDS),
-    Change("models/sharding.py", "here = here.clone() if theirs[name].requires_grad else here", "pass", SHARDS),
+    Change("models/sharding.py", "here = here.clone() if theirs[name].requires_grad else here", "here = here.clone()", "tests/models/test_sharding.py"),
+    Change("models/sharding.py", "here = here.clone() if theirs[name].requires_grad else here", "pass", "tests/models/test_sharding.py"),
     Change("training/state.py", "sharding.like(value, p) if fits else value", "value", IN_SHARDS),
     Change("study/memory.py", '"copies": copies * trained', '"copies": trained', "tests/study/test_memory.py"),
     Change("prediction/regression.py", "* scale + offset", "* scale", PREDICTED),
