@@ -186,6 +186,21 @@ def test_what_is_wrong_is_named_when_the_file_is_opened(tmp_path: Path, bad: str
     assert not [each for each in (tmp_path / "cache" / "converted").iterdir() if each.name.startswith(".")]
 
 
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_a_file_without_rows_is_refused_alike(tmp_path: Path, content: str) -> None:
+    (tmp_path / "x.jsonl").write_text(content)
+    for rows in ("memory", "disk"):
+        with pytest.raises(CounterpointError, match="holds no rows"):
+            problems.load(tmp_path / "x.jsonl", rows=rows)
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(CounterpointError, match="COUNTERPOINT_CACHE"):
+        problems.load(jsonl(tmp_path, PROBLEMS), rows="disk")
+
+
 def test_rankings_cannot_stay(tmp_path: Path) -> None:
     path = jsonl(tmp_path, [{"prompt": "1?", "completions": ["a", "b"]}])
     with pytest.raises(CounterpointError, match="rows=memory"):

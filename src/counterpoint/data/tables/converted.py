@@ -14,11 +14,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from counterpoint import __version__
 from counterpoint.bundled.cache import root
 from counterpoint.errors import CounterpointError
 
-VERSION = 1
-"""Of what is written; another one is written anew."""
+VERSION = (1, __version__)
+"""Of what is written and of what wrote it; what another one wrote is written anew."""
 DIGEST = "sha256"
 
 
@@ -36,29 +37,35 @@ def converted(files: Sequence[Path], what: str, fill: Callable[[Path], object]) 
     folder = root() / "converted" / name
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if folder.is_dir():
-            return folder
-        aside = folder.with_name(f".{name}")
-        shutil.rmtree(aside, ignore_errors=True)  # left by a process that was killed
-        aside.mkdir()
-        try:
-            fill(aside)
-            (aside / DIGEST).write_text(content_digest(files), encoding="ascii")
-            for written in aside.iterdir():
-                with written.open("rb") as file:
-                    os.fsync(file.fileno())
-            aside.rename(folder)
-        except BaseException as error:
-            shutil.rmtree(aside, ignore_errors=True)
-            if isinstance(error, OSError) and not isinstance(error, CounterpointError):
-                raise CounterpointError(
-                    f"{files[0] if files else what}: what is made of it could not be written to {folder.parent} ({error.strerror or error}); "
-                    "free some space, or set COUNTERPOINT_CACHE to a folder on another disk"
-                ) from None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.is_dir():
+                _write(folder, fill, files)
+    except OSError as error:
+        if isinstance(error, CounterpointError):
             raise
+        raise CounterpointError(
+            f"{files[0] if files else what[:80]}: what is made of it could not be written to {folder.parent} ({error.strerror or error}); "
+            "free some space, or set COUNTERPOINT_CACHE to a folder on another disk"
+        ) from None
     return folder
+
+
+def _write(folder: Path, fill: Callable[[Path], object], files: Sequence[Path]) -> None:
+    aside = folder.with_name(f".{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)  # left by a process that was killed
+    aside.mkdir()
+    try:
+        fill(aside)
+        (aside / DIGEST).write_text(content_digest(files), encoding="ascii")
+        for written in aside.iterdir():
+            with written.open("rb") as file:
+                os.fsync(file.fileno())
+        aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
 
 
 def digest_of(folder: Path) -> str:

@@ -150,8 +150,10 @@ class JsonRowsOnDisk(RowsOnDisk):
         self._starts = np.load(folder / "starts.npy", mmap_mode="r")
         lines = folder / "lines.npy"
         self._lines = np.load(lines, mmap_mode="r") if lines.exists() else None
-        with path.open("rb") as file:
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._bytes: bytes | mmap.mmap = b""
+        if path.stat().st_size:  # an empty file cannot be mapped
+            with path.open("rb") as file:
+                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def _size(self) -> int:
         return len(self._starts) - 1
