@@ -10,6 +10,7 @@ pages of mapped files, which it can, are not in it. Needs some gigabytes of disk
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -116,9 +117,7 @@ def main() -> None:
         print(f"| file of {rows:,} rows | {path.stat().st_size / 2**20:,.0f} MB | | |", flush=True)
         for step, held in (("first opening", "disk"), ("second opening", "disk"), ("in memory", "memory")):
             if held == "memory" and rows > 1_000_000:
-                continue  # about 1.5 kB a row
-            import os
-
+                continue  # such a file is what does not fit
             done = subprocess.run(
                 [sys.executable, __file__, "--measure", str(path), held],
                 check=True, capture_output=True, text=True, env={**os.environ, "COUNTERPOINT_CACHE": folder},
