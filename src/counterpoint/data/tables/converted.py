@@ -10,15 +10,15 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from importlib.metadata import version as package_version
 from pathlib import Path
 
 from filelock import FileLock
 
-from counterpoint import __version__
 from counterpoint.bundled.cache import root
 from counterpoint.errors import CounterpointError
 
-VERSION = (1, __version__)
+VERSION = (1, package_version("counterpoint"))
 """Of what is written and of what wrote it; what another one wrote is written anew."""
 DIGEST = "sha256"
 
