@@ -117,7 +117,20 @@ IDENTITY = (
     "tests/methods/baselines/test_reference.py::test_adapters_that_learnt_something_are_part_of_the_identity"
 )
 
+MODULES = "tests/integrations/test_modules.py"
+SENTENCES = "tests/integrations/test_sentences.py"
+TRAINERS = "tests/integrations/test_trl.py"
+REWARDED = "tests/integrations/test_rewards.py"
+PUBLISHED = "tests/prediction/test_publish.py"
 CHANGES = [
+    # Parts of other people's trainers, and models on a hub.
+    Change("integrations/modules.py", "tensors = (tensors[0], torch.cat(tensors[1:]))", "tensors = tensors[:2]", MODULES),
+    Change("integrations/modules.py", "if self.training and torch.is_grad_enabled():\n            self._move", "if True:\n            self._move", MODULES),
+    Change("integrations/sentences.py", "return self.objective(scores[:, 0], scores[:, 1:])", "return self.objective(scores[:, 1], scores)", SENTENCES),
+    Change("integrations/trl.py", "[:, -ids.shape[1] - 1 : -1]", "[:, -ids.shape[1] :]", TRAINERS),
+    Change("integrations/trl.py", "return loss.values.sum() / tokens.clamp(min=1)", "return loss.mean() / steps", TRAINERS),
+    Change("integrations/rewards.py", "None if math.isnan(value) else value", "value", REWARDED),
+    Change("prediction/publish.py", "QUOTED.sub(r\"`\\1`\", text)", "text", PUBLISHED),
     # What a study says.
     Change("study/statistics.py", "math.sqrt(1 / n + overlap)", "math.sqrt(1 / n)", STATISTICS),
     Change("study/statistics.py", "or self.n < FEWEST", "", STATISTICS),
