@@ -26,6 +26,8 @@ MOVED = {
     "counterpoint.data.pixels": "counterpoint.data.images.pixels",
     "counterpoint.models.vision": "counterpoint.models.images.encoders",
     "counterpoint.models.characters": "counterpoint.models.language.characters",
+    "counterpoint.models.adapters": "counterpoint.models.language.adapters",
+    "counterpoint.models.likelihood": "counterpoint.models.language.likelihood",
     "counterpoint.models.recommender": "counterpoint.models.interactions.recommender",
     **{f"counterpoint.methods.{name}": f"counterpoint.methods.baselines.{name}" for name in _BASELINES},
 }

@@ -158,3 +158,89 @@ def test_a_saved_folder_that_lacks_what_holds_it_together_is_named(tmp_path: Pat
     for read in (read_splits, load_texts, load_images, lambda path: _folder(path, None)):  # type: ignore[arg-type]
         with pytest.raises(CounterpointError, match="holds data-00000-of-00001.arrow .* and no state.json"):
             read(one)
+
+
+def pictures(folder: Path, ending: str = ".png", count: int = 12) -> Path:
+    """Two folders of pictures."""
+    draw = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for n in range(count):
+            kind = "JPEG" if ending in (".jfif", ".JPE") else "PNG"
+            Image.fromarray(draw.integers(0, 255, (8, 8), dtype=np.uint8)).save(
+                folder / name / f"{n}{ending}", kind
+            )
+    return folder
+
+
+@pytest.mark.parametrize("ending", [".jfif", ".JPE"])
+def test_other_endings_of_jpeg(ending: str, tmp_path: Path) -> None:
+    assert kind_of(str(pictures(tmp_path / "p", ending))) == "images"
+    assert len(load_images(tmp_path / "p").train) == 18
+
+
+def test_an_empty_folder_beside_the_classes_and_an_open_document(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "p")
+    (folder / "c").mkdir()
+    (folder / ".cache").mkdir()
+    (folder / "a" / "~$x.png").write_bytes(b"x")
+    data = load_images(folder)
+    assert data.classes == ("a", "b")
+    assert "1 folders are empty, and no classes: 'c'" in data.notes
+    (tmp_path / "split").mkdir()
+    for name in ("train", "test"):
+        pictures(tmp_path / "split" / name)
+    (tmp_path / "split" / "test" / "c").mkdir()
+    assert any("no classes: 'test/c'" in note for note in load_images(tmp_path / "split").notes)
+
+
+def test_addresses_in_a_table_of_pictures(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "file,label\n" + "".join(f"https://x.org/{n}.png,{n % 2}\n" for n in range(30))
+    )
+    with pytest.raises(
+        CounterpointError, match=r"https://x.org/0.png \(an address; fetch it into a file first\)"
+    ):
+        load_images(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.jsonl", b'{"text": "a", "label": 0},\n' * 30, "a.jsonl, line 1: Extra data"),
+        ("a.jsonl", b'{\n "text": "a"\n}\n', "a.jsonl, line 1: Expecting property name"),
+        (
+            "a.json",
+            b'{"data": [{"text": "a"}, {"text": "b"}]}',
+            "one object, with all rows under 'data'; expected a list",
+        ),
+        ("a.json", b'{"x": {"0": 1, "1": 2}}', "under 'x'.*to_json"),
+        ("a.csv", b"text,label\na\0b,1\n" * 30, "byte 12 is zero"),
+        ("a.parquet", b"PAR1" + b"\0" * 40, "not a readable Parquet file"),
+        ("a.csv", b"# made by R\ntext,label\na,1\n", "row 1: more fields than columns"),
+    ],
+)
+def test_a_damaged_table_without_a_kind_is_named_for_what_it_is(
+    name: str, content: bytes, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CounterpointError, match=says) as error:
+        kind_of(str(tmp_path / name))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        (lambda n: f"0x{n:x}", "column 'x': '0x0' is no number; its cells are read as 30 names"),
+        (lambda n: f"{n}D+05", "is no number; its cells are read as 30 names"),
+        (lambda n: f"{n % 24:02d}:30", "column 'x': '00:30' is no number; its cells are read as 24 names"),
+        (lambda n: f"2024-{n % 12 + 1:02d}", "'2024-01' is no number; its cells are read as 12 names"),
+        (lambda n: "abc"[n % 3], ""),
+    ],
+)
+def test_a_column_that_begins_like_numbers_and_holds_none_is_said(cell, says: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,target\n" + "".join(f"{cell(n)},{n % 7}\n" for n in range(30)))
+    notes = " ".join(load_regression(tmp_path / "a.csv").notes)
+    assert says in notes
+    assert bool(says) == ("read as" in notes)

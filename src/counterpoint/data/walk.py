@@ -169,7 +169,10 @@ def _files(collected: Walk, deep: bool) -> Iterator[File]:
         below = []
         for entry in _entries(folder):
             path, name = folder / entry.name, above / entry.name
-            reason = HIDDEN if entry.name.startswith(".") else SIDE if entry.name.lower() in SYSTEM else None
+            side = entry.name.lower() in SYSTEM or entry.name.startswith(
+                "~$"
+            )  # "~$": an open document's lock
+            reason = HIDDEN if entry.name.startswith(".") else SIDE if side else None
             written = _written_link(path) if reason is None else None
             path = written or path
             if reason is None and os.path.isdir(path):

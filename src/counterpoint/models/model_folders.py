@@ -214,7 +214,7 @@ def processor(spec: str | Path) -> Any | None:
     try:
         return transformers.AutoProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, ImportError) as error:
-        first = str(error).strip().splitlines()[0]
+        first = str(error).strip().splitlines()[0].split(". ")[0].rstrip(".")
         raise CounterpointError(
             f"{folder} has a processor, for pictures, which cannot be opened: {first}; install what it asks for, or take its processor files "
             "out of the folder to train on text alone"

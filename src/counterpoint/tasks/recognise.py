@@ -73,6 +73,26 @@ def _packed(path: Path) -> str | None:
     return PACKED.get(path.suffix.lower())
 
 
+def _damage(path: Path) -> str | None:
+    """What is wrong with a table that cannot be read, or is one object where rows were expected."""
+    from counterpoint.data.tables import SUFFIXES, read_table
+
+    if path.suffix.lower() not in SUFFIXES:
+        return None
+    try:
+        table = read_table(path)
+    except CounterpointError as error:
+        return str(error)
+    if path.suffix.lower() == ".json" and len(table) == 1:
+        held = [name for name, cell in next(iter(table.rows())).items() if isinstance(cell, (list, dict))]
+        if held:
+            return (
+                f"{path} holds one object, with all rows under {', '.join(map(repr, held[:3]))}; expected a list of objects, one a row: "
+                "save that list alone, or a pandas table with to_json(path, orient='records')"
+            )
+    return None
+
+
 def _unknown(spec: str, path: Path) -> str:
     """What to say of a path that no kind recognises, with the options that may read it."""
     hint = f"say it with --kind, one of {', '.join(kinds())}"
@@ -84,6 +104,8 @@ def _unknown(spec: str, path: Path) -> str:
         return f"{spec}: cannot tell what kind of data this is (files: {there or 'none'}{phones}); {hint}"
     if (what := _packed(path)) is not None:
         return f"{spec} {what}"
+    if (damage := _damage(path)) is not None:
+        return damage
     file = FileSample(path)
     shown = ", ".join(file.names[:8]) + (", ..." if len(file.names) > 8 else "")
     columns = f" from its columns {shown}" if len(file.names) > 1 and len(shown) < 200 else ""

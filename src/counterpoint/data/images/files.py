@@ -130,12 +130,26 @@ def _folder(path: Path, opening: Opening) -> Table:
         below = part[1:] if split_at_top else part
         sources.append(Source(file.path, below[0] if len(below) > 1 else None, split, "/".join(part)))
     open_files(table, sources, opening)
+    within = sorted({part[:1] for part in parts}) if split_at_top else [()]
+    empty = ["/".join((*above, name)) for above in within for name in _empty(path.joinpath(*above))]
+    if empty:
+        table.notes.append(f"{len(empty)} folders are empty, and no classes: {cells.named(empty)}")
     nested = sum(len(part) > 2 + split_at_top for part in parts)
     if nested:
         table.notes.append(
             f"{nested} images lie deeper than class/image; the first folder's name is their class"
         )
     return table
+
+
+def _empty(folder: Path) -> list[str]:
+    """Names of the folders just below that hold nothing."""
+    below = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [
+        each.name
+        for each in below
+        if not each.name.startswith(".") and each.is_dir() and not any(each.iterdir())
+    ]
 
 
 def _arrays(path: Path, image: str | None, label: str | None) -> Table:

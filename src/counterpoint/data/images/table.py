@@ -118,7 +118,7 @@ def open_files(table: Table, sources: Sequence[Source], opening: Opening) -> Non
             table.stored = taken(read.pixels, whole)
         for number, source in enumerate(sources):
             if number in read.reasons:
-                table.unreadable.append(f"{source.name} ({read.reasons[number]})")
+                table.unreadable.append(f"{source.name} ({_reason(source, read.reasons[number])})")
                 table.skipped.append(source.name)
                 continue
             height, width = read.shapes[number].tolist()
@@ -126,11 +126,16 @@ def open_files(table: Table, sources: Sequence[Source], opening: Opening) -> Non
         return
     for source, each in zip(sources, decoded(files, size, opening.workers), strict=True):
         if isinstance(each, str):
-            table.unreadable.append(f"{source.name} ({each})")
+            table.unreadable.append(f"{source.name} ({_reason(source, each)})")
             table.skipped.append(source.name)
             continue
         table.add(each.pixels, source.label, source.split, source.name, source.captions, each.shape)
         table.animated += each.animated
+
+
+def _reason(source: Source, reason: str) -> str:
+    """Why a file cannot be read; an address is none."""
+    return "an address; fetch it into a file first" if "://" in source.name and "FileNotFound" in reason else reason
 
 
 def _on_disk(heads: Sequence[Header | None], opening: Opening) -> bool:
