@@ -125,6 +125,12 @@ def test_long_rows_are_left_out_only_when_asked_and_then_told(tmp_path: Path) ->
     [
         ("", {}, "holds no rows"),
         ('{"words": "a"}', {}, "no prompt among the columns words"),
+        (
+            '{"prompt": "", "completion": "a"}',
+            {},
+            "row 1: nothing in 'prompt' among the columns prompt, completion",
+        ),
+        ('{"words": null}', {"prompt": "words"}, "row 1: nothing in 'words' among"),
         ('{"prompt": "a"}\n{"prompt": ', {}, "line 2"),
         ("[1]", {}, "expected a JSON object"),
         ('{"prompt": "a"}', {"answer": "gold"}, "no column 'gold' for answer"),

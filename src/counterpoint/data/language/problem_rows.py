@@ -55,8 +55,10 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
     if not fields["prompt"] and has_text(row):
         return Problem(Text(""), solution=row["text"])
     if not fields["prompt"]:
+        empty = columns.get("prompt") or next((name for name in ALIASES["prompt"] if name in row), None)
+        what = "no prompt" if empty is None else f"nothing in '{empty}'"
         raise CounterpointError(
-            f"{where}: no prompt among the columns {', '.join(map(str, row))}; expected 'prompt' (with "
+            f"{where}: {what} among the columns {', '.join(map(str, row))}; expected 'prompt' (with "
             "'completion' and 'answer'), 'question' and 'answer', or 'messages', or 'text'; or name it, e.g. --data-option prompt=text"
         )
     if row.get("instruction") and row.get("input") and fields["prompt"] == row["instruction"]:
