@@ -135,7 +135,11 @@ def open_files(table: Table, sources: Sequence[Source], opening: Opening) -> Non
 
 def _reason(source: Source, reason: str) -> str:
     """Why a file cannot be read; an address is none."""
-    return "an address; fetch it into a file first" if "://" in source.name and "FileNotFound" in reason else reason
+    return (
+        "an address; fetch it into a file first"
+        if "://" in source.name and "FileNotFound" in reason
+        else reason
+    )
 
 
 def _on_disk(heads: Sequence[Header | None], opening: Opening) -> bool:
