@@ -314,7 +314,7 @@ def _categories(
     own = [str(value) for value in distinct]
     present = sorted({own[code] for code in np.unique(codes[~gap]).tolist()})
     values = list(stored.values or ()) if stored else present
-    said = f"column '{name}':"
+    beginning = f"column '{name}':"
     dates = bool(values) and stored is None and all(DATE.fullmatch(value) for value in values)
     if stored is None and len(values) > MOST_VALUES:
         example = "; dates are read as times where they are written as 2024-01-31" if dates else ""
@@ -325,10 +325,10 @@ def _categories(
         notes.append(
             f"column '{name}': dates such as {values[0]!r} are read as {len(values)} names; written as 2024-01-31 they are read as times"
         )
-    elif stored is None and cells.is_text(column) and not any(said in note for note in notes):
+    elif stored is None and cells.is_text(column) and not any(beginning in note for note in notes):
         odd = next((value for value in values if re.match(r"[+-]?[.,]?\d", value) and not alike(value)), None)
         if odd is not None:
-            notes.append(f"{said} {odd!r} is no number; its cells are read as {len(values)} names")
+            notes.append(f"{beginning} {odd!r} is no number; its cells are read as {len(values)} names")
     if gap.any():
         notes.append(f"column '{name}': {int(gap.sum())} gaps; there, none of its {len(values)} columns is 1")
     if stored is None:
