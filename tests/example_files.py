@@ -22,6 +22,14 @@ RUNS: dict[str, tuple[str, str, str, dict[str, str], dict[str, int], str]] = {
         "DiT",
     ),
     "styles": ("stydeco", "art", "restyler-small", {}, {"batch_size": 4}, "Restyler"),
+    "captioned": (
+        "sds-clip",
+        "captioned.jsonl",
+        "clip-small",
+        {},
+        {"batch_size": 8, "mapper.steps": 1, "teacher.steps": 1},
+        "TwoTowers",
+    ),
     "audio": (
         "audio-classifier",
         "clips",
@@ -96,6 +104,18 @@ def write(folder: Path) -> None:
         path = folder / "art" / ("plain", "styled")[n % 2] / f"{n}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(art.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(path)
+    seen = []
+    for n in range(40):
+        texts = [f"a {one} beside a {other}" for one, other in (("cat", "dog"), ("dog", "cat"))]
+        right = texts[n % 2]
+        seen.append(
+            {
+                "image": f"photos/{('cat', 'dog')[n % 2]}/{n}.png",
+                "caption": f"{right} no {n}",
+                "negatives": [f"{texts[1 - n % 2]} no {n}"],
+            }
+        )
+    (folder / "captioned.jsonl").write_text("".join(json.dumps(row) + "\n" for row in seen))
     for n in range(24):
         path = folder / "clips" / ("yes", "no")[n % 2] / f"{('ann', 'bob', 'eve', 'tim')[n // 6]}_{n}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)

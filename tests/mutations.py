@@ -91,6 +91,7 @@ STORE = "tests/teachers/test_store.py"
 STYDECO = (
     "tests/methods/test_stydeco.py tests/data/styles/test_load_styles.py tests/evaluation/test_styles.py"
 )
+SDS_CLIP = "tests/objectives/distillation/test_score_distillation.py"
 SELF_E = "tests/methods/test_self_e.py tests/objectives/distillation/test_self_evaluation.py"
 DDAE = "tests/methods/test_ddae.py::test_a_step_is_the_papers_picture_by_picture[gated-edm] tests/vectors/test_diffusion.py"
 RESAMPLING = "tests/phases/test_resampling.py"
@@ -264,6 +265,10 @@ CHANGES = [
     Change("phases/reward_baseline.py", "squares_B / count_B.clamp(min=1) - mean_B.square()", "squares_B / count_B.clamp(min=1)", "tests/objectives/preference/test_ranked.py"),
     Change("objectives/distillation/distilled_set.py", "(wide.detach() ** 2).sum()", "(wide ** 2).sum()", "tests/objectives/distillation/test_distilled_set.py"),
     Change("objectives/distillation/distilled_set.py", "with_ones(features_MD.double())", "features_MD.double()", "tests/objectives/distillation/test_distilled_set.py"),
+    Change("objectives/distillation/score_distillation.py", "2 * (predicted - noise).detach() * z_t", "(predicted - noise).detach() * z_t", SDS_CLIP),
+    Change("models/pictures/diffusion.py", "t = noise / (signal + noise)", "t = noise", SDS_CLIP),
+    Change("methods/sds_clip.py", 'denoiser.alpha_bar[t].to(clean.dtype)', 'denoiser.alpha_bar[t].sqrt().to(clean.dtype)', "tests/methods/test_sds_clip.py"),
+    Change("evaluation/captioned.py", "return {\"text\": text, \"image\": image, \"group\": text & image}", "return {\"text\": image, \"image\": text, \"group\": text & image}", "tests/vectors/test_score_distillation.py"),
     Change("objectives/distillation/self_evaluation.py", "share * (uncond - cond)", "share * (cond - uncond)", SELF_E),
     Change("objectives/distillation/self_evaluation.py", "with_norm_of(mixed_target(clean, judged, t_N, s_N), clean)", "mixed_target(clean, judged, t_N, s_N)", SELF_E),
     Change("methods/self_e.py", "again = noisy(clean[chosen], noise[chosen], at)", "again = noisy(rows.clean[chosen], noise[chosen], at)", SELF_E),

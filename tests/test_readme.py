@@ -75,6 +75,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pairs = [{"prompt": f"{n}+1=", "chosen": f"{n + 1}", "rejected": f"{n}"} for n in range(24)]
     for name, table in (("problems", problems), ("preferences", pairs)):
         (here / f"{name}.jsonl").write_text("\n".join(map(json.dumps, table)))
+    seen = [
+        {"image": f"photos/cat/{n}.png", "caption": f"no {n}", "negatives": f"{n} no"}
+        for n in range(0, 80, 2)
+    ]
+    (here / "captioned.jsonl").write_text("\n".join(map(json.dumps, seen)))
     write_csv(here / "mails.csv", rows(120))
     clips(here / "clips", each=4)
     beir_folder.write(here / "food")

@@ -79,6 +79,13 @@ RUNS = {
             "contrast.dim": 8,
         },
     ),
+    "captioned": (
+        "sds-clip",
+        "digit-pairs",
+        "clip-small",
+        30,
+        {"batch_size": 16, "tune": "all", "mapper.steps": 8, "teacher.steps": 10, "teacher.batch_size": 16},
+    ),
     "guided networks": (
         "teacher-guidance",
         "diabetes",

@@ -100,7 +100,7 @@ RULES: Sequence[_Rule] = (
     _Rule("audio", "coconut", "classes arrive over time and old ones must not be forgotten", 2),
     _Rule("trajectories", "sirl", "a person can say which two behaviours are alike", 2),
     _Rule("environment", "contrastive-ucb", "rewards are rare and exploration matters", 2),
-    _Rule("image-text", "sds-clip", "a diffusion model is at hand to teach a CLIP model", 1),
+    _Rule("captioned", "sds-clip", "captions must be told from captions of the same words: a text-to-image denoiser teaches a CLIP model", 2),
 )  # fmt: skip
 
 

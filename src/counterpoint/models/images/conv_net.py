@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from counterpoint.models.images.encoders import _Normalise
+from counterpoint.models.images.encoders import Normalise
 from counterpoint.models.model_folders import Saved
 
 
@@ -33,7 +33,7 @@ class ConvNet(Saved):
         super().__init__()
         channels, height, width = shape
         self.num_features = widths[-1] * (height >> len(widths)) * (width >> len(widths))
-        self.normalise = _Normalise(mean, std)
+        self.normalise = Normalise(mean, std)
         layers: list[nn.Module] = []
         for before, after in zip((channels, *widths), widths, strict=False):
             layers += [

@@ -33,7 +33,7 @@ def _norm(channels: int, kind: str) -> nn.Module:
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(min(8, channels), channels)
 
 
-class _Normalise(nn.Module):
+class Normalise(nn.Module):
     """Subtract the mean and divide by the deviation per channel; a gray image meets a colour encoder by repetition."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -42,6 +42,7 @@ class _Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """[N, C, H, W] in [0, 1] -> the same, normalised."""
         mean = self.get_buffer("mean")
         if pixels.shape[1] == 1 and len(mean) == 3:
             pixels = pixels.expand(-1, 3, -1, -1)
@@ -77,7 +78,7 @@ class SmallConv(Saved):
     ) -> None:
         super().__init__()
         self.num_features = 4 * widths[-1]
-        self.normalise = _Normalise(mean, std)
+        self.normalise = Normalise(mean, std)
         layers: list[nn.Module] = []
         for depth, (before, after) in enumerate(zip((channels, *widths), widths, strict=False)):
             stride = 2 if depth else stem_stride
@@ -126,7 +127,7 @@ class ResNet18(Saved):
     ) -> None:
         super().__init__()
         self.num_features = 8 * width
-        self.normalise = _Normalise(mean, std)
+        self.normalise = Normalise(mean, std)
         stem: list[nn.Module] = [
             nn.Conv2d(channels, width, 3, padding=1, bias=False),
             _norm(width, norm),
@@ -167,11 +168,11 @@ class EfficientNetLite(Saved):
             raise MissingExtra("efficientnet-lite-pytorch", "images") from None
         self.net = EfficientNet.from_name("efficientnet-lite0")
         self.num_features, self.side = 1280, side
-        self.normalise = _Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        self.normalise = Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[N, C, H, W] in [0, 1] -> [N, 1280]."""
-        return self.net.extract_features(_resize(self.normalise(pixels), self.side)).mean((2, 3))
+        return self.net.extract_features(resized(self.normalise(pixels), self.side)).mean((2, 3))
 
 
 class TransformersVision(nn.Module):
@@ -193,13 +194,13 @@ class TransformersVision(nn.Module):
         side = getattr(config, "image_size", None) or preprocessing.side(self.recipe)
         self.side = side if isinstance(side, int) else side[0] if side else None
         channels = getattr(config, "num_channels", 3)
-        self.normalise = _Normalise(*preprocessing.statistics(self.recipe, channels, folder))
+        self.normalise = Normalise(*preprocessing.statistics(self.recipe, channels, folder))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[N, C, H, W] in [0, 1] -> [N, F]: the pooled output, else the mean over positions."""
         if not len(pixels):  # a process without a row of a small last batch
             return self(pixels.new_zeros(1, *pixels.shape[1:]))[:0]
-        pixels = _resize(self.normalise(pixels), self.side)
+        pixels = resized(self.normalise(pixels), self.side)
         out = self.net(pixel_values=pixels, **self._unmasked(len(pixels)))
         pooled = getattr(out, "pooler_output", None) if self.pooled else None
         if pooled is not None:
@@ -227,7 +228,8 @@ class TransformersVision(nn.Module):
             )
 
 
-def _resize(pixels: Tensor, side: int | None) -> Tensor:
+def resized(pixels: Tensor, side: int | None) -> Tensor:
+    """[N, C, H, W] with sides of ``side`` pixels; as they are for None."""
     if side is None or pixels.shape[-2:] == (side, side):
         return pixels
     return functional.interpolate(

@@ -17,6 +17,7 @@ ORDER = (
     "problems",
     "trajectories",
     "styles",
+    "captioned",
     "images",
     "pictures",
     "interactions",
