@@ -144,18 +144,24 @@ def ablate(
     out: str | Path,
     settings: Mapping[str, Any] | None = None,
     vary: Mapping[str, Sequence[Any]] | None = None,
+    every: bool = False,
     seeds: int = 3,
     jobs: int | Ray = 1,
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Change one setting of a method at a time and see what each is worth. ``options``: data, model and the run's, as for ``run``."""
+    """Leave out one part of a method at a time, or change one setting, and see what each is worth.
+
+    Args:
+        vary: settings and the values to try instead of the method's parts. every: try every setting that has others instead.
+        options: data, model and the run's, as for ``run``.
+    """
     from counterpoint.study import ablate as ablating
     from counterpoint.study import compare as comparing
 
     built = build(method, settings)
     data, model = options.get("data"), options.get("model")
-    plan = ablating.plan_of(recipe(built, **options), built, vary, seeds)
+    plan = ablating.plan_of(recipe(built, **options), built, vary, seeds, every)
     first = plan.entries[0].recipe
     return comparing.compare(
         plan,

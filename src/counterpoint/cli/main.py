@@ -59,7 +59,9 @@ app.command("run", short_help="Train a model with one method.", context_settings
 app.command("resume", short_help="Go on with a run or a study.")(train.resume)
 app.command("watch", short_help="Follow a run while it goes on.")(watch.watch)
 app.command("compare", short_help="Let methods compete under one budget.")(studies.compare)
-app.command("ablate", short_help="Change one setting at a time.", context_settings=FREE)(studies.ablate)
+app.command("ablate", short_help="Leave out one part of a method at a time.", context_settings=FREE)(
+    studies.ablate
+)
 app.command("tune", short_help="Search one method's settings.", context_settings=FREE)(searches.tune)
 app.command("reproduce", short_help="Run a paper's effect, write the evidence.")(studies.reproduce)
 app.command("predict", short_help="Predict with a trained model.")(predict.predict)

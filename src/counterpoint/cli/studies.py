@@ -86,6 +86,10 @@ def ablate(
         list[str] | None,
         typer.Option(metavar="NAME=V1,V2", help="a setting and the values to try; may be repeated"),
     ] = None,
+    every: Annotated[
+        bool,
+        typer.Option("--every-setting", help="try every setting that has others, not the method's parts"),
+    ] = False,
     seeds: Annotated[int, typer.Option(help="paired runs of every variation")] = 3,
     given: options.Given = options.NONE,
     settings: options.Set = None,
@@ -95,7 +99,7 @@ def ablate(
     gpus_per_run: options.GpusPerRun = 0.0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Change one setting or mechanism of a method at a time and see what each is worth."""
+    """Leave out one part of a method at a time, or change one setting, and see what each is worth."""
     from counterpoint import api
     from counterpoint.cli.tables import study_table
     from counterpoint.methods.catalog import load
@@ -110,6 +114,7 @@ def ablate(
             api.build(key, chosen),
             out=folder,
             vary=varied or None,
+            every=every,
             seeds=seeds,
             jobs=options.placed(jobs, executor, address, gpus_per_run),
             progress=shown,

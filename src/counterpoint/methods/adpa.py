@@ -20,7 +20,7 @@ from counterpoint.generation.answers import several_answers
 from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Source
 from counterpoint.kernels.vocabulary import divergence, log_probs
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.baselines.dpo import DPO
 from counterpoint.methods.optimization import Cosine
 from counterpoint.models.language.adapters import Adapter
@@ -83,6 +83,12 @@ class ADPA(Method[Language, PreferenceData]):
     shards: ClassVar[bool] = True
     copies: ClassVar[int] = 2
     search: ClassVar[Search] = {"gamma": [0.4, 0.8, 1.6, 3.2], "learning_rate": (1e-7, 1e-4)}
+    ablations: ClassVar[Ablations] = {
+        "likelihoods of the dataset's answers": {"form": "adpa"},
+        "distillation of both answers alone": {"form": "dckd"},
+        "without the teacher before": {"with_reference": False},
+        "advantages averaged by answer": {"reduction": "sequence"},
+    }
 
     form: Literal["adpa+", "adpa", "dckd"] = "adpa+"
     teachers: Teachers = field(default_factory=Teachers)

@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.probe import linear_probe
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.text import folder as text_folder
 from counterpoint.models.text.elastic.architecture import Architecture, Sizes, Space, space_of
 from counterpoint.models.text.elastic.super_network import cut, part_of, sizes_of, whole
@@ -84,6 +84,12 @@ class AutoDistil(Method[nn.Module, Texts]):
 
     key: ClassVar[str] = "autodistil"
     search: ClassVar[Search] = {"training.learning_rate": (1e-5, 1e-3)}
+    ablations: ClassVar[Ablations] = {
+        "relations before the softmax": {"relation": "raw"},
+        "one space": {"spaces": ("base",)},
+        "largest and smallest alone": {"draws": 0},
+        "chosen by a probe": {"choice.by": "proxy"},
+    }
 
     teacher: str = "minilm-l6"
     spaces: tuple[str, ...] = ("base", "small", "tiny")

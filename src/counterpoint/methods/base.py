@@ -22,6 +22,8 @@ Model = TypeVar("Model", bound="nn.Module")
 Data = TypeVar("Data")
 Search = dict[str, tuple[float, float] | list[Any]]
 """For tuning: a setting's (dotted) name and its range, ``(low, high)`` on a log scale, or a list of choices."""
+Ablations = dict[str, dict[str, Any]]
+"""A part's name -> the settings that leave it out or put another in its place."""
 
 
 @dataclass(kw_only=True)
@@ -34,6 +36,7 @@ class Method(ABC, Generic[Model, Data]):
         key: the catalog's key.
         search: for tuning, a setting's name and the paper's range: ``(low, high)`` for floats on a log scale,
             or a list of choices. A setting of a group is named ``group.setting``.
+        ablations: the method's parts, each with the settings that change it: what ``counterpoint ablate`` runs, one at a time.
         also: other kinds of data that it can learn from, beside the catalog's.
         writes: settings that name a folder which the method writes to; of a run that is resumed elsewhere they stay where they were.
         shards: whether it trains a language model whose weights are in shards (``--shard fsdp``), which the tests have then seen
@@ -46,6 +49,7 @@ class Method(ABC, Generic[Model, Data]):
 
     key: ClassVar[str]
     search: ClassVar[Search] = {}
+    ablations: ClassVar[Ablations] = {}
     also: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[tuple[str, ...]] = ()
     shards: ClassVar[bool] = False

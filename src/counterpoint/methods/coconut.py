@@ -21,7 +21,7 @@ from counterpoint.errors import CounterpointError, nearest
 from counterpoint.evaluation.speech import vectors
 from counterpoint.evaluation.understanding import stage_rows
 from counterpoint.generation.beam import own_words
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.audio.lexicon import Lexicon
 from counterpoint.models.audio.projections import ProjectedStudent
 from counterpoint.models.audio.understanding import with_head
@@ -79,6 +79,12 @@ class Coconut(Method[nn.Module, Audio]):
     search: ClassVar[Search] = {
         "learning_rate": (3e-4, 3e-3),
         "contrast.weight": [0.05, 0.1, 0.5],
+    }
+    ablations: ClassVar[Ablations] = {
+        "without contrast": {"contrast.weight": 0.0},
+        "not its own positive": {"contrast.self_positive": False},
+        "not its own negative": {"contrast.self_negative": False},
+        "negatives of the student": {"contrast.kind": "student"},
     }
     moved: ClassVar[dict[str, str]] = {
         "selection": "memory.selection",

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.text.encoder import Coded, TextClassifier, coded, encoder_of
 from counterpoint.models.text.match_head import MatchHead, fresh_match_head
 from counterpoint.objectives.contrast.noise_contrast import scored_contrast
@@ -71,6 +71,11 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
 
     key: ClassVar[str] = "contrastive-primer"
     search: ClassVar[Search] = {"tuning_rate": (5e-4, 1e-2), "epochs": [10, 20, 40]}
+    ablations: ClassVar[Ablations] = {
+        "without pretraining": {"pretraining_epochs": 0},
+        "views instead of words": {"objective": "ntxent"},
+        "drawn words that a text has are false": {"collisions": "ignore"},
+    }
 
     objective: Objective = "bce"
     pretraining_epochs: float = 8

@@ -19,7 +19,7 @@ from counterpoint.data.environment.finite import FiniteWorld
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.control import worth
 from counterpoint.generation.roll_in import example_row, mean_reward, roll_in
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.environment.low_rank import LowRankModel, Normalised
 from counterpoint.models.environment.planning import plan, plan_game
 from counterpoint.models.environment.replay import Replay
@@ -49,6 +49,9 @@ class ContrastiveUCB(Method[LowRankModel, FiniteWorld]):
     search: ClassVar[Search] = {
         "bonus": (0.1, 4.0),
         "learning_rate": [0.03, 0.1],
+    }
+    ablations: ClassVar[Ablations] = {
+        "without a bonus": {"bonus": 0.0},
     }
 
     bonus: float = 0.5

@@ -20,7 +20,7 @@ from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Source
 from counterpoint.judges.agreement import agreement_rates, best_and_worst, first_of_each
 from counterpoint.judges.likelihood import implicit_rewards, mean_rewards
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import CosineDecayed
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
@@ -62,6 +62,10 @@ class CREAM(Method[Language, ProblemData]):
     search: ClassVar[Search] = {
         "learning_rate": (2e-7, 5e-6),
         "beta": (0.05, 0.5),
+    }
+    ablations: ClassVar[Ablations] = {
+        "weight of each prompt": {"weight": "sample"},
+        "agreement on the best alone": {"measure": "top_order"},
     }
 
     rounds: int = 3

@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 
 from counterpoint.data.images.load import Images
 from counterpoint.evaluation.coupling import Coupling
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.images.projector import HeadNorm, Projector, projected
 from counterpoint.objectives.contrast.decoupled import decoupled
 from counterpoint.objectives.contrast.neighbours import nearest_neighbours, nnclr
@@ -45,6 +45,11 @@ class DCL(Method[nn.Module, Images]):
 
     key: ClassVar[str] = "dcl"
     search: ClassVar[Search] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
+    ablations: ClassVar[Ablations] = {
+        "weighted positives": {"variant": "dclw"},
+        "neighbours as positives": {"variant": "nnclr-dcl"},
+        "one view as anchor": {"symmetric": False},
+    }
 
     variant: Literal["dcl", "dclw", "nnclr", "nnclr-dcl"] = "dcl"
     temperature: float = 0.1

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from counterpoint.data.pictures.load import Pictures
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.diffusion import Diffusion
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.pictures.denoiser import Conditioning, Denoiser
 from counterpoint.models.pictures.prompts import no_prompt
 from counterpoint.models.pictures.read import Read
@@ -76,6 +76,11 @@ class DDAE(Method[Denoiser, Pictures]):
 
     key: ClassVar[str] = "ddae"
     search: ClassVar[Search] = {"learning_rate": (1e-4, 3e-3), "contrast.weight": (0.01, 1.0)}
+    ablations: ClassVar[Ablations] = {
+        "without contrast": {"contrast.weight": 0.0},
+        "conditioning without gates": {"conditioning": "plain"},
+        "without self-conditioning": {"conditioning": "none"},
+    }
 
     batch_size: int = 512
     epochs: float = 2000

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from counterpoint.data.retrieval.load import Retrieval
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Linear
 from counterpoint.models.retrieval.sparse import Shape, SparseRetriever
 from counterpoint.models.retrieval.sparse_rows import SparseRows
@@ -125,6 +125,11 @@ class DiSCo(Method[SparseRetriever, Retrieval]):
 
     key: ClassVar[str] = "disco"
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3), "sparsity.weight": [0.0, 5e-4, 5e-3]}
+    ablations: ClassVar[Ablations] = {
+        "contrast instead of scores": {"weights.scores": 0.0, "weights.contrast": 1.0},
+        "with a penalty of sparsity": {"sparsity.weight": 0.0005},
+        "the last question alone": {"reads": "query"},
+    }
 
     weights: Weights = field(default_factory=Weights)
     temperature: float = 1.0

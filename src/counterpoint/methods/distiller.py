@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.text import folder as text_folder
 from counterpoint.models.text.encoder import TextClassifier, coded, with_linear_head
 from counterpoint.models.text.transformer import TransformerText, open_transformer
@@ -104,6 +104,14 @@ class Distiller(Method[nn.Module, Texts]):
         "mapping": ["skip", "last", "emd"],
         "prediction": ["ce", "mse"],
         "augment.mixup": [False, True],
+    }
+    ablations: ClassVar[Ablations] = {
+        "without intermediate layers": {"loss": "none"},
+        "mean squared error of layers": {"loss": "mse"},
+        "the last layers alone": {"mapping": "last"},
+        "transport between layers": {"mapping": "emd"},
+        "with swapped words": {"augment.swap": True},
+        "with mixup": {"augment.mixup": True},
     }
     taught_by: ClassVar[str] = "teacher.model"
     untaught: ClassVar[dict[str, Any]] = {

@@ -21,7 +21,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Own
 from counterpoint.judges.judge import Verdicts
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Constant
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import adapt
@@ -77,6 +77,12 @@ class GRACE(Method[Embedder, Retrieval]):
     key: ClassVar[str] = "grace"
     shards: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3), "reward.cross": [0.0, 0.2, 0.5]}
+    ablations: ClassVar[Ablations] = {
+        "embeddings alone": {"objective": "contrastive"},
+        "without consistency": {"reward.consistency": 0.0},
+        "without likeness across texts": {"reward.cross": 0.0},
+        "cut rationales unpunished": {"reward.cut_penalty": None},
+    }
 
     objective: Literal["grace", "contrastive"] = "grace"
     supervised: bool = True

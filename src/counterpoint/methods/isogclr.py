@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from counterpoint.data.images.load import Images
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.images.paired import paired
 from counterpoint.models.images.projector import HeadNorm, projected
 from counterpoint.objectives.contrast.global_contrast import Robust, descend, robust_pairs, robust_views
@@ -48,6 +48,11 @@ class ISogCLR(Method[nn.Module, Images]):
 
     key: ClassVar[str] = "isogclr"
     search: ClassVar[Search] = {"temperature": (0.05, 0.5), "learning_rate": (0.03, 3.0)}
+    ablations: ClassVar[Ablations] = {
+        "one temperature for all": {"individual": False},
+        "temperatures without a budget": {"rho": 0.0},
+        "without running averages": {"gamma": 1.0},
+    }
 
     bimodal: bool = False
     individual: bool = True

@@ -19,7 +19,7 @@ from torch import nn
 
 from counterpoint.data.images.load import Images
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.images.distilled import DistilledSet, FromDistilled, open_distilled
 from counterpoint.models.images.encoders import load_encoder
 from counterpoint.models.images.projector import projected
@@ -90,6 +90,11 @@ class KRRST(Method[nn.Module, Images]):
 
     key: ClassVar[str] = "krr-st"
     search: ClassVar[Search] = {"outer.learning_rate": (1e-4, 1e-2), "pretrain.learning_rate": (0.01, 0.3)}
+    ablations: ClassVar[Ablations] = {
+        "random images": {"select": "random"},
+        "images near the centres": {"select": "kmeans"},
+        "one network": {"inner.networks": 1},
+    }
 
     size: int = 1000
     select: Select = "learn"

@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from counterpoint.data.images.load import Images
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.images.projector import HeadNorm, projected
 from counterpoint.objectives.contrast.multiview import mv_dhel, mv_infonce, poly_view
 from counterpoint.pairs.views import Augmentation, augmentation, gather_views
@@ -51,6 +51,10 @@ class MultiView(Method[nn.Module, Images]):
 
     key: ClassVar[str] = "multiview"
     search: ClassVar[Search] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
+    ablations: ClassVar[Ablations] = {
+        "alignment and uniformity coupled": {"loss": "mv_infonce"},
+        "pairs of views, averaged": {"loss": "pvc_arithmetic"},
+    }
 
     loss: Literal[
         "mv_dhel", "mv_infonce", "mv_dhel_printed", "mv_infonce_printed", "pvc_geometric", "pvc_arithmetic"

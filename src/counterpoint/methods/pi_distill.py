@@ -25,7 +25,7 @@ from counterpoint.judges import penalties
 from counterpoint.judges.choose import judge
 from counterpoint.judges.environment import Environment
 from counterpoint.judges.weighted import weighted
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Constant
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
@@ -101,6 +101,12 @@ class PiDistill(Method[Language, ProblemData]):
         "learning_rate": (1e-6, 1e-3),
         "kl.beta": [0.1, 0.25, 0.5],
         "alpha": [0.0, 0.5, 1.0],
+    }
+    ablations: ClassVar[Ablations] = {
+        "the teacher alone": {"alpha": 1.0},
+        "the student alone": {"alpha": 0.0},
+        "self-distillation of the policy": {"objective": "opsd"},
+        "without a penalty": {"kl.beta": 0.0},
     }
 
     objective: Objective = "pi-distill"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from counterpoint.conversation import Completion, Prompt, text_of
 from counterpoint.data.language.preferences import Preference, PreferenceData, Preferences
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Linear
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.degree_head import DegreeHead, pooled
@@ -94,6 +94,12 @@ class PreferenceDegree(Method[Language, PreferenceData]):
         "degree.weight": [0.01, 0.1, 0.5, 1.0],
         "beta": (0.01, 0.5),
         "learning_rate": (5e-7, 1e-4),
+    }
+    ablations: ClassVar[Ablations] = {
+        "without degrees": {"degree.weight": 0.0},
+        "shuffled degrees": {"degree.shuffled": True},
+        "random spans": {"degree.extractor": "random"},
+        "with decoys": {"degree.decoys": True},
     }
 
     loss: str = "sigmoid"

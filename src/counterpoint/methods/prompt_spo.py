@@ -25,7 +25,7 @@ from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Source
 from counterpoint.judges.choose import judge as choose_judge
 from counterpoint.judges.votes.pairwise import ballot, choice, listed, new_wins, strict_majority
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.language.instructed import Instructed, with_instruction
 from counterpoint.models.language.language import Language, Prompt
 from counterpoint.phases.lineage import Lineage
@@ -86,6 +86,11 @@ class PromptSPO(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "prompt-spo"
     search: ClassVar[Search] = {"questions": [1, 3, 5], "votes": [1, 4, 8]}
+    ablations: ClassVar[Ablations] = {
+        "one vote": {"votes": 1},
+        "one question": {"questions": 1},
+        "verdicts anywhere": {"guarded": False},
+    }
 
     requirements: str = REQUIREMENTS
     prompt: str | None = None

@@ -21,7 +21,7 @@ from counterpoint.judges.agreement import best_and_worst, rank_correlation
 from counterpoint.judges.choose import judge
 from counterpoint.judges.judge import Judge
 from counterpoint.judges.rated import RATE, RATINGS, ExpectedRating
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Constant
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
@@ -119,6 +119,11 @@ class PUDistill(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "pu-distill"
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3), "rating.temperature": [0.1, 0.5, 2.0]}
+    ablations: ClassVar[Ablations] = {
+        "pairs instead of groups": {"form": "dpo"},
+        "rated as they are given": {"rating.by": "given"},
+        "equal weights": {"preference.advantage": "uniform"},
+    }
 
     form: Literal["grpo", "dpo", "listwise"] = "grpo"
     teacher: Anchors = field(default_factory=Anchors)

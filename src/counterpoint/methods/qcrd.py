@@ -23,7 +23,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.generation.samplers import Own, Source
 from counterpoint.judges.majority import by_vote
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Constant
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.rationale_judge import RationaleJudge
@@ -95,6 +95,11 @@ class QCRD(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "qcrd"
     search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3), "negatives.beta": [0.1, 0.2, 0.4]}
+    ablations: ClassVar[Ablations] = {
+        "without negatives": {"negatives.minority": False, "negatives.own": False},
+        "without minority answers": {"negatives.minority": False},
+        "without its own negatives": {"negatives.own": False},
+    }
 
     predict_weight: float = 0.5
     contrast_weight: float = 0.5

@@ -23,7 +23,7 @@ from counterpoint.generation.samplers import Source
 from counterpoint.judges.choose import judge
 from counterpoint.judges.feedback import feedback
 from counterpoint.judges.weighted import weighted
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Constant
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
@@ -101,6 +101,12 @@ class RLTF(Method[Language, ProblemData]):
     key: ClassVar[str] = "rltf"
     shards: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3), "distillation.weight": [0.05, 0.1, 0.3]}
+    ablations: ClassVar[Ablations] = {
+        "both turns' rewards alone": {"mode": "multi"},
+        "feedback modelling": {"mode": "fm"},
+        "without a baseline": {"distillation.baseline": "none"},
+        "unlikely tokens, too": {"distillation.unlikely": None},
+    }
 
     mode: Literal["sd", "fm", "multi"] = "sd"
     judge: str = "verifier"

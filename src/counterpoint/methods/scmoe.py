@@ -16,7 +16,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.routing import token_gaps
 from counterpoint.generation.contrast import Contrast
 from counterpoint.generation.contrasted import Contrasted, self_contrast
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.language.experts import Routing
 from counterpoint.models.language.find_routers import routers
 from counterpoint.models.language.language import Language
@@ -42,6 +42,11 @@ class SCMoE(Method[Language, ProblemData]):
     search: ClassVar[Search] = {
         "beta": [0.1, 0.3, 0.5, 0.7, 0.9],
         "weak": ["rank-1", "rank-2", "rank-3", "random-1"],
+    }
+    ablations: ClassVar[Ablations] = {
+        "without contrast": {"beta": 0.0},
+        "every token is a candidate": {"alpha": 1e-9},
+        "random experts as the weak side": {"weak": "random-1"},
     }
 
     weak: str = "rank-2"

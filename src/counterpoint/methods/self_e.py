@@ -21,7 +21,7 @@ from counterpoint.data.pictures.load import Pictures
 from counterpoint.errors import CounterpointError, data_option
 from counterpoint.generation.flow import clean_of, noisy, squared_norm
 from counterpoint.generation.flow_sampler import Sampling
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.pictures.denoiser import Denoiser
 from counterpoint.models.pictures.prompts import asks, no_prompt
 from counterpoint.objectives.distillation.self_evaluation import (
@@ -84,6 +84,11 @@ class SelfE(Method[Denoiser, Pictures]):
 
     key: ClassVar[str] = "self-e"
     search: ClassVar[Search] = {"learning_rate": (1e-4, 3e-3)}
+    ablations: ClassVar[Ablations] = {
+        "without self-evaluation": {"evaluation.plain_share": 1.0},
+        "target without renormalisation": {"evaluation.target": "mixed"},
+        "without telling its own pictures": {"evaluation.fake_start": 1.0},
+    }
 
     batch_size: int = 1024
     epochs: float = 1000

@@ -23,7 +23,7 @@ from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Source
 from counterpoint.judges.choose import judge
 from counterpoint.judges.judge import Judge
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Cosine
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
@@ -73,6 +73,11 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
     shards: ClassVar[bool] = True
     also: ClassVar[tuple[str, ...]] = ("problems",)
     search: ClassVar[Search] = {"alpha": [0.0001, 0.0005, 0.001, 0.005], "learning_rate": (1e-7, 1e-5)}
+    ablations: ClassVar[Ablations] = {
+        "without optimism": {"alpha": 0.0},
+        "tied to the initial model": {"reference": "initial"},
+        "without ranking anew": {"ranking": "none"},
+    }
 
     rounds: int = 3
     plain_rounds: int = 0

@@ -25,7 +25,7 @@ from counterpoint.generation.samplers import Own, Source
 from counterpoint.judges.provers.proved import Proved, prover
 from counterpoint.judges.provers.prover import Prover, proof_of
 from counterpoint.judges.provers.reviews import ModelReviewer, Reviewer, Rubric
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import ConstantAdam
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
@@ -127,6 +127,12 @@ class SGS(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "sgs"
     search: ClassVar[Search] = {"learning_rate": [3e-7, 1e-6, 3e-6, 1e-5]}
+    ablations: ClassVar[Ablations] = {
+        "without conjectures": {"conjecturer.kind": "none"},
+        "a conjecturer that does not learn": {"conjecturer.kind": "frozen"},
+        "without a guide": {"guide.kind": "none"},
+        "expert iteration": {"solver.objective": "expert"},
+    }
 
     prover: str = "lean:lean.toml"
     rounds: int = 200

@@ -17,7 +17,7 @@ from counterpoint.data.trajectories.sets import TrajectoryData
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.reward import learn_reward
 from counterpoint.judges.simulated import most_alike
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.trajectories.encoder import TrajectoryEncoder
 from counterpoint.objectives.labels.similarity_query import answered_query
 from counterpoint.pairs.queries import Grouped, random_groups
@@ -41,6 +41,9 @@ class SIRL(Method[TrajectoryEncoder, TrajectoryData]):
         "margin": [0.3, 1.0, 3.0],
         "weight_decay": [0.0, 0.01, 0.1],
         "learning_rate": (3e-4, 3e-3),
+    }
+    ablations: ClassVar[Ablations] = {
+        "one order of a query": {"both_orders": False},
     }
 
     margin: float = 1.0

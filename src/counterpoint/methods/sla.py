@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from counterpoint.data.images.load import Images
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.images.classifier import Classified, fresh_heads
 from counterpoint.models.images.paired import Paired
 from counterpoint.models.images.projector import Projected
@@ -61,6 +61,12 @@ class SLA(Method[nn.Module, Images]):
 
     key: ClassVar[str] = "sla"
     search: ClassVar[Search] = {"learning_rate": (0.01, 0.3), "weight_decay": (1e-5, 1e-3)}
+    ablations: ClassVar[Ablations] = {
+        "transformations as augmentation": {"mode": "da"},
+        "transformations as a second task": {"mode": "mt"},
+        "labels alone": {"mode": "baseline"},
+        "with self-distillation": {"mode": "sla+sd"},
+    }
 
     mode: Literal["sla", "sla+sd", "baseline", "da", "mt"] = "sla"
     transformations: str = "rotation"

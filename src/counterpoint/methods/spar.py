@@ -28,7 +28,7 @@ from counterpoint.generation.refinement_tree import Tree
 from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Source
 from counterpoint.judges.choose import judge as choose_judge
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Linear
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
@@ -82,6 +82,12 @@ class SPaR(Method[Language, ProblemData]):
     key: ClassVar[str] = "spar"
     shards: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (5e-8, 2e-6), "beta": (0.05, 0.5)}
+    ablations: ClassVar[Ablations] = {
+        "without refinement": {"tree.budget": 0},
+        "depth first": {"tree.order": "dfs"},
+        "a refiner that does not learn": {"refiner.epochs": 0.0},
+        "without likelihood of what is accepted": {"sft_weight": 0.0},
+    }
 
     rounds: int = 3
     answers: int = 5

@@ -27,7 +27,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.generalization import format_accuracy, generalization_factor
 from counterpoint.generation.authors import Author, Writer
 from counterpoint.judges.choose import judge as choose_judge
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Constant
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
@@ -84,6 +84,11 @@ class SPECS(Method[Language, ProblemData]):
     key: ClassVar[str] = "specs"
     shards: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (1e-7, 1e-4), "beta": (0.05, 0.5)}
+    ablations: ClassVar[Ablations] = {
+        "without preferences": {"preference_weight": 0.0},
+        "without likelihood": {"sft_weight": 0.0},
+        "its own answers, corrupted": {"rejected_from": "chosen"},
+    }
 
     tags: str = "think answer"
     answers: int = 4

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from counterpoint.data.audio.load import Audio
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.audio.prepare import rate_for, speech_classifier
 from counterpoint.objectives.labels.class_contrast import class_contrast
 from counterpoint.objectives.reduction import Loss
@@ -48,6 +48,12 @@ class SpeechVarieties(Method[nn.Module, Audio]):
 
     key: ClassVar[str] = "speech-varieties"
     search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3), "weight": [0.3, 1.0, 3.0]}
+    ablations: ClassVar[Ablations] = {
+        "labels alone": {"weight": 0.0},
+        "contrast before training, not in it": {"use": "pretraining"},
+        "supervised contrast": {"contrast": "supcon"},
+        "frozen encoder": {"freeze": "encoder"},
+    }
 
     contrast: Literal["supcon", "triplet", "multi-similarity", "multi-similarity+miner"] = "multi-similarity"
     use: Literal["joint", "pretraining"] = "joint"

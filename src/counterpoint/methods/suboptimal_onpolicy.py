@@ -23,7 +23,7 @@ from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Source
 from counterpoint.judges.choose import judge
 from counterpoint.judges.weighted import Weighted, weighted
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Constant
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
@@ -74,6 +74,10 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
     copies: ClassVar[int] = 1
     also: ClassVar[tuple[str, ...]] = ("preferences",)
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3)}
+    ablations: ClassVar[Ablations] = {
+        "data of the start": {"sampling": "offline"},
+        "without a negative gradient": {"negative.kind": "none"},
+    }
 
     loss: Kind = "dpo"
     sampling: Literal["online", "offline"] = "online"

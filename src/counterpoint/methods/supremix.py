@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from counterpoint.data.regression.splits import Regression
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.regression import with_head
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.images.projector import HeadNorm, projected
 from counterpoint.models.regression.tabular import Predictor
 from counterpoint.objectives.labels.mixed_pairs import mixed_pairs
@@ -49,6 +49,12 @@ class SupReMix(Method[nn.Module, Regression]):
 
     key: ClassVar[str] = "supremix"
     search: ClassVar[Search] = {"temperature": (0.05, 1.0), "learning_rate": (3e-4, 3e-3)}
+    ablations: ClassVar[Ablations] = {
+        "without mixed negatives": {"mix_negatives": False},
+        "without mixed positives": {"mix_positives": False},
+        "unweighted": {"weighted": False},
+        "gradient through the mixed": {"detach": False},
+    }
 
     temperature: float = 0.5
     window: float = 5.0

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
 from counterpoint.kernels.ridge import best_weight
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.regression.guided_ridge import GuidedRidge
 from counterpoint.objectives.distillation.guidance import guided_error, norms
 from counterpoint.objectives.reduction import Loss
@@ -79,6 +79,11 @@ class TeacherGuidance(Method[nn.Module, Any]):
 
     key: ClassVar[str] = "teacher-guidance"
     search: ClassVar[Search] = {"kernel.penalty": (1e-2, 1e2), "network.learning_rate": (1e-4, 1e-2)}
+    ablations: ClassVar[Ablations] = {
+        "one round": {"rounds": 1},
+        "guided in full": {"weight": 1.0},
+        "weights as they come out": {"clip": False},
+    }
     also: ClassVar[tuple[str, ...]] = ("images", "text", "audio")
 
     form: Literal["auto", "kernel", "network"] = "auto"

@@ -20,7 +20,7 @@ from counterpoint.generation.samplers import Own, Samples, Source
 from counterpoint.judges.verifier import Verifier
 from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, Kind, jsd
 from counterpoint.kernels.scores import Head, Sparse
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.groups import value_of
 from counterpoint.methods.optimization import Cosine
 from counterpoint.models.language.adapters import Adapter
@@ -146,6 +146,13 @@ class UniSD(Method[Language, ProblemData]):
     shards: ClassVar[bool] = True
     copies: ClassVar[int] = 2
     search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3), "agreement.gamma": (1e-3, 1.0)}
+    ablations: ClassVar[Ablations] = {
+        "without agreement": {"agreement.gamma": 0.0},
+        "teacher as it is now": {"ema.decay": 0.0},
+        "without contrast": {"contrast.weight": 0.0},
+        "without matching": {"match_weight": 0.0},
+        "plain on-policy distillation": {"mode": "plain"},
+    }
     writes: ClassVar[tuple[str, ...]] = ("store",)
     moved: ClassVar[dict[str, str]] = {
         "sync_steps": "ema.sync_steps",

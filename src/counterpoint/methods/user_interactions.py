@@ -22,7 +22,7 @@ from counterpoint.generation import users
 from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.generation.samplers import Own, Source
 from counterpoint.kernels.vocabulary import divergence
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Cosine
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
@@ -121,6 +121,11 @@ class UserInteractions(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "user-interactions"
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3)}
+    ablations: ClassVar[Ablations] = {
+        "the whole distribution": {"hindsight.estimate": "full"},
+        "centred by completion": {"hindsight.center": "sequence"},
+        "tied to the start": {"kl": 0.1},
+    }
 
     form: Literal["offline", "online"] = "offline"
     log: Log = field(default_factory=Log)

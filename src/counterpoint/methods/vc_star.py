@@ -23,7 +23,7 @@ from counterpoint.generation.authors import Author, Writer
 from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Source
 from counterpoint.judges.choose import judge as choose_judge
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Cosine
 from counterpoint.models.language.adapters import Adapter, freeze
 from counterpoint.models.language.language import Language, adapt
@@ -63,6 +63,12 @@ class VCSTaR(Method[Language, ProblemData]):
 
     key: ClassVar[str] = "vc-star"
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-4), "epochs": [1.0, 3.0]}
+    ablations: ClassVar[Ablations] = {
+        "rethought without contrast": {"rationale": "uncontrasted"},
+        "from a hint": {"rationale": "hinted"},
+        "answers alone": {"rationale": "answer"},
+        "every difficulty": {"keep": "easy,median,hard"},
+    }
 
     rounds: int = 1
     attempts: int = 1

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.groups import value_of
 from counterpoint.models.environment.replay import Replay
 from counterpoint.models.text.detector import Detector
@@ -88,6 +88,13 @@ class Vega(Method[nn.Module, Texts]):
 
     key: ClassVar[str] = "vega"
     search: ClassVar[Search] = {"learning_rate": (2e-5, 1e-3)}
+    ablations: ClassVar[Ablations] = {
+        "without replaced tokens": {"pretraining.replaced_tokens": False},
+        "without sentence contrast": {"pretraining.sentence_contrast": False},
+        "without mended labels": {"calibration.on": False},
+        "without adversarial noise": {"adversarial.on": False},
+        "without transduction": {"transduction.on": False},
+    }
     moved: ClassVar[dict[str, str]] = {
         **{
             name: f"pretraining.{name}"

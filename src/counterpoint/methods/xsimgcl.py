@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 from counterpoint.data.interactions.load import Interactions
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.recommendation import evaluate_recommender
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.interactions.recommender import Recommender
 from counterpoint.objectives.contrast.graph_contrast import node_contrast
 from counterpoint.objectives.control.ranking import bpr, dot, frobenius
@@ -42,6 +42,10 @@ class XSimGCL(Method[Recommender, Interactions]):
         "noise": (0.05, 0.3),
         "temperature": [0.1, 0.15, 0.2],
         "layers": [2, 3],
+    }
+    ablations: ClassVar[Ablations] = {
+        "without contrast": {"contrast": 0.0},
+        "without noise": {"noise": 0.0},
     }
 
     layers: int = 2

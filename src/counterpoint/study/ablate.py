@@ -23,8 +23,8 @@ def variations(
 ) -> dict[str, list[Any]]:
     """Which values each setting is changed to, in turn.
 
-    Without ``vary``: switches are turned, choices take every other value, what can be left out is left out, and the
-    settings the method names for tuning go to both ends of their range.
+    Without ``vary``, every setting that has others: switches are turned, choices take every other value, what can be left out is
+    left out, and the settings the method names for tuning go to both ends of their range.
 
     Args:
         method: the method as given. vary: setting -> values, to choose by oneself.
@@ -52,19 +52,45 @@ def variations(
     return options
 
 
+def parts_of(method: Method[Any, Any]) -> dict[str, Method[Any, Any]]:
+    """The method without each of its parts, by the part's name; those that its settings leave out already are not there.
+
+    >>> from counterpoint.methods.dcl import DCL
+    >>> {name: changed.symmetric for name, changed in parts_of(DCL(variant="dclw")).items()}
+    {'neighbours as positives': True, 'one view as anchor': False}
+    """
+    cls, own = type(method), plain(groups.flat(method))
+    changed = {name: cls.settings(**{**own, **settings}) for name, settings in cls.ablations.items()}
+    return {name: other for name, other in changed.items() if plain(groups.flat(other)) != own}
+
+
 def plan_of(
-    recipe: Recipe, method: Method[Any, Any], vary: Mapping[str, Sequence[Any]] | None, seeds: int
+    recipe: Recipe,
+    method: Method[Any, Any],
+    vary: Mapping[str, Sequence[Any]] | None,
+    seeds: int,
+    every: bool = False,
 ) -> Plan:
-    """The study: the method as given, and one arm for each changed value."""
+    """The study: the method as given, and one arm for each change.
+
+    Args:
+        vary: setting -> values. Without, the method's own table of its parts (``Method.ablations``).
+        every: every setting that has others instead of that table, as for a method without one.
+    """
     entries = [Entry(name=AS_GIVEN, recipe=recipe, title="as given", baseline=True)]
-    for name, values in variations(method, vary).items():
-        for value in values:
-            changed = type(method).settings(**{**recipe.settings, name: value})
-            label = f"{name}={_label(groups.value_of(changed, name))}"
+    if parts := {} if vary or every else parts_of(method):
+        for name, changed in parts.items():
             settings = plain(groups.flat(changed))
-            entries.append(
-                Entry(name=label, recipe=replace(recipe, settings=settings), title=f"only {label}")
-            )
+            entries.append(Entry(name=_label(name), recipe=replace(recipe, settings=settings), title=name))
+    else:
+        for name, values in variations(method, vary).items():
+            for value in values:
+                changed = type(method).settings(**{**recipe.settings, name: value})
+                label = f"{name}={_label(groups.value_of(changed, name))}"
+                settings = plain(groups.flat(changed))
+                entries.append(
+                    Entry(name=label, recipe=replace(recipe, settings=settings), title=f"only {label}")
+                )
     return Plan(what="ablate", entries=entries, seeds=seeds, baseline=AS_GIVEN, keep="none", title=method.key)
 
 
