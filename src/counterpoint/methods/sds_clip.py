@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from counterpoint.data.captioned.items import Captioned
 from counterpoint.data.images.captions import same
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.captioned.clip import TwoTowers
 from counterpoint.models.captioned.denoiser import Denoiser, small_denoiser
 from counterpoint.models.captioned.opened import open_denoiser
@@ -107,6 +107,12 @@ class SDSCLIP(Method[nn.Module, Captioned]):
 
     key: ClassVar[str] = "sds-clip"
     search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3), "distillation.weight": (1e-3, 3.0)}
+    ablations: ClassVar[Ablations] = {
+        "without score distillation": {"distillation.weight": 0.0},
+        "without a gradient through the denoiser": {"distillation.gradient": "sds"},
+        "shuffled captions": {"distillation.captions": "shuffled"},
+        "a mapper without warm-up": {"mapper.steps": 0},
+    }
 
     batch_size: int = 32
     epochs: float = 5

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from counterpoint.data.styles.sets import Styles
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.picture_editors import Prior
-from counterpoint.methods.base import Method, Search
+from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.styles.adapted import Mode
 from counterpoint.models.styles.discriminators import Discriminators, discriminators
 from counterpoint.models.styles.domains import DOMAINS, Domain, other
@@ -91,6 +91,12 @@ class StyDeco(Method[Restyler, Styles]):
         "learning_rate": (1e-5, 3e-3),
         "weights.cycle": [1.0, 2.0, 5.0],
         "weights.identity": [1.0, 2.0],
+    }
+    ablations: ClassVar[Ablations] = {
+        "one adapter for both domains": {"text.adapters": "shared"},
+        "frozen prompts": {"text.adapters": "frozen"},
+        "without cycles": {"weights.cycle": 0.0},
+        "without discriminators": {"weights.gan": 0.0},
     }
 
     batch_size: int = 1
