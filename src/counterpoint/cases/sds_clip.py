@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterpoint.study.case import OF_SEED, Arm, Case, Claim
+from counterpoint.study.case import Arm, Case, Claim
 
 TUNING, MAP = 80, 200
 SHARED: dict[str, Any] = {
@@ -47,7 +47,6 @@ def measure(model: Any, data: Any, split: str, seed: int, report: Any) -> dict[s
 CASE = Case(
     key="sds-clip",
     data="digit-pairs",
-    data_options={"seed": OF_SEED},
     model="orderless",
     budget={"steps": TUNING},
     seeds=5,
@@ -102,7 +101,7 @@ CASE = Case(
         ),
     ),
     notes=(
-        "500 items (a, b) and (b, a) of test scans that neither the towers nor the denoiser saw; captions have the same words in two orders",
+        "one drawing of pairs for all seeds; 500 items (a, b) and (b, a) of test scans that neither the towers nor the denoiser saw; captions have the same words in two orders",
         "the towers know digits and not their order: 450 steps on captions whose order was drawn by chance; the stock denoiser was taught 800 steps of "
         "128 pairs from other draws of the training scans",
         f"{TUNING} steps of fine-tuning for every arm; before them {MAP} of the map alone where there is one, which touch no weight of the towers",
