@@ -27,8 +27,8 @@ RUNS: dict[str, tuple[str, str, str, dict[str, str], dict[str, int], str]] = {
         "captioned.jsonl",
         "clip-small",
         {},
-        {"batch_size": 8, "mapper.steps": 1, "teacher.steps": 1},
-        "TwoTowers",
+        {"batch_size": 8, "mapper.steps": 0, "teacher.steps": 1},
+        "CLIPModel",
     ),
     "audio": (
         "audio-classifier",
