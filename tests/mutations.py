@@ -268,7 +268,7 @@ CHANGES = [
     Change("objectives/distillation/score_distillation.py", "2 * (predicted - noise).detach() * z_t", "(predicted - noise).detach() * z_t", SDS_CLIP),
     Change("models/pictures/diffusion.py", "t = noise / (signal + noise)", "t = noise", SDS_CLIP),
     Change("methods/sds_clip.py", 'denoiser.alpha_bar[t].to(clean.dtype)', 'denoiser.alpha_bar[t].sqrt().to(clean.dtype)', "tests/methods/test_sds_clip.py"),
-    Change("evaluation/captioned.py", "return {\"text\": text, \"image\": image, \"group\": text & image}", "return {\"text\": image, \"image\": text, \"group\": text & image}", "tests/vectors/test_score_distillation.py"),
+    Change("evaluation/pictures/captioned.py", "return {\"text\": text, \"image\": image, \"group\": text & image}", "return {\"text\": image, \"image\": text, \"group\": text & image}", "tests/vectors/test_score_distillation.py"),
     Change("objectives/distillation/self_evaluation.py", "share * (uncond - cond)", "share * (cond - uncond)", SELF_E),
     Change("objectives/distillation/self_evaluation.py", "with_norm_of(mixed_target(clean, judged, t_N, s_N), clean)", "mixed_target(clean, judged, t_N, s_N)", SELF_E),
     Change("methods/self_e.py", "again = noisy(clean[chosen], noise[chosen], at)", "again = noisy(rows.clean[chosen], noise[chosen], at)", SELF_E),

@@ -10,7 +10,7 @@ from harness import Case, Checks, vector_tests
 from counterpoint.evaluation.pictures.captioned import winoground
 from counterpoint.models.pictures.diffusion import diffused, scaled_linear
 from counterpoint.objectives.contrast.infonce import symmetric_info_nce
-from counterpoint.objectives.distillation.score_distillation import score_distillation
+from counterpoint.objectives.distillation.score_distillation import score_distillation_sampling
 
 RTOL, ATOL = 1e-8, 1e-11
 
@@ -40,16 +40,16 @@ def training(case: Case) -> Checks:
 
         answer = predicted()
         expect("eps_pred", answer)
-        each = score_distillation(answer, eps, z_t)
+        each = score_distillation_sampling(answer, eps, z_t)
         expect("sds_per_sample", each)
         expect("loss_sds", each.mean())
-        expect("loss_sds_elementmean", score_distillation(answer, eps, z_t, per_element=True).mean())
+        expect("loss_sds_elementmean", score_distillation_sampling(answer, eps, z_t, per_element=True).mean())
         total = clip + weight * each.mean()
         expect("loss_total", total)
         slopes = torch.autograd.grad(total, (image, text, W, b), retain_graph=True)
         for name, slope in zip(("img_feat", "txt_feat", "W", "b"), slopes, strict=True):
             expect(f"grad_{name}", slope)
-        without = score_distillation(answer.detach(), eps, z_t, "sds")
+        without = score_distillation_sampling(answer.detach(), eps, z_t, "sds")
         torch.testing.assert_close(without, each, rtol=1e-12, atol=0)
         for ending, losses in (("", each), ("_nojac", without)):
             slopes = torch.autograd.grad(losses.mean(), (image, W), retain_graph=True)

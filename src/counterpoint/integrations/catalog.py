@@ -75,7 +75,8 @@ _BY_FORM: Mapping[str, str] = {
     "tokens": "distillation.token_contrast:token_contrast distillation.divergence:sampled_reverse_kl "
     "distillation.distribution_advantage:advantage_loss distillation.hindsight:token_losses "
     "distillation.privileged:towards_teacher distillation.matching:feature_distance",
-    "tensors": "contrast.graph_contrast:node_contrast contrast.density_ratio:density_ratio control.ranking:bpr,frobenius "
+    "tensors": "contrast.momentum_contrast:momentum_contrast distillation.restyling:reconstruction,multilevel_sigmoid "
+    "distillation.score_distillation:score_distillation_sampling contrast.graph_contrast:node_contrast contrast.density_ratio:density_ratio control.ranking:bpr,frobenius "
     "control.self_prediction:self_prediction control.variational:gaussian_kl,squared_error control.distributional:categorical_loss "
     "distillation.continual:replayed_contrast,audio_text_contrast,old_class_distillation,token_distillation "
     "distillation.distilled_set:distilled_set_error distillation.guidance:guided_error "

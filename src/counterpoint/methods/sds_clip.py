@@ -25,7 +25,7 @@ from counterpoint.models.captioned.opened import open_denoiser
 from counterpoint.models.captioned.paired import PairedTowers
 from counterpoint.models.pictures.diffusion import diffused
 from counterpoint.objectives.contrast.infonce import symmetric_info_nce
-from counterpoint.objectives.distillation.score_distillation import Gradient, score_distillation
+from counterpoint.objectives.distillation.score_distillation import Gradient, score_distillation_sampling
 from counterpoint.objectives.reduction import Loss
 from counterpoint.pairs.repeats import repeats_of
 from counterpoint.phases.pictures.captioned import (
@@ -250,7 +250,7 @@ class SDSCLIP(Method[nn.Module, Captioned]):
         with torch.set_grad_enabled(how.gradient == "full"):
             predicted = run.forward(denoiser, z_t, t, texts)
         run.log(latent_deviation=float(clean.detach().square().mean().sqrt()) if len(clean) else 0.0)
-        return score_distillation(predicted, noise, z_t, how.gradient, per_element=how.per_element)
+        return score_distillation_sampling(predicted, noise, z_t, how.gradient, per_element=how.per_element)
 
     def _contrast(
         self,

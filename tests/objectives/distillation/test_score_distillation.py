@@ -10,7 +10,7 @@ from torch import Tensor
 
 from counterpoint.errors import CounterpointError
 from counterpoint.models.pictures.diffusion import diffused, noise_by_flow, noise_of_velocity, scaled_linear
-from counterpoint.objectives.distillation.score_distillation import score_distillation
+from counterpoint.objectives.distillation.score_distillation import score_distillation_sampling
 
 
 def rows(seed: int = 0, count: int = 3) -> tuple[Tensor, Tensor, Tensor]:
@@ -24,8 +24,10 @@ def test_it_is_the_sum_over_elements_or_their_mean() -> None:
         total = sum(
             (float(predicted[row, i, j]) - float(noise[row, i, j])) ** 2 for i in range(2) for j in range(3)
         )
-        assert math.isclose(float(score_distillation(predicted, noise, z)[row]), total, rel_tol=1e-12)
-        mean = score_distillation(predicted, noise, z, per_element=True)[row]
+        assert math.isclose(
+            float(score_distillation_sampling(predicted, noise, z)[row]), total, rel_tol=1e-12
+        )
+        mean = score_distillation_sampling(predicted, noise, z, per_element=True)[row]
         assert math.isclose(float(mean), total / 6, rel_tol=1e-12)
 
 
@@ -33,40 +35,46 @@ def test_both_gradients_are_those_of_a_loop() -> None:
     _, noise, z = rows(1)
     z.requires_grad_(True)
     predicted = z**2 / 3  # a denoiser with a Jacobian of 2 z / 3
-    full = torch.autograd.grad(score_distillation(predicted, noise, z).sum(), z, retain_graph=True)[0]
-    left_out = torch.autograd.grad(score_distillation(predicted.detach(), noise, z, "sds").sum(), z)[0]
+    full = torch.autograd.grad(score_distillation_sampling(predicted, noise, z).sum(), z, retain_graph=True)[
+        0
+    ]
+    left_out = torch.autograd.grad(score_distillation_sampling(predicted.detach(), noise, z, "sds").sum(), z)[
+        0
+    ]
     for index in torch.cartesian_prod(*(torch.arange(n) for n in z.shape)).tolist():
         at = tuple(index)
         error = float(predicted[at].detach() - noise[at])
         assert math.isclose(float(left_out[at]), 2 * error, rel_tol=1e-12)
         assert math.isclose(float(full[at]), 2 * error * 2 * float(z[at].detach()) / 3, rel_tol=1e-12)
-    again = torch.autograd.grad(score_distillation(z**2 / 3, noise, z, "sds").sum(), z)[0]
+    again = torch.autograd.grad(score_distillation_sampling(z**2 / 3, noise, z, "sds").sum(), z)[0]
     assert torch.equal(again, left_out)  # also where the caller keeps a graph
 
 
 def test_gradcheck_and_permutation() -> None:
     predicted, noise, z = rows(2)
-    torch.autograd.gradcheck(lambda p: score_distillation(p, noise, z), predicted.requires_grad_(True))
+    torch.autograd.gradcheck(
+        lambda p: score_distillation_sampling(p, noise, z), predicted.requires_grad_(True)
+    )
     order = torch.tensor([2, 0, 1])
-    whole = score_distillation(predicted, noise, z)
-    assert torch.equal(whole[order], score_distillation(predicted[order], noise[order], z[order]))
-    parts = torch.cat([score_distillation(*(each[part] for each in (predicted, noise, z))) for part in (slice(2), slice(2, 3))])  # fmt: skip
+    whole = score_distillation_sampling(predicted, noise, z)
+    assert torch.equal(whole[order], score_distillation_sampling(predicted[order], noise[order], z[order]))
+    parts = torch.cat([score_distillation_sampling(*(each[part] for each in (predicted, noise, z))) for part in (slice(2), slice(2, 3))])  # fmt: skip
     torch.testing.assert_close(whole, parts, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("gradient", ["full", "sds"])
 def test_extremes_and_no_rows(gradient: str) -> None:
     big = torch.full((1, 4), 1e4)
-    loss = score_distillation(big, -big, torch.zeros(1, 4), gradient, per_element=True)  # type: ignore[arg-type]
+    loss = score_distillation_sampling(big, -big, torch.zeros(1, 4), gradient, per_element=True)  # type: ignore[arg-type]
     assert loss.tolist() == [4e8]
-    assert score_distillation(*(torch.zeros(0, 4),) * 3, gradient).shape == (0,)  # type: ignore[arg-type]
+    assert score_distillation_sampling(*(torch.zeros(0, 4),) * 3, gradient).shape == (0,)  # type: ignore[arg-type]
 
 
 def test_shapes_and_names_are_checked() -> None:
     with pytest.raises(CounterpointError, match="expected one shape"):
-        score_distillation(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(3))
+        score_distillation_sampling(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(3))
     with pytest.raises(CounterpointError, match="expected 'full' or 'sds'"):
-        score_distillation(*(torch.zeros(2, 3),) * 3, "half")  # type: ignore[arg-type]
+        score_distillation_sampling(*(torch.zeros(2, 3),) * 3, "half")  # type: ignore[arg-type]
 
 
 def test_the_schedule_is_the_product_of_a_loop() -> None:

@@ -18,7 +18,7 @@ from counterpoint.generation.flow import squared_norm
 Gradient = Literal["full", "sds"]
 
 
-def score_distillation(
+def score_distillation_sampling(
     predicted: Tensor, noise: Tensor, z_t: Tensor, gradient: Gradient = "full", *, per_element: bool = False
 ) -> Tensor:
     """The squared error of the predicted noise.
@@ -37,7 +37,7 @@ def score_distillation(
 
     >>> import torch
     >>> z = torch.zeros(1, 2, requires_grad=True)
-    >>> loss = score_distillation(torch.tensor([[1.0, 3.0]]), torch.ones(1, 2), z, "sds")
+    >>> loss = score_distillation_sampling(torch.tensor([[1.0, 3.0]]), torch.ones(1, 2), z, "sds")
     >>> loss.tolist(), torch.autograd.grad(loss.sum(), z)[0].tolist()
     ([4.0], [[0.0, 4.0]])
     """

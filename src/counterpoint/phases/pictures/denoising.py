@@ -46,6 +46,7 @@ def noisy_rows(batch: Batch, model: Denoiser, how: Diffusion, prompt_dropout: fl
 def denoising_error(clean: Tensor, denoised: Tensor, level_N: Tensor, how: Diffusion) -> Tensor:
     """The weighted squared error of a picture, mean over its values; [n].
 
+    >>> import torch
     >>> denoising_error(torch.zeros(1, 4), torch.ones(1, 4), torch.tensor([0.5]), Diffusion(path="flow")).item()
     4.0
     """
