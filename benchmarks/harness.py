@@ -89,11 +89,11 @@ def _work(workload: Workload, arm: str, shape: dict[str, int], file: Path, prepa
     torch.manual_seed(0)
     prepare(workload, arm, workload.warm or workload.small)()
     step = prepare(workload, arm, shape)
-    start_rss = _reset_peak()
+    start_rss = reset_peak()
     wall, cpu = time.perf_counter(), time.process_time()
     results = step()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    peak = _status("VmHWM") - start_rss
+    peak = status("VmHWM") - start_rss
     torch.save(
         {name: _digest(value) for name, value in results.items() if isinstance(value, torch.Tensor)}, file
     )
@@ -112,17 +112,17 @@ def _digest(value):  # type: ignore[no-untyped-def]
     return torch.cat([flat[index].double(), flat.norm().double().view(1)])
 
 
-def _status(field_name: str) -> int:
+def status(field_name: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field_name):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def _reset_peak() -> int:
+def reset_peak() -> int:
     """Start the high-water mark of resident memory anew; return the present size."""
     Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
+    return status("VmRSS")
 
 
 def _measure(script: Path, workload: Workload, arms: tuple[str, ...], small: bool, repeats: int) -> dict:
@@ -139,7 +139,7 @@ def _measure(script: Path, workload: Workload, arms: tuple[str, ...], small: boo
                 command = [sys.executable, str(script), "--worker", workload.name, arm, str(file)]
                 load.append(os.getloadavg()[0])
                 done = subprocess.run(
-                    command + ["--small"] * small, capture_output=True, text=True, env=_environment()
+                    command + ["--small"] * small, capture_output=True, text=True, env=environment()
                 )
                 if done.returncode:
                     skipped[arm] = (done.stderr.strip().splitlines() or ["killed"])[-1][:300]
@@ -156,7 +156,7 @@ def _measure(script: Path, workload: Workload, arms: tuple[str, ...], small: boo
     return row
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     source = str(FOLDER.parent / "src")
     return {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
 

@@ -44,7 +44,7 @@ class PictureTask:
         """Build "dit-small", "uvit-small", "unet-small" or their like (":4" for patches of 4 pixels), or open a folder whose pictures and prompts are these."""
         data = prompted(data)
         text_dim = data.train.prompts.shape[1] if data.train.prompts.is_floating_point() else 0
-        if (Path(spec) / "config.json").exists():
+        if (Path(spec) / "config.json").exists() or FOLDERS.holds(Path(spec)):
             model = FOLDERS.open(Path(spec))
             assert isinstance(model, Denoiser)
             _check(model, data, text_dim, spec)

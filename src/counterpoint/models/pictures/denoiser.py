@@ -224,11 +224,15 @@ class Denoiser(Saved):
         now = {"sampling": self.sampling, "tap": self.tap, "conditioning": self.conditioning}
         self._hub_mixin_config = {**(self._hub_mixin_config or {}), **now}  # type: ignore[dict-item]
         result = super().save_pretrained(save_directory, **options)
+        self.draw_grids(Path(save_directory))
+        return result
+
+    def draw_grids(self, directory: Path) -> None:
+        """Write the grids that a method left, a folder each."""
         for name, pictures in self.grids.items():
-            folder = Path(save_directory) / name
+            folder = directory / name
             folder.mkdir(exist_ok=True)
             draw_gallery(pictures.float() / 255, folder / GALLERY, columns=COLUMNS)
-        return result
 
 
 def require_patches(shape: Sequence[int], patch: int) -> int:
