@@ -18,6 +18,7 @@ writes checkpoints or has a tracker. Needs diffusers, see ``requirements.txt``.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import statistics
@@ -37,6 +38,12 @@ SHAPE, PICTURES, CLASSES = (3, 32, 32), 512, 10
 BATCH = {"dit": 16, "unet": 8}
 ARMS = ("run", "run, their network", "diffusers", "bare", "bare, their network")
 ENDLESS = 10**7
+IMPORTED = (
+    "accelerate", "diffusers.models.transformers.dit_transformer_2d", "diffusers.models.unets.unet_2d",
+    "diffusers.optimization", "diffusers.schedulers.scheduling_ddpm", "diffusers.training_utils",
+    "counterpoint.data.pictures.load", "counterpoint.methods.baselines.flow_matching", "counterpoint.models.pictures.folder",
+    "counterpoint.training",
+)  # fmt: skip
 
 
 class Theirs(nn.Module):
@@ -172,10 +179,8 @@ def work(kind: str, arm: str, steps: int) -> None:
     pixels = torch.randint(0, 256, (PICTURES, *SHAPE), dtype=torch.uint8)
     labels = torch.arange(PICTURES) % CLASSES
     theirs = arm == "diffusers" or arm.endswith("their network")
-    import diffusers  # noqa: F401 - in every arm, so that all start from the same memory
-
-    import counterpoint.methods.catalog  # noqa: F401
-
+    for each in IMPORTED:  # in every arm, so that all start from the same memory and none counts its imports
+        importlib.import_module(each)
     empty = reset_peak()
     network = their_network(kind) if theirs else our_network(kind)
     report({"parameters": sum(each.numel() for each in network.parameters())})

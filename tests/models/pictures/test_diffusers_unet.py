@@ -149,6 +149,15 @@ def test_a_result_on_edms_path_is_a_unet_and_no_pipeline(folder: Path, tmp_path:
     assert again.sampling["path"] == "edm"
 
 
+def test_its_lowest_resolution_is_contrasted(folder: Path, tmp_path: Path) -> None:
+    trained(
+        folder, "ddae", tmp_path, conditioning="none", **{"diffusion.path": "flow", "diffusion.steps": (2,)}
+    )
+    again = load(tmp_path / "model")
+    assert isinstance(again, DiffusersUNet)
+    assert (again.tap, again.conditioning) == (1, "none")
+
+
 def test_what_it_cannot_do_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, none = load(folder), torch.full((2,), -1)
     assert isinstance(model, DiffusersUNet)
