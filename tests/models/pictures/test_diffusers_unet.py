@@ -127,6 +127,12 @@ def test_the_network_is_given_thousandfold_times_and_is_read_at_its_lowest_resol
     model, network = load(folder), UNet2DModel.from_pretrained(str(folder), True)
     assert isinstance(model, DiffusersUNet)
     assert (model.shape, model.patches) == ((1, 4, 4), 16)
+    assert pictures(model, [None] * 2, steps=2).shape == (
+        2,
+        1,
+        4,
+        4,
+    )  # also before any training, as a run measures it
     x, t = torch.randn(2, 1, 4, 4), torch.tensor([0.25, 0.5])
     none = torch.full((2,), -1)
     wanted = network(x, torch.tensor([250.0, 500.0])).sample

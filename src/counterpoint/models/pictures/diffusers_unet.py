@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,6 +19,8 @@ from counterpoint.models.model_folders import configuration
 from counterpoint.models.pictures.denoiser import TIME_SCALE, Conditioning, Denoiser, Trace
 
 CLASS, SUBFOLDER, SAMPLING = "UNet2DModel", "unet", "sampling.json"
+ONE_TIME = {"landing": 1.0}
+"""How a network that no method has trained here is sampled: its steps aim at the time they start from."""
 
 
 def unet_folder(folder: Path) -> Path | None:
@@ -67,7 +68,7 @@ class DiffusersUNet(Denoiser):
             )
         height, width = (sides, sides) if isinstance(sides, int) else sides
         wide = int(own.block_out_channels[-1])
-        super().__init__((own.in_channels, height, width), wide, 2, sampling=sampling)
+        super().__init__((own.in_channels, height, width), wide, 2, sampling=sampling or ONE_TIME)
         self.network, self.patches = network, height * width
         self.classes = self.text = None
 
@@ -150,6 +151,6 @@ def open_unet(folder: str | Path) -> DiffusersUNet:
     network = library().UNet2DModel.from_pretrained(str(part), local_files_only=True)
     file = Path(folder) / SAMPLING
     left = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    model = DiffusersUNet(network.to(torch.float32), left.get("sampling"))
+    model = DiffusersUNet(network, left.get("sampling"))
     model.read_at(left.get("tap", 0), "none")
     return model
