@@ -12,7 +12,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # One pytest process per core, up to four: each holds torch and transformers.
 PYTEST := -m pytest -n auto --maxprocesses 4
 
-.PHONY: demo test test-all latest lint types contract bench fuzz lock dist dist-extras clean
+.PHONY: demo site test test-all latest lint types contract bench fuzz lock dist dist-extras clean
 
 .venv/ready: pyproject.toml $(LOCK)
 	$(PYTHON) -m venv .venv
@@ -24,10 +24,21 @@ PYTEST := -m pytest -n auto --maxprocesses 4
 demo: .venv/ready
 	$(BIN)/counterpoint demo
 
+.venv/docs: .venv/ready
+	$(LOCKED) $(BIN)/python $(PIP_INSTALL) -e '.[docs]' 2>&1 | { grep -v "^WARNING: Location" || true; }
+	$(BIN)/python .ci/same_versions.py $(LOCK)
+	$(BIN)/python .ci/same_versions.py $(LOCK)
+	@touch $@
+
+# docs/ as pages that open from disk: site/index.html. A link that leads nowhere fails.
+site: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --config-file website/mkdocs.yml
+	@echo site/index.html
+
 test: .venv/ready
 	$(BIN)/python $(PYTEST)
 
-test-all: .venv/ready
+test-all: .venv/docs
 	$(BIN)/python $(PYTEST) -m "slow or not slow"
 	$(BIN)/python tests/mutations.py
 
@@ -39,8 +50,8 @@ latest:
 	.venv-latest/bin/python $(PYTEST)
 
 lint: .venv/ready
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks website
+	$(BIN)/ruff format --check src tests benchmarks website
 
 types: .venv/ready
 	$(BIN)/mypy
@@ -50,7 +61,7 @@ contract: .venv/ready
 
 # Needs uv; libraries that only a GPU build of torch brings are left out, that build fixes them itself.
 lock:
-	uv pip compile pyproject.toml --extra all --extra dev --universal --python-version 3.11 --quiet \
+	uv pip compile pyproject.toml --extra all --extra dev --extra docs --universal --python-version 3.11 --quiet \
 	  --constraint requirements/torch.txt --no-header --no-annotate --upgrade | grep -vE '^(nvidia|cuda)-' > $(LOCK)
 
 # Wheel and source archive, installed alone into an empty environment where the first commands must work.
@@ -71,4 +82,4 @@ fuzz: .venv/ready
 	PYTHONPATH=tests $(BIN)/python tests/fuzz_readers.py $(COUNT)
 
 clean:
-	rm -rf .venv .venv-latest build dist *.egg-info
+	rm -rf .venv .venv-latest build dist site *.egg-info

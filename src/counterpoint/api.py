@@ -61,9 +61,17 @@ def run(
         data: a bundled name, a path, or a data object of the method's kind.
         out: the run's folder; the model is in ``out/model`` afterwards.
         model: a name, a ``save_pretrained`` folder, or a module (it is copied); None means the kind's reference model.
+        settings: the method's that differ from its defaults.
         evaluate: measure the model on the test split, before and after.
+        progress: None shows a bar on a terminal, False none; or a rich ``Progress`` to show it in.
+        trackers: who follows the run, such as "tensorboard".
+        checkpoint_seconds: save at least this often.
+        keep_checkpoints: keep the last one, so that ``resume`` can train longer.
         push_to_hub: OWNER/NAME, where the model is uploaded at the end; whether there is a login is asked at the start.
         options: the run's, see ``study.options.RunOptions``: seed, steps, precision, kind, ...
+
+    Raises:
+        CounterpointError: what was given does not fit together, or the folder holds another run.
     """
     from counterpoint.prediction import publish
     from counterpoint.study.single import execute
@@ -107,9 +115,18 @@ def compare(
     """Let methods compete on the same data under the same budget; the same call resumes.
 
     Args:
-        seeds: paired runs of every method. trials: tuning trials on validation, the same number for each method.
+        methods: catalog keys or built methods, or arm -> one of these.
+        data: as for ``run``.
+        out: the study's folder.
+        model: as for ``run``.
+        settings: arm -> its settings that differ from the defaults.
+        seeds: paired runs of every method.
+        trials: tuning trials on validation, the same number for each method.
         baseline: the arm that differences are taken against; None means the only baseline among them, or the best.
-        keep: whose models stay: "all", "first" (seed 0 of each) or "none". jobs: processes at once.
+        metrics: shown first in tables, after the kind's primary one; empty means all.
+        keep: whose models stay: "all", "first" (seed 0 of each) or "none".
+        jobs: processes at once.
+        progress: a rich ``Progress`` to show bars in.
         options: the run's, as for ``run``; seeds are the study's.
 
     Returns:
@@ -153,8 +170,18 @@ def ablate(
     """Leave out one part of a method at a time, or change one setting, and see what each is worth.
 
     Args:
-        vary: settings and the values to try instead of the method's parts. every: try every setting that has others instead.
+        method: a catalog key, with ``settings``, or a built method.
+        out: the study's folder.
+        settings: the method's that differ from its defaults.
+        vary: settings and the values to try instead of the method's parts.
+        every: try every setting that has others instead.
+        seeds: paired runs of every arm.
+        jobs: processes at once.
+        progress: a rich ``Progress`` to show bars in.
         options: data, model and the run's, as for ``run``.
+
+    Returns:
+        The summary, as ``compare`` gives it.
     """
     from counterpoint.study import ablate as ablating
     from counterpoint.study import compare as comparing
@@ -190,10 +217,17 @@ def tune(
     """Search the settings of one method on validation, and measure the best ones on test; the same call resumes.
 
     Args:
+        method: a catalog key, with ``settings``, or a built method.
+        out: the search's folder.
+        settings: the method's that stay fixed.
         vary: setting -> choices, or (low, high); None means the method's own ranges.
-        trials: configurations, chosen by Optuna. seeds: of the best one, on test.
+        trials: configurations, chosen by Optuna.
+        seeds: of the best one, on test.
         records: ``out`` folders of earlier searches. With them AutoDistiller foretells what each configuration would reach here,
             and only its ``top`` are tried.
+        top: how many of the foretold are tried.
+        jobs: processes at once.
+        progress: a rich ``Progress`` to show bars in.
         options: data, model and the run's, as for ``run``.
 
     Returns:
@@ -264,7 +298,18 @@ def reproduce(
     jobs: int | Ray = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Run a method's reproduction case and write ``<evidence>/<key>.json``; the same call resumes."""
+    """Run a method's reproduction case and write its evidence, ``KEY.json``; the same call resumes.
+
+    Args:
+        key: the method's catalog key.
+        out: the study's folder.
+        evidence: the folder of evidence files.
+        jobs: processes at once.
+        progress: a rich ``Progress`` to show bars in.
+
+    Returns:
+        The evidence as it was written.
+    """
     from counterpoint.study import reproduce as reproducing
 
     paper_case, plan = reproduction(key)
@@ -282,7 +327,8 @@ def load(folder: str | Path, kind: str | None = None) -> nn.Module:
     ``model.predict(data)`` answers rows: a path, or a list of dicts or of plain values; see ``prediction.predict.Predict``.
 
     Args:
-        folder: or a name on the hub. kind: of a folder that does not say it, such as an encoder as it was downloaded: "text", "images", ...
+        folder: a model's folder, a bundled name or a name on the hub.
+        kind: of a folder that does not say it, such as an encoder as it was downloaded: "text", "images", ...
 
     Raises:
         CounterpointError: no such folder, or one that does not say what opens it.
@@ -312,8 +358,11 @@ def predict(
         model: a model's folder, a run's, or a name.
         data: a table, a folder, a file of the model's kind, "-" for standard input, or rows: dicts or plain values.
         out: a .jsonl, .csv or .parquet file; "-" prints JSON lines.
-        keep: columns of the data to stand beside the answers. skip: leave rows out that cannot be read. kind: of a folder that does not say it.
+        keep: columns of the data to stand beside the answers.
+        skip: leave rows out that cannot be read.
+        kind: of a folder that does not say it.
         device: None is a GPU if there is one.
+        progress: None shows a bar on a terminal, False none; or a rich ``Progress`` to show it in.
         settings: batch_size, column (of the inputs), k (items to recommend), max_new_tokens, temperature, seed, steps, towards.
     """
     from counterpoint.prediction.predict import chosen, predict
@@ -337,7 +386,9 @@ def push(
     """Upload a trained model with its card to a hub; see ``prediction.publish``.
 
     Args:
-        model: a model's folder, or a run's. name: OWNER/NAME. private: where it does not exist yet.
+        model: a model's folder, or a run's.
+        name: OWNER/NAME.
+        private: where it does not exist yet, it is made private.
         folder: write there what would be uploaded, and upload nothing.
     """
     from counterpoint.prediction.publish import publish
@@ -362,7 +413,13 @@ def resume(
     """Go on with what is in a folder: a run gives its result, a study its summary.
 
     Args:
+        out: the folder of a run or a study.
         steps: more optimiser steps than before, for a finished run whose checkpoints were kept.
+        jobs: processes at once, of a study.
+        progress: a rich ``Progress`` to show bars in.
+
+    Raises:
+        CounterpointError: the folder holds neither, or steps are given for a study.
     """
     folder = Path(out)
     if is_study(folder):
@@ -384,7 +441,8 @@ def report(*folders: str | Path, to: str | Path | None = None) -> Path:
     """Draw one self-contained HTML page from runs and studies; returns its path.
 
     Args:
-        folders: ``--out`` folders. to: the page; None means ``report.html`` in the first folder.
+        folders: ``--out`` folders.
+        to: the page; None means ``report.html`` in the first folder.
     """
     from counterpoint.study.report.page import write_report
 

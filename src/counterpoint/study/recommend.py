@@ -146,6 +146,11 @@ def recommend(
 ) -> Recommendation:
     """Suggest methods for data by its kind and size. Rules of thumb: the last word has a comparison.
 
+    Args:
+        data: a bundled name, or a path.
+        kind: of the data, where it cannot be recognised.
+        data_options: the loader's.
+
     Raises:
         CounterpointError: the kind cannot be recognised, or the data cannot be loaded.
     """

@@ -31,7 +31,8 @@ class Result:
         metrics: split -> metric -> figure (``nan`` where it could not be computed).
         before: the same for the model as it was before training, when that was asked for.
         cost: seconds, bytes and sessions; see ``study.cost``.
-        data: spec, fingerprint and description. environment: versions and machine.
+        data: spec, fingerprint and description.
+        environment: versions and machine.
         spent: steps, examples, tokens.
         measured: metric -> what stands between the model and its figure, such as "probe"; a figure ``before`` that was measured
             otherwise has a name of its own, such as ``probe_accuracy``.
