@@ -216,5 +216,5 @@ def test_nothing_that_a_run_wrote_is_committed() -> None:
         str(path) for path in files if path.name in written or path.suffix in (".pt", ".pkl", ".bin")
     ] == []
     assert {path.parts[0] for path in files if len(path.parts) > 1} == {
-        ".ci", "benchmarks", "docs", "requirements", "src", "tests",
+        ".ci", "benchmarks", "docs", "requirements", "src", "tests", "website",
     }  # fmt: skip
