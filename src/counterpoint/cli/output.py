@@ -96,7 +96,10 @@ def described(cls: type) -> dict[str, str]:
         for name, text in docstring_items(block).items():
             if names is None or (name in names and name not in groups):
                 texts[name] = text
+    samples = {"max_new_tokens", "top_p"} & (names or set())
     for name in names or ():
+        if name == "temperature" and not samples:
+            continue  # what it divides is the method's to say
         if name not in groups and name in COMMON:
             texts.setdefault(name, COMMON[name])
     for group, inner in groups.items():

@@ -93,7 +93,7 @@ class Distiller(Method[nn.Module, Texts]):
         alpha: of "mi", from 0 (unbiased, of high variance) to 1 (InfoNCE-like).
         mapping: "skip" spreads the student's layers over the teacher's, "last" takes its last ones, "emd" weighs all pairs by optimal
             transport.
-        prediction: "ce" or "mse", of logits divided by ``temperature``.
+        prediction: "ce" or "mse", of logits. temperature: divides those of both models.
         teacher, weights, augment, training: see there.
     """
 
