@@ -97,7 +97,7 @@ def final_bits(out: Path) -> dict[str, object]:
     bits: dict[str, object] = {}
     figures = out / "training" / "figures.json"
     if figures.exists():
-        bits["figures"] = json.loads(figures.read_text())
+        bits["figures"] = _timeless(json.loads(figures.read_text()))
     for path in sorted((out / "model").rglob("*")):
         if path.is_file() and path.suffix != ".md":  # the card names seconds
             bits[str(path.relative_to(out))] = path.read_bytes()
@@ -110,6 +110,14 @@ def final_bits(out: Path) -> dict[str, object]:
         bits.setdefault("events", []).append(json.dumps(event))  # type: ignore[attr-defined]
     bits["metrics"] = json.loads((out / "result.json").read_text())["metrics"]
     return bits
+
+
+def _timeless(figures: Any) -> Any:
+    """Figures without those that a clock gave."""
+    if isinstance(figures, dict):
+        timed = ("ms_a_text", "seconds")
+        return {name: _timeless(value) for name, value in figures.items() if not name.endswith(timed)}
+    return [_timeless(each) for each in figures] if isinstance(figures, list) else figures
 
 
 def with_samples(out: Path) -> dict[str, object]:
