@@ -35,6 +35,20 @@ def test_a_terminal_that_is_not_utf8(encoding: str) -> None:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "iso8859-5", "cp437", "gbk"])
+def test_a_figure_keeps_its_sign_on_any_terminal(encoding: str) -> None:
+    code = (
+        "import sys\nfrom counterpoint.cli import main, shell\nfrom counterpoint.study.wording import signed\n"
+        "main.app = lambda: shell.tell(signed(-0.5)) or print(signed(-0.5))\nsys.argv = ['counterpoint', 'x']\nmain.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, timeout=60, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for printed in (done.stdout, done.stderr):
+        assert printed.decode(encoding).strip() in ("-0.5000", "\u22120.5000")
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["list", "--ready"], ["show", "unisd"]])
 def test_a_reader_that_leaves(arguments: list[str]) -> None:
     done = run(*arguments, pipe="| head -n 1 >/dev/null")
@@ -47,6 +61,12 @@ def test_a_reader_that_leaves(arguments: list[str]) -> None:
 )
 def test_a_reader_that_leaves_at_once_is_no_failure(arguments: list[str]) -> None:
     done = run(*arguments, pipe="| true")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["check", "-h"]])
+def test_help_that_nobody_reads_is_no_failure(arguments: list[str]) -> None:
+    done = run(*arguments, pipe="| (exec <&-; sleep 0.1)")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -145,7 +165,7 @@ def test_partners_that_never_come_are_not_waited_for(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("engine", ["DEEPSPEED", "FSDP"])
+@pytest.mark.parametrize("engine", ["DEEPSPEED", "FSDP", "PARALLELISM_CONFIG"])
 def test_an_engine_that_shards_is_one_line(tmp_path: Path, engine: str) -> None:
     done = run(
         "run", "dcl", "--data", "digits", "--steps", "2", "--no-evaluate", "--out", str(tmp_path / "out"),

@@ -91,7 +91,7 @@ def test_a_reformatted_configuration_is_the_same_model(home: Path, name: str, la
     text = json.dumps(dict(reversed(said.items())), **layout)
     assert text != file.read_text()
     file.write_text(text)
-    assert sources.content("base") == before != sources.content("base", parsed=False)
+    assert sources.content("base") == before != sources.content("base", form=2)
     go()
 
 

@@ -112,3 +112,19 @@ def test_a_judge_that_touches_a_raw_figure_is_stopped(tmp_path, monkeypatch):
     with pytest.raises(AssertionError, match="raw figure"):
         rejudging.rejudge(path, None)
     assert path.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "low", "high"),
+    [
+        ("agreement@1", [0.996, 1.0, 0.999], 0.99, 1.0), ("mrr_seen", [1.0, 0.9, 1.0], 0.0, 1.0),
+        ("group_score", [0.0, 0.01, 0.03], 0.0, 1.0), ("rank_agreement", [-0.9, -1.0, -0.99], -1.0, 1.0),
+        ("cosine_between", [-1.0, -0.9, -1.0], -1.0, 1.0), ("frechet@4", [0.1, 3.0, 0.2], 0.0, float("inf")),
+        ("average_wer", [0.0, 0.4, 0.1], 0.0, float("inf")), ("nonzeros", [0.0, 40.0, 1.0], 0.0, float("inf")),
+    ],
+)  # fmt: skip
+def test_an_interval_ends_where_shares_distances_and_correlations_do(metric, values, low, high):
+    runs = [{"seed": i, "metrics": {metric: v}, "spent": {}} for i, v in enumerate(values)]
+    found = arm_figures({"runs": runs}, [metric])[metric]
+    assert low <= found["low"] <= found["mean"] <= found["high"] <= high
+    assert found["low"] == low or found["high"] == high

@@ -143,3 +143,44 @@ def test_rows_with_characters_that_the_tokenizer_does_not_know_are_counted(
     assert any(line in shown for shown in task("problems").preview(tiny(), data).lines)
     task("problems").fitted(tiny(), data)
     assert line in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("row", "token"),
+    [
+        ({"prompt": [user("what is </s> here")], "completion": "x"}, "</s>"),
+        ({"messages": [user("a"), assistant("b<s>c")]}, "<s>"),
+        ({"messages": [user("a"), assistant("b</s>"), user("c"), assistant("d</s>")]}, "</s>"),
+        ({"prompt": [{"role": "user", "content": [{"type": "text", "text": "1<pad>2"}]}], "completion": "x"}, "<pad>"),
+        ({"prompt": "what is <unk>?", "completion": "x"}, "<unk>"),
+        ({"prompt": "a", "completion": "one</s>two</s>"}, "</s>"),
+    ],
+)  # fmt: skip
+def test_special_tokens_that_people_typed_are_said_once_with_the_row(
+    tmp_path: Path, row: dict[str, Any], token: str
+) -> None:
+    path = save(tmp_path / "a.jsonl", row, 5)
+    data = problems.load(path, validation=0, test=0)
+    lines = [
+        line for line in task("problems").preview(tiny(), data).lines if "special tokens of the model" in line
+    ]
+    assert len(lines) == 1
+    assert "1 of 41 rows" in lines[0]
+    assert f"a.jsonl, row 6: {token})" in lines[0]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "a", "completion": "its own end</s>"},
+        {"prompt": "<s>1+1=~", "completion": "2</s>"},
+        {"prompt": "a < b > c", "completion": "<s"},
+        {"messages": [user("s>"), assistant("</ s>")]},
+    ],
+)
+def test_what_a_template_wrote_and_what_only_looks_like_it_is_not_said(
+    tmp_path: Path, row: dict[str, Any]
+) -> None:
+    data = problems.load(save(tmp_path / "a.jsonl", row, 5), validation=0, test=0)
+    shown = task("problems").preview(tiny(), data).lines
+    assert not any("special tokens of the model" in line for line in shown)

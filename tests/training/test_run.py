@@ -395,3 +395,40 @@ def test_every_step_moves_by_the_schedules_rate_and_by_its_own_gradient_alone(tm
             moves.append((before - model.weight.detach()).mean().item())
     assert moves == pytest.approx([settings.rate(step / 4) for step in range(4)], rel=1e-4)
     assert moves[0] > 2 * moves[3] > 0
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_replaced(tmp_path: Path) -> None:
+    rule = Optimizer(name="sgd", learning_rate=0.1)
+    with Run(tmp_path, budget=Budget(steps=1), progress=False) as run:
+        net = run.state(net=nn.Linear(3, 2))
+        with pytest.raises(CounterpointError, match=r"name='net'\): 'net' is Linear of this run already"):
+            run.optimize(net, rule, name="net")
+        run.optimize(net, rule)
+        run.optimize(net, rule)  # another phase, another optimiser
+        for name in ("optimizer", "reported"):
+            with pytest.raises(CounterpointError, match=f"run.state\\({name}=.*give another name"):
+                run.state(**{name: nn.Linear(3, 2)})
+        run.state(net=net)
+        assert set(run._registry.things) >= {"net", "optimizer", "reported"}
+        assert run._registry.things["net"] is net
+
+
+@pytest.mark.parametrize("left", ["4", "auto", "", "many"])
+def test_a_launchers_accumulation_does_not_scale_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    def moved(folder: str) -> torch.Tensor:
+        with Run(tmp_path / folder, budget=Budget(steps=1), progress=False) as run:
+            net = nn.Linear(3, 2)
+            nn.init.ones_(net.weight)
+            net = run.state(net=net)
+            run.optimize(net, Optimizer(name="sgd", learning_rate=0.1))
+            for batch in run.batches(X, 20):
+                run.step(net(batch.items).square().sum(1))
+            return net.weight.detach().clone()
+
+    monkeypatch.delenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", raising=False)
+    before = moved("before")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", left)
+    assert torch.equal(moved(f"left-{left}"), before)
+    assert not torch.equal(before, torch.ones(2, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -96,9 +97,10 @@ def main() -> None:
     for name in ("stdout", "stderr"):  # closed by the shell: what is printed goes nowhere
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (for the life of the process)
+    codecs.register_error("plainly", shell.show_plainly)
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character shows another
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace" if "utf" in stream.encoding.lower() else "replace")
+            stream.reconfigure(errors="backslashreplace" if "utf" in stream.encoding.lower() else "plainly")
     try:
         # Answered before typer loads pydantic to read options, which takes longer than the list.
         if sys.argv[1:] == ["list"]:
@@ -107,6 +109,11 @@ def main() -> None:
             app()
     except typer.Exit as left:
         sys.exit(left.exit_code)
+    except SystemExit as left:
+        if not isinstance(left.__context__, BrokenPipeError):
+            raise
+        shell.silence()  # click ends with 1 where the reader of its help has left
+        sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except OSError as error:

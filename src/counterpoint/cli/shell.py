@@ -83,6 +83,23 @@ def silence() -> None:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for the life of the process)
 
 
+PLAIN = {"\u2212": "-", "\u2013": "-", "\u2014": "-", "\u00b7": "*", "\u2026": "...", "\u00b1": "+-", "\u2192": "->", "\u2019": "'", "\u2193": "v"}  # fmt: skip
+"""What stands for a character that a terminal cannot show; a minus that became a question mark would take a figure's sign."""
+
+
+def show_plainly(error: UnicodeError) -> tuple[str, int]:
+    """Replace what an encoding lacks, as an error handler of ``codecs``.
+
+    >>> codecs.register_error("plainly", show_plainly)
+    >>> "\u22120.5 \u2013 \u6771".encode("ascii", "plainly")
+    b'-0.5 - ?'
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lost = error.object[error.start : error.end]
+    return "".join(PLAIN.get(letter, "?") for letter in lost), error.end
+
+
 def _terminate(*_: object) -> None:
     raise Terminated
 

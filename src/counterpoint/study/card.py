@@ -84,13 +84,13 @@ def usage(task: Task, folder: Path, recipe: Recipe) -> str:
         data = "DATA" if recipe.data == GIVEN else recipe.data
         lines = ["from counterpoint.tasks.task import task", "", f'kind = task("{task.kind}")']
         lines += [f"data = kind.load_data({json.dumps(data)}{options})"]
-        return _code("python", *lines, f'model = kind.load_model("{folder}", data, seed=0)')
+        return _code("python", *lines, f"model = kind.load_model({_quoted(folder)}, data, seed=0)")
     parts = [
         _code(
             "python",
             "import counterpoint",
             "",
-            f'model = counterpoint.load("{folder}")',
+            f"model = counterpoint.load({_quoted(folder)})",
             f"{made.what.split()[0]} = model.predict({made.example})",
         ),
         "On the command line, for a file or a folder of any size:\n",
@@ -103,10 +103,15 @@ def usage(task: Task, folder: Path, recipe: Recipe) -> str:
     if named and STATEMENT not in content:
         readers = [name for file, name in READERS.items() if (folder / file).exists()]
         lines = [f"from transformers import {', '.join(sorted([named[0], *readers]))}", ""]
-        lines += [f'folder = "{folder}"', f"model = {named[0]}.from_pretrained(folder)"]
+        lines += [f"folder = {_quoted(folder)}", f"model = {named[0]}.from_pretrained(folder)"]
         lines += [f"{READERS_ARE[name]} = {name}.from_pretrained(folder)" for name in readers]
         parts += ["The folder is transformers' own, too:\n", _code("python", *lines)]
     return "\n".join(parts)
+
+
+def _quoted(path: Path) -> str:
+    """A path as Python reads it, whatever characters it has."""
+    return json.dumps(str(path), ensure_ascii=False)
 
 
 def _code(language: str, *lines: str) -> str:

@@ -12,7 +12,7 @@ from counterpoint.study import sources
 from counterpoint.study.case import Range
 from counterpoint.study.evidence.splits import options_of, require_nested
 from counterpoint.study.files import read_sealed, shaped, write_sealed
-from counterpoint.study.recipe import FORM, Recipe, differences, plain
+from counterpoint.study.recipe import Recipe, differences, plain
 from counterpoint.study.store import STUDY, is_run
 from counterpoint.study.tune import require_trials
 from counterpoint.tasks.task import bundled
@@ -128,7 +128,7 @@ class Plan:
         lists = {name: tuple(stored.get(name, ())) for name in ("metrics", "points")}
         return cls(**{**stored, "entries": entries, **lists})
 
-    def identity(self, form: int = FORM) -> dict[str, Any]:
+    def identity(self, form: int = sources.FORM) -> dict[str, Any]:
         """What must stay the same in one folder. More seeds, more arms or another baseline may be asked for later."""
         arms = {}
         for entry in self.entries:
@@ -146,7 +146,7 @@ class Plan:
             )
             own = {name: recipe[name] for name in names}
             if form > 1:
-                own = sources.content(own, form > 2)
+                own = sources.content(own, form)
                 if sources.data_path(entry.recipe.data, bundled(entry.recipe.kind)):
                     own["data"] = "path"  # every run of the study compares its content
             arms[entry.name] = own | {"tune": plain(_ranges(entry.tune))}

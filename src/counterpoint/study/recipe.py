@@ -19,9 +19,6 @@ from counterpoint.study import sources
 from counterpoint.study.options import Recorded, identifying
 from counterpoint.tasks.task import Task, bundled, kinds, module_of, task
 
-FORM = 3
-"""Of the identity in run.json: 3 rests on content, 2 counted the bytes of a model's JSON files, 1 (nameless) had paths."""
-
 GIVEN = "given"
 """Stands for a model or data that was handed over as an object, which no command can name."""
 
@@ -82,12 +79,12 @@ class Recipe(Recorded):
         }
         return cls(**{**fields, "splits": tuple(fields.get("splits", ("test",)))})
 
-    def identity(self, fingerprint: str, form: int = FORM) -> dict[str, Any]:
+    def identity(self, fingerprint: str, form: int = sources.FORM) -> dict[str, Any]:
         """What two runs must share to be the same run; ``fingerprint`` is the data's, ``form`` that of an older folder."""
         mine = self.as_dict()
         own = ("key", "settings", "model", "model_given", "budget", "splits", "measure")
         names = (*own, *identifying(self))
-        by_content = {name: sources.content(mine[name], form > 2) for name in names}
+        by_content = {name: sources.content(mine[name], form) for name in names}
         by_content["settings"] |= self._written(os.path.realpath)
         return {"form": form, "data_fingerprint": fingerprint, **by_content}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,17 @@ from typing import Any
 from counterpoint.bundled.cache import root
 from counterpoint.errors import CounterpointError
 
-MODEL_FILES = ("config.json", "adapter_config.json", "modules.json", "model.safetensors")
+FORM = 4
+"""Of the identity in run.json. 4: what stands in ``scored:FOLDER`` or ``FILE.py:NAME``, pipelines of diffusers and linked folders
+count by content, too; 3 did not know these, 2 counted the bytes of a model's JSON files, 1 (nameless) had paths."""
+MODEL_FILES = ("config.json", "adapter_config.json", "modules.json", "model.safetensors", "model_index.json")
+PREFIXES = (
+    *("scored", "rated", "compared", "anchored", "critic", "file"),
+    *("metamath", "coq", "lean", "rewriting"),
+)
+"""What stands before a folder or a file in settings that name a judge, a writer of feedback or a prover."""
+ANSWERED = "person"
+"""Before a file that grows while a person answers: it is none of what a run starts from."""
 TRAINING = (
     "optimizer.pt",
     "scheduler.pt",
@@ -29,22 +39,27 @@ LARGE = 1 << 25
 """Bytes from which a file's digest is remembered on disk, so that a large model is read through once."""
 
 
-def content(value: Any, parsed: bool = True) -> Any:
+def content(value: Any, form: int = FORM) -> Any:
     """A digest in place of a path to a model folder or a file; other values, and nested ones, as they are.
 
     Args:
         value: plain data.
-        parsed: JSON files of a model folder count by what they say, however they are laid out; False: by their bytes.
+        form: of the identity; from 3 on JSON files of a model folder count by what they say, however they are laid out.
 
-    >>> content({"size": 3, "name": "digits"})
-    {'size': 3, 'name': 'digits'}
+    >>> content({"size": 3, "name": "digits", "judge": "verifier:math"})
+    {'size': 3, 'name': 'digits', 'judge': 'verifier:math'}
     """
     if isinstance(value, Mapping):
-        return {name: content(item, parsed) for name, item in value.items()}
+        return {name: content(item, form) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [content(item, parsed) for item in value]
-    path = _path(value)
-    return value if path is None else "sha256:" + digest(path, parsed)
+        return [content(item, form) for item in value]
+    before, text, after = _parts(value) if form > 3 else ("", value, "")
+    if before == f"{ANSWERED}:":
+        return before + Path(text).name
+    path = _path(text)
+    if path is None or (form < 4 and _is_pipeline(path)):
+        return value
+    return f"{before}sha256:{digest(path, form)}{after}"
 
 
 def located(value: Any, folder: str) -> Any:
@@ -53,10 +68,13 @@ def located(value: Any, folder: str) -> Any:
         return {name: located(item, folder) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [located(item, folder) for item in value]
-    if not isinstance(value, str) or not value or os.path.isabs(value):
+    before, text, after = _parts(value)
+    if not isinstance(text, str) or not text or os.path.isabs(text):
         return value
-    path = _path(os.path.join(folder, value), written=value)
-    return value if path is None else str(path)
+    if before == f"{ANSWERED}:":  # it may not be there yet
+        return before + os.path.join(folder, text)
+    path = _path(os.path.join(folder, text), written=text)
+    return value if path is None else f"{before}{path}{after}"
 
 
 def located_data(spec: str, folder: str, names: Mapping[str, Any]) -> str:
@@ -72,8 +90,8 @@ def data_path(spec: str, names: Mapping[str, Any], written: str | None = None) -
     return bool(text) and text.split("?")[0].split(":")[0] not in bundled_names and Path(spec).exists()
 
 
-def digest(path: Path, parsed: bool = True) -> str:
-    """Sha256 of a file, or of all files of a model folder, and of the base model that an adapter names; ``parsed`` as in ``content``.
+def digest(path: Path, form: int = FORM) -> str:
+    """Sha256 of a file, or of all files of a model folder, and of the base model that an adapter names; ``form`` as in ``content``.
 
     Raises:
         CounterpointError: a file cannot be read.
@@ -81,15 +99,45 @@ def digest(path: Path, parsed: bool = True) -> str:
     if path.is_file():
         return _of_file(path)
     whole = hashlib.sha256()
-    for file in sorted(path.rglob("*")):
+    for file in sorted(_inside(path) if form > 3 else path.rglob("*")):
         name = file.relative_to(path)
         if not file.is_file() or any(part.startswith(".") for part in name.parts) or _left_over(file):
             continue
-        own = _of_json(file) if parsed and file.suffix == ".json" else None
+        own = _of_json(file) if form > 2 and file.suffix == ".json" else None
         whole.update(f"{name.as_posix()} {own or _of_file(file)};".encode())
     if (base := _base(path)) is not None:
-        whole.update(f"base {digest(base, parsed)};".encode())
+        whole.update(f"base {digest(base, form)};".encode())
     return whole.hexdigest()
+
+
+def _parts(value: Any) -> tuple[str, Any, str]:
+    """What stands before a path, the path, and what follows it: of ``scored:FOLDER``, ``FILE.py:NAME`` or a path alone.
+
+    >>> _parts("scored:a/model"), _parts("rewards.py:short"), _parts("a/model")
+    (('scored:', 'a/model', ''), ('', 'rewards.py', ':short'), ('', 'a/model', ''))
+    """
+    if not isinstance(value, str):
+        return "", value, ""
+    name, colon, rest = value.partition(":")
+    if colon and rest and name in (*PREFIXES, ANSWERED):
+        return f"{name}:", rest, ""
+    source, colon, name = value.rpartition(":")
+    return ("", source, f":{name}") if source.endswith(".py") and name else ("", value, "")
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """The files below a folder, through links, too; what links back is not entered again."""
+    entered: set[str] = set()
+    for here, below, files in os.walk(folder, followlinks=True):
+        entered.add(os.path.realpath(here))
+        below[:] = [name for name in below if os.path.realpath(os.path.join(here, name)) not in entered]
+        yield from (Path(here, name) for name in files)
+
+
+def _is_pipeline(path: Path) -> bool:
+    """Whether a folder is known for a model's by the file of a diffusers pipeline alone."""
+    *others, _ = MODEL_FILES
+    return path.is_dir() and not any((path / name).exists() for name in others)
 
 
 def _path(value: Any, written: str | None = None) -> Path | None:

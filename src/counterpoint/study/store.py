@@ -14,6 +14,7 @@ from typing import Any
 from counterpoint.errors import CounterpointError, require_utf8
 from counterpoint.study.files import disk, read_json, read_object, read_sealed, shaped, write_sealed
 from counterpoint.study.recipe import Recipe, differences
+from counterpoint.study.sources import FORM
 
 RUN, RESULT, STUDY, EVENTS = "run.json", "result.json", "study.json", "events.jsonl"
 ENDED = "ended.json"
@@ -111,9 +112,9 @@ def claim(out: Path, recipe: Recipe, fingerprint: str) -> bool:
             raise CounterpointError(
                 f"{out / RUN} is damaged: its identity is no object; choose another --out"
             )
-        if there.get("form") == 2:
-            identity = recipe.identity(fingerprint, form=2)
-        elif "form" not in there:  # begun before identities rested on content
+        if "form" in there:
+            identity = recipe.identity(fingerprint, form=_form(there))
+        else:  # begun before identities rested on content
             identity = recipe.identity_by_path(fingerprint)
             if _same_path(str(there.get("model")), recipe.model):
                 there = {**there, "model": recipe.model}
@@ -168,7 +169,7 @@ def grow(out: Path, recipe: Recipe, fingerprint: str) -> bool:
     if not (out / RUN).exists() or not file.exists() or not recipe.budget:
         return False
     stored = read_sealed(out / RUN, "identity", "recipe")
-    identity = recipe.identity(fingerprint)
+    identity = recipe.identity(fingerprint, form=_form(stored["identity"]))
     changes = differences(identity, stored["identity"])
     if not changes or not all(line.startswith("budget.") for line in changes):
         return False
@@ -193,6 +194,12 @@ def grow(out: Path, recipe: Recipe, fingerprint: str) -> bool:
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _form(identity: Mapping[str, Any]) -> int:
+    """The form in which a folder's identity is written, as far as it is one that is known."""
+    form = identity.get("form")
+    return form if form in range(2, FORM) else FORM
 
 
 def _same_path(one: str, other: str) -> bool:

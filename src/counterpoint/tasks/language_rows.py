@@ -16,7 +16,7 @@ from counterpoint.data.language.stored_rows import StoredRows
 from counterpoint.errors import CounterpointError
 from counterpoint.models.language import templates
 from counterpoint.models.language.language import Language
-from counterpoint.models.language.rows_fit import Row, check_rows, lengths
+from counterpoint.models.language.rows_fit import Row, check_rows, lengths, typed_tokens
 
 T = TypeVar("T")
 logger = logging.getLogger("counterpoint")
@@ -174,6 +174,13 @@ def preview(
             f"{split}: tokens a row: half up to {at[0]}, 90 % up to {at[1]}, 99 % up to {at[2]}, longest {at[3]}"
         )
         lines += [f"{split}: {line}" for line in fate.lines(reading)]
+        typed = typed_tokens(model, split, map(row_of, some), Origins(some))
+        if typed is not None:
+            count, where, token = typed
+            lines.append(
+                f"{split}: {count} of {len(some)} rows have special tokens of the model in what was written (first {where}: {token}); they are read "
+                "as if the template had written them, so a turn may seem to end there: mend the text if it is not meant"
+            )
         over = (
             sum(size > model.limit for size in fate.sizes)
             if model.limit and reading.max_length is None

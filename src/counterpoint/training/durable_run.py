@@ -41,6 +41,8 @@ from counterpoint.training.update import Updates
 
 logger = logging.getLogger("counterpoint")
 M = TypeVar("M", bound=nn.Module)
+OWN = ("reported", "evaluator", "scaler")
+"""Names of what a run registers by itself."""
 ENDED = "ended.json"
 """Beside the checkpoints of a run that is done: what it spent, and why it cannot be given more, if so."""
 
@@ -135,9 +137,10 @@ class DurableRun:
         at the top of ``fit`` always sees the initial state. What is registered later is restored at once.
 
         Raises:
-            CounterpointError: an object without ``state_dict`` and ``load_state_dict``.
+            CounterpointError: an object without ``state_dict`` and ``load_state_dict``, or the name of something of the run's own.
         """
         for name, thing in named.items():
+            self._require_free(name, f"run.state({name}=...)")
             if not isinstance(thing, Stateful):
                 raise CounterpointError(
                     f"run.state({name}={type(thing).__name__}): it has no state_dict/load_state_dict; register a module, "
@@ -149,6 +152,16 @@ class DurableRun:
             self._register(name, thing)
         values = tuple(named.values())
         return values[0] if len(values) == 1 else values
+
+    def _require_free(self, name: str, call: str, optimizer: bool = False) -> None:
+        """Refuse a name under which something else would be saved: it would be replaced, and lost when the run is resumed."""
+        there = self._registry.things.get(self._names.scope + name)
+        owned = name in OWN or (name in self._updates.names) != optimizer
+        if there is not None and owned:
+            what = "an optimiser" if name in self._updates.names else type(there).__name__
+            raise CounterpointError(
+                f"{call}: '{name}' is {what} of this run already, which would be lost when it is resumed; give another name"
+            )
 
     def _shard(self, thing: Any) -> None:
         held = launch.sharded(thing, self.mesh, self.accelerator.mixed_precision)

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import LoggerType
+from accelerate.utils import GradientAccumulationPlugin, LoggerType
 from torch import nn
 
 from counterpoint import launched
@@ -27,8 +27,13 @@ from counterpoint.training import distributed
 from counterpoint.training.microbatch import refuse_batch_norm
 
 REPLICATED = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU", "MULTI_HPU")
-SHARDING = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP", "ACCELERATE_USE_MEGATRON_LM")
+SHARDING = (
+    *("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP", "ACCELERATE_USE_MEGATRON_LM"),
+    "ACCELERATE_USE_PARALLELISM_CONFIG",
+)
 """What accelerate launch sets for engines that shard the model; of FSDP the second version is ours (``sharded_launch``)."""
+ACCUMULATION = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
+"""What a launcher's configuration says of micro-batches. Accelerate divides every loss by it, whether or not steps are accumulated."""
 PATIENCE = "COUNTERPOINT_MEET_SECONDS"
 """How long the first processes wait for the last one to start; two minutes where it is not set."""
 
@@ -202,6 +207,11 @@ def accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerat
                 f"the environment holds {name}={os.environ[name]}; weights are sharded by FSDP2 alone (fsdp_version: 2 in the "
                 "launcher's configuration, or --shard fsdp under torchrun), else whole on every device: unset it"
             )
+    if os.environ.get(ACCUMULATION, "1").strip() not in ("", "1", "auto"):
+        logger.warning(
+            "%s=%s changes nothing: a step is a method's whole batch, and --micro-batch-size says how much of it is held at once",
+            ACCUMULATION, os.environ[ACCUMULATION],
+        )  # fmt: skip
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()
     made = Accelerator(
@@ -210,6 +220,7 @@ def accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerat
         log_with=list(trackers) or None,
         project_dir=str(out) if trackers else None,
         step_scheduler_with_optimizer=False,
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
     if size > 1:
         _meeting.clear()

@@ -60,7 +60,12 @@ class Run(DurableRun):
         return module
 
     def optimize(self, model: nn.Module, optimizer: Optimizer, name: str = "optimizer") -> None:
-        """Build and register the optimiser that ``step`` uses for ``model``'s trainable parameters."""
+        """Build and register the optimiser that ``step`` uses for ``model``'s trainable parameters.
+
+        Raises:
+            CounterpointError: a name under which something else is registered.
+        """
+        self._require_free(name, f"run.optimize(..., name='{name}')", optimizer=True)
         self._register(name, self._updates.add(name, model, optimizer))
         if self._evaluator is not None and name == "optimizer":
             parts = ((key, thing) for key, thing in self._registry.things.items() if thing is model)

@@ -32,6 +32,11 @@ class Updates:
         self._optimizers[name] = (built, settings, parameters)
         return built
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the optimisers so far."""
+        return frozenset(self._optimizers)
+
     def apply(
         self, name: str, losses: Tensor | Loss | Mapping[str, Tensor | Loss], progress: float
     ) -> dict[str, float]:

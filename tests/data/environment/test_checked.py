@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from typing import Any
 
 import numpy as np
@@ -227,3 +229,43 @@ def test_what_leaves_or_fails_at_the_end_is_one_line() -> None:
         env.step(0)
     with pytest.raises(CounterpointError, match="close fails with RuntimeError: still open"):
         env.close()
+
+
+OWN = """
+import gymnasium, numpy
+class Own(gymnasium.Env):
+    observation_space, action_space = SPACE, gymnasium.spaces.Discrete(2)
+    def reset(self, *, seed=None, options=None):
+        return self.observation_space.sample() * 0, {}
+    def step(self, action):
+        return self.observation_space.sample() * 0, REWARD, False, False, {}
+gymnasium.register("Own-v0", Own, max_episode_steps=3)
+"""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("space", "options"),
+    [
+        ("gymnasium.spaces.Box(-1, 1, (2,))", {}),
+        ("gymnasium.spaces.Discrete(3)", {}),
+        ("gymnasium.spaces.Discrete(3)", {"one_hot": True}),
+    ],
+)
+def test_a_world_of_ones_own_is_its_code(
+    space: str, options: dict[str, Any], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def seen(module: str, reward: str) -> str:
+        (tmp_path / f"{module}.py").write_text(OWN.replace("SPACE", space).replace("REWARD", reward))
+        try:
+            return load_gymnasium(f"{module}:Own-v0", **options).fingerprint()
+        finally:
+            gymnasium.registry.pop("Own-v0", None)
+            sys.modules.pop(module)
+            importlib.invalidate_caches()
+
+    first, same = seen("own_world", "1.0"), seen("own_world", "1.0")
+    assert first == same != seen("own_world", "2.0")
+    assert not load_gymnasium("CartPole-v1").code

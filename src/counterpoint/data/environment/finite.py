@@ -53,6 +53,7 @@ class FiniteWorld:
         latent: [S] the true feature of each state where known (for an upper bound to compare with).
         end: the state in which an episode that is over stays, if there is one.
         rank: a dimension in which the transitions factor, or a guess.
+        code: sha256 of the module of a person's own environment, "" of others.
     """
 
     name: str
@@ -68,6 +69,7 @@ class FiniteWorld:
     end: int | None = None
     rank: int = 3
     notes: tuple[str, ...] = ()
+    code: str = ""
 
     @property
     def train(self) -> FiniteWorld:
@@ -96,9 +98,9 @@ class FiniteWorld:
         ]
 
     def fingerprint(self) -> str:
-        """Sha256 of the sizes and, where known, the tables."""
+        """Sha256 of the sizes, of a person's own code and, where known, of the tables."""
         digest = hashlib.sha256(
-            f"{self.name} {self.states} {self.actions} {self.opponents} {self.horizon}".encode()
+            f"{self.name} {self.states} {self.actions} {self.opponents} {self.horizon}{self.code}".encode()
         )
         if self.tables is not None:
             for tensor in (self.tables.transition, self.tables.reward, self.tables.start):

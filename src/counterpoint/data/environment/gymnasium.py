@@ -39,7 +39,7 @@ class VectorWorld:
     Attributes:
         make: builds a fresh environment. width: numbers of an observation. actions: how many. horizon: steps of an episode.
         state: place of the one in an observation that is counted, or None where observations are numbers already.
-        notes: what was done besides, for ``describe``.
+        notes: what was done besides, for ``describe``. code: sha256 of a person's own module, "" of others.
     """
 
     name: str
@@ -49,6 +49,7 @@ class VectorWorld:
     horizon: int
     state: Callable[[Any], int] | None = None
     notes: tuple[str, ...] = ()
+    code: str = ""
 
     def vector(self, seen: Any) -> np.ndarray:
         """[W] float32 of what an environment shows."""
@@ -79,8 +80,8 @@ class VectorWorld:
         ]
 
     def fingerprint(self) -> str:
-        """Sha256 of the name and sizes."""
-        sizes = (self.name, self.width, self.actions, self.horizon)
+        """Sha256 of the name and sizes, and of a person's own code."""
+        sizes = (self.name, self.width, self.actions, self.horizon, *filter(None, [self.code]))
         return hashlib.sha256(repr(sizes).encode()).hexdigest()
 
 
@@ -137,18 +138,27 @@ def load_gymnasium(
         )
     if isinstance(space, spaces.Box) and bins is None:
         _try(env, first)
-        return VectorWorld(spec, make, math.prod(space.shape), actions, limit, notes=cut)
+        return VectorWorld(spec, make, math.prod(space.shape), actions, limit, notes=cut, code=_code(env))
     count, index, notes = _states(env, space, bins)
     _try(env, first)
     notes += cut
     if one_hot:
-        return VectorWorld(spec, make, count, actions, limit, index, cut)
+        return VectorWorld(spec, make, count, actions, limit, index, cut, _code(env))
     simulator = GymnasiumSimulator(make, index, count, limit, first)
     return FiniteWorld(
         name=spec, states=count + 1, actions=actions, horizon=limit, play=simulator,
         tables=_tables(env, count, actions, limit) if isinstance(space, spaces.Discrete) else None,
-        stationary=True, end=count, rank=min(count + 1, 16), notes=notes,
+        stationary=True, end=count, rank=min(count + 1, 16), notes=notes, code=_code(env),
     )  # fmt: skip
+
+
+def _code(env: Any) -> str:
+    """Sha256 of the file in which a person's own environment stands; "" for one that is installed, whose version is recorded."""
+    module = sys.modules.get(type(env.unwrapped).__module__)
+    file = Path(getattr(module, "__file__", None) or "")
+    if not file.is_file() or {"site-packages", "dist-packages"} & set(file.parts):
+        return ""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _try(env: Any, action: int) -> None:

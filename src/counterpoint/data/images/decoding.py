@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from counterpoint.data.images.opening import ImageFile, Opening, StoredFile, TarMember
 from counterpoint.data.images.pixels import Decoded, Header, colour, decode_frame, header
-from counterpoint.data.tables.converted import converted
+from counterpoint.data.tables.converted import converted, state_of
 from counterpoint.data.tables.read import LARGE
 from counterpoint.errors import CounterpointError, MissingExtra
 
@@ -157,8 +157,7 @@ def _identity(file: ImageFile) -> Any:
     if isinstance(file, StoredFile | TarMember):
         return file.identity()
     if isinstance(file, Path):
-        state = file.stat() if file.exists() else None
-        return str(file.resolve()), state and (state.st_size, state.st_mtime_ns)
+        return state_of(file) if file.exists() else (str(file.resolve()), None)
     return hash_of(file)
 
 

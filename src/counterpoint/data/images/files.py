@@ -22,6 +22,7 @@ from counterpoint.data.images.opening import Opening, StoredFile
 from counterpoint.data.images.pixels import stack
 from counterpoint.data.images.table import Source, Table, open_files
 from counterpoint.data.tables import Rows, RowsOnDisk, cells, read_table, split_of, splits_named
+from counterpoint.data.tables.converted import state_of
 from counterpoint.data.tables.read import stay_on_disk
 from counterpoint.data.tables.stored import is_saved
 from counterpoint.data.walk import follow, shown, walk
@@ -302,7 +303,7 @@ def _datasets(
     parts = dict(loaded) if isinstance(loaded, DatasetDict) else {"": loaded}
     table, sources = Table(), []
     arrow = sorted(path.rglob("*.arrow"))
-    states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in arrow]
+    states = [state_of(file) for file in arrow]
     for name, rows in parts.items():
         digest = repr((states, name)) if stay_on_disk(arrow, opening.rows) else ""
         at, tag = _columns(rows.column_names, image, label, path.name)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.data.tables import Rows
+from counterpoint.data.tables.converted import state_of
 from counterpoint.errors import CounterpointError
 
 
@@ -67,8 +68,7 @@ class TarMember:
 
     def identity(self) -> tuple[Any, ...]:
         """What stands for the content."""
-        state = self.path.stat()
-        return str(self.path.resolve()), state.st_size, state.st_mtime_ns, self.offset
+        return *state_of(self.path), self.offset
 
 
 ImageFile = Path | io.BytesIO | StoredFile | TarMember

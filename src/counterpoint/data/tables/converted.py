@@ -1,6 +1,6 @@
 """What was made of a large file once and is opened again without reading the file: folders in the cache, whole or not there.
 
-A folder is named by the file's path, size and time of change, so that a changed file is read anew. It holds the sha256 of the
+A folder is named by the file's path and state, so that a changed file is read anew. It holds the sha256 of the
 file's bytes, which stands for its content in fingerprints.
 """
 
@@ -32,7 +32,7 @@ def converted(files: Sequence[Path], what: str, fill: Callable[[Path], object]) 
     Raises:
         CounterpointError: a full disk, or as ``fill``. Nothing half-written stays behind.
     """
-    states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    states = [state_of(file) for file in files]
     name = hashlib.sha256(repr((VERSION, what, states)).encode()).hexdigest()[:24]
     folder = root() / "converted" / name
     if folder.is_dir():
@@ -50,6 +50,12 @@ def converted(files: Sequence[Path], what: str, fill: Callable[[Path], object]) 
             "free some space, or set COUNTERPOINT_CACHE to a folder on another disk"
         ) from None
     return folder
+
+
+def state_of(file: Path) -> tuple[str, int, int, int, int]:
+    """What changes when a file is written or replaced: also by one of the same size, whose time of change was copied with it."""
+    state = file.stat()
+    return str(file.resolve()), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino
 
 
 def _write(folder: Path, fill: Callable[[Path], object], files: Sequence[Path]) -> None:

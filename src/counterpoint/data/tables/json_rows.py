@@ -64,8 +64,10 @@ def read_json(text: Text) -> JsonRows:
         ) from None
     except (ValueError, RecursionError) as error:
         raise CounterpointError(f"{text.path}: {_reason(error)}; expected a list of objects") from None
-    if isinstance(content, dict) and "\n" not in data.strip():
-        content = [content]
+    if isinstance(content, dict):
+        _refuse_columns(content, text.path)
+        if "\n" not in data.strip():
+            content = [content]
     if not isinstance(content, list):
         raise CounterpointError(
             f"{text.path} must hold a list of objects, one per example; got {_what(content)}"
@@ -92,6 +94,8 @@ def read_json_lines(text: Text) -> JsonRows:
     for number, row in json_lines(text):
         rows.append(row)
         lines.append(number)
+    if len(rows) == 1:
+        _refuse_columns(rows[0], text.path)
     return JsonRows(rows, np.array(lines) if lines and lines[-1] > len(lines) else None)
 
 
@@ -150,6 +154,24 @@ def json_row(line: bytes, path: Path, number: int) -> Row:
     if b"\\ud" in line or b"\\uD" in line:
         _check_characters(row, path, f"line {number}")
     return row
+
+
+def _refuse_columns(row: Row, path: Path) -> None:
+    """Refuse an object that holds every column as a list, or as an object by row number, as pandas writes tables by default."""
+    columns = list(row.values())
+    sizes = {len(column) if isinstance(column, dict | list) else 0 for column in columns}
+    if len(sizes) != 1 or min(sizes) < 2:
+        return
+    by_number = all(isinstance(column, dict) and all(map(str.isdigit, column)) for column in columns)
+    lists = all(
+        isinstance(column, list) and not any(isinstance(cell, dict | list) for cell in column)
+        for column in columns
+    )
+    if by_number or lists:
+        raise CounterpointError(
+            f"{path} holds columns ({', '.join(map(str, list(row)[:4]))}; {sizes.pop():,} values each), not rows; write one object per "
+            "row, with pandas: frame.to_json(FILE, orient='records', lines=True)"
+        )
 
 
 def _where(data: str) -> str:

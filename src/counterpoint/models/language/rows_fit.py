@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from counterpoint.conversation import Completion, Prompt
+from counterpoint.conversation import Completion, Prompt, Text, replies, turns
 from counterpoint.errors import CounterpointError
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.rendering import Rendered
+from counterpoint.models.language.templates import carries_template
 
 TOGETHER = 256
 """Rows that are tokenised at once; one by one only where some of these cannot be."""
@@ -69,6 +71,57 @@ def lengths(
                     raise CounterpointError(f"{_named(split, origins, at)}: {error}") from None
             raise
         start += len(part)
+
+
+def typed_tokens(
+    model: Language, split: str, rows: Iterable[Row], origins: Sequence[str] = ()
+) -> tuple[int, str, str] | None:
+    """Special tokens of the model that stand in what people wrote in messages, where the template alone should write them.
+
+    Text that is read as it stands, and what ends an answer, is left out.
+
+    Returns:
+        How many rows hold one, the first of them by its origin, and its token; None where there are none.
+    """
+    tokenizer = model.tokenizer
+    special = {
+        str(token)
+        for token in tokenizer.added_tokens_decoder.values()
+        if token.special and len(str(token)) > 2
+    }
+    if not special or not tokenizer.chat_template:
+        return None
+    typed = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))))
+    ends = tuple(special)
+    count, first = 0, None
+    for at, (prompt, answers) in enumerate(rows):
+        if isinstance(prompt, Text) or (isinstance(prompt, str) and carries_template(tokenizer, prompt)):
+            continue
+        written = [text for message in turns(prompt) for text in _texts(message["content"])]
+        for answer in answers:
+            if isinstance(answer, str):
+                while answer.rstrip().endswith(ends):
+                    answer = _without_end(answer, ends)
+                written.append(answer)
+            else:
+                written += [text for message in replies(answer) for text in _texts(message["content"])]
+        found = next(filter(None, map(typed.search, written)), None)
+        if found is not None:
+            count += 1
+            first = first or (_named(split, origins, at), found.group())
+    return None if first is None else (count, *first)
+
+
+def _texts(content: Any) -> list[str]:
+    """The text of a message's content, which may be parts."""
+    if isinstance(content, list):
+        return [part["text"] for part in content if isinstance(part.get("text"), str)]
+    return [content] if isinstance(content, str) else []
+
+
+def _without_end(text: str, ends: Sequence[str]) -> str:
+    bare = text.rstrip()
+    return bare.removesuffix(next(end for end in ends if bare.endswith(end)))
 
 
 def _named(split: str, origins: Sequence[str], at: int) -> str:

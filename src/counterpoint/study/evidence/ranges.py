@@ -9,11 +9,13 @@ from collections.abc import Mapping
 Bounds = tuple[float, float]
 
 SHARES = frozenset(
-    ["accuracy", "ap", "auc", "coverage", "f1", "hit", "ndcg", "precision", "recall", "share", "wins"]
-)
-CORRELATIONS = frozenset(["correlation", "silhouette"])
-ERRORS = frozenset(["mae", "mse", "rmse"])
-COUNTS = frozenset(["seconds", "tokens"])
+    ["accuracy", "agreement", "ap", "auc", "coverage", "f1", "hit", "mrr", "ndcg", "precision", "recall", "share", "wins"]
+)  # fmt: skip
+SCORES = ("text_score", "image_score", "group_score")
+"""How names of Winoground's shares end."""
+CORRELATIONS = frozenset(["correlation", "cosine", "silhouette"])
+ERRORS = frozenset(["frechet", "l1", "mae", "mse", "rmse", "wer"])
+COUNTS = frozenset(["flops", "nonzeros", "seconds", "tokens"])
 
 
 def bounds(metric: str) -> Bounds:
@@ -26,14 +28,16 @@ def bounds(metric: str) -> Bounds:
     (0.0, inf)
     >>> bounds("probe_accuracy"), bounds("ndcg@20"), bounds("rank_correlation"), bounds("return")
     ((0.0, 1.0), (0.0, 1.0), (-1.0, 1.0), (-inf, inf))
+    >>> bounds("agreement@1"), bounds("rank_agreement"), bounds("frechet@4"), bounds("denoiser_group_score")
+    ((0.0, 1.0), (-1.0, 1.0), (0.0, inf), (0.0, 1.0))
     """
     words = set(re.split(r"[^a-z0-9]+", metric.lower()))
     if words & {"less", "minus"}:
         return -math.inf, math.inf
-    if words & SHARES or metric == "calibration_error":
-        return 0.0, 1.0
-    if words & CORRELATIONS:
+    if words & CORRELATIONS or words >= {"rank", "agreement"}:
         return -1.0, 1.0
+    if words & SHARES or metric == "calibration_error" or metric.endswith(SCORES):
+        return 0.0, 1.0
     if words & ERRORS:
         return 0.0, math.inf
     if words & COUNTS:

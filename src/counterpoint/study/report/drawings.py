@@ -10,6 +10,7 @@ from typing import Any
 
 from counterpoint.study.report import html
 from counterpoint.study.report.plots import Row, Series, curve, difference_note, rows, scatter
+from counterpoint.study.statistics import FEWEST
 from counterpoint.study.wording import duration, interval, number, signed, won
 
 Summary = Mapping[str, Any]
@@ -73,7 +74,7 @@ def difference_plot(summary: Summary, colors: Mapping[str, str]) -> str:
             interval(d, plus=True),
             f"{signed(d['boot_low'])} to {signed(d['boot_high'])}" if d["boot_low"] is not None else "–",
             won(d).replace(" seeds", ""),
-            "–" if d.get("unequal") else _percent(d["probability"]),
+            "–" if d.get("unequal") or d["n"] < FEWEST else _percent(d["probability"]),
             "–" if d["p_holm"] is None else _p(d["p_holm"]),
         ]
         for name, d in _ranked(summary)
