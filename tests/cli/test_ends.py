@@ -39,7 +39,7 @@ def test_a_terminal_that_is_not_utf8(encoding: str) -> None:
 def test_a_figure_keeps_its_sign_on_any_terminal(encoding: str) -> None:
     code = (
         "import sys\nfrom counterpoint.cli import main, shell\nfrom counterpoint.study.wording import signed\n"
-        "main.app = lambda: shell.tell(signed(-0.5)) or print(signed(-0.5))\nsys.argv = ['counterpoint', 'x']\nmain.main()\n"
+        "main.app = lambda: print(signed(-0.5), file=sys.stderr) or print(signed(-0.5))\nsys.argv = ['counterpoint', 'x']\nmain.main()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, timeout=60, check=False

@@ -90,6 +90,7 @@ PLAIN = {"\u2212": "-", "\u2013": "-", "\u2014": "-", "\u00b7": "*", "\u2026": "
 def show_plainly(error: UnicodeError) -> tuple[str, int]:
     """Replace what an encoding lacks, as an error handler of ``codecs``.
 
+    >>> import codecs
     >>> codecs.register_error("plainly", show_plainly)
     >>> "\u22120.5 \u2013 \u6771".encode("ascii", "plainly")
     b'-0.5 - ?'

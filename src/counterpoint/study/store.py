@@ -199,7 +199,7 @@ def _checksum(path: Path) -> str:
 def _form(identity: Mapping[str, Any]) -> int:
     """The form in which a folder's identity is written, as far as it is one that is known."""
     form = identity.get("form")
-    return form if form in range(2, FORM) else FORM
+    return form if isinstance(form, int) and 1 < form < FORM else FORM
 
 
 def _same_path(one: str, other: str) -> bool:

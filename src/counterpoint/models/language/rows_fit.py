@@ -105,10 +105,10 @@ def typed_tokens(
                 written.append(answer)
             else:
                 written += [text for message in replies(answer) for text in _texts(message["content"])]
-        found = next(filter(None, map(typed.search, written)), None)
-        if found is not None:
+        match = next(filter(None, map(typed.search, written)), None)
+        if match is not None:
             count += 1
-            first = first or (_named(split, origins, at), found.group())
+            first = first or (_named(split, origins, at), match.group())
     return None if first is None else (count, *first)
 
 
