@@ -27,7 +27,6 @@ demo: .venv/ready
 .venv/docs: .venv/ready
 	$(LOCKED) $(BIN)/python $(PIP_INSTALL) -e '.[docs]' 2>&1 | { grep -v "^WARNING: Location" || true; }
 	$(BIN)/python .ci/same_versions.py $(LOCK)
-	$(BIN)/python .ci/same_versions.py $(LOCK)
 	@touch $@
 
 # docs/ as pages that open from disk: site/index.html. A link that leads nowhere fails.
