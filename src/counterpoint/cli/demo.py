@@ -1,4 +1,4 @@
-"""``counterpoint demo``: three comparisons, of images, ratings and a language model, and one report, in about five minutes on two cores."""
+"""``counterpoint demo``: two comparisons on real data and one report, in about five minutes on two cores."""
 
 from __future__ import annotations
 
@@ -23,16 +23,6 @@ class Scene:
     arguments: Mapping[str, Any]
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-
-SAMPLED = {
-    "answers": 5,
-    "temperature": 1.0,
-    "max_new_tokens": 8,
-    "batch_size": 32,
-    "lora_rank": 0,
-    "learning_rate": 2e-4,
-}
-HINTED = {**SAMPLED, "information.template": "{information}#{prompt}", "steps": 3, "anneal": 0}
 
 SCENES = (
     Scene(
@@ -64,37 +54,14 @@ SCENES = (
             },
         },
     ),
-    Scene(
-        "letters",
-        "A small language model learns to sort seven letters: from reward alone, or from itself when it was shown most of the answer",
-        {"grpo": "grpo", "pi-distill": "pi-distill", "opsd": "pi-distill"},
-        {
-            "data": "hinted-sorting?digits=7&size=1000&validation=100&test=200",
-            "model": "shuffler",
-            "seeds": 5,
-            "steps": 40,
-            "baseline": "grpo",
-        },
-        {
-            "grpo": {
-                **SAMPLED,
-                "variant": "bnpo",
-                "advantage": "none",
-                "minibatches": 3,
-                "penalty.weight": 0.0,
-            },
-            "pi-distill": {**HINTED, "alpha": 0.0},
-            "opsd": {**HINTED, "objective": "opsd", "kl.beta": 0.05},
-        },
-    ),
 )
 
 
 @command
 def demo(
-    out: Annotated[Path, typer.Option(help="folder for the comparisons and the report")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="folder for both comparisons and the report")] = Path("demo"),
 ) -> None:
-    """Run three comparisons, of images, ratings and a language model, and draw them on one page. The same command resumes."""
+    """Run two comparisons on real data and draw them on one page. The same command resumes."""
     from counterpoint import api
     from counterpoint.cli.tables import study_table
 
