@@ -214,7 +214,7 @@ def test_addresses_in_a_table_of_pictures(tmp_path: Path) -> None:
             b'{"data": [{"text": "a"}, {"text": "b"}]}',
             "one object, with all rows under 'data'; expected a list",
         ),
-        ("a.json", b'{"x": {"0": 1, "1": 2}}', "under 'x'.*to_json"),
+        ("a.json", b'{"x": {"0": 1, "1": 2}}', r"columns \(x; 2 values each\).*to_json"),
         ("a.csv", b"text,label\na\0b,1\n" * 30, "byte 12 is zero"),
         ("a.parquet", b"PAR1" + b"\0" * 40, "not a readable Parquet file"),
         ("a.csv", b"# made by R\ntext,label\na,1\n", "row 1: more fields than columns"),
