@@ -139,7 +139,7 @@ def check(command: Command, folder: Path, trials: int, seed: int) -> int:
     expected = with_samples(folder / "unbroken")
     assert any(name.startswith("model/") for name in expected)
     draws, met = random.Random(seed), 0
-    for trial in range(3 * trials):
+    for trial in range(10 * trials):
         if met == trials:
             break
         out = folder / f"killed-{trial}"

@@ -41,7 +41,7 @@ def check(name: str, folder: Path, trials: int, seed: int) -> int:
     expected = final_bits(folder / "unbroken")
     draw = torch.Generator().manual_seed(seed)
     met = 0
-    for trial in range(3 * trials):
+    for trial in range(10 * trials):
         if met == trials:
             break
         out = folder / f"killed-{trial}"
