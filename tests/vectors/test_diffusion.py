@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from counterpoint.generation.diffusion import Diffusion
 from counterpoint.models.pictures.denoiser import SelfConditioning
-from counterpoint.models.pictures.dit import modulated
+from counterpoint.models.pictures.patches import modulated
 from counterpoint.objectives.contrast.momentum_contrast import momentum_contrast
 from counterpoint.phases.pictures.denoising import denoising_error
 

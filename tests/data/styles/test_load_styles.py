@@ -111,7 +111,9 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "both" / "plain" / "bad.png").write_bytes(b"no picture")
     with pytest.raises(CounterpointError, match="unreadable=skip"):
         load_styles(tmp_path / "both")
-    assert len(load_styles(tmp_path / "both", unreadable="skip").notes) > 0
+    skipped = load_styles(tmp_path / "both", unreadable="skip")
+    assert any("bad.png" in note and note.endswith("left out") for note in skipped.notes)
+    assert sum(len(part.plain) for part in skipped.splits().values()) == 20
     with pytest.raises(CounterpointError, match="neither a reference model"):
         TASK.load_model("restyler-tiny", load_styles(tmp_path / "both", unreadable="skip"), 0)
 

@@ -22,12 +22,11 @@ from counterpoint.errors import CounterpointError, nearest
 from counterpoint.models.images.gallery import GALLERY, draw_gallery
 from counterpoint.models.model_folders import Saved
 from counterpoint.models.pictures.prompts import asks
+from counterpoint.models.pictures.times import time_mlp, waves
 
 Conditioning = Literal["gated", "plain", "none"]
 COLUMNS = 8
 """Pictures of one prompt, side by side in a grid."""
-TIME_SCALE = 1000.0
-"""What times are multiplied by before their sines are taken."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,9 @@ class Denoiser(Saved):
         self.tap, self.conditioning = 0, "none"
         self.semantic: SelfConditioning | None = None
 
-    def _prompted(self, width: int) -> None:
-        """The weights of prompts; called where a trunk's own order of drawing weights wants it."""
+    def _steered(self, width: int) -> None:
+        """The weights of both times and of prompts; called where a trunk's own order of drawing weights wants it."""
+        self.time, self.gap = time_mlp(width), time_mlp(width)
         self.null = nn.Parameter(0.02 * torch.randn(width))
         self.classes = nn.Embedding(2 * len(self.names), width) if self.names else None
         self.text = nn.Linear(self.text_dim, width) if self.text_dim else None
@@ -138,8 +138,10 @@ class Denoiser(Saved):
         return self.width
 
     def embedding(self, t_N: Tensor, s_N: Tensor, prompts: Tensor) -> Tensor:
-        """e [N, D] of the time and the prompt."""
-        raise NotImplementedError
+        """e [N, D] of both times and the prompt."""
+        dtype = self.null.dtype
+        e = self.time(waves(t_N, self.width).to(dtype)) + self.gap(waves(t_N - s_N, self.width).to(dtype))
+        return e + self._prompt(prompts)
 
     def begin(self, x_NCHW: Tensor) -> Any:
         """The state before the first layer."""
@@ -233,18 +235,3 @@ class Denoiser(Saved):
             folder = directory / name
             folder.mkdir(exist_ok=True)
             draw_gallery(pictures.float() / 255, folder / GALLERY, columns=COLUMNS)
-
-
-def require_patches(shape: Sequence[int], patch: int) -> int:
-    """How many patches a picture has.
-
-    Raises:
-        CounterpointError: patches that do not divide the picture.
-    """
-    _, height, width = shape
-    if height % patch or width % patch:
-        raise CounterpointError(
-            f"pictures of {height}x{width} pixels do not divide into patches of {patch}; give another patch, --model dit-small:N, "
-            "or other pictures, --data-option size=N"
-        )
-    return (height // patch) * (width // patch)

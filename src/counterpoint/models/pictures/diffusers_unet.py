@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from counterpoint.errors import CounterpointError, MissingExtra
 from counterpoint.models.model_folders import configuration
-from counterpoint.models.pictures.denoiser import TIME_SCALE, Conditioning, Denoiser, Trace
+from counterpoint.models.pictures.denoiser import Conditioning, Denoiser, Trace
+from counterpoint.models.pictures.times import TIME_SCALE
 
 CLASS, SUBFOLDER, SAMPLING = "UNet2DModel", "unet", "sampling.json"
 ONE_TIME = {"landing": 1.0}

@@ -9,15 +9,14 @@ Shapes: N pictures, C channels, H by W pixels, L patches, D dimensions.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from counterpoint.models.pictures.denoiser import TIME_SCALE, Conditioning, Denoiser, require_patches
+from counterpoint.models.pictures.denoiser import Conditioning
+from counterpoint.models.pictures.patches import Patched, modulated
 
 
 class Block(nn.Module):
@@ -49,7 +48,7 @@ class Block(nn.Module):
         return self.out(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
-class DiT(Denoiser):
+class DiT(Patched):
     """The denoiser; prompts are numbers of classes or vectors of captions (``models.pictures.prompts``).
 
     Args:
@@ -61,6 +60,7 @@ class DiT(Denoiser):
         sampling: how pictures are drawn (``generation.flow_sampler.Sampling``), as a method leaves it.
         tap, conditioning: see ``Denoiser.read_at``.
 
+    >>> import torch
     >>> net = DiT((1, 8, 8), patch=4, width=16, depth=1, names=("odd", "even"))
     >>> half = torch.full((3,), 0.5)
     >>> net(torch.randn(3, 1, 8, 8), half, half, torch.tensor([0, 1, -1])).shape
@@ -81,30 +81,14 @@ class DiT(Denoiser):
         tap: int = 0,
         conditioning: Conditioning = "none",
     ) -> None:
-        super().__init__(shape, width, depth, names, text_dim, text_encoder, sampling)
-        self.patch, self.patches = patch, require_patches(shape, patch)
-        channels, height, width_px = self.shape
-        self.embed = nn.Linear(channels * patch * patch, width)
-        self.time, self.gap = time_mlp(width), time_mlp(width)
-        self._prompted(width)
+        super().__init__(shape, patch, width, depth, names, text_dim, text_encoder, sampling)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
-        self.modulation, self.head = nn.Linear(width, 2 * width), nn.Linear(width, channels * patch * patch)
-        for layer in (self.modulation, self.head):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        self.register_buffer("positions", grid_positions(height // patch, width_px // patch, width), False)
+        self._ended()
         self.read_at(tap, conditioning)
-
-    def embedding(self, t_N: Tensor, s_N: Tensor, prompts: Tensor) -> Tensor:
-        """e [N, D] of both times and the prompt."""
-        dim, dtype = self.null.shape[0], self.null.dtype
-        e = self.time(waves(t_N, dim).to(dtype)) + self.gap(waves(t_N - s_N, dim).to(dtype))
-        return e + self._prompt(prompts)
 
     def begin(self, x_NCHW: Tensor) -> Tensor:
         """Patches [N, L, D], with where they are."""
-        h = self.embed(functional.unfold(x_NCHW, self.patch, stride=self.patch).transpose(1, 2))
-        return h + self.get_buffer("positions").to(self.null.dtype)
+        return self.cut(x_NCHW)
 
     def layer(self, number: int, state: Tensor, c_ND: Tensor) -> Tensor:
         """[N, L, D] -> [N, L, D]."""
@@ -116,30 +100,4 @@ class DiT(Denoiser):
 
     def end(self, state: Tensor, c_ND: Tensor) -> Tensor:
         """[N, L, D] -> [N, C, H, W]."""
-        h = self.head(modulated(state, *self.modulation(c_ND)[:, None].chunk(2, -1)))
-        return functional.fold(h.transpose(1, 2), self.shape[1:], self.patch, stride=self.patch)
-
-
-def modulated(h_NLD: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Normalised over D, scaled and shifted."""
-    return functional.layer_norm(h_NLD, h_NLD.shape[-1:], eps=1e-6) * (1 + scale) + shift
-
-
-def waves(values_N: Tensor, dim: int) -> Tensor:
-    """[N] in [0, 1] -> [N, dim] sines and cosines."""
-    half = dim // 2
-    rates = torch.exp(-math.log(10_000.0) * torch.arange(half, device=values_N.device) / max(half, 1))
-    angles = TIME_SCALE * values_N[:, None] * rates.to(values_N.dtype)
-    return functional.pad(torch.cat([angles.sin(), angles.cos()], 1), (0, dim - 2 * half))
-
-
-def grid_positions(rows: int, columns: int, dim: int) -> Tensor:
-    """[rows * columns, dim]: half of the dimensions say which row a patch is in, half which column."""
-    half = dim // 2
-    at = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).float() / TIME_SCALE
-    return torch.cat([waves(at[:, 0], half), waves(at[:, 1], dim - half)], 1)
-
-
-def time_mlp(width: int) -> nn.Sequential:
-    """What turns sines of a time into the vector that steers a trunk."""
-    return nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        return self.joined(state, c_ND)

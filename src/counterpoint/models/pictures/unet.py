@@ -17,7 +17,6 @@ from torch.nn import functional
 
 from counterpoint.errors import CounterpointError
 from counterpoint.models.pictures.denoiser import Conditioning, Denoiser
-from counterpoint.models.pictures.dit import time_mlp, waves
 
 State = tuple[Tensor, tuple[Tensor, ...]]
 """A map [N, D, H, W], and those of the way down that wait for their counterparts."""
@@ -108,8 +107,7 @@ class UNet(Denoiser):
                 "or a model of patches, --model dit-small"
             )
         self.embed = nn.Conv2d(channels, width, 3, padding=1)
-        self.time, self.gap = time_mlp(steering), time_mlp(steering)
-        self._prompted(steering)
+        self._steered(steering)
         wide = [width * each for each in multipliers]
         layers: list[Residual] = []
         now = width
@@ -136,12 +134,6 @@ class UNet(Denoiser):
         """The channels of a layer's level."""
         block: Any = self.layers[number - 1]
         return int(block.second.out_channels)
-
-    def embedding(self, t_N: Tensor, s_N: Tensor, prompts: Tensor) -> Tensor:
-        """e [N, D] of both times and the prompt."""
-        dtype = self.null.dtype
-        e = self.time(waves(t_N, self.width).to(dtype)) + self.gap(waves(t_N - s_N, self.width).to(dtype))
-        return e + self._prompt(prompts)
 
     def begin(self, x_NCHW: Tensor) -> State:
         """The first map; nothing waits."""

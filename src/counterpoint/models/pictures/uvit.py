@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from counterpoint.models.pictures.denoiser import Conditioning, Denoiser, require_patches
-from counterpoint.models.pictures.dit import Block, grid_positions, modulated, time_mlp, waves
+from counterpoint.models.pictures.denoiser import Conditioning
+from counterpoint.models.pictures.dit import Block
+from counterpoint.models.pictures.patches import Patched
 
 State = tuple[Tensor, tuple[Tensor, ...]]
 """Tokens [N, L + 1, D], and the states of the first half that wait for their counterparts."""
 
 
-class UViT(Denoiser):
+class UViT(Patched):
     """The denoiser.
 
     Args:
@@ -48,32 +48,16 @@ class UViT(Denoiser):
         tap: int = 0,
         conditioning: Conditioning = "none",
     ) -> None:
-        super().__init__(shape, width, depth, names, text_dim, text_encoder, sampling)
-        self.patch, self.patches = patch, require_patches(shape, patch)
-        channels, height, width_px = self.shape
-        self.embed = nn.Linear(channels * patch * patch, width)
-        self.time, self.gap = time_mlp(width), time_mlp(width)
-        self._prompted(width)
+        super().__init__(shape, patch, width, depth, names, text_dim, text_encoder, sampling)
         self.token = nn.Parameter(0.02 * torch.randn(width))
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.skips = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(depth // 2))
-        self.modulation, self.head = nn.Linear(width, 2 * width), nn.Linear(width, channels * patch * patch)
-        for layer in (self.modulation, self.head):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        self.register_buffer("positions", grid_positions(height // patch, width_px // patch, width), False)
+        self._ended()
         self.read_at(tap, conditioning)
-
-    def embedding(self, t_N: Tensor, s_N: Tensor, prompts: Tensor) -> Tensor:
-        """e [N, D] of both times and the prompt."""
-        dtype = self.null.dtype
-        e = self.time(waves(t_N, self.width).to(dtype)) + self.gap(waves(t_N - s_N, self.width).to(dtype))
-        return e + self._prompt(prompts)
 
     def begin(self, x_NCHW: Tensor) -> State:
         """The collecting token and the patches; nothing waits."""
-        h = self.embed(functional.unfold(x_NCHW, self.patch, stride=self.patch).transpose(1, 2))
-        h = h + self.get_buffer("positions").to(h.dtype)
+        h = self.cut(x_NCHW)
         return torch.cat([self.token.to(h.dtype).expand(len(h), 1, -1), h], 1), ()
 
     def layer(self, number: int, state: State, c_ND: Tensor) -> State:
@@ -92,5 +76,4 @@ class UViT(Denoiser):
 
     def end(self, state: State, c_ND: Tensor) -> Tensor:
         """The patches as [N, C, H, W]."""
-        h = self.head(modulated(state[0][:, 1:], *self.modulation(c_ND)[:, None].chunk(2, -1)))
-        return functional.fold(h.transpose(1, 2), self.shape[1:], self.patch, stride=self.patch)
+        return self.joined(state[0][:, 1:], c_ND)
