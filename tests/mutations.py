@@ -121,7 +121,6 @@ IDENTITY = (
 MODULES = "tests/integrations/test_modules.py"
 SENTENCES = "tests/integrations/test_sentences.py"
 TRAINERS = "tests/integrations/test_trl.py"
-REWARDED = "tests/integrations/test_rewards.py"
 PUBLISHED = "tests/prediction/test_publish.py"
 CHANGES = [
     # Parts of other people's trainers, and models on a hub.
@@ -130,7 +129,6 @@ CHANGES = [
     Change("integrations/sentences.py", "return self.objective(scores[:, 0], scores[:, 1:])", "return self.objective(scores[:, 1], scores)", SENTENCES),
     Change("integrations/trl.py", "[:, -ids.shape[1] - 1 : -1]", "[:, -ids.shape[1] :]", TRAINERS),
     Change("integrations/trl.py", "return loss.values.sum() / tokens.clamp(min=1)", "return loss.mean() / steps", TRAINERS),
-    Change("integrations/rewards.py", "None if math.isnan(value) else value", "value", REWARDED),
     Change("prediction/publish.py", "QUOTED.sub(r\"`\\1`\", text)", "text", PUBLISHED),
     # What a study says.
     Change("study/statistics.py", "math.sqrt(1 / n + overlap)", "math.sqrt(1 / n)", STATISTICS),
