@@ -130,7 +130,9 @@ def _inside(folder: Path) -> Iterator[Path]:
     entered: set[str] = set()
     for here, below, files in os.walk(folder, followlinks=True):
         entered.add(os.path.realpath(here))
-        below[:] = [name for name in below if os.path.realpath(os.path.join(here, name)) not in entered]
+        below[:] = [
+            name for name in sorted(below) if os.path.realpath(os.path.join(here, name)) not in entered
+        ]
         yield from (Path(here, name) for name in files)
 
 
