@@ -68,6 +68,10 @@ class Outcome:
         return lines[-1][-300:] if lines else f"exit status {self.status}"
 
 
+OUT_OF_TIME = (-signal.SIGXCPU, -signal.SIGKILL)
+"""How the kernel ends a process whose processor time is used up."""
+
+
 def run_program(job: dict[str, Any], limits: Limits = Limits()) -> Outcome:
     """Run one program in isolation.
 
@@ -150,6 +154,8 @@ def watch(process: subprocess.Popen[bytes], job: bytes, limits: Limits) -> Outco
             status = process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             stopped = f"stopped after {limits.seconds:g} seconds"
+        if status in OUT_OF_TIME and time.monotonic() >= deadline - 1.0:  # its processor time may end first
+            status, stopped = None, f"stopped after {limits.seconds:g} seconds"
     text, errors = (bytes(streams[n][: limits.output]).decode(errors="replace") for n in (out, err))
     return Outcome(status, text, errors, stopped)
 

@@ -229,16 +229,18 @@ def _p(value: float | None) -> str:
 
 def _mean(values: list[float | None]) -> float | None:
     present = [value for value in values if value is not None]
-    return sum(present) / len(present) if present else None
+    return math.fsum(present) / len(present) if present else None
 
 
 def _spread(values: list[float | None]) -> str:
     present = [value for value in values if value is not None]
     if not present:
         return ""
-    mean = sum(present) / len(present)
+    mean = math.fsum(present) / len(present)
     deviation = (
-        math.sqrt(sum((v - mean) ** 2 for v in present) / (len(present) - 1)) if len(present) > 1 else 0.0
+        math.sqrt(math.fsum((v - mean) ** 2 for v in present) / (len(present) - 1))
+        if len(present) > 1
+        else 0.0
     )
     return f"{_figure(mean)} ± {_figure(deviation)}"
 

@@ -24,10 +24,19 @@ def encoders() -> dict[str, torch.nn.Module]:
     }
 
 
+def lacking(encoder) -> list[str]:
+    """What of the interface an encoder has not; buffers count, which isinstance does not see from Python 3.12 on."""
+    methods = [
+        name for name in vars(TextEncoder) if name in ("tokenize", "embed", "vectors", "pool", "__call__")
+    ]
+    assert len(methods) == 5
+    return [name for name in (*TextEncoder.__annotations__, *methods) if not hasattr(encoder, name)]
+
+
 @pytest.mark.parametrize("name", ["words", "words:3", "transformer"])
 def test_the_interface(name):
     encoder = encoders()[name]
-    assert isinstance(encoder, TextEncoder)
+    assert lacking(encoder) == []
     tokens = encoder.tokenize([TEXTS[0], "tea", "", "zzz qqq"])
     ids, mask = tokens.ids, tokens.mask
     states, sentences = encoder(ids, mask, out="tokens"), encoder(ids, mask)
@@ -97,7 +106,7 @@ def test_folders(tmp_path, capsys, name, head):
 
 def test_a_classifier_is_an_encoder():
     model = with_linear_head(encoders()["words"], ["a", "b", "c"], False, 0)
-    assert isinstance(model, TextEncoder)
+    assert lacking(model) == []
     assert with_linear_head(model, ["a", "b", "c"], False, 1) is model
     assert with_linear_head(model, ["a", "d"], False, 1).encoder is model.encoder
     assert isinstance(model.head, LinearHead)

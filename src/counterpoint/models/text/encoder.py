@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,6 @@ from counterpoint.models.tokens import Tokens
 Out = Literal["sentence", "tokens", "layers", "logits"]
 
 
-@runtime_checkable
 class TextEncoder(Protocol):
     """The interface above as a type; encoders are also ``nn.Module``."""
 
