@@ -52,6 +52,8 @@ STATISTICS = "tests/study/test_statistics.py"
 VERDICTS = "tests/study/test_verdicts.py"
 HOLM = "tests/study/test_reproduce.py::test_a_verdict_needs_the_interval_and_holm_over_all_claims"
 CLAIMS = "tests/study/test_reproduce.py::test_claims_are_judged_by_their_interval"
+REFUSED = "tests/study/test_ablations.py::test_a_part_that_is_refused_is_a_row_and_the_rest_goes_on"
+REFUSED_AS_GIVEN = "tests/study/test_ablations.py::test_an_ablation_of_a_method_that_is_refused_as_given_ends"
 SPLITS = "tests/study/test_reproduce.py::test_every_seed_may_have_a_split_of_its_own"
 EARLY = "tests/study/test_reproduce.py::test_claims_of_unknown_arms_and_metrics_are_explained"
 NEEDS = "tests/study/test_reproduce.py::test_a_claim_needs_its_metric_only_of_the_arms_it_compares"
@@ -145,6 +147,9 @@ CHANGES = [
     Change("study/compare.py", "seed, tuned[entry.name].settings, tuning", "seed, {}, tuning", CHOSEN),
     Change("study/compare.py", 'splits=("validation",)', 'splits=("test",)', TUNING),
     Change("study/compare.py", "require_equal_tuning(plan)\n    loaded", "loaded", GRID),
+    Change("study/compare.py", 'left_out if plan.what == "ablate" else None', "None", REFUSED),
+    Change("study/compare.py", "if job.out.parent.name == plan.against:", "if False:", REFUSED_AS_GIVEN),
+    Change("study/ablate.py", "None if vary else refused", "refused", "tests/study/test_ablations.py::test_a_value_that_was_asked_for_is_refused_before_anything_runs"),
     Change("study/tune.py", "else t.value, -t.number", "else -t.value, -t.number", CHOSEN),
     Change("study/tune.py", "return [{}, *rest]", "return rest", GRID),
     Change("study/evidence/splits.py", "if seed in tuning_seeds:", "if True:", SPLITS),

@@ -90,11 +90,16 @@ def study_table(screen: Console, summary: Mapping[str, Any], out: Path) -> None:
             f"{cost['peak_rss_bytes']['mean'] / 2**20:,.0f}" if "peak_rss_bytes" in cost else "",
             style=color,
         )
+    not_run = summary.get("not_run", {})
+    for name in not_run:
+        table.add_row(name, "not run", style="dim")
     show_table(screen, table)
     screen.print()
     for name in summary["ranked"]:
         if name in differences:
             screen.print("· " + sentence(name, baseline, differences[name]), markup=False)
+    for name, reason in not_run.items():
+        screen.print(f"· {name} was not run: {reason}", markup=False)
     if summary["baseline_is_best"] and len(summary["ranked"]) > 1:
         screen.print(
             f"· {baseline} is the best of these seeds, chosen after seeing them; name a --baseline to test one",

@@ -52,15 +52,21 @@ def variations(
     return options
 
 
-def parts_of(method: Method[Any, Any]) -> dict[str, Method[Any, Any]]:
+def parts_of(method: Method[Any, Any], refused: dict[str, str] | None = None) -> dict[str, Method[Any, Any]]:
     """The method without each of its parts, by the part's name; those that its settings leave out already are not there.
+
+    Args:
+        refused: gets the parts that the method as given cannot do without, each with what the method says. None raises it.
 
     >>> from counterpoint.methods.dcl import DCL
     >>> {name: changed.symmetric for name, changed in parts_of(DCL(variant="dclw")).items()}
     {'neighbours as positives': True, 'one view as anchor': False}
     """
     cls, own = type(method), plain(groups.flat(method))
-    changed = {name: cls.settings(**{**own, **settings}) for name, settings in cls.ablations.items()}
+    changed: dict[str, Method[Any, Any]] = {}
+    for name, settings in cls.ablations.items():
+        if other := _taken(cls, {**own, **settings}, name, refused):
+            changed[name] = other
     return {name: other for name, other in changed.items() if plain(groups.flat(other)) != own}
 
 
@@ -76,22 +82,53 @@ def plan_of(
     Args:
         vary: setting -> values. Without, the method's own table of its parts (``Method.ablations``).
         every: every setting that has others instead of that table, as for a method without one.
+
+    A part without which the method refuses its other settings is no arm: the plan says so (``Plan.refused``), and the rest goes on.
     """
     entries = [Entry(name=AS_GIVEN, recipe=recipe, title="as given", baseline=True)]
-    if parts := {} if vary or every else parts_of(method):
+    refused: dict[str, str] = {}
+    if parts := {} if vary or every else parts_of(method, refused):
         for name, changed in parts.items():
             settings = plain(groups.flat(changed))
             entries.append(Entry(name=_label(name), recipe=replace(recipe, settings=settings), title=name))
     else:
         for name, values in variations(method, vary).items():
             for value in values:
-                changed = type(method).settings(**{**recipe.settings, name: value})
-                label = f"{name}={_label(groups.value_of(changed, name))}"
-                settings = plain(groups.flat(changed))
+                one = _taken(
+                    type(method),
+                    {**recipe.settings, name: value},
+                    f"{name}={_label(value)}",
+                    None if vary else refused,
+                )
+                if one is None:
+                    continue
+                label = f"{name}={_label(groups.value_of(one, name))}"
+                settings = plain(groups.flat(one))
                 entries.append(
                     Entry(name=label, recipe=replace(recipe, settings=settings), title=f"only {label}")
                 )
-    return Plan(what="ablate", entries=entries, seeds=seeds, baseline=AS_GIVEN, keep="none", title=method.key)
+    return Plan(
+        what="ablate",
+        entries=entries,
+        seeds=seeds,
+        baseline=AS_GIVEN,
+        keep="none",
+        title=method.key,
+        refused={_label(name): reason for name, reason in refused.items()},
+    )
+
+
+def _taken(
+    cls: type[Method[Any, Any]], settings: Mapping[str, Any], name: str, refused: dict[str, str] | None
+) -> Method[Any, Any] | None:
+    """The method with these settings; None where it refuses them, with what it says in ``refused`` under ``name``."""
+    try:
+        return cls.settings(**settings)
+    except CounterpointError as error:
+        if refused is None:
+            raise
+        refused[name] = str(error)
+        return None
 
 
 def _candidates(hint: Any, value: Any, searched: Range | None) -> list[Any]:

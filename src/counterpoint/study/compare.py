@@ -123,12 +123,19 @@ def _runs(
     bar = progress.add_task(plan.what, total=count, note="") if progress is not None else None
 
     firsts: dict[str, Mapping[str, float]] = {}
+    not_run = dict(plan.refused)
+
+    def left_out(job: Job, reason: str) -> None:
+        """An arm of an ablation that refuses to run is left out, with what it says; without the method as given there is none."""
+        if job.out.parent.name == plan.against:
+            raise CounterpointError(reason)
+        not_run.setdefault(job.out.parent.name, reason)
 
     def done(job: Job) -> None:
         if progress is not None and bar is not None:
             progress.update(bar, advance=1, note=f"{job.out.parent.name} {job.out.name}")
-        if job.recipe.seed == 0:
-            arm = job.out.parent.name
+        arm = job.out.parent.name
+        if job.recipe.seed == 0 and arm not in not_run:
             firsts[arm] = Result.read(job.out).metrics["test"]
             require_figures(arm, plan.needs.get(arm, ()), firsts[arm])
             if len(firsts) == len(plan.entries):
@@ -154,11 +161,16 @@ def _runs(
         for entry in plan.entries
     ]
     results: dict[str, dict[int, Result]] = {entry.name: {} for entry in plan.entries}
-    for job, result in zip(work, run(work), strict=True):
-        assert result is not None
-        results[job.out.parent.name][job.recipe.seed] = result
-    described = {entry.name: _data(entry.recipe, plan, load) for entry in plan.entries}
-    summary = summarise(plan, out, results, tuned, described, plan.entries[0].recipe.build_task())
+    forgiving = left_out if plan.what == "ablate" else None
+    for job, result in zip(work, run(work, forgiving), strict=True):
+        if result is not None:
+            results[job.out.parent.name][job.recipe.seed] = result
+    ran = replace(plan, entries=[entry for entry in plan.entries if entry.name not in not_run])
+    results = {entry.name: results[entry.name] for entry in ran.entries}
+    described = {entry.name: _data(entry.recipe, plan, load) for entry in ran.entries}
+    summary = summarise(ran, out, results, tuned, described, plan.entries[0].recipe.build_task())
+    if not_run:
+        summary["not_run"] = not_run
     if plan.what == "tune":
         summary["record"] = recorded(plan, out, tuned[plan.entries[0].name], load, run).as_dict()
     write_sealed(out / SUMMARY, summary)
@@ -176,7 +188,8 @@ def finished(out: Path, plan: Plan) -> dict[str, Any] | None:
     if not (out / "summary.json").exists():
         return None
     summary: dict[str, Any] = read_sealed(out / "summary.json", "arms", "seeds")
-    same = set(summary["arms"]) == {entry.name for entry in plan.entries}
+    not_run = set(summary.get("not_run", {})) - set(plan.refused)
+    same = {*summary["arms"], *not_run} == {entry.name for entry in plan.entries}
     return summary if same and len(summary["seeds"]) == plan.seeds else None
 
 
@@ -231,7 +244,7 @@ def _tune(
             for number, s in block
             for k in range(plan.tuning_seeds)
         ]
-        results = run(work, forgiving=reasons.append)
+        results = run(work, forgiving=lambda _, reason: reasons.append(reason))
         values = [None if result is None else figure(result) for result in results]
         return [_mean(values[i : i + plan.tuning_seeds]) for i in range(0, len(values), plan.tuning_seeds)]
 

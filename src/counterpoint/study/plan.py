@@ -51,6 +51,7 @@ class Plan:
         baseline: the arm differences are taken against; None means the best one.
         metrics: shown first in tables; empty means all. needs: arm -> metrics it must be measured by. keep: whose models stay: "all", "first" (seed 0) or "none".
         points: configurations that are tried in place of a search over the entries' ranges.
+        refused: what an ablation cannot run, by name: the reason.
     """
 
     what: str
@@ -65,6 +66,7 @@ class Plan:
     keep: str = "first"
     title: str = ""
     points: Sequence[Mapping[str, Any]] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [entry.name for entry in self.entries]

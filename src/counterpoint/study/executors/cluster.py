@@ -143,6 +143,6 @@ def _result(ray: Any, reference: Any, job: Job, forgiving: Forgiving) -> Result 
     if "error" in reply:
         if forgiving is None:
             raise CounterpointError(reply["error"])
-        forgiving(reply["error"])
+        forgiving(job, reply["error"])
         return None
     return Result.read(job.out)

@@ -35,7 +35,7 @@ class Job:
 
 
 Done = Callable[[Job], None]
-Forgiving = Callable[[str], None] | None
+Forgiving = Callable[[Job, str], None] | None
 
 
 def run_here(
@@ -49,7 +49,7 @@ def run_here(
     """Run jobs in order in this process; ``load`` gives the data of a recipe, loaded once.
 
     Args:
-        forgiving: is given the message of a job that fails, which becomes None instead of ending the study.
+        forgiving: is given a job that fails and its message; the job becomes None instead of ending the study.
     """
     from counterpoint.study.single import execute
 
@@ -69,7 +69,7 @@ def run_here(
         except CounterpointError as error:
             if forgiving is None:
                 raise
-            forgiving(str(error))
+            forgiving(job, str(error))
             result = None
         results.append(result)
         done(job)
@@ -153,7 +153,7 @@ class _Worker:
         if "error" in answer:
             if forgiving is None:
                 raise CounterpointError(answer["error"])
-            forgiving(answer["error"])
+            forgiving(self.job, answer["error"])
             return None
         return Result.read(self.job.out)
 

@@ -41,6 +41,7 @@ TAGS = {
     "worse": ("bad", "▼ worse"),
     "unclear": ("open", "○ not shown"),
     "unequal": ("open", "≠ not compared"),
+    "not run": ("open", "– not run"),
 }
 
 
@@ -114,6 +115,11 @@ def _findings(summary: Summary) -> str:
         details = (
             f'<p class="note">No baseline was named, so differences are from the best arm, {escape(baseline)}, which these '
             "seeds themselves chose: that flatters it a little.</p>"
+        )
+    for name, reason in summary.get("not_run", {}).items():
+        kind, tag = TAGS["not run"]
+        items.append(
+            f'<li class="{kind}"><span class="tag">{tag}</span><span>{escape(f"{name}: {reason}")}</span></li>'
         )
     return (f'<ul class="findings">{"".join(items)}</ul>' if items else "") + details
 
