@@ -1,4 +1,4 @@
-"""P8: whole training runs of SmolLM2-135M-Instruct as a person starts them: reading rows, steps, references, sampling.
+"""P7, P8: whole training runs of SmolLM2-135M-Instruct as a person starts them: reading rows, steps, references, sampling.
 
 Both sides train the same weights on the same rows in the same order with the same optimiser; a side's own data
 preparation, logs and events count. Supervised steps and preference runs are counted only when every step's loss agrees.
@@ -23,15 +23,18 @@ WORKLOADS = [
     Workload("p8-sft", ARMS, {"rows": 16, "batch": 8, "steps": 2, "words": 120, "pretrained": 1}, SMALL, ">= 1.3x", tolerance=2e-4, goals={"trl": 1.3}),
     Workload("p8-dpo", ARMS, {"rows": 12, "batch": 4, "steps": 2, "words": 90, "pretrained": 1}, SMALL, ">= 2x", tolerance=2e-4, goals={"trl": 2.0}),
     Workload("p8-sdft", ARMS, {"rows": 8, "batch": 8, "steps": 1, "words": 24, "new": 48, "pretrained": 1}, SMALL, ">= 2x", compare=False, goals={"trl": 2.0}),
+    Workload("p7-sdft", ARMS, {"rows": 64, "batch": 64, "steps": 1, "words": 16, "new": 64, "pretrained": 0, "layers": 6, "width": 256}, SMALL, ">= 2x", compare=False, goals={"trl": 2.0}),
 ]  # fmt: skip
 RATE = 1e-4
 
 
 def model(sizes: dict[str, int]) -> Any:
-    """The language model: SmolLM2-135M-Instruct, or a small random one for a dry run."""
+    """The language model: SmolLM2-135M-Instruct, or a small random one (for P7, and for a dry run)."""
     from counterpoint.models.language import characters, language
 
-    return language.load("smollm2-135m-instruct") if sizes["pretrained"] else characters.tiny(seed=0)
+    return language.load("smollm2-135m-instruct") if sizes["pretrained"] else characters.tiny(
+        seed=0, layers=sizes.get("layers", 2), width=sizes.get("width", 32), heads=4
+    )
 
 
 def text(generator: torch.Generator, words: int) -> str:
@@ -79,7 +82,7 @@ def rows(sizes: dict[str, int]) -> list[dict[str, str]]:
 
 
 def prepare(workload: Workload, arm: str, sizes: dict[str, int]) -> Step:
-    language, data, kind = model(sizes), rows(sizes), workload.name.removeprefix("p8-")
+    language, data, kind = model(sizes), rows(sizes), workload.name.split("-")[1]
     if kind == "dpo":
         from counterpoint.models.language.adapters import LoRA
 
