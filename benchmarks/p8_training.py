@@ -32,8 +32,10 @@ def model(sizes: dict[str, int]) -> Any:
     """The language model: SmolLM2-135M-Instruct, or a small random one (for P7, and for a dry run)."""
     from counterpoint.models.language import characters, language
 
-    return language.load("smollm2-135m-instruct") if sizes["pretrained"] else characters.tiny(
-        seed=0, layers=sizes.get("layers", 2), width=sizes.get("width", 32), heads=4
+    return (
+        language.load("smollm2-135m-instruct")
+        if sizes["pretrained"]
+        else characters.tiny(seed=0, layers=sizes.get("layers", 2), width=sizes.get("width", 32), heads=4)
     )
 
 
