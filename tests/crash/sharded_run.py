@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import socket
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,9 @@ def train(out: Path, key: str, settings: dict[str, Any], processes: int, seconds
                 one(out, key, settings, rank, seconds, **rest)
                 status = 0
             except BaseException as error:
-                (out.parent / f"{out.name}.{rank}.error").write_text(repr(error))
+                (out.parent / f"{out.name}.{rank}.error").write_text(
+                    "".join(traceback.format_exception(error))
+                )
             finally:
                 os._exit(status)
         others.append(child)

@@ -20,11 +20,13 @@ from counterpoint.data.regression.load import build as build_regression
 from counterpoint.data.text.load import build as build_texts
 from counterpoint.data.text.rows import Row
 from counterpoint.methods.catalog import load, row
+from counterpoint.models import deferred
 from counterpoint.models.audio.encoder import SmallSpeech
 from counterpoint.models.audio.lexicon import Lexicon
 from counterpoint.models.audio.understanding import with_head
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import adapt
+from counterpoint.models.language.language import load as load_language
 from counterpoint.models.text.folder import fresh_words
 from counterpoint.models.text.words import vocabulary
 from counterpoint.study.store import events
@@ -50,14 +52,25 @@ EVERY_MECHANISM = {
 }  # fmt: skip
 
 
-def problems(_: Path) -> Made:
+def problems(out: Path) -> Made:
     found = task("problems").load_data("worked-sums?size=19&validation=4&test=4")
-    return found, task("problems").load_model("characters", found, 1).double()
+    return found, in_files(task("problems").load_model("characters", found, 1).double(), out)
 
 
-def preferences(_: Path) -> Made:
+def preferences(out: Path) -> Made:
     found = task("preferences").load_data("paired:backward-sums?digits=1&size=19&validation=4&test=4")
-    return found, task("preferences").load_model("characters", found, 1).double()
+    return found, in_files(task("preferences").load_model("characters", found, 1).double(), out)
+
+
+def in_files(model: Any, out: Path) -> Any:
+    """The model; where weights are to be in shards, with weights that each process reads for itself from a folder."""
+    if "COUNTERPOINT_SHARD" not in os.environ:
+        return model
+    model.save(out / "model")
+    with deferred.wanted():
+        far = load_language(out / "model", dtype=torch.float64)
+    assert all(p.is_meta for p in far.parameters())
+    return far
 
 
 def images(_: Path) -> Made:

@@ -18,6 +18,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import nn
 
 from counterpoint.errors import CounterpointError, MissingExtra
+from counterpoint.models import deferred, deferred_folder
 
 SOURCE = "_source_dtype"
 """Attribute of an opened model: the type of the numbers in its folder."""
@@ -167,13 +168,18 @@ def read(
             and type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         ):
             kind = transformers.AutoModelForImageTextToText
-        causal: Any = kind.from_pretrained(
-            where,
-            dtype=dtype or torch.float32,
-            local_files_only=True,
-            **({} if attention is None else {"attn_implementation": attention}),
-            **({} if quantization is None else quantized(quantization)),
-        )
+        given = {} if attention is None else {"attn_implementation": attention}
+        causal: Any = None
+        if deferred.is_wanted() and quantization is None and kind is transformers.AutoModelForCausalLM:
+            causal = deferred.empty(kind, where, config, dtype or torch.float32, **given)
+        if causal is None:
+            causal = kind.from_pretrained(
+                where,
+                dtype=dtype or torch.float32,
+                local_files_only=True,
+                **given,
+                **({} if quantization is None else quantized(quantization)),
+            )
     except ImportError as error:
         first = str(error).strip().splitlines()[0]
         raise CounterpointError(
@@ -194,7 +200,8 @@ def read(
         except ImportError:
             raise MissingExtra("peft", "language") from None
         setattr(causal, SOURCE, own)
-        causal = peft.PeftModel.from_pretrained(causal, str(folder), is_trainable=True)
+        with deferred.stand_ins(causal):
+            causal = peft.PeftModel.from_pretrained(causal, str(folder), is_trainable=True)
     else:
         setattr(causal, SOURCE, own)
     return causal, tokenizer
@@ -253,7 +260,7 @@ def in_source_type(causal: Any) -> dict[str, Any]:
     state = causal.state_dict()
     for name, value in state.items():
         if value.is_floating_point():
-            state[name] = seen.setdefault(value.data_ptr(), value.to(kind))
+            state[name] = value if value.is_meta else seen.setdefault(value.data_ptr(), value.to(kind))
     return {"state_dict": state}
 
 
@@ -282,8 +289,15 @@ def write(
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    given = in_source_type(causal)
-    causal.save_pretrained(str(partial), **given)
+    there = deferred.sources(causal)
+    if hasattr(causal, "peft_config"):  # adapters are few, and what they stand on is not written
+        deferred.fill(causal, {n for n, p in causal.named_parameters() if "lora_" in n or p.requires_grad})
+    kind = getattr(causal, SOURCE, None)
+    given = kind in (torch.bfloat16, torch.float16) and causal.dtype != kind
+    if there and not hasattr(causal, "peft_config"):
+        deferred_folder.write(causal, partial, kind if given else None)
+    else:
+        causal.save_pretrained(str(partial), **in_source_type(causal))
     if given:
         content = configuration(partial) | {"dtype": str(getattr(causal, SOURCE)).removeprefix("torch.")}
         (partial / "config.json").write_text(

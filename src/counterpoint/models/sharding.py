@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models import deferred
 
 M = TypeVar("M", bound=nn.Module)
 RECORD = "_counterpoint_shards"
@@ -63,10 +64,10 @@ def sharded_in(thing: Any) -> list[nn.Module]:
 
 def to_device(module: M, device: torch.device) -> M:
     """Move a module to a device; shards are there already, and ``to`` would copy those that a teacher shares with its student."""
-    if not sharded_in(module):
+    if not sharded_in(module) and not deferred.sources(module):
         return module.to(device)
     for value in (*module.parameters(), *module.buffers()):
-        if not is_shard(value) and value.device != device:
+        if not is_shard(value) and value.device not in (device, torch.device("meta")):
             value.data = value.data.to(device)
     return module
 
@@ -117,7 +118,8 @@ def shard(model: Any, mesh: Any, policy: Any = None) -> Any:
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
     _check(model)
-    skeleton = _skeleton(model)
+    skeleton = without_weights(model)
+    deferred.forget(skeleton)
     given: dict[str, Any] = {"mesh": mesh, "mp_policy": policy or MixedPrecisionPolicy()}
     for block in blocks_of(model.base):
         fully_shard(block, **given)
@@ -130,7 +132,37 @@ def shard(model: Any, mesh: Any, policy: Any = None) -> Any:
     model.set_reduce_scatter_unused_params(True)
     register_fsdp_forward_method(model, "decode")
     object.__setattr__(model, RECORD, Shards(skeleton, mesh, policy))
+    _read_shards(model)
     return model
+
+
+@torch.no_grad()
+def _read_shards(model: nn.Module) -> None:
+    """Fetch what is deferred: of each weight the rows that are this process's."""
+    there, record = deferred.sources(model), _record(model)
+    parameters: list[tuple[str, Any]] = list(model.named_parameters())
+    for name, p in parameters:
+        if name in there:
+            count, rank = p.to_local().shape[0], record.mesh.get_local_rank()
+            start = min(rank * -(-p.shape[0] // record.mesh.size()), p.shape[0])
+            _set_shard(model, name, p, there[name].rows(start, start + count), p.requires_grad)
+    deferred.forget(model)
+
+
+def _set_shard(module: nn.Module, name: str, wanted: Any, here: Tensor, trained: bool) -> None:
+    """Put this process's rows where a shard of the same layout stands."""
+    from torch.distributed.tensor import DTensor
+
+    mesh = wanted.device_mesh
+    value = DTensor.from_local(
+        here.to(mesh.device_type),
+        mesh,
+        wanted.placements,
+        run_check=False,
+        shape=wanted.shape,
+        stride=wanted.stride(),
+    )
+    deferred.replace(module, module.get_parameter(name), nn.Parameter(value, requires_grad=trained))
 
 
 def settle(*things: Any) -> None:
@@ -169,19 +201,14 @@ def whole(*modules: Any) -> Iterator[None]:
 
 def copied(model: M) -> M:
     """A constant copy in shards: trained weights are copied, frozen ones share the model's memory. Not collective."""
-    from torch.distributed.tensor import DTensor
-
     settle(model)
     record = _record(model)
     theirs: dict[str, Any] = dict(model.named_parameters())
-    own = shard(_skeleton(record.skeleton), record.mesh, record.policy)
+    own = shard(without_weights(record.skeleton), record.mesh, record.policy)
     for name, p in list(own.named_parameters()):
         here = theirs[name].detach().to_local()
         here = here.clone() if theirs[name].requires_grad else here
-        value = DTensor.from_local(
-            here, record.mesh, theirs[name].placements, run_check=False, shape=p.shape, stride=p.stride()
-        )
-        _put(own, name, nn.Parameter(value, requires_grad=False))
+        _set_shard(own, name, p, here, trained=False)
     return own.eval().requires_grad_(False)
 
 
@@ -196,13 +223,14 @@ def gathered(model: M) -> M:
         return copy.deepcopy(model, dict[int, Any](inner)) if inner else model
     settle(model)
     skeleton = _record(model).skeleton
-    plain = _skeleton(skeleton)
+    plain = without_weights(skeleton)
     parameters: list[tuple[str, Any]] = list(model.named_parameters())
     for name, p in parameters:
         value: Tensor = p.full_tensor()
         if dist.get_rank() == 0:
             wanted = skeleton.get_parameter(name).requires_grad
-            _put(plain, name, nn.Parameter(value.to("cpu", copy=True), requires_grad=wanted))
+            old = plain.get_parameter(name)
+            deferred.replace(plain, old, nn.Parameter(value.to("cpu", copy=True), requires_grad=wanted))
     for owner in plain.modules():
         for key, buffer in owner._buffers.items():
             owner._buffers[key] = None if buffer is None else buffer.detach().to("cpu", copy=True)
@@ -280,18 +308,9 @@ def _parts(module: nn.Module) -> list[Any]:
     return [each for each in module.modules() if isinstance(each, FSDPModule)]
 
 
-def _skeleton(module: M) -> M:
+def without_weights(module: M) -> M:
     """The same module with its weights on the meta device, ties kept and buffers shared."""
     memo: dict[int, Any] = {
         id(p): nn.Parameter(p.detach().to("meta"), requires_grad=p.requires_grad) for p in module.parameters()
     }
     return copy.deepcopy(module, memo | {id(b): b for b in module.buffers()})
-
-
-def _put(module: nn.Module, name: str, value: nn.Parameter) -> None:
-    """Replace a parameter wherever it stands."""
-    old = module.get_parameter(name)
-    for owner in module.modules():
-        for key, p in owner._parameters.items():
-            if p is old:
-                owner._parameters[key] = value

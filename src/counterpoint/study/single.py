@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models import passes
+from counterpoint.models import deferred, passes, sharding
+from counterpoint.models.lending import lent
 from counterpoint.study import card
 from counterpoint.study.cost import Memory, Meter, environment
+from counterpoint.study.during import in_shards
 from counterpoint.study.files import disk, read_sealed, shaped, write_json, write_sealed, write_text
 from counterpoint.study.recipe import GIVEN, Recipe, loaded, plain, refuse_objects
 from counterpoint.study.store import (
@@ -42,6 +44,9 @@ from counterpoint.tasks.task import (
     ranked_by,
     reading_of,
 )
+
+BEFORE = "before.json"
+"""The untrained model's figures, in a run's folder."""
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -96,16 +101,18 @@ def execute(
         claim(out, recipe, fingerprint)
         return Result.read(out)
     memory = Memory() if first else None
-    start = _starting_model(recipe, task, data, model, out)
+    with deferred.wanted(in_shards.spread(recipe)):
+        start = _starting_model(recipe, task, data, model, out)
     _check_form(recipe, method, task, start)
-    _check_shards(recipe, method)
+    in_shards.refuse(recipe, method)
     data = fitted(task, start, data)
     with _claimed(recipe, fingerprint, out, first):
-        before, way = _before(recipe, task, start, data, out, progress) if first else ({}, {})
+        far = deferred.is_far(start)
+        before, way = _before(recipe, task, start, data, out, progress) if first and not far else ({}, {})
         meter = Meter(out, memory) if first else None
         evaluation = evaluation_of(
             recipe, task, start, data, out,
-            lambda chosen, model: _measure(chosen, task, model, data, None, progress),
+            lambda chosen, model: _measure(chosen, task, model, data, None, progress if first else False),
             # Adapters alone may stand on a model that no folder holds: the best is opened from its merged weights.
             _saved_as(task, "both" if recipe.save == "adapter" else recipe.save),
         )  # fmt: skip
@@ -130,6 +137,14 @@ def execute(
                 shard=recipe.shard == "fsdp",
                 evaluator=None if evaluation is None else evaluation.evaluator,
             )
+            if far and recipe.before:
+                untrained = replace(recipe, measure=None)
+                in_shards.measure_before(
+                    recipe, start, run, out / BEFORE,
+                    lambda model: _measure(untrained, task, model, data, None, progress if first else False),
+                )  # fmt: skip
+                if first:
+                    before, way = _before(recipe, task, start, data, out, progress)
             trained = _fit(
                 method,
                 task,
@@ -241,14 +256,18 @@ def _fit(
 ) -> nn.Module:
     """Train, and let the first process (the one with a meter) save the model and what training reported."""
     with run:
-        trained = run.gathered(_unwrapped(method.fit(start, data, run)))
+        trained = _unwrapped(method.fit(start, data, run))
+        first, together = meter is not None, bool(sharding.sharded_in(trained))
         if meter is not None:
             meter.part("fit")
-            written = None
-            if evaluation is not None:
-                trained, written = evaluation.chosen(trained, run.reported, run.say)
-            if keep_model:
-                _save_model(task, trained, run.reported, out, form, reading_of(task, data), written)
+        written = None
+        if evaluation is not None and (first or together):
+            trained, written = evaluation.chosen(trained, run.reported, run.say)
+        if keep_model:
+            with lent(trained) as plain:
+                if plain is not None:
+                    _save_model(task, plain, run.reported, out, form, reading_of(task, data), written)
+        if first:
             run.reported.write(out / REPORTED)
         if keep_checkpoints:
             run.save_to_grow()
@@ -266,10 +285,17 @@ def _evaluated(
     meter: Meter | None,
     progress: Progress | bool | None,
 ) -> dict[str, dict[str, float]]:
-    """The trained model's figures, in the first process (the one with a meter); a signal saves the run."""
+    """The trained model's figures, in the first process (the one with a meter); a signal saves the run.
+
+    Weights in shards are measured by all processes, each on the same rows; a case's own measure gets a whole model.
+    """
     from counterpoint.training import Interrupted
 
+    if recipe.measure is not None:
+        trained = run.gathered(trained)
     if meter is None:
+        if recipe.measure is None and sharding.sharded_in(trained):
+            _measure(recipe, task, trained, data, run.reported, False)
         return {}
     try:
         metrics = _measure(recipe, task, trained, data, run.reported, progress)
@@ -321,7 +347,7 @@ def _before(
     """The untrained model's figures, and by what they were measured."""
     if not recipe.before:
         return {}, {}
-    file = out / "before.json"
+    file = out / BEFORE
     if not file.exists():
         # A case's own metrics are of a trained model: they may read what training reported.
         write_sealed(file, _measure(replace(recipe, measure=None), task, model, data, None, progress))
@@ -445,19 +471,6 @@ def _check_form(recipe: Recipe, method: Method[Any, Any], task: Task, start: nn.
         raise CounterpointError(
             f"save={recipe.save}, and {recipe.key} trains every weight here, without adapters; give a rank, --lora-rank 16, or "
             "--save merged"
-        )
-
-
-def _check_shards(recipe: Recipe, method: Method[Any, Any]) -> None:
-    """Refuse weights in shards for a method that was never seen to train them: processes that differ in their calls would wait
-    for one another for ever.
-    """
-    from counterpoint.training.launch import sharded_launch
-
-    if (recipe.shard == "fsdp" or sharded_launch()) and not method.shards:
-        raise CounterpointError(
-            f"{recipe.key} does not train weights in shards; docs/scale.md names the methods that do. Leave --shard out: each "
-            "process then holds the whole model"
         )
 
 

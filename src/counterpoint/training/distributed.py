@@ -46,7 +46,7 @@ def broadcast(module: nn.Module) -> None:
     """Give every rank the first rank's parameters and buffers; shards are each rank's own."""
     if world()[1] > 1:
         for value in (*module.parameters(), *module.buffers()):
-            if not sharding.is_shard(value):
+            if not sharding.is_shard(value) and not value.is_meta:  # those are in files that all read
                 dist.broadcast(value.data, src=0)
 
 

@@ -90,10 +90,6 @@ class DurableRun:
         self.rank, self.world = distributed.world()
         self.mesh = launch.mesh(shard, precision, self.device, self.world)
         self._sharded: list[Any] = []
-        if evaluator is not None and self.mesh is not None:
-            raise CounterpointError(
-                "the weights are in shards, and a measurement during the run needs a whole model; leave eval_every out, or shard"
-            )
         self._lock = launch.lock(self.out) if self.rank == 0 else None
         self.events = Events(self.out / "events.jsonl", write=self.rank == 0)
         self.samples = SampleLog(self.out, write=self.rank == 0)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from counterpoint.models import sharding
 from counterpoint.training import distributed
 
 Figures = Mapping[str, float]
@@ -32,8 +33,8 @@ class Evaluator:
 
     Args:
         every: steps between two measurements.
-        measure: a model's figures on the validation split; the first process calls it.
-        write: writes the folder of a model that is better than all before.
+        measure: a model's figures on the validation split; the first process calls it, or all do.
+        write: writes the folder of a model that is better than all before; called as ``measure`` is.
         model_of: the model in a trained module, which is measured; None where there is none.
         patience: measurements in a row without a better one after which training stops; None never stops it.
 
@@ -67,7 +68,8 @@ class Evaluator:
         return self.net is not None and not self.stopped and step % self.every == 0
 
     def look(self, step: int, first: bool) -> Figures:
-        """Measure the model after a step; only the first process does, and all know what came of it.
+        """Measure the model after a step; only the first process does, and all know what came of it. Of weights in shards all do:
+        each measures the same rows, in step with the others.
 
         Returns:
             The figures; {} on the other processes.
@@ -79,12 +81,14 @@ class Evaluator:
             self.best, self.since, self.part = None, 0, self.name
         figures: Figures = {}
         value = torch.zeros(1, dtype=torch.float64)
-        if first:
+        together = bool(sharding.sharded_in(self.net))
+        if first or together:
             measured = self._measured(self.net)
+        if first:
             figures, value[0] = measured.figures, measured.value
         value = distributed.total(value.to(next(self.net.parameters()).device))
         if self.better(float(value)):
-            if first:
+            if first or together:
                 self.write(self.net)
             self.best, self.step, self.since = float(value), step, 0
         else:

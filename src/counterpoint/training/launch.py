@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -37,6 +37,7 @@ ACCUMULATION = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
 PATIENCE = "COUNTERPOINT_MEET_SECONDS"
 """How long the first processes wait for the last one to start; two minutes where it is not set."""
 
+M = TypeVar("M", bound=nn.Module)
 logger = logging.getLogger("counterpoint")
 _meeting: list[Any] = []  # the store stays open until all have joined the process group
 
@@ -165,6 +166,18 @@ def sharded(thing: Any, mesh: Any, precision: str) -> list[Any]:
         if isinstance(module, Running) and not sharding.shards_of(module):
             sharding.shard(module, mesh, sharding.policy_of(precision))
     return sharding.sharded_in(thing)
+
+
+def shard_like(thing: M, other: nn.Module) -> M:
+    """Shard every language model in a thing over the processes, and in the types, of another one."""
+    from counterpoint.models.language.running import Running
+
+    record = sharding.shards_of(other)
+    assert record is not None
+    for module in list(thing.modules()):
+        if isinstance(module, Running):
+            sharding.shard(module, record.mesh, record.policy)
+    return thing
 
 
 def tracked(configuration: Mapping[str, Any]) -> dict[str, str | int | float | bool]:

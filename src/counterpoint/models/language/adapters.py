@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from counterpoint.errors import CounterpointError, MissingExtra
+from counterpoint.models import deferred
 
 logger = logging.getLogger("counterpoint")
 
@@ -114,7 +115,7 @@ def attach(causal: Any, lora: LoRA, seed: int = 0) -> Any:
         target_modules="all-linear" if lora.targets == "all" else _layers_of(causal, lora.targets),
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), deferred.stand_ins(causal):
         # PEFT reads an attribute by the name that transformers had for it.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         torch.manual_seed(seed)

@@ -16,7 +16,7 @@ from torch import nn
 
 from counterpoint.conversation import Completion, Message, Prompt, pictures_of
 from counterpoint.errors import CounterpointError
-from counterpoint.models import model_folders, tokens
+from counterpoint.models import deferred, deferred_folder, model_folders, tokens
 from counterpoint.models.language import rendering, templates
 from counterpoint.models.language.adapters import Adapter, LoRA, attach, goes_on
 from counterpoint.models.language.own_forward import Pass
@@ -203,7 +203,8 @@ class Language(Running):
         """Return a copy with the adapters added into the weights; the model itself when there are none."""
         if not self.adapted:
             return self
-        merged = copy.deepcopy(self.causal).merge_and_unload()
+        far = bool(deferred.sources(self.causal))
+        merged = deferred_folder.merged(self.causal) if far else copy.deepcopy(self.causal).merge_and_unload()
         return Language(
             merged, self.tokenizer, runs=self.runs, max_length=self.max_length, pictures=self.pictures
         )

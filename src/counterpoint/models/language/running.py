@@ -7,6 +7,7 @@ needs is found by ``own_forward``. Does not know: tokenizers, text, losses. B ro
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.kernels.prefix.cache_names import cache_argument, returned_cache
 from counterpoint.kernels.prefix.choice import attention_reach, call_in_positions
 from counterpoint.kernels.scores import Head, dense
-from counterpoint.models import passes, sharding, tokens
+from counterpoint.models import deferred, passes, sharding, tokens
 from counterpoint.models.language import prompt_groups
 from counterpoint.models.language.adapters import check_head
 from counterpoint.models.language.like_lengths import states_in_parts
@@ -64,7 +65,9 @@ class Running(nn.Module):
         check_head(self.base)
         self.runs = Pass() if runs is None else runs
         if runs is None:
-            self.runs = settle(self)
+            there = deferred.sources(self.base)
+            with deferred.streamed(self.base, sharding.blocks_of(self.base)) if there else nullcontext():
+                self.runs = settle(self)
         if pictures is not None:  # what a model can do is settled by text, where no token is left out
             self.pictured = PicturePasses(self, pictures)
 
@@ -90,8 +93,9 @@ class Running(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
+        """Where the weights are, or, of those that are still in their files, where they will be read."""
+        here = next(self.parameters()).device
+        return torch.device("cpu") if here.type == "meta" and deferred.sources(self) else here
 
     @property
     def limit(self) -> int | None:

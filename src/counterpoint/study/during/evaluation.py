@@ -11,13 +11,16 @@ from typing import Any
 from torch import nn
 
 from counterpoint.errors import CounterpointError
-from counterpoint.models import folders
+from counterpoint.models import deferred, folders
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.reward import RewardModel
+from counterpoint.models.lending import lent
+from counterpoint.models.sharding import sharded_in, to_device
 from counterpoint.study.recipe import Recipe
 from counterpoint.tasks.task import Task, open_model, ranked_by
 from counterpoint.training.durable import MANIFEST, write_folder
 from counterpoint.training.evaluator import Evaluator, Measured
+from counterpoint.training.launch import shard_like
 from counterpoint.training.report import Report
 
 BEST = "best"
@@ -85,8 +88,10 @@ class Evaluation:
 
     def write(self, model: nn.Module) -> None:
         """Write the best model's folder, whole or not at all, in place of the one before."""
-        write_folder(self.folder, lambda folder: self._save(model, folder))
-        (self.folder / MANIFEST).unlink(missing_ok=True)
+        with lent(model) as plain:
+            if plain is not None:
+                write_folder(self.folder, lambda folder: self._save(plain, folder))
+                (self.folder / MANIFEST).unlink(missing_ok=True)
 
     def chosen(
         self, trained: nn.Module, report: Report, say: Callable[[str], None]
@@ -106,11 +111,14 @@ class Evaluation:
         if not last.value < best:
             return trained, None
         say(f"the model of step {step} is saved: {best:.4g} on validation; the last had {last.value:.4g}")
-        model = open_model(
-            self.task, str(self.folder), self.data, self.recipe.seed, self.recipe.model_options
-        )
+        parts = sharded_in(trained)
+        with deferred.wanted(bool(parts)):
+            model = open_model(
+                self.task, str(self.folder), self.data, self.recipe.seed, self.recipe.model_options
+            )
         written = self.folder / "adapter" if self.recipe.save == "adapter" else self.folder
-        return model.to(next(trained.parameters()).device), written
+        model = to_device(model, next(trained.parameters()).device)
+        return shard_like(model, parts[0]) if parts else model, written
 
 
 def evaluation_of(
