@@ -52,6 +52,14 @@ RUNS: dict[str, tuple[str, str, str, dict[str, str], dict[str, int], str]] = {
         {"max_new_tokens": 2, "answers": 2, "batch_size": 4, "minibatches": 2},
         "Embedder",
     ),
+    "sentence-pairs": (
+        "multiple-negatives",
+        "questions.jsonl",
+        "transformer",
+        {},
+        {"batch_size": 8},
+        "SentenceEncoder",
+    ),
     "environment": ("contrastive-ucb", "lock", "auto", {}, {"rounds": 3}, "LowRankModel"),
 }
 """Kind -> a method, one of these files or a name, a model, data options, settings, and the class of the trained model."""
@@ -69,6 +77,17 @@ def write(folder: Path) -> None:
     draw = random.Random(0)
     mails = [f"{' '.join(draw.sample((TEA, SEA)[n % 2], 3))} {n},{('tea', 'sea')[n % 2]}" for n in range(40)]
     (folder / "mails.csv").write_text("\n".join(["text,label", *mails]) + "\n")
+    (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions()))
+    (folder / "graded.csv").write_text(
+        "\n".join(
+            ["sentence1,sentence2,score"]
+            + [
+                f"{row['anchor']},{row['positive' if n % 3 else 'negative']},{(1, 4, 5)[n % 3]}"
+                for n, row in enumerate(questions())
+            ]
+        )
+        + "\n"
+    )
     ratings = [
         f"{user}\t{item}\t{draw.randint(3, 5)}\t{1_700_000_000 + 60 * n}"
         for n, (user, item) in enumerate((u, i) for u in range(20) for i in draw.sample(range(30), 8))
@@ -124,6 +143,23 @@ def write(folder: Path) -> None:
             file.setsampwidth(2)
             file.setframerate(16_000)
             file.writeframes((1000 * pixels.normal(size=8000)).astype("<i2").tobytes())
+
+
+def questions() -> list[dict[str, str]]:
+    """Forty anchors, each with a positive of its subject and a negative of another one."""
+    draw = random.Random(1)
+    rows = []
+    for n in range(40):
+        own, other = ((TEA, "cup"), (SEA, "coast"))[:: 1 if n % 2 else -1]
+        one, two = draw.sample(own[0], 2)
+        rows.append(
+            {
+                "anchor": f"what is a {one} for? {n}",
+                "positive": f"a {one} and a {two} by the {own[1]} {n}",
+                "negative": f"a {draw.choice(other[0])} by the {other[1]} {n}",
+            }
+        )
+    return rows
 
 
 def first_lines(path: Path) -> str:

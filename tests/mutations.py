@@ -103,6 +103,8 @@ RATIONALES = "tests/objectives/distillation/test_rationales.py"
 PU_DISTILL = (
     "tests/methods/language/test_pu_distill.py tests/objectives/preference/test_label_distribution.py"
 )
+SENTENCE_RANKING = "tests/objectives/contrast/test_sentence_ranking.py"
+SENTENCE_METHODS = "tests/methods/baselines/test_sentence_pairs.py"
 GRACE = "tests/methods/language/test_grace.py tests/objectives/contrast/test_rationale_reward.py tests/models/retrieval/test_embedder.py"
 DISCO = "tests/methods/test_disco.py"
 ON_DISK = "tests/data/language/test_on_disk.py"
@@ -272,6 +274,14 @@ CHANGES = [
     Change("models/pictures/diffusion.py", "t = noise / (signal + noise)", "t = noise", SDS_CLIP),
     Change("methods/sds_clip.py", 'denoiser.alpha_bar[t].to(clean.dtype)', 'denoiser.alpha_bar[t].sqrt().to(clean.dtype)', "tests/methods/test_sds_clip.py"),
     Change("evaluation/pictures/captioned.py", "return {\"text\": text, \"image\": image, \"group\": text & image}", "return {\"text\": image, \"image\": text, \"group\": text & image}", "tests/vectors/test_score_distillation.py"),
+    Change("objectives/contrast/sentence_ranking.py", "for of_keys in (keys.text, keys.partner)", "for of_keys in (keys.text,)", SENTENCE_RANKING),
+    Change("objectives/contrast/sentence_ranking.py", "[sides[0], *([sides[1]] if both_sides else [])]", "[sides[0]]", SENTENCE_RANKING),
+    Change("objectives/labels/graded_pairs.py", "above = every_s[:, None] > every_s[None, :]", "above = every_s[:, None] >= every_s[None, :]", "tests/vectors/test_sentence_pairs.py"),
+    Change("phases/sentence_training.py", "_vectors(run, net, (*rows.positives, *wrong), DOCUMENT)", "_vectors(run, net, (*rows.positives, *wrong), QUERY)", SENTENCE_METHODS),
+    Change("phases/sentence_training.py", "_numbers(train) if mask_repeats else None", "None", SENTENCE_METHODS),
+    Change("data/sentence_pairs/load.py", "parent[root(text_key(row.positive))] = root(anchor)", "pass", "tests/data/sentence_pairs/test_load_sentence_pairs.py"),
+    Change("evaluation/sentence_pairs.py", "pairs = dict.fromkeys((", "pairs = list((", "tests/evaluation/test_sentence_pairs.py"),
+    Change("models/sentence_pairs/encoder.py", 'states[:, 0] if self.form.pooling == "cls" else', "", "tests/models/sentence_pairs/test_encoder.py"),
     Change("objectives/distillation/self_evaluation.py", "share * (uncond - cond)", "share * (cond - uncond)", SELF_E),
     Change("objectives/distillation/self_evaluation.py", "with_norm_of(mixed_target(clean, judged, t_N, s_N), clean)", "mixed_target(clean, judged, t_N, s_N)", SELF_E),
     Change("methods/self_e.py", "again = noisy(clean[chosen], noise[chosen], at)", "again = noisy(rows.clean[chosen], noise[chosen], at)", SELF_E),

@@ -37,6 +37,7 @@ def of_form(form: str) -> tuple[Any, ...]:
         "valued": lambda: (rows(1), VALUES),
         "proxies": lambda: (rows(1), LABELS),
         "same": lambda: (rows(1), rows(2), torch.tensor([1, 0, 1, 0, 1, 0])),
+        "graded": lambda: (rows(1), rows(2), VALUES),
         "triplet": lambda: (rows(1), rows(2), rows(3)),
         "scores": lambda: (rows(1, N), rows(2, N, 3)),
         "noise": lambda: (rows(1, N), rows(2, N, 3), (rows(3, N).detach(), rows(4, N, 3).detach())),

@@ -249,7 +249,7 @@ def tune(
     ranges = {
         name: each if isinstance(each, tuple) else list(each)
         for name, each in (
-            vary or {n: r for n, r in built.search.items() if n not in (settings or {})}
+            vary or {n: r for n, r in built.ranges(mine.kind).items() if n not in (settings or {})}
         ).items()
     }
     more: dict[str, Any] = {}

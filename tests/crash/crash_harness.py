@@ -43,12 +43,13 @@ def command(
     key: str,
     settings: Mapping[str, object],
     *,
+    kind: str | None = None,
     given: Mapping[str, Any] = {},
     checkpoint_seconds: float = 0.1,
     **rest: Any,
 ) -> Command:
     """A method's run, as a command into a folder; ``rest`` are fields of its recipe, ``given`` handed-over objects."""
-    recipe = recipe_of(load(key).settings(**settings), row(key).kind, seed=1, **rest)
+    recipe = recipe_of(load(key).settings(**settings), kind or row(key).kind, seed=1, **rest)
     return Command(
         key, lambda out: execute(recipe, out, progress=False, checkpoint_seconds=checkpoint_seconds, **given)
     )

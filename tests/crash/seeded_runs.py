@@ -35,6 +35,7 @@ def runs() -> dict[str, Callable[[Path], Command]]:
     import test_kill_labelled
     import test_kill_pairs
     import test_kill_preference
+    import test_kill_sentence_pairs
     import test_kill_text
     import test_kill_vega
 
@@ -47,6 +48,10 @@ def runs() -> dict[str, Callable[[Path], Command]]:
     found |= {n: lambda folder, n=n: test_kill_labelled.trained(n) for n in test_kill_labelled.RUNS}
     found |= {n: lambda folder, n=n: test_kill_pairs.trained(n, folder) for n in test_kill_pairs.RUNS}
     found |= {n: lambda folder, n=n: test_kill_preference.trained(n) for n in test_kill_preference.CASES}
+    found |= {
+        n: lambda folder, n=n: test_kill_sentence_pairs.trained(n, folder)
+        for n in test_kill_sentence_pairs.RUNS
+    }
     found |= {f"text {n}": lambda folder, n=n: test_kill_text.trained(n, folder) for n in test_kill_text.RUNS}
     found["vega"] = test_kill_vega.vega
     found |= {n: lambda folder, n=n: test_kill_baselines.trained(n, folder) for n in test_kill_baselines.RUNS}

@@ -46,7 +46,7 @@ def batch(form: str) -> tuple[list[Tensor], Tensor | None]:
     }.get(form, 2)
     labels = {
         "labelled": LABELS, "proxies": LABELS, "valued": VALUES, "same": torch.tensor([1, 0, 1, 0, 1, 0]),
-        "candidates": rows(9, N, 3).detach(), "remembered": torch.arange(N),
+        "candidates": rows(9, N, 3).detach(), "remembered": torch.arange(N), "graded": VALUES,
     }.get(form)  # fmt: skip
     return [rows(seed).detach() for seed in range(count)], labels
 

@@ -61,7 +61,7 @@ def new(
         out=str(out or Path("runs") / key),
         words=described(cls),
         types={name: in_words(setting.hint) for name, setting in settings_of(cls).items()},
-        spans={name: span(searched) for name, searched in cls.search.items()},
+        spans={name: span(searched) for name, searched in cls.ranges(wanted).items()},
         model=model,
         chosen=chosen,
     )

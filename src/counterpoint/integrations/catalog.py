@@ -37,6 +37,7 @@ FORMS: Mapping[str, Form] = {
     "valued": Form("rows [n, D], values [n]", "text, label (a number)"),
     "proxies": Form("rows [n, D], labels [n]; holds the proxies", "text, label"),
     "same": Form("first [n, D], second [n, D], same [n]", "text 1, text 2, label (1 or 0)"),
+    "graded": Form("first [n, D], second [n, D], scores [n]", "sentence1, sentence2, score"),
     "triplet": Form("anchor [n, D], positive [n, D], negative [n, D]", "anchor, positive, negative"),
     "scores": Form("positive [n], negatives [n, K]", "anchor, positive, negative, ..."),
     "candidates": Form("student [n, N], teacher [n, N]", "query, N passages, label (N teacher's scores)"),
@@ -53,7 +54,8 @@ FORMS: Mapping[str, Form] = {
 }  # fmt: skip
 
 _BY_FORM: Mapping[str, str] = {
-    "pair": "contrast.decoupled:decoupled contrast.infonce:symmetric_info_nce,nt_xent contrast.view_contrast:view_contrast",
+    "pair": "contrast.decoupled:decoupled contrast.infonce:symmetric_info_nce,nt_xent contrast.view_contrast:view_contrast "
+    "contrast.sentence_ranking:sentence_ranking",
     "keys": "contrast.infonce:info_nce",
     "views": "contrast.multiview:mv_infonce,mv_dhel,mv_per_view,mv_dhel_per_view,poly_view,pairwise_nt_xent,pairwise_dhel,"
     "average_nt_xent,average_dhel",
@@ -63,6 +65,7 @@ _BY_FORM: Mapping[str, str] = {
     "valued": "labels.mixed_pairs:mixed_pairs",
     "proxies": "labels.proxy:normalized_softmax,proxy_nca,proxy_anchor,soft_triple",
     "same": "contrast.margins:pair_margin",
+    "graded": "labels.graded_pairs:cosent,cosine_error",
     "triplet": "contrast.margins:row_triplet labels.similarity_query:answered_query",
     "scores": "contrast.noise_contrast:infonce,negative_sampling,ebm_hinge,ebm_log,ebm_square_square,scored_contrast",
     "noise": "contrast.noise_contrast:ranking_nce,binary_nce",

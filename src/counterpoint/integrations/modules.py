@@ -148,8 +148,17 @@ def _labelled(self: Objective, rows: Tensor, labels: Tensor) -> tuple[tuple[Any,
     return (rows, labels), {**everyone, "offset": _offset(len(rows), rows.device)}
 
 
+def _graded(
+    self: Objective, first: Tensor, second: Tensor, scores: Tensor
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if self.name != "cosent":  # the others are of each row alone
+        return (first, second, scores), {}
+    return (first, second, scores), {"candidates": tuple(map(distributed.gather, (first, second, scores)))}
+
+
 _GATHERED: dict[str, Any] = {
     "pair": _pair, "keys": _keys, "views": _views, "samples": _samples, "labelled": _labelled, "valued": _labelled,
+    "graded": _graded,
 }  # fmt: skip
 
 

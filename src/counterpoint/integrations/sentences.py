@@ -17,13 +17,14 @@ from counterpoint.integrations.catalog import FORMS, form_of
 from counterpoint.integrations.modules import objective
 from counterpoint.objectives.in_batch import unit
 
-LABELLED = ("labelled", "valued", "proxies", "same", "candidates", "remembered")
+LABELLED = ("labelled", "valued", "proxies", "same", "graded", "candidates", "remembered")
 COLUMNS = {
     "pair": (2, 2),
     "labelled": (1, 1),
     "valued": (1, 1),
     "proxies": (1, 1),
     "same": (2, 2),
+    "graded": (2, 2),
     "triplet": (3, 3),
     "remembered": (2, 2),
 }

@@ -38,6 +38,7 @@ class Method(ABC, Generic[Model, Data]):
             or a list of choices. A setting of a group is named ``group.setting``.
         ablations: the method's parts, each with the settings that change it: what ``counterpoint ablate`` runs, one at a time.
         also: other kinds of data that it can learn from, beside the catalog's.
+        search_of: of such a kind, its own ranges in place of ``search``; ``ranges`` reads both.
         writes: settings that name a folder which the method writes to; of a run that is resumed elsewhere they stay where they were.
         shards: whether it trains a language model whose weights are in shards (``--shard fsdp``), which the tests have then seen
             to end as one process does; refused of any other.
@@ -51,6 +52,7 @@ class Method(ABC, Generic[Model, Data]):
     search: ClassVar[Search] = {}
     ablations: ClassVar[Ablations] = {}
     also: ClassVar[tuple[str, ...]] = ()
+    search_of: ClassVar[dict[str, Search]] = {}
     writes: ClassVar[tuple[str, ...]] = ()
     shards: ClassVar[bool] = False
     copies: ClassVar[int] = 0
@@ -94,6 +96,11 @@ class Method(ABC, Generic[Model, Data]):
             raise CounterpointError(
                 f"{cls.key}: {name or 'settings'}={chosen.get(name)!r}: {first['msg'].lower()}"
             ) from None
+
+    @classmethod
+    def ranges(cls, kind: str | None = None) -> Search:
+        """What is tuned on data of a kind; None: of the catalog's."""
+        return cls.search_of.get(kind or "", cls.search)
 
     def demand(self, above_zero: Iterable[str] = (), not_negative: Iterable[str] = ()) -> None:
         """Refuse settings that are no finite number above 0, or no finite number from 0 on; None is left alone.

@@ -4,12 +4,13 @@
 
 InfoNCE multiplies the gradient of anchor i by q_i, its softmax mass off the positive: close to 0 in a small batch. Here
 the factor is 1. ``dclw`` weighs dissimilar positives up; ``nnclr-dcl`` takes as positive the nearest neighbour of the
-image in a queue of past projections.
+image in a queue of past projections. On pairs of sentences (settings ``sentences``) a text encoder is trained: an anchor and its
+positive stand for the two views, hard negatives beside those of the batch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -17,17 +18,21 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from counterpoint.data.images.load import Images
+from counterpoint.data.sentence_pairs.items import SentencePairs
+from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.coupling import Coupling
 from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.images.projector import HeadNorm, Projector, projected
 from counterpoint.objectives.contrast.decoupled import decoupled
 from counterpoint.objectives.contrast.neighbours import nearest_neighbours, nnclr
+from counterpoint.objectives.contrast.sentence_ranking import sentence_ranking
 from counterpoint.pairs.views import Augmentation, augmentation, gather_views
+from counterpoint.phases.sentence_training import Sentences, embedded_batches, refuse_form, refuse_settings
 from counterpoint.training import Optimizer, Run
 
 
 @dataclass(kw_only=True)
-class DCL(Method[nn.Module, Images]):
+class DCL(Method[nn.Module, Images | SentencePairs]):
     """Settings of DCL; shapes: B images, 2 views, D dimensions, K queue rows.
 
     Attributes:
@@ -41,9 +46,14 @@ class DCL(Method[nn.Module, Images]):
         optimizer, learning_rate, weight_decay, warmup: of the optimiser, with a cosine schedule.
         hidden, dim, norm: of the projector; hidden 0 means the features' width.
         augmentation: "auto", "small", "digits", "natural", or an ``Augmentation``.
+        sentences: of the training on pairs of sentences, which reads ``symmetric`` and these alone.
     """
 
     key: ClassVar[str] = "dcl"
+    also: ClassVar[tuple[str, ...]] = ("sentence-pairs",)
+    search_of: ClassVar[dict[str, Search]] = {
+        "sentence-pairs": {"sentences.temperature": (0.01, 0.2), "sentences.learning_rate": (1e-6, 1e-3)}
+    }
     search: ClassVar[Search] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
     ablations: ClassVar[Ablations] = {
         "weighted positives": {"variant": "dclw"},
@@ -66,9 +76,49 @@ class DCL(Method[nn.Module, Images]):
     dim: int = 128
     norm: HeadNorm = "auto"
     augmentation: str | Augmentation = "auto"
+    sentences: Sentences = field(default_factory=Sentences)
 
-    def fit(self, model: nn.Module, data: Images, run: Run) -> nn.Module:
-        """Train and return the encoder with its projector."""
+    def fit(self, model: nn.Module, data: Images | SentencePairs, run: Run) -> nn.Module:
+        """Train and return the encoder with its projector; of sentences, the encoder."""
+        sentences = isinstance(data, SentencePairs)
+        refuse_settings(self.key, self.changed(), shared=("variant", "symmetric"), sentences=sentences)
+        return (
+            self._sentences(model, data, run)
+            if isinstance(data, SentencePairs)
+            else self._images(model, data, run)
+        )
+
+    def _sentences(self, model: nn.Module, data: SentencePairs, run: Run) -> nn.Module:
+        """Anchor and positive are the views; against both sides of the other rows, and hard negatives."""
+        refuse_form(self.key, data, scored=False)
+        self.demand(above_zero=["sentences.temperature"])
+        if self.variant != "dcl":
+            raise CounterpointError(
+                f"dcl: variant={self.variant} is of images; on pairs of sentences expected variant=dcl"
+            )
+        own = self.sentences
+        encoder = own.applied(model)
+        for batch in embedded_batches(
+            run, encoder, data, own.optimizer(), batch_size=own.batch_size, epochs=own.epochs,
+            mask_repeats=own.mask_repeats, negatives=own.hard_negatives,
+        ):  # fmt: skip
+            run.step(
+                sentence_ranking(
+                    batch.anchors,
+                    batch.positives,
+                    batch.negatives,
+                    temperature=own.temperature,
+                    symmetric=self.symmetric,
+                    decoupled=True,
+                    both_sides=True,
+                    candidates=batch.candidates,
+                    offset=batch.offset,
+                    texts=batch.texts,
+                )
+            )
+        return encoder
+
+    def _images(self, model: nn.Module, data: Images, run: Run) -> nn.Module:
         draw = augmentation(self.augmentation, data.shape)
         net = run.state(
             model=projected(model, hidden=self.hidden, dim=self.dim, norm=self.norm, seed=run.seed)

@@ -82,13 +82,13 @@ class Folders:
 
 def of_kind(kind: str) -> Folders:
     """How the models of one of ``kinds()`` are opened."""
-    folders: Folders = importlib.import_module(f"counterpoint.models.{kind}.folder").FOLDERS
+    folders: Folders = importlib.import_module(f"counterpoint.models.{kind.replace('-', '_')}.folder").FOLDERS
     return folders
 
 
 def kinds() -> list[str]:
     """Folders of ``models`` that hold a ``folder.py``; causal language models are whole for transformers."""
-    return sorted(path.parent.name for path in Path(__file__).parent.glob("*/folder.py"))
+    return sorted(path.parent.name.replace("_", "-") for path in Path(__file__).parent.glob("*/folder.py"))
 
 
 def load(folder: str | Path) -> nn.Module:

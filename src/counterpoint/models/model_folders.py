@@ -34,7 +34,7 @@ not say it (``shape`` of images, ``seconds`` of clips)."""
 def statement(model: nn.Module) -> dict[str, str]:
     """What the folder of a whole model of this package states; nothing of a person's own class."""
     home, kind, *_ = type(model).__module__.removeprefix("counterpoint.").split(".")
-    return {STATEMENT: f"{kind}/{type(model).__name__}"} if home == "models" else {}
+    return {STATEMENT: f"{kind.replace('_', '-')}/{type(model).__name__}"} if home == "models" else {}
 
 
 def state(folder: str | Path, model: nn.Module | None) -> None:

@@ -117,7 +117,7 @@ def entries(
         Entry(
             name=name,
             recipe=recipe(m, **rest),
-            tune=usable(m.search, (settings or {}).get(name, {})),
+            tune=usable(m.ranges(kind_of(m, rest.get("kind"))), (settings or {}).get(name, {})),
             title=catalog.row(m.key).title if m.key in catalog.rows() else "",
             baseline=m.key in catalog.rows() and catalog.row(m.key).baseline,
         )

@@ -13,6 +13,7 @@ from counterpoint.tasks.descriptions.description import Description
 ORDER = (
     "audio",
     "retrieval",
+    "sentence-pairs",
     "preferences",
     "problems",
     "trajectories",
