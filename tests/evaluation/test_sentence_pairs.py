@@ -8,7 +8,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from counterpoint.data.sentence_pairs.items import PairRows, SentencePairs
 from counterpoint.errors import CounterpointError
-from counterpoint.evaluation.sentence_pairs import first_is_right, judged, sentence_vectors
+from counterpoint.evaluation.sentence_pairs.measurements import first_is_right, judged, sentence_vectors
 from counterpoint.models.sentence_pairs.encoder import Form, SentenceEncoder
 from counterpoint.models.text.transformer import fresh_transformer
 from counterpoint.tasks.sentence_pairs import TASK

@@ -27,7 +27,12 @@ from counterpoint.objectives.contrast.decoupled import decoupled
 from counterpoint.objectives.contrast.neighbours import nearest_neighbours, nnclr
 from counterpoint.objectives.contrast.sentence_ranking import sentence_ranking
 from counterpoint.pairs.views import Augmentation, augmentation, gather_views
-from counterpoint.phases.sentence_training import Sentences, embedded_batches, refuse_form, refuse_settings
+from counterpoint.phases.sentence_pairs.training import (
+    Sentences,
+    embedded_batches,
+    refuse_form,
+    refuse_settings,
+)
 from counterpoint.training import Optimizer, Run
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from counterpoint.data.sentence_pairs.rows import NAMED
 from counterpoint.data.text.rows import TEXT_COLUMNS
-from counterpoint.evaluation.sentence_pairs import sentence_vectors
+from counterpoint.evaluation.sentence_pairs.measurements import sentence_vectors
 from counterpoint.models.sentence_pairs.encoder import PROMPTS, SentenceEncoder
 from counterpoint.prediction.predictor import Predictor, Row, Settings, embeddings, names
 from counterpoint.prediction.text import text_of

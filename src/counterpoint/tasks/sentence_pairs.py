@@ -12,7 +12,7 @@ from counterpoint.data.sentence_pairs.items import SentencePairs
 from counterpoint.data.sentence_pairs.load import load_sentence_pairs
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.evaluation.measurement import measured
-from counterpoint.evaluation.sentence_pairs import MEASUREMENTS
+from counterpoint.evaluation.sentence_pairs.measurements import MEASUREMENTS
 from counterpoint.models.sentence_pairs.encoder import SentenceEncoder, open_sentence_encoder
 from counterpoint.models.sentence_pairs.folder import FOLDERS
 from counterpoint.models.text.transformer import fresh_transformer
@@ -55,10 +55,10 @@ class SentencePairsTask:
         bundled = {
             e.name: e for e in registry.entries().values() if e.kind == "model" and e.form == "sentences"
         }
-        known = [*bundled, *(alias for each in bundled.values() for alias in each.aliases)]
-        if not Path(spec).is_dir() and spec not in known:
+        names = [*bundled, *(alias for each in bundled.values() for alias in each.aliases)]
+        if not Path(spec).is_dir() and spec not in names:
             raise CounterpointError(
-                f"no model '{spec}' for sentence pairs: neither a name ({nearest(spec, [FRESH, *known])}) nor the folder of a transformers "
+                f"no model '{spec}' for sentence pairs: neither a name ({nearest(spec, [FRESH, *names])}) nor the folder of a transformers "
                 "encoder with its tokenizer"
             )
         return FOLDERS.open(Path(spec)) if Path(spec).is_dir() else open_sentence_encoder(spec)

@@ -10,7 +10,7 @@ import torch
 
 import counterpoint
 from counterpoint.errors import CounterpointError
-from counterpoint.evaluation.sentence_pairs import sentence_vectors
+from counterpoint.evaluation.sentence_pairs.measurements import sentence_vectors
 from counterpoint.models.sentence_pairs.encoder import Form, SentenceEncoder, open_sentence_encoder
 from counterpoint.models.text.transformer import fresh_transformer
 

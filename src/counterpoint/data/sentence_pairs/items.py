@@ -73,8 +73,8 @@ class SentencePairs:
         """Sha256 of all texts and scores in their splits."""
         digest = hashlib.sha256()
         for name, part in self.splits().items():
-            said = repr((name, part.anchors, part.positives, part.negatives))
-            digest.update(said.encode("utf-8", "surrogatepass"))
+            text = repr((name, part.anchors, part.positives, part.negatives))
+            digest.update(text.encode("utf-8", "surrogatepass"))
             digest.update(part.scores.numpy().tobytes())
         return digest.hexdigest()
 

@@ -144,13 +144,13 @@ def _split(
 ) -> dict[str, np.ndarray]:
     """Row numbers of the splits; what is cut keeps rows together that share a sentence."""
     groups, by = _groups(rows)
-    said: list[str] = []
+    lines: list[str] = []
     first = np.zeros(len(rows), np.int64)
     parts = split_rows(
-        [str(group) for group in groups], [row.split for row in rows], first, validation, test, seed, name, said, untested
+        [str(group) for group in groups], [row.split for row in rows], first, validation, test, seed, name, lines, untested
     )  # fmt: skip
-    if said:
-        missing = said[0].partition(" cut from")[0]
+    if lines:
+        missing = lines[0].partition(" cut from")[0]
         notes.append(f"{missing} cut from the training rows, {by} on one side (seed {seed})")
     return parts
 
@@ -158,10 +158,10 @@ def _split(
 def _groups(rows: Sequence[Row]) -> tuple[list[int], str]:
     """[N] a number for rows that share an anchor or a positive, also by way of others; by anchors alone where that joins half of all."""
     for both in (True, False):
-        found = _joined(rows, both)
-        if not both or max(Counter(found).values()) <= max(len(rows) // 2, 2):
+        groups = _joined(rows, both)
+        if not both or max(Counter(groups).values()) <= max(len(rows) // 2, 2):
             break
-    return found, "rows that share a sentence" if both else "rows that share their anchor"
+    return groups, "rows that share a sentence" if both else "rows that share their anchor"
 
 
 def _joined(rows: Sequence[Row], both: bool) -> list[int]:

@@ -15,7 +15,7 @@ from counterpoint.data.sentence_pairs.items import SentencePairs
 from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Linear
 from counterpoint.objectives.labels.graded_pairs import cosent, cosine_error
-from counterpoint.phases.sentence_training import Encoding, embedded_batches, refuse_form
+from counterpoint.phases.sentence_pairs.training import Encoding, embedded_batches, refuse_form
 from counterpoint.training import Run
 
 

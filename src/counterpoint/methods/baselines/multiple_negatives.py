@@ -17,7 +17,7 @@ from counterpoint.data.sentence_pairs.items import SentencePairs
 from counterpoint.methods.base import Method, Search
 from counterpoint.methods.optimization import Linear
 from counterpoint.objectives.contrast.sentence_ranking import sentence_ranking
-from counterpoint.phases.sentence_training import Encoding, embedded_batches, refuse_form
+from counterpoint.phases.sentence_pairs.training import Encoding, embedded_batches, refuse_form
 from counterpoint.training import Run
 
 

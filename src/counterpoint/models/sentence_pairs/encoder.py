@@ -159,8 +159,8 @@ def _form(folder: Path, modules: Sequence[Mapping[str, Any]], inner: Path) -> Fo
         if name.startswith("pooling_mode_") and on is True
     ]
     modes = modes or [str(pooling.get("pooling_mode", "mean_tokens"))]
-    known: dict[str, Pooling] = {"mean_tokens": "mean", "cls_token": "cls", "mean": "mean", "cls": "cls"}
-    if len(modes) != 1 or modes[0] not in known:
+    poolings: dict[str, Pooling] = {"mean_tokens": "mean", "cls_token": "cls", "mean": "mean", "cls": "cls"}
+    if len(modes) != 1 or modes[0] not in poolings:
         raise CounterpointError(
             f"{folder}: pooling by {', '.join(modes)}; expected mean_tokens or cls_token alone"
         )
@@ -173,7 +173,7 @@ def _form(folder: Path, modules: Sequence[Mapping[str, Any]], inner: Path) -> Fo
     file = folder / "config_sentence_transformers.json"
     prompts = (_json(file) if file.is_file() else {}).get("prompts") or {}
     return Form(
-        known[modes[0]],
+        poolings[modes[0]],
         "Normalize" in kinds,
         length,
         {name: str(prompts[name]) for name in PROMPTS if prompts.get(name)},

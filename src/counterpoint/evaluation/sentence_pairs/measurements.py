@@ -33,26 +33,26 @@ def sentence_vectors(
     model.eval()
     try:
         order = sorted(range(len(texts)), key=lambda n: len(texts[n]))
-        found = torch.zeros(len(texts), model.num_features)
+        vectors = torch.zeros(len(texts), model.num_features)
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             tokens = model.tokenize([texts[n] for n in rows], prompt).to(device)
-            found[rows] = normalize(model(tokens.ids, tokens.mask).float(), dim=-1, eps=1e-12).cpu()
+            vectors[rows] = normalize(model(tokens.ids, tokens.mask).float(), dim=-1, eps=1e-12).cpu()
     finally:
         model.train(training)
-    if not torch.isfinite(found).all():
+    if not torch.isfinite(vectors).all():
         raise CounterpointError(
             "the sentence vectors hold NaN or infinite values; the training diverged: lower learning_rate"
         )
-    return found
+    return vectors
 
 
 def judged(rows: PairRows) -> tuple[list[str], list[str], Judgements]:
     """Different anchors, different candidates (positives and negatives), and which candidate is a positive of which anchor.
 
     >>> rows = PairRows(("a", "a", "b"), ("x", "y", "x"), (("z",), ("z",), ("y",)))
-    >>> anchors, candidates, found = judged(rows)
-    >>> anchors, candidates, found.query.tolist(), found.document.tolist()
+    >>> anchors, candidates, relevant = judged(rows)
+    >>> anchors, candidates, relevant.query.tolist(), relevant.document.tolist()
     (['a', 'b'], ['x', 'y', 'z'], [0, 0, 1], [0, 1, 0])
     """
     anchors = {text: at for at, text in enumerate(dict.fromkeys(rows.anchors))}
@@ -84,7 +84,7 @@ def triplet_accuracy(anchors_NH: Tensor, positives_NH: Tensor, negatives_NKH: Te
     return float((near > far).float().mean())
 
 
-def found(subject: Subject[SentenceEncoder, SentencePairs]) -> dict[str, float]:
+def retrieved(subject: Subject[SentenceEncoder, SentencePairs]) -> dict[str, float]:
     """Retrieval of positives among all candidates of the split, triplet accuracy where there are negatives, uniformity of the candidates."""
     rows: PairRows = subject.part
     if not len(rows):
@@ -135,6 +135,6 @@ def _encoder(scored: bool) -> Any:
 
 
 MEASUREMENTS: tuple[Measurement[Any, SentencePairs], ...] = (
-    Measurement(applies=_encoder(False), measure=found),
+    Measurement(applies=_encoder(False), measure=retrieved),
     Measurement(applies=_encoder(True), measure=graded),
 )

@@ -1,0 +1,1 @@
+"""Figures of sentence encoders on pairs, triplets and scored pairs."""
