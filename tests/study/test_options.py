@@ -18,7 +18,7 @@ from counterpoint.study.options import Recorded, RunOptions
 from counterpoint.study.recipe import Recipe
 
 CHOSEN = {
-    "data_options": {"size": "8"}, "model_options": {"dtype": "bf16"}, "save": "both", "reply_tokens": 9, "eval_every": 2, "patience": 3, "keep_model": "last", "seed": 7, "precision": "bf16", "micro_batch_size": 4, "micro_batch_tokens": 64, "shard": "fsdp", "max_length": 30, "too_long": "truncate", "kind": "images", "steps": 3,
+    "data_options": {"size": "8"}, "model_options": {"dtype": "bf16"}, "save": "both", "reply_tokens": 9, "eval_every": 2, "patience": 3, "keep_model": "last", "seed": 7, "precision": "bf16", "benchmarks": ("beir:data/food", "lm-eval:arc_easy"), "micro_batch_size": 4, "micro_batch_tokens": 64, "shard": "fsdp", "max_length": 30, "too_long": "truncate", "kind": "images", "steps": 3,
     "examples": 400, "tokens": 500, "seconds": 6.5,
 }  # fmt: skip
 """A value other than the default for every option: a new one is added here, too."""
@@ -45,7 +45,7 @@ def test_commands_have_a_flag_for_every_option(command: str, without: set[str]) 
         for flag in parameter.opts
     }
     expected = {
-        "--" + name.replace("_options", "_option").replace("_", "-")
+        "--" + name.replace("_options", "_option").replace("benchmarks", "benchmark").replace("_", "-")
         for name in set(RunOptions.names()) - without
     }
     assert expected <= shown
@@ -56,7 +56,7 @@ def test_a_file_stands_where_no_flag_is_given(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text(
         "seed = 7\nprecision = 'bf16'\nmicro_batch_size = 4\nmicro_batch_tokens = 64\nshard = 'fsdp'\nmax_length = 30\ntoo_long = 'truncate'\nkind = 'images'\nsteps = 3\nexamples = 400\ntokens = 500\n"
-        "seconds = 6.5\nsave = 'both'\nreply_tokens = 9\neval_every = 2\npatience = 3\nkeep_model = 'last'\n[data_options]\nsize = '8'\n[model_options]\ndtype = 'bf16'\n"
+        "seconds = 6.5\nsave = 'both'\nreply_tokens = 9\neval_every = 2\npatience = 3\nkeep_model = 'last'\nbenchmarks = ['beir:data/food', 'lm-eval:arc_easy']\n[data_options]\nsize = '8'\n[model_options]\ndtype = 'bf16'\n"
     )
     content = flags.read_config(file)
     assert flags.Given().over(content) == CHOSEN

@@ -18,10 +18,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path)
-    (commands,) = re.findall(r"```sh\n(.*?)```", PAGE, re.S)
-    for line in commands.splitlines():
+    commands, benchmarks = re.findall(r"```sh\n(.*?)```", PAGE, re.S)
+    for line in (*benchmarks.splitlines(), *commands.splitlines()):
         done = CliRunner().invoke(app, shlex.split(line)[1:])
         assert done.exit_code == 0, (line, done.output, done.exception)
     assert "macro_ap" in done.output
+    for stored in ("runs/food/result.json", "runs/duel/summary.json"):
+        assert "beir:food ndcg@10" in Path(stored).read_text(encoding="utf-8")
     assert Path("runs/mails/training/evaluations.csv").is_file()
     assert not Path("runs/mails/best").exists()

@@ -60,8 +60,9 @@ def flag(name: str) -> Any:
     """The typer option of a run option, by its field."""
     (declared,) = (each for each in fields(RunOptions) if each.name == name)
     default, text = declared.default, declared.metadata["help"]
-    if _mapping(name):
-        return typer.Option(f"--{_parameter(name).replace('_', '-')}", metavar="NAME=VALUE", help=text)
+    if _repeated(name):
+        metavar = "NAME=VALUE" if _mapping(name) else None
+        return typer.Option(f"--{_parameter(name).replace('_', '-')}", metavar=metavar, help=text)
     return typer.Option(help=text, show_default=str(default) if isinstance(default, int | str) else False)
 
 
@@ -75,15 +76,19 @@ def _mapping(name: str) -> bool:
     return typing.get_origin(_hints()[name]) is Mapping
 
 
+def _repeated(name: str) -> bool:
+    return _mapping(name) or typing.get_origin(_hints()[name]) is tuple
+
+
 def _parameter(name: str) -> str:
     """A command's parameter for a run option: ``data_options`` are given one by one, each as ``--data-option``."""
-    return name.removesuffix("s") if _mapping(name) else name
+    return name.removesuffix("s") if _repeated(name) else name
 
 
 def _shown(name: str) -> Any:
     """The annotation that typer reads: a flag that is not given is None, so that a file's value may stand."""
     hint = _hints()[name]
-    if _mapping(name):
+    if _repeated(name):
         hint = list[str]
     elif typing.get_origin(hint) is typing.Literal:
         hint = str
@@ -117,7 +122,7 @@ class Given(dict[str, Any]):
         merged = {name: file[name] for name in RunOptions.names() if name in file}
         for name, value in self.items():
             merged[name] = {**(merged.get(name) or {}), **value} if _mapping(name) else value
-        return merged
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in merged.items()}
 
 
 NONE = Given()
@@ -181,8 +186,8 @@ def spread(*, without: Sequence[str] = ()) -> Callable[[F], F]:
             for name in names:
                 value = values.pop(_parameter(name))
                 if _mapping(name):
-                    value = pairs(value, f"--{_parameter(name).replace('_', '-')}") or None
-                if value is not None:
+                    value = pairs(value, f"--{_parameter(name).replace('_', '-')}")
+                if value is not None and not (_repeated(name) and not value):
                     given[name] = value
             return function(**values, **{gathered_in: given})
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.cli.output import show_table
+from counterpoint.evaluation.benchmarks.names import of_a_benchmark
 from counterpoint.study.wording import duration, interval, number, only_before, sentence, signed, won
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from counterpoint.study.store import Result
 
@@ -56,44 +58,14 @@ def _change(before: float | None, after: float | None) -> str:
 
 def study_table(screen: Console, summary: Mapping[str, Any], out: Path) -> None:
     """A study: every arm's figure with its interval, differences from the baseline, cost, and one honest sentence each."""
-    from rich.table import Table
-
     primary, baseline = summary["primary"], summary["baseline"]
     differences = summary["differences"][primary]
-    seeds = len(summary["seeds"])
-    table = Table(
-        title=f"{summary['what']}: {primary} on test, {seeds} seed{'s' if seeds > 1 else ''}, data {summary['data']['spec']}",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-    )
-    against = f"minus {baseline}"
-    for column in ("", "mean", "95% interval", against, "95% interval", "seeds won", "s/run", "MiB"):
-        table.add_column(
-            column, header_style="dim", justify="left" if column == "" else "right", no_wrap=column == ""
-        )
-    for name in summary["ranked"]:
-        arm, difference = summary["arms"][name], differences.get(name)
-        figure, cost = arm["metrics"][primary], arm["cost"]
-        cells = ["", "", ""]
-        if difference is not None:
-            count = won(difference).replace(" seeds", "")
-            cells = [signed(difference["mean"]), interval(difference, plus=True), count]
-        color = {"above": "green", "below": "red"}.get((difference or {}).get("verdict", ""), "")
-        table.add_row(
-            f"[bold]{name}[/]" if name != baseline else f"{name} [dim](baseline)[/]",
-            number(figure["mean"]),
-            interval(figure),
-            *cells,
-            duration(cost["wall_seconds"]["mean"]) if "wall_seconds" in cost else "",
-            f"{cost['peak_rss_bytes']['mean'] / 2**20:,.0f}" if "peak_rss_bytes" in cost else "",
-            style=color,
-        )
     not_run = summary.get("not_run", {})
-    for name in not_run:
-        table.add_row(name, "not run", style="dim")
-    show_table(screen, table)
+    for metric in (primary, *(name for name in summary["metrics"] if of_a_benchmark(name))):
+        table = _metric_table(summary, metric)
+        for name in not_run if metric == primary else ():
+            table.add_row(name, "not run", style="dim")
+        show_table(screen, table)
     screen.print()
     for name in summary["ranked"]:
         if name in differences:
@@ -106,3 +78,52 @@ def study_table(screen: Console, summary: Mapping[str, Any], out: Path) -> None:
             markup=False,
         )
     screen.print(f"\ncounterpoint report {out}   draws it", soft_wrap=True, style="dim")
+
+
+def _metric_table(summary: Mapping[str, Any], metric: str) -> Table:
+    """Every arm's figure of one metric, best first by the study's own; cost where it is that one."""
+    from rich.table import Table
+
+    first, baseline, differences = (
+        metric == summary["primary"],
+        summary["baseline"],
+        summary["differences"][metric],
+    )
+    lower = metric in summary["lower_is_better"]
+    seeds = len(summary["seeds"])
+    title = f"{summary['what']}: {metric} on test, {seeds} seed{'s' if seeds > 1 else ''}, data {summary['data']['spec']}"
+    table = Table(
+        title=title if first else metric,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+    )
+    columns = ("", "mean", "95% interval", f"minus {baseline}", "95% interval", "seeds won", "s/run", "MiB")
+    for column in columns if first else columns[:-2]:
+        table.add_column(
+            column, header_style="dim", justify="left" if column == "" else "right", no_wrap=column == ""
+        )
+    for name in summary["ranked"]:
+        arm, difference = summary["arms"][name], differences.get(name)
+        figure, cost = arm["metrics"].get(metric), arm["cost"]
+        if figure is None:
+            continue
+        cells = ["", "", ""]
+        if difference is not None:
+            count = won(difference, lower).replace(" seeds", "")
+            cells = [signed(difference["mean"]), interval(difference, plus=True), count]
+        costs = [
+            duration(cost["wall_seconds"]["mean"]) if "wall_seconds" in cost else "",
+            f"{cost['peak_rss_bytes']['mean'] / 2**20:,.0f}" if "peak_rss_bytes" in cost else "",
+        ]
+        better = {"above": "red", "below": "green"} if lower else {"above": "green", "below": "red"}
+        table.add_row(
+            f"[bold]{name}[/]" if name != baseline else f"{name} [dim](baseline)[/]",
+            number(figure["mean"]),
+            interval(figure),
+            *cells,
+            *(costs if first else ()),
+            style=better.get((difference or {}).get("verdict", ""), ""),
+        )
+    return table

@@ -99,6 +99,10 @@ def compare(
     for entry in plan.entries:  # wrong data, a wrong setting: said before anything is written
         entry.recipe.build_method()
         load(seeded(entry.recipe, 0, tuning_seeds=plan.tuning_seeds))
+        if entry.recipe.benchmarks:
+            from counterpoint.evaluation.benchmarks.measure import require
+
+            require(entry.recipe.benchmarks)
     fresh = not is_study(out)
     claim_study(out, plan)
     try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from counterpoint.errors import CounterpointError, nearest
+from counterpoint.evaluation.benchmarks.names import EXPECTED, benchmarks_of
 
 OF_THE_DATA = ("max_length", "too_long")
 """Run options that are short for an option of the data's loader."""
@@ -103,6 +104,11 @@ class Recorded:
         expected="a whole number above 0, or leave it out",
         valid=lambda value: value > 0,
     )
+    benchmarks: tuple[str, ...] = option(
+        (),
+        help="measure this on test as well, before and after: mteb:TASK, lm-eval:TASK or beir:FOLDER; may be repeated",
+        expected=EXPECTED,
+    )
     micro_batch_size: int | None = option(
         help="rows held in memory at once; the result is the same",
         expected="a whole number above 0, or leave it out",
@@ -154,6 +160,7 @@ class RunOptions(Recorded):
             value = getattr(self, each.name)
             if value is not None and not each.metadata["valid"](value):
                 raise _refused(each.name, value)
+        benchmarks_of(self.benchmarks)
         if self.eval_every is None and (self.patience is not None or self.keep_model != "best"):
             name = "patience" if self.patience is not None else "keep_model"
             raise CounterpointError(

@@ -77,7 +77,11 @@ class Recipe(Recorded):
             for name, value in stored.items()
             if name in names and not (ours.get(name) and str(value).startswith("counterpoint."))
         }
-        return cls(**{**fields, "splits": tuple(fields.get("splits", ("test",)))})
+        lists = {
+            "splits": tuple(fields.get("splits", ("test",))),
+            "benchmarks": tuple(fields.get("benchmarks", ())),
+        }
+        return cls(**{**fields, **lists})
 
     def identity(self, fingerprint: str, form: int = sources.FORM) -> dict[str, Any]:
         """What two runs must share to be the same run; ``fingerprint`` is the data's, ``form`` that of an older folder."""
@@ -104,6 +108,7 @@ class Recipe(Recorded):
             data=sources.located_data(self.data, self.cwd, names),
             model=sources.located(self.model, self.cwd),
             data_options=sources.located(self.data_options, self.cwd),
+            benchmarks=tuple(sources.located(self.benchmarks, self.cwd)),
             settings={**sources.located(self.settings, self.cwd), **self._written(str)},
         )
 

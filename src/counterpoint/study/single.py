@@ -105,6 +105,7 @@ def execute(
         start = _starting_model(recipe, task, data, model, out)
     _check_form(recipe, method, task, start)
     in_shards.refuse(recipe, method)
+    _check_benchmarks(recipe, start)
     data = fitted(task, start, data)
     with _claimed(recipe, fingerprint, out, first):
         far = deferred.is_far(start)
@@ -385,6 +386,7 @@ def _measure(
     progress: Progress | bool | None = None,
 ) -> dict[str, dict[str, float]]:
     """Every split's figures, from the same random numbers whatever ran before."""
+    from counterpoint.evaluation.benchmarks.measure import benchmark_figures
     from counterpoint.training.events import Bar
     from counterpoint.training.seeds import derive, seed_everything
 
@@ -406,6 +408,8 @@ def _measure(
                 figures |= of_training(task, report, data, split)
             if recipe.measure is not None:
                 figures |= loaded(recipe.measure, "measure")(model, data, split, recipe.seed, report)
+            if recipe.benchmarks and split == "test":
+                figures |= benchmark_figures(recipe.benchmarks, model)
         if ranked_by(task, figures) is None:
             raise CounterpointError(
                 f"{split} could not be measured by {task.primary}: there is {', '.join(figures) or 'nothing'}; "
@@ -472,6 +476,19 @@ def _check_form(recipe: Recipe, method: Method[Any, Any], task: Task, start: nn.
             f"save={recipe.save}, and {recipe.key} trains every weight here, without adapters; give a rank, --lora-rank 16, or "
             "--save merged"
         )
+
+
+def _check_benchmarks(recipe: Recipe, start: nn.Module) -> None:
+    """Refuse benchmarks that could not be measured at the end, before anything is trained."""
+    if not recipe.benchmarks:
+        return
+    from counterpoint.evaluation.benchmarks.measure import require
+
+    if not recipe.splits:
+        raise CounterpointError(
+            f"{', '.join(recipe.benchmarks)} is measured beside test, and nothing is measured; leave --no-evaluate or --benchmark out"
+        )
+    require(recipe.benchmarks, start)
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

@@ -25,6 +25,8 @@ PREFIXES = (
     *("metamath", "coq", "lean", "rewriting"),
 )
 """What stands before a folder or a file in settings that name a judge, a writer of feedback or a prover."""
+BENCHMARKS = ("mteb", "lm-eval", "beir")
+"""What stands before a task's file, or a folder of texts with judgements."""
 ANSWERED = "person"
 """Before a file that grows while a person answers: it is none of what a run starts from."""
 TRAINING = (
@@ -56,7 +58,7 @@ def content(value: Any, form: int = FORM) -> Any:
     before, text, after = _parts(value) if form > 3 else ("", value, "")
     if before == f"{ANSWERED}:":
         return before + Path(text).name
-    path = _path(text)
+    path = _path(text, whole=before == "beir:")
     if path is None or (form < 4 and _is_pipeline(path)):
         return value
     return f"{before}sha256:{digest(path, form)}{after}"
@@ -73,7 +75,7 @@ def located(value: Any, folder: str) -> Any:
         return value
     if before == f"{ANSWERED}:":  # it may not be there yet
         return before + os.path.join(folder, text)
-    path = _path(os.path.join(folder, text), written=text)
+    path = _path(os.path.join(folder, text), written=text, whole=before == "beir:")
     return value if path is None else f"{before}{path}{after}"
 
 
@@ -113,14 +115,16 @@ def digest(path: Path, form: int = FORM) -> str:
 def _parts(value: Any) -> tuple[str, Any, str]:
     """What stands before a path, the path, and what follows it: of ``scored:FOLDER``, ``FILE.py:NAME`` or a path alone.
 
-    >>> _parts("scored:a/model"), _parts("rewards.py:short"), _parts("a/model")
-    (('scored:', 'a/model', ''), ('', 'rewards.py', ':short'), ('', 'a/model', ''))
+    >>> _parts("scored:a/model"), _parts("rewards.py:short"), _parts("a/model"), _parts("mteb:own.py:Letters")
+    (('scored:', 'a/model', ''), ('', 'rewards.py', ':short'), ('', 'a/model', ''), ('mteb:', 'own.py', ':Letters'))
     """
     if not isinstance(value, str):
         return "", value, ""
     name, colon, rest = value.partition(":")
     if colon and rest and name in (*PREFIXES, ANSWERED):
         return f"{name}:", rest, ""
+    if colon and rest and name in BENCHMARKS:
+        return f"{name}:", *_parts(rest)[1:]
     source, colon, name = value.rpartition(":")
     return ("", source, f":{name}") if source.endswith(".py") and name else ("", value, "")
 
@@ -142,14 +146,18 @@ def _is_pipeline(path: Path) -> bool:
     return path.is_dir() and not any((path / name).exists() for name in others)
 
 
-def _path(value: Any, written: str | None = None) -> Path | None:
-    """The file or model folder that a value names; None where it may as well be a name."""
+def _path(value: Any, written: str | None = None, whole: bool = False) -> Path | None:
+    """The file or model folder that a value names; None where it may as well be a name.
+
+    Args:
+        value: plain data. written: as it was written, where ``value`` is that from elsewhere. whole: any folder counts.
+    """
     if not isinstance(value, str) or not value or len(value) > 1000 or "\n" in value:
         return None
     path, text = Path(value).expanduser(), written or value
     try:
         if path.is_dir():
-            return path if any((path / name).exists() for name in MODEL_FILES) else None
+            return path if whole or any((path / name).exists() for name in MODEL_FILES) else None
         looks = os.sep in text or bool(Path(text).suffix)
         return path if looks and path.is_file() else None
     except (OSError, ValueError):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from counterpoint.errors import CounterpointError, nearest, require_utf8
+from counterpoint.evaluation.benchmarks.names import less_is_better
 from counterpoint.tasks import descriptions
 from counterpoint.tasks.descriptions.description import Description
 from counterpoint.tasks.facts import Facts, rows_of
@@ -235,7 +236,7 @@ def of_training(chosen: Task, report: Report, data: Any, split: str) -> dict[str
 
 def lower_is_better(chosen: Task, metric: str) -> bool:
     """Whether less of this metric is better; the primary metric never is of this sort."""
-    return metric in getattr(chosen, "lower_is_better", ())
+    return metric in getattr(chosen, "lower_is_better", ()) or less_is_better(metric)
 
 
 def facts_of(kind: str, data: Any) -> Facts:

@@ -241,7 +241,7 @@ def build(
             f"{name}: no query is left to train on; lower validation and test, or add judgements"
         )
     document_at, query_at = ({key: at for at, key in enumerate(each)} for each in (documents, queries))
-    train, held_out, tested = (_tensors(parts[split], query_at, document_at) for split in NAMES)
+    train, held_out, tested = (judgements_at(parts[split], query_at, document_at) for split in NAMES)
     return Retrieval(
         tuple(documents.values()),
         tuple(queries.values()),
@@ -301,7 +301,8 @@ def _divided(
     return parts
 
 
-def _tensors(rows: Sequence[Judged], queries: dict[str, int], documents: dict[str, int]) -> Judgements:
+def judgements_at(rows: Sequence[Judged], queries: dict[str, int], documents: dict[str, int]) -> Judgements:
+    """Judgements by id as positions in the data."""
     return Judgements(
         torch.tensor([queries[query] for query, _, _ in rows], dtype=torch.long),
         torch.tensor([documents[document] for _, document, _ in rows], dtype=torch.long),
