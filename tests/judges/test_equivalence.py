@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,22 @@ class TestMathematical:
         assert not worker.same("\\boxed{9^{9^{9^9}}}", "3", seconds=1.0)
         assert time.monotonic() - began < 5
         assert worker.same("\\boxed{\\frac{2}{4}}", "0.5")
+        worker.stop()
+
+    def test_one_that_never_ends_after_another_waits_for_the_library_and_no_longer(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        worker, waits = mathematical.Worker(), []
+        line = mathematical.Worker._line
+
+        def noted(self: mathematical.Worker, process: Any, seconds: float) -> str:
+            waits.append(seconds)
+            return line(self, process, seconds)
+
+        monkeypatch.setattr(mathematical.Worker, "_line", noted)
+        for _ in range(2):
+            assert not worker.same("\\boxed{1000000!!!!}", "3", seconds=1.0)
+        assert waits == [mathematical.FIRST_SECONDS, 1.0] * 2
         worker.stop()
 
     def test_as_a_judge(self) -> None:

@@ -30,7 +30,9 @@ from counterpoint.models.language.adapters import freeze
 from counterpoint.models.language.language import Language
 from counterpoint.pairs.counterparts.leaks import LEAKS, leak, patterns
 from counterpoint.pairs.counterparts.prompts import beside, filled
+from counterpoint.phases.counterparts.alternatives import verified
 from counterpoint.phases.counterparts.settings import Wording
+from counterpoint.phases.counterparts.stages import Attempts
 from counterpoint.tasks.stock import reader
 from counterpoint.training import Budget, Run
 
@@ -40,6 +42,9 @@ SHORT = {
     "wording.unlike": "{image}{question}={answer},{other_image}{other_question}={other_answer},",
     "wording.rethink": "{question}/{rationale}/{contrast}",
     "wording.bare": ";{answer}",
+    "wording.verify": "{question}{answer},{rationale}",
+    "wording.criticise": "{question}{answer}:{rationale}",
+    "wording.revise": "{question}/{rationale}/{feedback}",
 }
 SMALL: dict[str, Any] = {
     **SHORT, "pairing.image_encoder": "pixels", "pairing.question_encoder": "tfidf", "pairing.image_limit": 1.99, "pairing.question_limit": 2.0,
@@ -98,6 +103,11 @@ class Scripted:
         texts = []
         for prompt in prompts:
             words = "".join(part.get("text", "") for part in turns(prompt)[-1]["content"])
+            if (
+                len(words) > 3 and words[3] in ",:"
+            ):  # about a rationale: approved of but for d's; criticised alike
+                texts += [("no" if words[0] == "d" else "yes") if words[3] == "," else "4"] * n
+                continue
             which = 1 if len(pictures_of(turns(prompt))) == 2 else 2 if "=" in words else 0
             texts += [SCRIPT[words[:2]][which]] * n
         rows = [[*row, self.model.end_id] for row in self.model.tokenizer(texts)["input_ids"]]
@@ -205,6 +215,8 @@ def test_a_training_step_is_the_mean_over_tokens_of_what_was_learnt(
     [
         ("hinted", {"c?": "3;x", "d?": "5;x", "e?": "7;y"}),
         ("uncontrasted", {"c?": "3;x", "d?": "5;x", "e?": "7;y"}),
+        ("verified", {"c?": "3;x", "e?": "7;y"}),
+        ("feedback", {"c?": "4;x", "d?": "4;x", "e?": "4;y"}),
         ("answer", {"c?": ";x", "d?": ";x", "e?": ";y", "f?": ";y"}),
     ],
 )
@@ -213,6 +225,29 @@ def test_controls_learn_from_the_same_questions(
 ) -> None:
     fit(tmp_path / "run", folder, rationale=rationale)
     assert learnt(tmp_path / "run") == texts
+
+
+def test_the_first_right_rationale_that_is_approved_of_is_learnt() -> None:
+    class Verifier:
+        wording = Wording()
+
+        def about(self, name: str, template: str, rows: object, asked: list[tuple[int, str]]) -> list[str]:
+            self.asked = asked
+            return ["Yes" if "loop" in text else "No, yes" for _, text in asked]
+
+    verifier: Any = Verifier()
+    texts = {4: ["a line", "a loop", "loops"], 7: ["no circle"], 9: ["a loop"]}
+    right = {4: [True, True, True], 7: [True], 9: [False]}
+    assert verified(verifier, [], [4, 7, 9], Attempts(texts, right)) == {4: "a loop"}
+    assert verifier.asked == [(4, "a line"), (4, "a loop"), (4, "loops"), (7, "no circle")]
+
+
+def test_a_verifier_that_approves_of_nothing_is_named(
+    tmp_path: Path, folder: Path, scripted: list[Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("counterpoint.phases.counterparts.alternatives.approves", lambda verdict: False)
+    with pytest.raises(CounterpointError, match=r"0 give something away, the others are not approved of"):
+        fit(tmp_path / "run", folder, rationale="verified", attempts=2)
 
 
 def test_other_levels_are_learnt_where_that_is_wanted(

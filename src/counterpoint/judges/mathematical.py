@@ -18,7 +18,7 @@ from pathlib import Path
 from counterpoint.errors import MissingExtra
 
 SECONDS, FIRST_SECONDS = 5.0, 60.0
-"""How long one comparison may take, and the first, which waits for the library to be loaded."""
+"""How long one comparison may take, and, before the first of a process, the loading of the library."""
 
 
 class Worker:
@@ -34,22 +34,28 @@ class Worker:
             fresh = self._process is None or self._process.poll() is not None
             process = self._start() if fresh else self._process
             assert process is not None
+            if fresh and self._line(process, FIRST_SECONDS) != "ready":
+                self.stop()
+                return False
             assert process.stdin is not None
-            assert process.stdout is not None
             try:
                 process.stdin.write(json.dumps([given, wanted]) + "\n")
                 process.stdin.flush()
             except BrokenPipeError:
                 self.stop()
                 return False
-            with selectors.DefaultSelector() as selector:
-                selector.register(process.stdout, selectors.EVENT_READ)
-                ready = selector.select(FIRST_SECONDS if fresh else seconds)
-            line = process.stdout.readline() if ready else ""
+            line = self._line(process, seconds)
             if not line:  # too long, or too much memory
                 self.stop()
-                return False
-            return line.strip() == "true"
+            return line == "true"
+
+    def _line(self, process: subprocess.Popen[str], seconds: float) -> str:
+        """The next line of the process; empty where none comes in time."""
+        assert process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            ready = selector.select(seconds)
+        return process.stdout.readline().strip() if ready else ""
 
     def _start(self) -> subprocess.Popen[str]:
         if importlib.util.find_spec("math_verify") is None:

@@ -1,4 +1,4 @@
-"""The process behind ``mathematical``: reads [completion, answer] as JSON lines, writes "true" or "false" to each.
+"""The process behind ``mathematical``: says "ready", then reads [completion, answer] as JSON lines and writes "true" or "false" to each.
 
 It imports nothing of this package, so that it starts with the library alone.
 """
@@ -32,6 +32,7 @@ def main() -> None:
     from math_verify import parse, verify
 
     logging.disable(logging.CRITICAL)
+    print("ready", flush=True)
     for line in sys.stdin:
         given, wanted = json.loads(line)
         try:

@@ -30,6 +30,7 @@ from counterpoint.models.language.language import Language, adapt
 from counterpoint.pairs.counterparts.leaks import LEAKS, leak, patterns
 from counterpoint.pairs.counterparts.matching import Counterparts, difficulty
 from counterpoint.pairs.counterparts.prompts import filled
+from counterpoint.phases.counterparts.alternatives import by_feedback, verified
 from counterpoint.phases.counterparts.settings import Pairing, Wording
 from counterpoint.phases.counterparts.stages import Asking, Attempts, alone, paired, rethought
 from counterpoint.phases.self_training import learn_seed
@@ -49,7 +50,8 @@ class VCSTaR(Method[Language, ProblemData]):
         pass_rate: the share of them that must be right for the question to count as solved.
         keep: the levels of difficulty that are learnt from, "easy", "median", "hard", with commas between.
         rationale: what is learnt: "rethought" (the method), "uncontrasted" (rethought without the contrast: a control), "hinted" (the
-            rationale with the answer as a hint: STaR's), or "answer" (the answer alone).
+            rationale with the answer as a hint: STaR's), "verified" (of ``attempts`` of these the first right one that the model approves
+            of), "feedback" (it, revised by the model's own criticism), or "answer" (the answer alone).
         judge: who says that an answer is right.
         leaks: expressions, with semicolons between, that a rationale must not have.
         temperature, top_p, max_new_tokens: of sampling.
@@ -66,6 +68,8 @@ class VCSTaR(Method[Language, ProblemData]):
     ablations: ClassVar[Ablations] = {
         "rethought without contrast": {"rationale": "uncontrasted"},
         "from a hint": {"rationale": "hinted"},
+        "from a hint, verified": {"rationale": "verified"},
+        "revised by feedback": {"rationale": "feedback"},
         "answers alone": {"rationale": "answer"},
         "every difficulty": {"keep": "easy,median,hard"},
     }
@@ -74,7 +78,7 @@ class VCSTaR(Method[Language, ProblemData]):
     attempts: int = 1
     pass_rate: float = 0.5
     keep: str = "median"
-    rationale: Literal["rethought", "uncontrasted", "hinted", "answer"] = "rethought"
+    rationale: Literal["rethought", "uncontrasted", "hinted", "verified", "feedback", "answer"] = "rethought"
     judge: str = "verifier"
     leaks: str = LEAKS
     temperature: float = 0.7
@@ -130,11 +134,11 @@ class VCSTaR(Method[Language, ProblemData]):
             failed = [at for at in with_other if first.rate(at) < self.pass_rate]
             needed = failed if "easy" not in self._levels() else with_other
             contrasted = asking.contrasted(rows, needed, self.attempts, pairs)
-            hinted = asking.hinted(rows, needed, 1)
+            hinted = asking.hinted(rows, needed, self.attempts if self.rationale == "verified" else 1)
             levels = self._by_level(with_other, first, contrasted)
             chosen = [at for at in with_other if levels[at] in self._levels()]
-            texts = self._texts(run, author, rows, chosen, contrasted, hinted, r)
-            learnable, leaking = self._filtered(asking, rows, chosen, texts)
+            texts = self._texts(asking, author, rows, chosen, contrasted, hinted)
+            learnable, leaking = self._filtered(asking, rows, [at for at in chosen if at in texts], texts)
             counts = {
                 "rows": len(rows), "with_counterpart": len(with_other), "positive": int((pairs.positive == 1).sum()),
                 **{name: sum(level == name for level in levels.values()) for name in LEVELS},
@@ -148,7 +152,7 @@ class VCSTaR(Method[Language, ProblemData]):
             if not learnable and not r:
                 raise CounterpointError(
                     f"{self.key}: of {len(with_other)} rows with a counterpart {len(chosen)} are {self.keep}, and none of their rationales "
-                    f"is left ({leaking} give something away, the others end in another answer); see counterpoint show-samples "
+                    f"is left ({leaking} give something away, the others {_lost(self.rationale)}); see counterpoint show-samples "
                     f"{run.out}, raise attempts, or change the wording"
                 )
             examples = [
@@ -190,24 +194,27 @@ class VCSTaR(Method[Language, ProblemData]):
 
     def _texts(
         self,
-        run: Run,
+        asking: Asking,
         author: Author,
         rows: Sequence[Problem],
         chosen: Sequence[int],
         contrasted: Attempts,
         hinted: Attempts,
-        r: int,
     ) -> dict[int, str]:
         """What is to be learnt of each chosen row, before the filter."""
         if self.rationale == "answer":
             return {at: filled(self.wording.bare, answer=rows[at].answer) for at in chosen}
         if self.rationale == "hinted":
             return {at: hinted.best(at) for at in chosen}
+        if self.rationale == "verified":
+            return verified(asking, rows, chosen, hinted)
+        if self.rationale == "feedback":
+            return by_feedback(asking, author, rows, chosen, hinted)
         contrast = self.rationale == "rethought"
         questions = [
             (rows[at].question, hinted.best(at), contrasted.best(at) if contrast else "") for at in chosen
         ]
-        return dict(zip(chosen, rethought(run, author, questions, self.wording, r)))
+        return dict(zip(chosen, rethought(asking, author, questions)))
 
     def _filtered(
         self, asking: Asking, rows: Sequence[Problem], chosen: Sequence[int], texts: dict[int, str]
@@ -253,6 +260,11 @@ class VCSTaR(Method[Language, ProblemData]):
                     each["counterpart"] = f"{other.question} {other.answer}"
             result.append({"prompt": stored(rows[at].prompt), "answers": answers})
         run.record_samples(result)
+
+
+def _lost(rationale: str) -> str:
+    """Why rationales are lost that give nothing away."""
+    return "are not approved of" if rationale == "verified" else "end in another answer"
 
 
 def _as_solution(rows: Sequence[Problem], texts: dict[int, str]) -> float:

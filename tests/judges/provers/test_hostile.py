@@ -167,6 +167,28 @@ def test_a_metamath_proof_rests_on_no_other_of_its_file(
     )
 
 
+GROUND = "$c |- a b c $. ${ ab.1 $e |- a $. ab $a |- b $. $} ${ bc.1 $e |- b $. bc $a |- c $. $}"
+
+
+def test_hypotheses_that_the_metamath_program_does_not_compare_prove_nothing(tmp_path: Path) -> None:
+    """Of an assertion without a variable it takes any proof for its hypotheses: a proves c by bc alone."""
+    prover = metamath(tmp_path, GROUND)
+    assert prover.unchecked == {"ab", "bc"}
+    deceived = replace(prover, unchecked=frozenset())
+    assert verify(deceived, "|- a => |- c", "h1 bc"), "the program compares them now: the refusal can go"
+    for proof in ("h1 bc", "h1 ab bc", "( bc ) AB"):
+        (found,) = checked(prover, [("|- a => |- c", proof)])
+        assert not found.proved
+        assert "'ab'" in found.why or "'bc'" in found.why
+    assert not prover.refused("|- a => |- c")
+
+
+def test_what_an_included_file_asserts_without_variables_proves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "ground.mm").write_text(GROUND)
+    prover = metamath(tmp_path, "$[ ground.mm $] $( ${ x $e |- a $. y $a |- b $. $} $)")
+    assert prover.unchecked == {"ab", "bc"}
+
+
 @pytest.mark.slow
 def test_a_metamath_proof_that_ends_the_program_ends_its_own_verdict_alone(tmp_path: Path) -> None:
     prover = replace(metamath(tmp_path, DOUBLING), limits=replace(SHORT, seconds=10.0, memory=2**28))
@@ -198,6 +220,11 @@ def test_a_metamath_proof_that_ends_the_program_ends_its_own_verdict_alone(tmp_p
         "{ Load x. }",
         "- Load x.",
         "1: Load x.",
+        "refine ?[g]. [g]: { Print Assumptions nat. [g]: { Load x.",
+        "refine ?[g]. [ g ] :{ Axiom evil : False.",
+        "[g]: { Set Nested Proofs Allowed. [g]: { Theorem counterpoint_goal : True. exact I.",
+        "1,2: [g]: - { Unset Guard Checking.",
+        "\u00a0Load x.",
         "auto.\u00a0Load x.",
         "auto.\tAdmitted.",
         "auto.(* *)Admitted.",

@@ -26,7 +26,8 @@ GOAL = "counterpoint_goal"
 CLOSED = "Closed under the global context"
 END = re.compile(r"\.(?![A-Za-z_(])")
 """A full stop that ends a sentence: within a name, or before a parenthesis, it does not."""
-BULLETS = re.compile(r"(?:[\s{}*+-]|(?:\d+(?:\s*[-,]\s*\d+)*|all|par|!)\s*:)+")
+BULLETS = re.compile(r"(?:[\s{}*+-]|(?:\d+(?:\s*[-,]\s*\d+)*|all|par|!|\[\s*[\w']+\s*\])\s*:)+")
+"""What may stand before a sentence: bullets, braces, the goals that it is for."""
 DECLARED = re.compile(
     r"^\s*(?:Axiom|Parameter|Conjecture|Hypothesis|Variable|Axioms|Parameters)\s+([\w'\s(),:]+)", re.MULTILINE
 )

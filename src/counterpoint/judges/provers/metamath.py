@@ -3,6 +3,9 @@
 A statement is an assertion of the database's symbols, "|- ( p -> p )", perhaps after hypotheses, "|- p & |- ( p -> q ) => |- q",
 whose labels in the proof are h1, h2. Symbols and labels can hold no ``$``, so that no text leaves its place in the file; disjoint
 variables ($d) are only those that a theorem without any may have.
+
+The program (0.195) does not compare the hypotheses of an assertion that has no variable with what a proof gives for them: with
+``r $e |- g`` and ``u $a |- k`` it takes any proof for r. A proof that uses such an assertion is refused unread.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ class Metamath:
         text: of it. symbols: those it declares.
         program: the path of ``metamath``.
         limits: of a call. execute: runs a command; tests give a recorded one.
+        unchecked: labels of assertions whose hypotheses the program does not compare.
     """
 
     path: Path
@@ -45,6 +49,7 @@ class Metamath:
     program: str
     limits: Limits = LIMITS
     execute: Callable[[Command, Limits], Outcome] = field(default=run_confined, repr=False)
+    unchecked: frozenset[str] = field(default=frozenset(), repr=False)
     name: ClassVar[str] = "metamath"
     goal: ClassVar[str] = "an assertion, such as |- ( p -> p )"
 
@@ -56,7 +61,9 @@ class Metamath:
             CounterpointError: it is not there, the program is not, or the program finds an error in it.
         """
         text = theory_text(cls.name, path)
-        prover = cls(path, text, symbols_of(text, path.parent), installed(cls.name, "metamath", "metamath"))
+        program = installed(cls.name, "metamath", "metamath")
+        unchecked = without_variables(whole(text, path.parent))
+        prover = cls(path, text, symbols_of(text, path.parent), program, unchecked=unchecked)
         result = prover._run(text, ["verify proof *"])
         if "?Error" in result.output or not _finished(result):
             lines = [line for line in result.output.splitlines() if line.startswith("?Error")]
@@ -90,6 +97,8 @@ class Metamath:
             problem = self.refused(statement)
             if not problem and not LABELS.fullmatch(proof.strip()):
                 problem = "a proof is labels of the database with spaces between"
+            if not problem and (used := self.unchecked & set(proof.split())):
+                problem = f"'{min(used)}' has hypotheses and no variable, and the program does not compare those; give it one in the database"
             if problem:
                 results[number] = Checked(False, problem)
             else:
@@ -177,14 +186,51 @@ def _finished(result: Outcome) -> bool:
     return not result.why and result.output.rstrip().endswith("MM> exit")
 
 
+def without_variables(text: str) -> frozenset[str]:
+    """Labels of assertions that have hypotheses and no variable in them or in what they assert.
+
+    >>> text = "$c |- a b $. $v x $. wx $f |- x $. ${ h $e |- a $. r $a |- b $. $} ${ k $e |- x $. s $a |- b $. $} t $a |- b $."
+    >>> sorted(without_variables(text))
+    ['r']
+    """
+    labels: set[str] = set()
+    variables: set[str] = set()
+    scopes: list[list[list[str]]] = [[]]  # of each open block, the hypotheses
+    words = iter(COMMENT.sub(" ", text).split())
+    label = ""
+    for word in words:
+        if word == "${":
+            scopes.append([])
+        elif word == "$}" and len(scopes) > 1:
+            scopes.pop()
+        elif word in ("$c", "$v", "$d", "$f", "$e", "$a", "$p"):
+            symbols = list(iter(lambda: next(words, "$."), "$."))
+            if word == "$v":
+                variables.update(symbols)
+            elif word == "$e":
+                scopes[-1].append(symbols)
+            elif word in ("$a", "$p"):
+                stated = symbols[: symbols.index("$=")] if "$=" in symbols else symbols
+                given = [each for scope in scopes for each in scope]
+                if given and not any(variables.intersection(each) for each in (stated, *given)):
+                    labels.add(label)
+        else:
+            label = word
+    return frozenset(labels)
+
+
+def whole(text: str, folder: Path) -> str:
+    """A database with the files that it includes in their places."""
+    return INCLUDE.sub(
+        lambda match: whole(theory_text("metamath", folder / match[1]), folder), COMMENT.sub(" ", text)
+    )
+
+
 def symbols_of(text: str, folder: Path) -> frozenset[str]:
     """The symbols that a database declares, with those of the files it includes.
 
     >>> sorted(symbols_of("$c |- $( $c no $. $) wff $. $v p $.", Path()))
     ['p', 'wff', '|-']
     """
-    text = COMMENT.sub(" ", text)
-    symbols = {symbol for part in SYMBOLS.findall(text) for symbol in part.split()}
-    for name in INCLUDE.findall(text):
-        symbols |= symbols_of(theory_text("metamath", folder / name), folder)
-    return frozenset(symbols)
+    parts = SYMBOLS.findall(COMMENT.sub(" ", whole(text, folder)))
+    return frozenset(symbol for part in parts for symbol in part.split())

@@ -30,8 +30,8 @@ class Reviewer(Protocol):
         """Review (target, conjecture) pairs; None where a review cannot be read."""
 
 
-JOINTS = re.compile(r"\|\||\\/|∨|\||\bor\b")
-"""What stands between parts of a statement one of which is enough."""
+JOINTS = re.compile(r"\|\||\\/|∨|\|(?!-)|\bor\b")
+"""What stands between parts of a statement one of which is enough; Metamath's ``|-`` is none."""
 WORD = re.compile(r"[^\s=|]+")
 
 
@@ -42,6 +42,8 @@ class Rubric:
     >>> rubric = Rubric()
     >>> rubric.review("abab = bbaa", "abab = abba"), rubric.review("abab = bbaa", "cc = cc | c = c | ab = ba")
     (Review(relevance=4, complexity=0, redundancy=0), Review(relevance=0, complexity=4, redundancy=1))
+    >>> rubric.review("|- p => |- q", "|- p => |- r").complexity
+    0
     """
 
     def __call__(self, pairs: Sequence[tuple[str, str]], seed: int) -> list[Review | None]:

@@ -38,6 +38,14 @@ RETHINK = (
     "who has this one image and this question only: do not mention another image, notes, a comparison or an answer that was given. End "
     "with a line that begins with 'Answer: '."
 )
+ABOUT = "{question}\nThe answer is: {answer}\nA rationale:\n{rationale}\n"
+VERIFY = ABOUT + "Does the image bear out every step of the rationale? Answer with yes or no alone."
+CRITICISE = ABOUT + "Say which of its steps the image does not bear out, and what the image shows instead."
+REVISE = (
+    "A question about an image: {question}\n\nA rationale, which may have misread the image:\n{rationale}\n\nFeedback on it:\n{feedback}\n\n"
+    "Correct the rationale by the feedback. Write for a reader who has the image and the question only: do not mention feedback or an answer "
+    "that was given. End with a line that begins with 'Answer: '."
+)
 
 
 @dataclass
@@ -51,6 +59,9 @@ class Wording:
             {other_question}, {other_answer}.
         rethink: {question}, {rationale} and {contrast}.
         bare: what is learnt where rationale=answer, with {answer}.
+        verify, criticise: what is asked of a rationale, beside its image, where rationale=verified and where rationale=feedback:
+            {question}, {answer} and {rationale}.
+        revise: {question}, {rationale} and {feedback}.
     """
 
     alone: str = "{question}"
@@ -59,6 +70,9 @@ class Wording:
     unlike: str = UNLIKE
     rethink: str = RETHINK
     bare: str = "Answer: {answer}"
+    verify: str = VERIFY
+    criticise: str = CRITICISE
+    revise: str = REVISE
 
     def check(self, key: str) -> None:
         """Refuse a wording that leaves out what it is about.
@@ -69,7 +83,7 @@ class Wording:
         images = ("image", "other_image", "question", "answer", "other_question", "other_answer")
         needed = {
             "alone": ("question",), "hint": ("question", "answer"), "alike": images, "unlike": images, "rethink": ("rationale",),
-            "bare": ("answer",),
+            "bare": ("answer",), "verify": ("rationale",), "criticise": ("rationale",), "revise": ("rationale", "feedback"),
         }  # fmt: skip
         for name, fields in needed.items():
             missing = [each for each in fields if "{" + each + "}" not in getattr(self, name)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from counterpoint.conversation import Prompt
+from counterpoint.conversation import Prompt, reworded
 from counterpoint.data.language.answer import Answer
 from counterpoint.data.language.problem import Problem
 from counterpoint.generation.authors import Author
@@ -20,6 +20,9 @@ from counterpoint.phases.counterparts.settings import Pairing, Wording, neighbou
 from counterpoint.phases.self_training import SHARD, judge_answers, sample_answers
 from counterpoint.training import Run
 from counterpoint.training.seeds import derive
+
+ABOUT = 500
+"""Random numbers of questions about rationales are counted from here; those of the rounds' other stages from 0."""
 
 
 def paired(run: Run, rows: Sequence[Problem], how: Pairing) -> Counterparts:
@@ -80,6 +83,25 @@ class Asking:
             prompts.append(beside(rows[at], rows[int(pairs.index[at])], template))
         return self._attempts("contrasted", rows, numbers, prompts, count, part=2)
 
+    def about(
+        self, name: str, template: str, rows: Sequence[Problem], rationales: Sequence[tuple[int, str]]
+    ) -> list[str]:
+        """What the model writes to a question about a rationale, with its image: one text for each (row's number, rationale)."""
+        worded = [
+            replace(
+                rows[at],
+                prompt=reworded(
+                    rows[at].prompt,
+                    filled(template, question=rows[at].question, answer=rows[at].answer, rationale=text),
+                ),
+            )
+            for at, text in rationales
+        ]
+        if not worded:
+            return []
+        drawn = sample_answers(self.run, self.sampler, worded, 1, ABOUT + self.number, name=name)
+        return [row[0]["text"] for row in drawn]
+
     def _attempts(
         self,
         name: str,
@@ -112,31 +134,38 @@ class Asking:
         return [[bool(mark) for mark in row] for row in verdicts.rewards.ge(0.5).tolist()]
 
 
+def written(
+    asking: Asking,
+    author: Author,
+    template: str,
+    questions: Sequence[Mapping[str, str]],
+    verb: str,
+    stage: str,
+) -> list[str]:
+    """Texts of an author, as a durable stage.
+
+    Args:
+        template: what is asked. questions: the fields of each. verb: names its random numbers. stage: its name.
+    """
+    run, number = asking.run, asking.number
+
+    def shard_of(shard: Sequence[int]) -> list[str]:
+        prompts: list[Prompt] = [filled(template, **questions[at]) for at in shard]
+        return [each["text"] for each in author(prompts, derive(run.seed, verb, number, shard[0]))]
+
+    return run.stage(stage, shard_of, over=range(len(questions)), size=SHARD)
+
+
 def alone(problem: Problem, wording: Wording) -> Prompt:
     """A problem's prompt as it is asked without help."""
     return with_hint(problem, wording.alone)
 
 
-def rethought(
-    run: Run, author: Author, questions: Sequence[tuple[str, str, str]], wording: Wording, number: int
-) -> list[str]:
+def rethought(asking: Asking, author: Author, questions: Sequence[tuple[str, str, str]]) -> list[str]:
     """Rationales corrected by what contrasting showed, as a durable stage.
 
     Args:
-        questions: each with its question, rationale and contrast. number: of the round.
+        questions: each with its question, rationale and contrast.
     """
-
-    def written(shard: Sequence[int]) -> list[str]:
-        prompts: list[Prompt] = [
-            filled(
-                wording.rethink,
-                question=questions[at][0],
-                rationale=questions[at][1],
-                contrast=questions[at][2],
-            )
-            for at in shard
-        ]
-        seed = derive(run.seed, "rethink", number, shard[0])
-        return [each["text"] for each in author(prompts, seed)]
-
-    return run.stage("rethought", written, over=range(len(questions)), size=SHARD)
+    fields = [{"question": q, "rationale": r, "contrast": c} for q, r, c in questions]
+    return written(asking, author, asking.wording.rethink, fields, "rethink", "rethought")
