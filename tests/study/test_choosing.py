@@ -28,7 +28,15 @@ def test_a_link_leads_to_a_page() -> None:
 @pytest.mark.parametrize("rows", [10, 1_000, 30_000])
 @pytest.mark.parametrize("imbalance", [1.0, 9.0])
 def test_a_shown_condition_is_the_rules_own(rows: int, imbalance: float) -> None:
-    facts = Facts("any", rows, labelled=rows, classes=3, imbalance=imbalance, density=0.01 * imbalance)
+    facts = Facts(
+        "any",
+        rows,
+        labelled=rows,
+        classes=3,
+        imbalance=imbalance,
+        density=0.01 * imbalance,
+        negatives=rows // 1_000,
+    )
     for rule, condition in zip(RULES, conditions(), strict=True):
         shown = eval(condition or "True", {}, vars(facts))
         assert bool(shown) == bool(rule.when(facts)), (rule.key, condition)
