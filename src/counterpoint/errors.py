@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shlex
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
@@ -54,10 +56,22 @@ def require_utf8(value: object, what: str) -> None:
         try:
             str(value).encode("utf-8")
         except UnicodeEncodeError:
+            if locale := other_locale(str(value)):
+                raise CounterpointError(f"{what}: {locale}") from None
             shown = str(value).encode("utf-8", "backslashreplace").decode().replace("\\udc", "\\x")
             raise CounterpointError(
                 f"{what}: the bytes of '{shown}' are no UTF-8; rename it (for many: convmv -f latin1 -t utf8)"
             ) from None
+
+
+def other_locale(name: str) -> str | None:
+    """What to say of a name that is UTF-8 but was read as something else, because the locale says so; None where it is no UTF-8."""
+    try:
+        meant = os.fsencode(name).decode("utf-8")
+    except UnicodeError:
+        return None
+    encoding = sys.getfilesystemencoding()
+    return f"this locale reads names as {encoding}, and '{meant}' is UTF-8; set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
 
 
 def data_option(name: str, value: object) -> str:

@@ -1,6 +1,8 @@
 """Names whose bytes are no UTF-8: one line that shows them, before anything is written; never a traceback."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +84,21 @@ def test_from_python(home):
         with pytest.raises(CounterpointError, match="are no UTF-8"):
             require_utf8(value, "it")
     require_utf8({"é": ["\U0001f600", 3, None]}, "it")
+
+
+@pytest.mark.parametrize("data", ["é.csv", "mails"])
+def test_a_locale_that_reads_names_as_ascii_is_named(tmp_path, data):
+    """The name is UTF-8 and the file is fine: what is to be mended is the locale."""
+    (tmp_path / "mails" / "thé").mkdir(parents=True)
+    (tmp_path / "mails" / "thé" / "a.txt").write_text("warm")
+    (tmp_path / "é.csv").write_text(ROWS)
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "counterpoint", "check", "--data", data]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | plain, capture_output=True)
+    assert done.returncode == 2
+    assert b"no UTF-8" not in done.stderr
+    assert b"locale" in done.stderr
+    assert b"PYTHONUTF8=1" in done.stderr
+    if data == "é.csv":
+        done = subprocess.run(command, cwd=tmp_path, env=os.environ | plain | {"PYTHONUTF8": "1"})
+        assert done.returncode == 0

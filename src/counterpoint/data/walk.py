@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, other_locale
 
 SYSTEM = frozenset(
     {
@@ -88,6 +88,8 @@ class Walk:
         files = [file for file in self.files if file.name.name.lower().endswith(wanted)]
         odd = [file.name for file in files if not _is_utf8(str(file.name))]
         if odd:
+            if locale := other_locale(str(odd[0])):
+                raise CounterpointError(f"{shown(self.folder)}: {locale}")
             raise CounterpointError(
                 f"{shown(self.folder)}: the names of {len(odd)} files are no UTF-8 ({_few(odd)}); rename them, for example with "
                 f"convmv -f latin1 -t utf8 -r --notest {shown(self.folder)}"
