@@ -71,7 +71,9 @@ def other_locale(name: str) -> str | None:
     except UnicodeError:
         return None
     encoding = sys.getfilesystemencoding()
-    return f"this locale reads names as {encoding}, and '{meant}' is UTF-8; set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
+    return (
+        f"this locale reads names as {encoding}, and '{meant}' is UTF-8; set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
+    )
 
 
 def data_option(name: str, value: object) -> str:

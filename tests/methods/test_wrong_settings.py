@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import sys
 
 import pytest
 
@@ -36,3 +38,9 @@ def test_a_misspelt_setting_is_told_its_nearest(key: str) -> None:
     name = next(iter(groups.flat(load(key)())))
     with pytest.raises(CounterpointError, match=f"did you mean '{name}'"):
         load(key).settings(**{name + "s": 1})
+
+
+@pytest.mark.parametrize("key", ready())
+def test_a_method_that_leaves_out_incomplete_batches_says_so(key: str) -> None:
+    source = inspect.getsource(sys.modules[load(key).__module__])
+    assert load(key).full_batches == ("self.batch_size, epochs=self.epochs, drop_last=True" in source)

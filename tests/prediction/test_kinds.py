@@ -247,3 +247,19 @@ def test_a_text_may_have_several_labels(tmp_path: Path) -> None:
     [answer] = counterpoint.load(tmp_path / "model").predict(["tea"])
     assert answer["labels"] == ["drink", "heat"]
     assert [round(value) for value in answer["probabilities"].values()] == [1, 0, 1]
+
+
+def test_a_sparse_retriever_names_the_entries_of_a_querys_vector() -> None:
+    from counterpoint.models.retrieval.sparse import fresh
+    from counterpoint.prediction.predictor import Settings
+    from counterpoint.prediction.retrieval import predictor
+
+    model = fresh(["where", "is", "the", "tea", "an", "apple"])
+    texts = ["where is the tea", "an apple"]
+    answers = predictor(model, Path(), Settings()).answer(texts)
+    dense = model.encode_queries(texts).dense()
+    known = model.queries.tokenizer.get_vocab()
+    for answer, row in zip(answers, dense, strict=True):
+        assert answer["weights"] == sorted(answer["weights"], reverse=True)
+        assert len(answer["terms"]) == int((row > 0).sum()) > 0
+        close([answer["weights"]], row[[known[word] for word in answer["terms"]]][None])

@@ -15,13 +15,15 @@ from safetensors.torch import load_file
 from torch import nn
 from typer.testing import CliRunner
 
+import conversation_folder
 import counterpoint
+import small_llava
 from counterpoint.cli.main import app
 from counterpoint.data.tables import read_table
 from counterpoint.data.walk import walk
 from counterpoint.models.images.projector import Projected
 from counterpoint.tasks.task import kinds
-from example_files import RUNS, write
+from example_files import RUNS, bare_encoder, write
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +159,40 @@ def test_a_transformers_vision_folder_comes_back_with_its_projector() -> None:
     found = opened(Path("runs/resnet"))["model"]
     assert isinstance(found, Projected)  # the whole: a class of transformers would open the encoder alone
     assert isinstance(found.encoder.net, transformers.ResNetModel)
+
+
+OTHERS = {
+    "conversations": ("disco", "dishes", "sparse-words", {"batch_size": 4}, "SparseRetriever"),
+    "messages": ("sft", "chat.jsonl", "characters", {"lora_rank": 2, "batch_size": 4}, "LlamaForCausalLM"),
+    "pictured": ("sft", "seen.jsonl", "llava", {"lora_rank": 0, "batch_size": 4}, "LlavaForConditionalGeneration"),
+    "encoder": ("text-classifier", "mails.csv", "bert", {"batch_size": 8}, "TextClassifier"),
+}  # fmt: skip
+"""Other forms of data and of models of the same kinds: a method, its data, a model, settings, and the class that the card opens last."""
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("form", OTHERS)
+def test_so_does_that_of_another_form(form: str) -> None:
+    method, data, model, settings, trained = OTHERS[form]
+    if form == "conversations":
+        pytest.importorskip("ir_measures")
+        conversation_folder.write(Path(data))
+    elif form == "messages":
+        said = [
+            [("system", "briefly"), ("user", f"what is {n}+1"), ("assistant", f"{n + 1}")] for n in range(30)
+        ]
+        rows = [{"messages": [{"role": who, "content": what} for who, what in turns]} for turns in said]
+        Path(data).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif form == "pictured":
+        small_llava.write(Path(model))
+        row = {"prompt": "which?", "images": ["photos/cat/0.png"], "completion": "a cat", "answer": "a cat"}
+        Path(data).write_text("".join(json.dumps({**row, "prompt": f"which {n}?"}) + "\n" for n in range(24)))
+    else:
+        bare_encoder(Path(model))
+    out = Path("runs") / form
+    counterpoint.run(method, data=data, model=model, settings=settings, steps=1, out=out, progress=False)
+    names = opened(out)
+    assert type(names["model"]).__name__ == trained
+    answers = names[{"conversations": "terms", "encoder": "labels"}.get(form, "answers")]
+    assert isinstance(answers, list)
+    assert answers

@@ -39,6 +39,18 @@ def test_a_run_leaves_a_plain_model_a_card_and_a_result(recipe, tmp_path):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+def test_fewer_rows_than_a_full_batch_are_refused_before_anything_is_measured(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(Logistic, "full_batches", True)
+    monkeypatch.setattr(single, "_before", lambda *_: pytest.fail("measured"))
+    rows = len(recipe().build_task().load_data("points").train)
+    with pytest.raises(
+        CounterpointError, match=f"the {rows} training rows are fewer.*give --batch-size"
+    ) as refused:
+        execute(recipe(Logistic(batch_size=rows + 1), before=True), tmp_path / "run", progress=False)
+    assert 2 <= int(str(refused.value).split("--batch-size ")[1].split(",")[0]) <= rows
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_finished_run_is_read_and_not_run_again(recipe, tmp_path, monkeypatch):
     first = execute(recipe(), tmp_path / "run", progress=False)
     monkeypatch.setattr(Logistic, "fit", lambda *_: pytest.fail("fitted again"))

@@ -42,6 +42,8 @@ class Method(ABC, Generic[Model, Data]):
         writes: settings that name a folder which the method writes to; of a run that is resumed elsewhere they stay where they were.
         shards: whether it trains a language model whose weights are in shards (``--shard fsdp``), which the tests have then seen
             to end as one process does; refused of any other.
+        full_batches: whether it trains on full batches of ``batch_size`` alone, because the other rows are its negatives; fewer training
+            rows than that are then refused at once.
         copies: of the language model that it holds beside it by default: teachers and references.
         moved: a setting's earlier name -> its name now, for those that still write the earlier one.
         taught_by: the setting that names the model learnt from; a search divides its figures by that model's.
@@ -55,6 +57,7 @@ class Method(ABC, Generic[Model, Data]):
     search_of: ClassVar[dict[str, Search]] = {}
     writes: ClassVar[tuple[str, ...]] = ()
     shards: ClassVar[bool] = False
+    full_batches: ClassVar[bool] = False
     copies: ClassVar[int] = 0
     moved: ClassVar[dict[str, str]] = {}
     taught_by: ClassVar[str] = ""

@@ -47,6 +47,7 @@ class ISogCLR(Method[nn.Module, Images]):
     """
 
     key: ClassVar[str] = "isogclr"
+    full_batches: ClassVar[bool] = True
     search: ClassVar[Search] = {"temperature": (0.05, 0.5), "learning_rate": (0.03, 3.0)}
     ablations: ClassVar[Ablations] = {
         "one temperature for all": {"individual": False},

@@ -50,6 +50,7 @@ class MultiView(Method[nn.Module, Images]):
     """
 
     key: ClassVar[str] = "multiview"
+    full_batches: ClassVar[bool] = True
     search: ClassVar[Search] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
     ablations: ClassVar[Ablations] = {
         "alignment and uniformity coupled": {"loss": "mv_infonce"},

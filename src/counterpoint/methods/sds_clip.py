@@ -106,6 +106,7 @@ class SDSCLIP(Method[nn.Module, Captioned]):
     """
 
     key: ClassVar[str] = "sds-clip"
+    full_batches: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (1e-5, 1e-3), "distillation.weight": (1e-3, 3.0)}
     ablations: ClassVar[Ablations] = {
         "without score distillation": {"distillation.weight": 0.0},

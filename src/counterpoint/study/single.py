@@ -107,6 +107,7 @@ def execute(
     in_shards.refuse(recipe, method)
     _check_benchmarks(recipe, start)
     data = fitted(task, start, data)
+    _check_rows(method, task, data)
     with _claimed(recipe, fingerprint, out, first):
         far = deferred.is_far(start)
         before, way = _before(recipe, task, start, data, out, progress) if first and not far else ({}, {})
@@ -475,6 +476,18 @@ def _check_form(recipe: Recipe, method: Method[Any, Any], task: Task, start: nn.
         raise CounterpointError(
             f"save={recipe.save}, and {recipe.key} trains every weight here, without adapters; give a rank, --lora-rank 16, or "
             "--save merged"
+        )
+
+
+def _check_rows(method: Method[Any, Any], task: Task, data: Any) -> None:
+    """Refuse fewer training rows than a batch for a method that leaves out what makes no full one, before anything is measured."""
+    if not method.full_batches or task.kind in method.also:  # other kinds may have batches of their own
+        return
+    size, rows = getattr(method, "batch_size", 0), len(data.train)
+    if rows < size:
+        raise CounterpointError(
+            f"{method.key} trains on full batches, and the {rows} training rows are fewer than batch_size={size}; give "
+            f"--batch-size {max(2, 1 << max(rows // 2, 1).bit_length() - 1)}, or more data"
         )
 
 

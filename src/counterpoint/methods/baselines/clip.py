@@ -43,6 +43,7 @@ class CLIP(Method[nn.Module, Images]):
     """
 
     key: ClassVar[str] = "clip"
+    full_batches: ClassVar[bool] = True
     search: ClassVar[Search] = {"temperature": (0.01, 0.5), "learning_rate": (1e-4, 1e-2)}
 
     temperature: float = 0.07

@@ -47,6 +47,7 @@ class MultiViewPairwise(Method[nn.Module, Images]):
     """
 
     key: ClassVar[str] = "multiview-pairwise"
+    full_batches: ClassVar[bool] = True
     search: ClassVar[Search] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
 
     loss: Literal["nt_xent", "dhel", "nt_xent_average", "dhel_average"] = "nt_xent"

@@ -35,6 +35,7 @@ class SimCLR(Method[nn.Module, Images]):
     """
 
     key: ClassVar[str] = "simclr"
+    full_batches: ClassVar[bool] = True
     search: ClassVar[Search] = {"temperature": (0.05, 1.0), "learning_rate": (0.03, 3.0)}
 
     temperature: float = 0.1
