@@ -216,3 +216,27 @@ def test_reasoning_gym_problems_are_distinct_and_scored_by_their_task() -> None:
 def test_a_split_is_scored_only_when_every_problem_has_an_answer() -> None:
     assert not Problems([Problem("a", answer="1"), Problem("b")], "exact").scored
     assert not Problems([], "exact").scored
+
+
+def test_what_stands_beside_an_instruction_is_read_or_named(tmp_path):
+    rows = [
+        {"instruction": f"do {n}", "context": "this", "response": "done", "category": "qa", "system": "briefly", "history": [["a?", "b."]]}
+        for n in range(30)
+    ]  # fmt: skip
+    rows[0] |= {"context": "", "system": None, "history": []}
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = load(file, validation=0, test=0)
+    assert data.train[0].prompt == "do 0"
+    assert list(data.train[1].prompt) == [
+        {"role": "system", "content": "briefly"},
+        {"role": "user", "content": "a?"},
+        {"role": "assistant", "content": "b."},
+        {"role": "user", "content": "do 1\nthis"},
+    ]
+    assert "no row is read from the column category" in data.describe()
+    assert load(file, validation=0, test=0, hint="context").train[1].prompt[-1]["content"] == "do 1"
+    rows[3]["history"] = ["what?"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(CounterpointError, match="row 4: 'history' is .*expected earlier turns"):
+        load(file)

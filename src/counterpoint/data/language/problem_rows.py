@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from counterpoint.conversation import Conversation, Prompt, Text, text_of, turns
+from counterpoint.conversation import Conversation, Message, Prompt, Text, text_of, turns
 from counterpoint.data.language.answer import final_answer
 from counterpoint.data.language.instructions import answer_of
 from counterpoint.data.language.messages import (
+    IMAGES,
+    WHOLE,
     completion,
     conversation,
     has_text,
@@ -27,6 +30,30 @@ ALIASES = {
     "hint": ("hint", "privileged_context", "privileged"),
 }
 """Column names that are understood without being told, in order of preference."""
+SYSTEM = ("system", "system_prompt")
+"""Columns of what the system says before a prompt."""
+ALSO = (
+    "text",
+    "tools",
+    "chat_template_kwargs",
+    "history",
+    "rationales",
+    "dataset",
+    "instruction_id_list",
+    "kwargs",
+)
+"""Other columns that a row is read from."""
+
+
+def read_from(names: Sequence[str], columns: Mapping[str, str | None]) -> set[str]:
+    """The columns among ``names`` that rows are read from; see ``parse``.
+
+    >>> sorted(read_from(["question", "context", "answer", "source"], {}))
+    ['answer', 'question']
+    """
+    known = {name for part in ALIASES.values() for name in part} | {*SYSTEM, *ALSO, *WHOLE, *IMAGES}
+    known |= {name for name in columns.values() if name} | ({"context"} if "instruction" in names else set())
+    return known.intersection(names)
 
 
 def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, number: int) -> Problem:
@@ -50,7 +77,8 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
     where = f"{path}, row {number}"
     talk = None if fields["prompt"] else whole_conversation(row, where)
     if talk is not None:
-        made = _whole(turns(with_pictures(conversation(talk, row, where), row, where, path.parent)))
+        given = _led(conversation(talk, row, where), row, where)
+        made = _whole(turns(with_pictures(given, row, where, path.parent)))
         return replace(made, **_texts(fields, where))
     if not fields["prompt"] and has_text(row):
         return Problem(Text(""), solution=row["text"])
@@ -61,15 +89,21 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
             f"{where}: {what} among the columns {', '.join(map(str, row))}; expected 'prompt' (with "
             "'completion' and 'answer'), 'question' and 'answer', or 'messages', or 'text'; or name it, e.g. --data-option prompt=text"
         )
-    if row.get("instruction") and row.get("input") and fields["prompt"] == row["instruction"]:
-        fields["prompt"] = f"{row['instruction']}\n{row['input']}"
+    beside = "input" if row.get("input") else "context"
+    if (
+        row.get("instruction")
+        and row.get(beside)
+        and fields["prompt"] == row["instruction"]
+        and columns.get("hint") != beside
+    ):
+        fields["prompt"] = f"{row['instruction']}\n{row[beside]}"
     given = fields["prompt"]
     if not isinstance(given, str | list):
         raise CounterpointError(
             f"{where}: a prompt must be text or a list of {{'role': ..., 'content': ...}}, got {type(given).__name__}"
         )
     prompt: Prompt = given if isinstance(given, str) else conversation(given, row, where)
-    prompt = with_pictures(prompt, row, where, path.parent)
+    prompt = with_pictures(_led(prompt, row, where), row, where, path.parent)
     reply = completion(fields["solution"], where, "the completion")
     texts = _texts(fields, where)
     if any(
@@ -87,6 +121,38 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
         meta=_rationales(row, where) | _dataset(row),
         **texts,
     )
+
+
+def _led(prompt: Prompt, row: Mapping[str, Any], where: str) -> Prompt:
+    """A prompt after what the row's system says and after earlier turns, pairs of a question and its answer in ``history``.
+
+    Raises:
+        CounterpointError: a system that is no text, or a history of something else.
+    """
+    system = next((row[name] for name in SYSTEM if row.get(name) not in (None, "")), "")
+    past = row.get("history")
+    past = [] if past is None or past == "" else past
+    if not system and past == []:
+        return prompt
+    if not isinstance(system, str):
+        raise CounterpointError(f"{where}: what the system says is {system!r}; expected text")
+    pairs = (
+        [list(pair) if isinstance(pair, list | tuple) else [] for pair in past]
+        if isinstance(past, list | tuple)
+        else [[]]
+    )
+    if not all(len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in pairs):
+        raise CounterpointError(
+            f"{where}: 'history' is {str(past)[:60]}; expected earlier turns, [[question, answer], ...]; rename a column that means "
+            "something else"
+        )
+    talk = turns(prompt)
+    before: list[Message] = []
+    if system and talk[0]["role"] not in ("system", "developer"):
+        before.append({"role": "system", "content": system})
+    for question, answer in pairs:
+        before += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return Conversation([*before, *talk], talk.tools, talk.options)
 
 
 def _rationales(row: dict[str, Any], where: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from counterpoint.conversation import stored
 from counterpoint.data.language import instructions, prompted, puzzles, reasoning
 from counterpoint.data.language.answer import SCORERS, answer_kind, final_answer
 from counterpoint.data.language.problem import Problem
-from counterpoint.data.language.problem_rows import parse
+from counterpoint.data.language.problem_rows import parse, read_from
 from counterpoint.data.language.reading import AS_IT_COMES, Format, Reading, TooLong
 from counterpoint.data.language.stored_rows import Look, StoredRows, hashed
 from counterpoint.data.tables import Rows
@@ -160,7 +160,7 @@ def load(
         test,
         delimiter,
         encoding,
-        prompted.Held(rows, LOOK, f"problems {columns}"),
+        prompted.Held(rows, LOOK, f"problems {columns}", lambda names: read_from(names, columns)),
     )
     if scorer == "auto":
         scorer = _scorer(np.concatenate([LOOK.of(part)["answer"] for part in parts.values()]), notes)

@@ -102,6 +102,7 @@ def read(
     """
     parts: dict[str, Sequence[T]] = {}
     notes: list[str] = []
+    unread: dict[str, None] = {}
     where = held.where if held else "memory"
     for name, split_tables in tables.read_splits(path, delimiter, encoding, where).items():
         if held and all(isinstance(table.data, tables.RowsOnDisk) for table in split_tables):
@@ -113,6 +114,12 @@ def read(
                 for index, row in enumerate(table.rows())
             ]
         notes += [note for table in split_tables for note in (*table.notes, *table.gap_notes())]
+        if held and held.columns is not None:
+            names = list(dict.fromkeys(name for table in split_tables for name in table.names))
+            read_from = held.columns(names)
+            unread.update({name: None for name in names if name not in read_from})
+    if unread:
+        notes.append(f"no row is read from the column{'s' * (len(unread) > 1)} " + ", ".join(unread))
     if "all" in parts:
         notes.append(
             f"one file: {validation:.0%} went to validation and {test:.0%} to test, by a hash of the prompt"
@@ -138,11 +145,13 @@ class Held(Generic[T]):
 
     Attributes:
         name: of the kind, with the options that a row is understood by.
+        columns: which of a file's columns a row is read from, for a note of the others; None makes none.
     """
 
     where: tables.Rows
     look: Look[T]
     name: str
+    columns: Callable[[Sequence[str]], set[str]] | None = None
 
 
 def picked(rows: Sequence[T], numbers: Sequence[int] | np.ndarray) -> Sequence[T]:
