@@ -88,3 +88,11 @@ def test_channels_that_are_averaged_are_said(tmp_path: Path) -> None:
         "recorded in 2 channels (4 files), 6 channels (4 files); their mean is the one channel that is used"
         in audio.describe()
     )
+
+
+def test_channels_that_cancel_one_another_leave_silence_and_it_is_said(tmp_path: Path) -> None:
+    clips(tmp_path, 0.3, "PCM_16")
+    wave = tone(0.3)
+    soundfile.write(tmp_path / "a" / "x.wav", np.stack([wave, 1e-6 - wave], 1), RATE, subtype="FLOAT")
+    said = load_audio(tmp_path, sample_rate=RATE).describe()
+    assert any("1 clips hold only silence" in line and "x.wav" in line for line in said)

@@ -249,3 +249,26 @@ def test_digits():
     assert found.shape == (1, 8, 8)
     assert len(found.classes) == 10
     assert int(found.train.pixels.max()) == 255
+
+
+def test_arrays_whose_labels_or_values_mean_nothing_are_refused(tmp_path):
+    draw = np.random.default_rng(0)
+    pixels, classes = draw.integers(0, 256, (30, 8, 8, 3), dtype=np.uint8), np.arange(30) % 3
+    np.savez(tmp_path / "column.npz", images=pixels, labels=classes[:, None])
+    np.savez(tmp_path / "flat.npz", images=pixels, labels=classes)
+    column, flat = (load_images(tmp_path / f"{name}.npz") for name in ("column", "flat"))
+    assert torch.equal(column.train.labels, flat.train.labels)
+    np.savez(tmp_path / "hot.npz", images=pixels, labels=np.eye(3)[classes])
+    with pytest.raises(CounterpointError, match=r"labels of shape \[30, 3\].*argmax"):
+        load_images(tmp_path / "hot.npz")
+    for factor in (
+        1.2,
+        16,
+    ):  # floats that a resizing left beyond 255, and twelve bits: either would be nearly black
+        np.savez(tmp_path / "beyond.npz", images=(pixels * factor).astype(np.float32), labels=classes)
+        with pytest.raises(CounterpointError, match="nearly black if they are of sixteen bits"):
+            load_images(tmp_path / "beyond.npz")
+    np.savez(tmp_path / "wide.npz", images=pixels.astype(np.uint16) * 257, labels=classes)
+    assert np.array_equal(
+        load_images(tmp_path / "wide.npz").train.pixels[:].cpu(), flat.train.pixels[:].cpu()
+    )

@@ -154,9 +154,10 @@ def read(listed: list[Listed], sample_rate: int, seconds: float, part: Part = "s
         if len(wave) > longest:
             clips.cut += 1
             wave = wave[:longest] if part == "start" else quietest(wave, longest)
-        if not wave.any():
+        samples = np.clip(np.round(wave * 32767), -32768, 32767).astype(np.int16)
+        if not samples.any():  # what is left of channels that cancel one another, too
             clips.silent.append(name)
-        clips.waves.append(np.clip(np.round(wave * 32767), -32768, 32767).astype(np.int16))
+        clips.waves.append(samples)
         clips.rows.append(one.row)
         clips.files.append(name)
         clips.splits.append(one.split)

@@ -178,6 +178,13 @@ def _arrays(path: Path, image: str | None, label: str | None) -> Table:
             raise CounterpointError(
                 f"{path.name}: {len(pixels)} images but {len(labels)} labels; expected one label per image"
             )
+        if labels is not None and labels.ndim > 1:
+            if labels.shape[1:] != (1,):  # one column is as good as none, and some data sets have it
+                raise CounterpointError(
+                    f"{path.name}: labels of shape {list(labels.shape)}; expected one label per image (rows of zeros and a one: "
+                    "labels.argmax(1))"
+                )
+            labels = labels[:, 0]
         for row, picture in enumerate(pixels):
             table.add(picture, None if labels is None else labels[row], split)
     return table

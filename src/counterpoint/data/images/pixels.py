@@ -149,6 +149,11 @@ def unit_to_bytes(values: np.ndarray, name: str) -> np.ndarray:
         raise CounterpointError(
             f"{name}: values from {low:g} to {high:g}; expected pixels in 0..1 (floats) or 0..255 (integers): undo the normalisation"
         )
+    if 255 < high < 4096:
+        raise CounterpointError(
+            f"{name}: values from {low:g} to {high:g}, too large for 0..255, and nearly black if they are of sixteen bits; clip them to 255, "
+            f"or scale what is white to 65535 (x * {65535 / high:.4g})"
+        )
     whole = np.issubdtype(values.dtype, np.integer) or high > 1
     top = 1 if not whole else 255 if high <= 255 else 65535
     return np.rint(np.asarray(values, dtype=np.float64) * (255 / top)).astype(np.uint8)

@@ -77,8 +77,8 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
     where = f"{path}, row {number}"
     talk = None if fields["prompt"] else whole_conversation(row, where)
     if talk is not None:
-        given = _led(conversation(talk, row, where), row, where)
-        made = _whole(turns(with_pictures(given, row, where, path.parent)))
+        led = _led(conversation(talk, row, where), row, where)
+        made = _whole(turns(with_pictures(led, row, where, path.parent)))
         return replace(made, **_texts(fields, where))
     if not fields["prompt"] and has_text(row):
         return Problem(Text(""), solution=row["text"])
