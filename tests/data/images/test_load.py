@@ -265,7 +265,7 @@ def test_arrays_whose_labels_or_values_mean_nothing_are_refused(tmp_path):
         1.2,
         16,
     ):  # floats that a resizing left beyond 255, and twelve bits: either would be nearly black
-        np.savez(tmp_path / "beyond.npz", images=(pixels * factor).astype(np.float32), labels=classes)
+        np.savez(tmp_path / "beyond.npz", images=pixels.astype(np.float32) * factor, labels=classes)
         with pytest.raises(CounterpointError, match="nearly black if they are of sixteen bits"):
             load_images(tmp_path / "beyond.npz")
     np.savez(tmp_path / "wide.npz", images=pixels.astype(np.uint16) * 257, labels=classes)
