@@ -63,3 +63,13 @@ def test_a_folder_without_tokenizer_is_refused(tmp_path):
     for use in (lambda: open_transformer(path), lambda: sentences(TEXTS, spec=path)):
         with pytest.raises(CounterpointError, match="cannot be opened as a text encoder.*holds no tokenizer"):
             use()
+
+
+def test_a_model_of_pictures_and_texts_is_named(tmp_path):
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    texts, pictures = {**sizes, "vocab_size": 99}, {**sizes, "image_size": 16, "patch_size": 16}
+    config = transformers.CLIPConfig(text_config=texts, vision_config=pictures, projection_dim=8)
+    transformers.CLIPModel(config).save_pretrained(tmp_path)
+    word_tokenizer(WORDS).save_pretrained(tmp_path)
+    with pytest.raises(CounterpointError, match="holds CLIPModel, which is no encoder of text alone"):
+        open_transformer(tmp_path)

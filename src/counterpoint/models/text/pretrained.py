@@ -59,6 +59,11 @@ def open_encoder(folder: Path) -> tuple[Any, Any]:
         ) from error
     finally:
         transformers.utils.logging.set_verbosity(level)
+    if not hasattr(net.config, "hidden_size"):
+        raise CounterpointError(
+            f"{folder} holds {type(net).__name__}, which is no encoder of text alone; give a folder of BERT, RoBERTa, DeBERTa, MiniLM, T5 or "
+            "the like"
+        )
     if tokenizer.pad_token_id is None:
         raise CounterpointError(
             f"the tokenizer of {type(net).__name__} has no padding token; set tokenizer.pad_token and save the folder again"
