@@ -45,9 +45,9 @@ def terms(model: SparseRetriever, texts: list[str]) -> list[dict[str, Any]]:
     """The entries of each query's vector that are not 0, the heaviest first, as the tokenizer writes them."""
     rows = model.encode_queries([model.queries.joined([text]) for text in texts])
     order = [slice(start, end) for start, end in zip(rows.starts[:-1].tolist(), rows.starts[1:].tolist())]
-    found = []
+    answers = []
     for part in order:
         weights, by_weight = rows.values[part].sort(descending=True, stable=True)
         words = model.queries.tokenizer.convert_ids_to_tokens(rows.entries[part][by_weight].tolist())
-        found.append({"terms": list(words), "weights": numbers(weights[None])[0]})
-    return found
+        answers.append({"terms": list(words), "weights": numbers(weights[None])[0]})
+    return answers

@@ -51,9 +51,11 @@ def read_from(names: Sequence[str], columns: Mapping[str, str | None]) -> set[st
     >>> sorted(read_from(["question", "context", "answer", "source"], {}))
     ['answer', 'question']
     """
-    known = {name for part in ALIASES.values() for name in part} | {*SYSTEM, *ALSO, *WHOLE, *IMAGES}
-    known |= {name for name in columns.values() if name} | ({"context"} if "instruction" in names else set())
-    return known.intersection(names)
+    columns_read = {name for part in ALIASES.values() for name in part} | {*SYSTEM, *ALSO, *WHOLE, *IMAGES}
+    columns_read |= {name for name in columns.values() if name} | (
+        {"context"} if "instruction" in names else set()
+    )
+    return columns_read.intersection(names)
 
 
 def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, number: int) -> Problem:
