@@ -422,6 +422,8 @@ CHANGES = [
     Change("models/deferred_folder.py", "order = sorted(tensors, key=lambda name: (-tensors[name][1].itemsize, name))", "order = list(tensors)", "tests/models/test_deferred.py"),
     Change("models/lending.py", "raise CounterpointError(\"the first process could not write the model; its message says why\")", "pass", "tests/crash/test_measured_in_shards.py"),
     Change("training/evaluator.py", "if first or together:\n                self.write(self.net)", "if first:\n                self.write(self.net)", "tests/crash/test_measured_in_shards.py"),
+    Change("tasks/descriptions/images.py", "if look.members:", "if False:", "tests/tasks/test_recognise.py"),
+    Change("data/tables/converted.py", "except Timeout:\n            continue", "except Timeout:\n            pass", "tests/data/tables/test_converted.py"),
     Change("training/state.py", "sharding.like(value, p) if fits else value", "value", IN_SHARDS),
     Change("study/memory.py", '"copies": copies * trained', '"copies": trained', "tests/study/test_memory.py"),
     Change("prediction/regression.py", "* scale + offset", "* scale", PREDICTED),

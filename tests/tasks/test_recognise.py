@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import io
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -232,3 +234,20 @@ def test_an_empty_file_says_so(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"")
     with pytest.raises(CounterpointError, match="a.csv is empty"):
         kind_of(str(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("0001.jpg", "images"), ("0001.json", None)])
+def test_a_shard_of_pictures_is_images_and_another_archive_is_to_be_unpacked(
+    tmp_path: Path, name: str, kind: str | None
+) -> None:
+    with tarfile.open(tmp_path / "00000.tar", "w") as shard:
+        for member in ("0001.cls", name):
+            about = tarfile.TarInfo(member)
+            about.size = 1
+            shard.addfile(about, io.BytesIO(b"1"))
+    if kind is None:
+        with pytest.raises(CounterpointError, match="is an archive; unpack it"):
+            kind_of(str(tmp_path / "00000.tar"))
+        return
+    assert kind_of(str(tmp_path / "00000.tar")) == kind
+    assert kind_of(str(tmp_path)) == kind

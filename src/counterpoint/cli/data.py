@@ -110,6 +110,58 @@ def get(
         typer.echo(line)
 
 
+@app.command("cache")
+@command
+def cache(
+    clear: Annotated[
+        bool, typer.Option("--clear", help="remove them; they are made again when needed")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show what was made of large files and is kept to be opened faster (Arrow columns, decoded pixels), and clear it.
+
+    Bundled models and data are not touched.
+    """
+    from counterpoint.data.tables import converted
+
+    rows = converted.kept()
+    if clear:
+        count, size = converted.clear()
+        if as_json:
+            emit({"removed": count, "bytes": size})
+        else:
+            typer.echo(f"removed {count} folders, {size / 2**20:.1f} MiB")
+        return
+    if as_json:
+        emit([asdict(row) | {"folder": str(row.folder)} for row in rows])
+        return
+    _table_of_kept(rows)
+
+
+def _table_of_kept(rows: list[Any]) -> None:
+    from datetime import datetime
+
+    from rich.table import Table
+
+    if not rows:
+        typer.echo("nothing is kept")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("MiB", "made", "what", "of"):
+        table.add_column(column, header_style="dim", justify="right" if column == "MiB" else "left")
+    for row in rows:
+        first = row.files[0] if row.files else "-"
+        more = f" and {len(row.files) - 1} more" if len(row.files) > 1 else ""
+        table.add_row(
+            f"{row.size / 2**20:.1f}",
+            f"{datetime.fromtimestamp(row.made):%Y-%m-%d %H:%M}",
+            row.what[:40] or "-",
+            first + more,
+        )
+    show_table(console(), table)
+    typer.echo(f"{sum(row.size for row in rows) / 2**20:.1f} MiB in {rows[0].folder.parent}")
+
+
 @command
 def check(
     data: options.Data = None,

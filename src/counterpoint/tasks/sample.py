@@ -8,8 +8,10 @@ from __future__ import annotations
 import csv
 import json
 import re
+import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,17 @@ class FileSample:
         if self.ending not in DELIMITED:
             return []
         return _cells([line for line in first_lines(self.path, LINES) if line.strip()])
+
+    @cached_property
+    def members(self) -> list[str]:
+        """Names of the first members of a .tar file without compression; empty for other formats, and for a damaged one."""
+        if self.ending != ".tar":
+            return []
+        try:
+            with tarfile.open(self.path, "r:") as shard:
+                return [member.name for member in islice(shard, LINES) if member.isfile()]
+        except (tarfile.TarError, OSError, EOFError):
+            return []
 
     @cached_property
     def names(self) -> tuple[str, ...]:

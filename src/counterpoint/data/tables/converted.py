@@ -7,13 +7,15 @@ file's bytes, which stands for its content in fingerprints.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from counterpoint.bundled.cache import root
 from counterpoint.errors import CounterpointError
@@ -21,6 +23,7 @@ from counterpoint.errors import CounterpointError
 VERSION = (1, package_version("counterpoint"))
 """Of what is written and of what wrote it; what another one wrote is written anew."""
 DIGEST = "sha256"
+MADE_OF = "made-of.json"
 
 
 def converted(files: Sequence[Path], what: str, fill: Callable[[Path], object]) -> Path:
@@ -41,7 +44,7 @@ def converted(files: Sequence[Path], what: str, fill: Callable[[Path], object]) 
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             if not folder.is_dir():
-                _write(folder, fill, files)
+                _write(folder, fill, files, what)
     except OSError as error:
         if isinstance(error, CounterpointError):
             raise
@@ -52,19 +55,63 @@ def converted(files: Sequence[Path], what: str, fill: Callable[[Path], object]) 
     return folder
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A folder of the cache: what was made of which files, its bytes, and when it was made, in seconds."""
+
+    folder: Path
+    what: str
+    files: tuple[str, ...]
+    size: int
+    made: float
+
+
+def kept() -> list[Kept]:
+    """All that was made of files and is still there, the largest first."""
+    result = []
+    for folder in (root() / "converted").glob("[!.]*"):
+        if not folder.is_dir():
+            continue
+        try:
+            made = json.loads((folder / MADE_OF).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # of a version that wrote nothing about it
+            made = {"what": "", "files": []}
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        result.append(Kept(folder, made["what"], tuple(made["files"]), size, folder.stat().st_mtime))
+    return sorted(result, key=lambda one: (-one.size, one.folder))
+
+
+def clear() -> tuple[int, int]:
+    """Remove all that was made of files; it is made again when it is needed. Return how many folders went, and their bytes.
+
+    What a process is writing stays. One that has a file mapped goes on reading it; its space comes free when it ends.
+    """
+    count = size = 0
+    for one in kept():
+        try:
+            with FileLock(one.folder.with_suffix(".lock"), timeout=0):
+                shutil.rmtree(one.folder, ignore_errors=True)
+        except Timeout:
+            continue
+        count, size = count + 1, size + one.size
+    return count, size
+
+
 def state_of(file: Path) -> tuple[str, int, int, int, int]:
     """What changes when a file is written or replaced: also by one of the same size, whose time of change was copied with it."""
     state = file.stat()
     return str(file.resolve()), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino
 
 
-def _write(folder: Path, fill: Callable[[Path], object], files: Sequence[Path]) -> None:
+def _write(folder: Path, fill: Callable[[Path], object], files: Sequence[Path], what: str) -> None:
     aside = folder.with_name(f".{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)  # left by a process that was killed
     aside.mkdir()
     try:
         fill(aside)
         (aside / DIGEST).write_text(content_digest(files), encoding="ascii")
+        made_of = {"what": what, "files": [str(file.resolve()) for file in files]}
+        (aside / MADE_OF).write_text(json.dumps(made_of), encoding="utf-8")
         for written in aside.iterdir():
             with written.open("rb") as file:
                 os.fsync(file.fileno())

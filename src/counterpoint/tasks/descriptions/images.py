@@ -13,15 +13,17 @@ def folder(look: FolderSample) -> bool:
 
 
 def file(look: FileSample) -> bool:
-    """Whether a table holds pictures or names them."""
+    """Whether a table holds pictures or names them, or a .tar file has them as members."""
     from counterpoint.data.images.files import PATH_COLUMNS
 
+    if look.members:
+        return any(name.lower().endswith(PICTURES) for name in look.members)
     return look.has_any(("pixels", "images", "image")) or look.names_files(PATH_COLUMNS, PICTURES)
 
 
 DESCRIPTION = Description(
     kind="images",
-    looks="a folder of pictures; a table with `image` or `pixels`, or that names pictures in a column `file` or `path`; an array called `images`, or a bare one (`.npy`) of three or four axes",
+    looks="a folder of pictures; a table with `image` or `pixels`, or that names pictures in a column `file` or `path`; webdataset shards (`.tar`) with pictures; an array called `images`, or a bare one (`.npy`) of three or four axes",
     loaders={"": "counterpoint.data.images.load:load_images"},
     bundled={
         "digits": "1,797 scanned digits of 8x8 pixels, 10 classes",
