@@ -5,6 +5,7 @@ Contrast is over the global batch, mixtures are made of it, noise belongs to ite
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,15 +44,25 @@ def test_the_groups_threads_end_before_the_interpreter(tmp_path: Path) -> None:
         assert (tmp_path / "out" / f"left-{rank}").read_text() == ""
 
 
+def test_set_ups_that_do_not_fit_are_refused_by_all(tmp_path: Path) -> None:
+    launch(Path(__file__).with_name("unlike_setups.py"), tmp_path / "out", 2)
+    for rank in range(2):
+        said = json.loads((tmp_path / "out" / f"{rank}.json").read_text())
+        assert said["apart"].startswith("process 1 does not see what the first process writes")
+        assert said["together"] == ""
+        assert said["versions"].startswith("process 1 has torch 2.12.0, and the first has counterpoint")
+    assert not list((tmp_path / "out" / "together").glob(".seen-*"))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["language", "retrieval"])
+@pytest.mark.parametrize(("name", "processes"), [("language", 2), ("retrieval", 2)])
 def test_weights_in_shards_are_one_process(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = Path(__file__).with_name(f"{name}_ranks.py")
     launch(script, tmp_path / "one", 1, "shards")
     monkeypatch.setenv("COUNTERPOINT_SHARD", "fsdp")
-    launch(script, tmp_path / "two", 2, "shards")
+    launch(script, tmp_path / "two", processes, "shards")
     one, two = (
         torch.load(tmp_path / each / "result.pt", weights_only=True)["result"] for each in ("one", "two")
     )

@@ -124,7 +124,7 @@ def cache(
     """
     from counterpoint.data.tables import converted
 
-    rows = converted.kept()
+    rows = converted.conversions()
     if clear:
         count, size = converted.clear()
         if as_json:
@@ -135,10 +135,10 @@ def cache(
     if as_json:
         emit([asdict(row) | {"folder": str(row.folder)} for row in rows])
         return
-    _table_of_kept(rows)
+    _table_of_conversions(rows)
 
 
-def _table_of_kept(rows: list[Any]) -> None:
+def _table_of_conversions(rows: list[Any]) -> None:
     from datetime import datetime
 
     from rich.table import Table

@@ -88,6 +88,7 @@ class DurableRun:
         self.accelerator = launch.accelerator(precision, trackers, self.out)
         self.device: torch.device = self.accelerator.device
         self.rank, self.world = distributed.world()
+        launch.agree(self.out, self.device)
         self.mesh = launch.mesh(shard, precision, self.device, self.world)
         self._sharded: list[Any] = []
         self._lock = launch.lock(self.out) if self.rank == 0 else None

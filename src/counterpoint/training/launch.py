@@ -8,8 +8,10 @@ import fcntl
 import gc
 import logging
 import os
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,6 +86,43 @@ def together() -> None:
             store.set(f"counterpoint/together/{number}/all", "here")
         store.wait([f"counterpoint/together/{number}/all"])
         _meeting.append(number)
+
+
+def versions() -> dict[str, str]:
+    """Of what decides how a run is computed."""
+    return {name: version(name) for name in ("counterpoint", "torch", "transformers", "accelerate")}
+
+
+def agree(out: Path, device: torch.device) -> None:
+    """See that all processes of a launch have the same versions, and see the folder that the first one writes.
+
+    Raises:
+        CounterpointError: on all of them, when one has others, or another folder.
+    """
+    rank, world = distributed.world()
+    if world == 1:
+        return
+    token = out / f".seen-{secrets.token_hex(8)}"
+    if rank == 0:
+        token.touch()
+    named: list[Any] = [token.name]
+    dist.broadcast_object_list(named, src=0, device=device)
+    answers: list[Any] = [None] * world
+    dist.all_gather_object(answers, (versions(), (out / named[0]).exists()))
+    if rank == 0:
+        token.unlink()
+    own = answers[0][0]
+    for other, (theirs, seen) in enumerate(answers):
+        unlike = [f"{name} {theirs[name]}" for name in own if theirs[name] != own[name]]
+        if unlike:
+            raise CounterpointError(
+                f"process {other} has {', '.join(unlike)}, and the first has {', '.join(f'{name} {own[name]}' for name in own)}: "
+                "install the same versions on every machine"
+            )
+        if not seen:
+            raise CounterpointError(
+                f"process {other} does not see what the first process writes in {out}; --out must lie on a disk that all machines share"
+            )
 
 
 def _leave() -> None:

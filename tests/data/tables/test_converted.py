@@ -9,7 +9,7 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from counterpoint.cli.main import app
-from counterpoint.data.tables.converted import clear, converted, digest_of, kept
+from counterpoint.data.tables.converted import clear, conversions, converted, digest_of
 
 
 @pytest.fixture
@@ -26,19 +26,19 @@ def made(folder: Path, name: str, size: int) -> Path:
 
 
 def test_kept_and_cleared(cache: Path, tmp_path: Path) -> None:
-    assert kept() == []
+    assert conversions() == []
     small, large = made(tmp_path, "a.parquet", 10), made(tmp_path, "b.parquet", 10_000)
-    first, second = kept()
+    first, second = conversions()
     assert (first.folder, second.folder) == (large, small)
     assert first.files == (str(tmp_path / "b.parquet"),)
     assert first.what == "columns"
     assert first.size > 10_000
     with FileLock(small.with_suffix(".lock")):
         assert clear() == (1, first.size)
-        assert [one.folder for one in kept()] == [small]
+        assert [one.folder for one in conversions()] == [small]
     assert digest_of(made(tmp_path, "a.parquet", 10)) == digest_of(small)
     assert clear() == (1, second.size)
-    assert kept() == []
+    assert conversions() == []
 
 
 def test_the_command(cache: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def converted(files: Sequence[Path], what: str, fill: Callable[[Path], object]) 
 
 
 @dataclass(frozen=True)
-class Kept:
+class Conversion:
     """A folder of the cache: what was made of which files, its bytes, and when it was made, in seconds."""
 
     folder: Path
@@ -66,7 +66,7 @@ class Kept:
     made: float
 
 
-def kept() -> list[Kept]:
+def conversions() -> list[Conversion]:
     """All that was made of files and is still there, the largest first."""
     result = []
     for folder in (root() / "converted").glob("[!.]*"):
@@ -77,7 +77,7 @@ def kept() -> list[Kept]:
         except (OSError, ValueError):  # of a version that wrote nothing about it
             made = {"what": "", "files": []}
         size = sum(file.stat().st_size for file in folder.iterdir())
-        result.append(Kept(folder, made["what"], tuple(made["files"]), size, folder.stat().st_mtime))
+        result.append(Conversion(folder, made["what"], tuple(made["files"]), size, folder.stat().st_mtime))
     return sorted(result, key=lambda one: (-one.size, one.folder))
 
 
@@ -87,7 +87,7 @@ def clear() -> tuple[int, int]:
     What a process is writing stays. One that has a file mapped goes on reading it; its space comes free when it ends.
     """
     count = size = 0
-    for one in kept():
+    for one in conversions():
         try:
             with FileLock(one.folder.with_suffix(".lock"), timeout=0):
                 shutil.rmtree(one.folder, ignore_errors=True)
