@@ -325,6 +325,7 @@ CHANGES = [
     Change("objectives/preference/self_play.py", "(rate <= threshold)", "(rate < threshold)", "tests/vectors/test_self_play.py"),
     Change("phases/posing/learning.py", "tokens = [sum(map(len, group[\"ids\"])) for", "tokens = [max(map(len, group[\"ids\"])) for", "tests/methods/test_sgs.py"),
     Change("phases/posing/rounds.py", "if number < len(self.rounds):", "if number < 0:", "tests/methods/test_sgs.py"),
+    Change("data/language/prompted.py", "if share and not len(cut[name]):", "if not len(cut[name]):", "tests/data/language/test_preferences.py"),
     Change("judges/provers/coq.py", "used - self.axioms:", "used - used:", "tests/judges/provers/test_provers.py"),
     Change("judges/provers/metamath.py", "if proved and len(proved) < len(checkable):", "if False:", "tests/judges/provers/test_provers.py"),
     Change("generation/refinement_tree.py", "children[0].value > self.tree.gate", "children[0].value >= self.tree.gate", "tests/methods/test_spar.py"),

@@ -65,7 +65,10 @@ def reward_metrics(model: RewardModel, rows: Preferences, *, at_once: int = 32) 
 def _sides(rows: Preferences) -> tuple[list[Preference], list[Preference]]:
     """Rows with a good answer, and rows with a bad one."""
     if not len(rows):
-        raise CounterpointError("this split holds no preferences; give the data a validation and a test part")
+        raise CounterpointError(
+            "this split holds no preferences; rows of a prompt stay together, so that few prompts may leave it empty: give more, or rows "
+            "of its own in the column 'split'"
+        )
     better, worse = [row for row in rows if row.chosen], [row for row in rows if row.rejected]
     if not better or not worse:
         raise CounterpointError("this split has only good or only bad answers; evaluation compares the two")

@@ -144,6 +144,20 @@ def test_what_is_noticed(tmp_path: Path) -> None:
     assert "also in train" in lines
 
 
+def test_a_split_that_gets_no_row_is_said(tmp_path: Path) -> None:
+    towns = ("rome", "paris", "oslo", "lima", "cairo", "delhi", "kyoto", "quito")
+    rows = [
+        {"prompt": f"what does {towns[n % 8]} sell?", "chosen": f"blue {n}", "rejected": "red"}
+        for n in range(40)
+    ]
+    path = write(tmp_path / "few.jsonl", rows)
+    few = load(path)
+    assert [len(few.validation), len(few.test)] == [5, 0]
+    (empty,) = (line for line in few.describe() if "no row went to" in line)
+    assert empty.startswith("no row went to test: rows of a prompt stay together")
+    assert "no row went to" not in "".join(load(path, validation=0.0, test=0.0).describe()), "none was wanted"
+
+
 def test_long_chosen_answers_are_pointed_out(tmp_path: Path) -> None:
     rows = [row | {"chosen": "a clear blue"} for row in FORMS["standard"]]
     assert any("length alone" in line for line in load(write(tmp_path / "x.jsonl", rows)).describe())

@@ -124,7 +124,14 @@ def read(
         notes.append(
             f"one file: {validation:.0%} went to validation and {test:.0%} to test, by a hash of the prompt"
         )
-        return _split(parts["all"], validation, test, path), notes
+        cut = _split(parts["all"], validation, test, path)
+        for name, share in (("validation", validation), ("test", test)):
+            if share and not len(cut[name]):
+                notes.append(
+                    f"no row went to {name}: rows of a prompt stay together, and there are too few prompts; give more, another share "
+                    f"(--data-option {name}=0.3), or rows of its own in the column 'split'"
+                )
+        return cut, notes
     if "train" not in parts:
         raise CounterpointError(
             f"{path} holds {', '.join(parts)} but no train split; name one file train.jsonl, or give its rows 'train' in the column 'split'"
