@@ -132,7 +132,16 @@ def attempts(model: Language, checker: Prover, statements: list[str], count: int
 @pytest.mark.parametrize(
     ("name", "program", "theory", "teaching", "targeting", "alphabet", "steps", "settings"),
     [
-        ("coq", "coqtop", EVEN, coq_teaching, coq_targets, "Teab() >fgh.", 150, {"rounds": 5}),
+        (
+            "coq",
+            "coqtop",
+            EVEN,
+            coq_teaching,
+            coq_targets,
+            "Teab() >fgh.",
+            150,
+            {"rounds": 10, "learning_rate": 1e-3},
+        ),
         (
             "metamath",
             "metamath",
