@@ -121,7 +121,7 @@ class DurableRun:
         self._clock = time.monotonic()
         self._metrics: dict[str, float] = {}
         if trackers:
-            self.accelerator.init_trackers("counterpoint", config=launch.tracked(configuration))
+            launch.begin_trackers(self.accelerator, trackers, configuration)
             if self.rank == 0:
                 for name in trackers:
                     logger.warning(launch.where_tracked(name, self.out))

@@ -231,6 +231,23 @@ def tracked(configuration: Mapping[str, Any]) -> dict[str, str | int | float | b
     }
 
 
+def begin_trackers(
+    accelerator: Accelerator, trackers: Sequence[str], configuration: Mapping[str, Any]
+) -> None:
+    """Start the trackers of a run as project ``counterpoint``.
+
+    Raises:
+        CounterpointError: one of them refuses to start, such as a store that cannot be reached.
+    """
+    try:
+        accelerator.init_trackers("counterpoint", config=tracked(configuration))
+    except Exception as error:  # each program has errors of its own
+        reason = " ".join(str(error).split())[:400]
+        raise CounterpointError(
+            f"--tracker {' '.join(trackers)} could not be started: {type(error).__name__}: {reason}"
+        ) from error
+
+
 def where_tracked(name: str, out: Path) -> str:
     """A line on where a tracker's figures go: into the run's folder, or where the tracker's own configuration says."""
     if name == "tensorboard":
