@@ -29,6 +29,7 @@ COMMANDS = [
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 SMALLER = {
     "smollm2-135m-instruct": "characters",
+    "minilm-l6": "transformer",
     "--seeds 3 --steps 150": "--seeds 2 --steps 2",
     "--epochs 100": "--steps 2",
     "unisd_star": "unisd_star --max-new-tokens 8",
@@ -73,7 +74,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ratings.write_text(ratings.read_text().replace("u7\t", "42\t"))
     problems = [{"prompt": f"{n}+1=", "completion": f"{n + 1}", "answer": f"{n + 1}"} for n in range(24)]
     pairs = [{"prompt": f"{n}+1=", "chosen": f"{n + 1}", "rejected": f"{n}"} for n in range(24)]
-    for name, table in (("problems", problems), ("preferences", pairs)):
+    questions = [{"anchor": f"what is {n}", "positive": f"it is the number {n}"} for n in range(120)]
+    for name, table in (("problems", problems), ("preferences", pairs), ("questions", questions)):
         (here / f"{name}.jsonl").write_text("\n".join(map(json.dumps, table)))
     seen = [
         {"image": f"photos/cat/{n}.png", "caption": f"no {n}", "negatives": f"{n} no"}

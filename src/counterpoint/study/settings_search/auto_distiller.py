@@ -129,11 +129,6 @@ def leave_one_out(records: Sequence[Record], top: int = 5) -> list[LeftOut]:
     return rows
 
 
-def better_than_chance(rows: Sequence[LeftOut]) -> bool:
-    """Whether, over the data sets left out, recommended configurations reach more on average than random ones."""
-    return bool(rows) and float(np.mean([row.recommended - row.chance for row in rows])) > 0
-
-
 def expected_best(values: Sequence[float], count: int) -> float:
     """Mean of the best of ``count`` values drawn without repeats.
 
