@@ -322,21 +322,21 @@ def reproduce(
 
 
 def load(folder: str | Path, kind: str | None = None) -> nn.Module:
-    """Open a model folder, such as ``runs/dcl/model``: its config.json says which class opens it.
+    """Open a model folder, such as ``runs/dcl/model`` or the run's, ``runs/dcl``: its config.json says which class opens it.
 
     ``model.predict(data)`` answers rows: a path, or a list of dicts or of plain values; see ``prediction.predict.Predict``.
 
     Args:
-        folder: a model's folder, a bundled name or a name on the hub.
+        folder: a model's folder, a run's, a bundled name or a name on the hub.
         kind: of a folder that does not say it, such as an encoder as it was downloaded: "text", "images", ...
 
     Raises:
         CounterpointError: no such folder, or one that does not say what opens it.
     """
     from counterpoint.bundled import hub
-    from counterpoint.prediction.predict import open_model, with_predict
+    from counterpoint.prediction.predict import open_model, with_predict, within
 
-    where = hub.model(str(folder)) or Path(folder)
+    where = hub.model(str(folder)) or within(Path(folder))
     return with_predict(open_model(where, kind), where)
 
 

@@ -69,6 +69,13 @@ def test_numbers_are_in_the_unit_of_the_target(files: Path, houses: Path) -> Non
     assert alone["prediction"] == pytest.approx(answers[0]["prediction"], rel=1e-5)
 
 
+def test_a_runs_folder_opens_as_its_model(houses: Path) -> None:
+    row = [{"rooms": 3, "quarter": "north"}]
+    assert counterpoint.load(houses.parent).predict(row) == counterpoint.load(houses).predict(row)
+    with pytest.raises(CounterpointError, match=r"config\.json"):
+        counterpoint.load(houses.parents[1])
+
+
 def test_gaps_and_new_categories_are_read_as_the_model_learnt(houses: Path) -> None:
     model = counterpoint.load(houses)
     given = model.predict([{"rooms": None, "quarter": "north"}, {"rooms": 3.5, "quarter": "east"}])

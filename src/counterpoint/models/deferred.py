@@ -2,7 +2,7 @@
 
 A deferred parameter is on the meta device; the module that owns it remembers its ``Source``. So a model is built, adapted and
 cut into shards while no process holds all of it (``empty``), and is written while the first process holds one weight at a time
-(``folder_of_deferred``). Knows nothing of processes.
+(``deferred_folder.write``). Knows nothing of processes.
 """
 
 from __future__ import annotations

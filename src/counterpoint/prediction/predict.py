@@ -46,8 +46,8 @@ def folder_of(model: str | Path) -> Path:
     Raises:
         CounterpointError: nothing there, or a folder without a model.
     """
-    inside = Path(model) / "model"
-    if inside.is_dir() and not (Path(model) / "config.json").is_file():
+    inside = within(Path(model))
+    if inside != Path(model):
         return inside
     if Path(model).is_dir():
         if not any((Path(model) / name).is_file() for name in ("config.json", "adapter_config.json")):
@@ -56,6 +56,12 @@ def folder_of(model: str | Path) -> Path:
             )
         return Path(model)
     return model_folders.find(model)
+
+
+def within(folder: Path) -> Path:
+    """The model's folder of a run's; any other as it is."""
+    inside = folder / "model"
+    return inside if inside.is_dir() and not (folder / "config.json").is_file() else folder
 
 
 def open_model(folder: Path, kind: str | None = None) -> nn.Module:
