@@ -163,7 +163,7 @@ CHANGES = [
     Change("study/evidence/splits.py", "seed + 1 if given == OF_SEED", "1 if given == OF_SEED", SPLITS),
     Change("study/rejudge.py", "if raw(new) != raw(old):", "if False:", VERDICTS),
     Change("study/cost.py", "killed = lines[-1]", "killed = False and lines[-1]", COST),
-    Change("study/single.py", "if way.get(metric) == after.get(metric):", "if True:", SINGLE),
+    Change("study/during/figures.py", "if way.get(metric) == after.get(metric):", "if True:", SINGLE),
     Change("data/nested.py", "if row not in reserved", "", NESTED),
     Change("study/compare.py", "require_figures(arm, plan.needs.get(arm, ()), firsts[arm])", "pass", EARLY),
     Change("study/evidence/needs.py", "if metric not in figures:", "if False:", EARLY),
