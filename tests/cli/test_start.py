@@ -42,16 +42,17 @@ def test_torch_is_not_loaded_before_it_is_needed(arguments):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"]])
-def test_the_processor_time_of_the_start_is_below_a_quarter_of_a_second(arguments):
-    import resource
-
-    spent = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "counterpoint", *arguments], capture_output=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(spent) < 0.25
+def test_few_modules_are_loaded_at_the_start(arguments):
+    """What the start costs, in a figure that hangs on no machine; benchmarks/p6_overhead.py has the seconds."""
+    code = (
+        "import runpy, sys\nsys.argv = ['counterpoint', *sys.argv[1:]]\n"
+        "try:\n    runpy.run_module('counterpoint', run_name='__main__')\n"
+        "finally:\n    print('OWN', sum(name.partition('.')[0] == 'counterpoint' for name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout.splitlines()[-1].removeprefix("OWN ")) < 50
 
 
 def test_importing_the_package_loads_no_torch():

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import socket
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,23 @@ def train(out: Path, key: str, settings: dict[str, Any], processes: int, seconds
             finally:
                 os._exit(status)
         others.append(child)
-    one(out, key, settings, 0, seconds, **rest)
+    try:
+        one(out, key, settings, 0, seconds, **rest)
+    except BaseException:
+        ended(others)
+        raise
     for child in others:
         _, status = os.waitpid(child, 0)
         if os.waitstatus_to_exitcode(status):
             raise RuntimeError(f"a process of the run ended with {status}")
+
+
+def ended(processes: list[int], seconds: float = 60.0) -> None:
+    """Give processes time to end and to write why; those that hang die with this one."""
+    until = time.monotonic() + seconds
+    while processes and time.monotonic() < until:
+        processes = [child for child in processes if os.waitpid(child, os.WNOHANG)[0] == 0]
+        time.sleep(0.05)
 
 
 def one(out: Path, key: str, settings: dict[str, Any], rank: int, seconds: float, **rest: Any) -> None:

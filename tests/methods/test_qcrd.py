@@ -283,9 +283,9 @@ def test_a_judge_learns_to_know_good_from_bad(student: str) -> None:
         model.rows(["3 1 2"] * 4, ["3 2 1", "3 1 2", "3 2 1", "2 3 1"]),
     )
     wanted = torch.tensor([1.0, 0.0, 1.0, 0.0])
-    optimizer = torch.optim.Adam([w for w in judge.parameters() if w.requires_grad], lr=1e-2)
+    optimizer = torch.optim.Adam([w for w in judge.parameters() if w.requires_grad], lr=1e-3)
     untouched = [w.clone() for w in judge.body.parameters() if not w.requires_grad]
-    for _ in range(60):
+    for _ in range(200):
         loss = torch.nn.functional.binary_cross_entropy_with_logits(judge(prompts, texts), wanted)
         optimizer.zero_grad()
         loss.backward()

@@ -32,7 +32,7 @@ from counterpoint.models.text.words import vocabulary
 from counterpoint.study.store import events
 from counterpoint.tasks.task import task
 from counterpoint.teachers.frozen import Frozen
-from counterpoint.training import Run
+from counterpoint.training import Run, launch
 from counterpoint.training import run as running
 from interaction_clusters import clusters
 from own_clips import NOISE_RATE, noise
@@ -63,12 +63,15 @@ def preferences(out: Path) -> Made:
 
 
 def in_files(model: Any, out: Path) -> Any:
-    """The model; where weights are to be in shards, with weights that each process reads for itself from a folder."""
+    """The model; where weights are to be in shards, with weights that each process reads for itself from the first one's folder."""
     if "COUNTERPOINT_SHARD" not in os.environ:
         return model
-    model.save(out / "model")
+    folder = out.with_name("0") / "model"
+    if launch.meet()[0] == 0:  # transformers writes on the first process alone
+        model.save(folder)
+    launch.together()
     with deferred.wanted():
-        far = load_language(out / "model", dtype=torch.float64)
+        far = load_language(folder, dtype=torch.float64)
     assert all(p.is_meta for p in far.parameters())
     return far
 

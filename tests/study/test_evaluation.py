@@ -94,7 +94,7 @@ def equal(folder: Path, state: dict[str, Any]) -> bool:
 
 def test_the_best_model_is_saved(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script([0.2, 0.9, 0.5, 0.4, 0.4])
-    monkeypatch.setattr(single, "_measure", script)
+    monkeypatch.setattr(single, "measure", script)
     trained(files, "text", tmp_path / "run", steps=8, eval_every=2)
     model = tmp_path / "run" / "model"
     assert equal(model, script.weights[1])
@@ -119,14 +119,14 @@ def test_the_last_model_is_saved_where_none_was_better(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = Script([float("nan"), 0.3, 0.9])
-    monkeypatch.setattr(single, "_measure", script)
+    monkeypatch.setattr(single, "measure", script)
     trained(files, "text", tmp_path / "run", steps=5, eval_every=2)  # and after the fifth
     assert equal(tmp_path / "run" / "model", script.weights[2])
 
 
 def test_patience_ends_the_training(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script([0.5, 0.9, 0.8, 0.9, 0.1, 0.1])
-    monkeypatch.setattr(single, "_measure", script)
+    monkeypatch.setattr(single, "measure", script)
     result = trained(files, "text", tmp_path / "run", steps=100, eval_every=3, patience=2)
     assert result.spent["steps"] == 12
     assert equal(tmp_path / "run" / "model", script.weights[1])
@@ -141,7 +141,7 @@ def test_adapters_of_the_best_are_saved_in_their_form(
     values = iter([0.9, 0.1, 0.1])
     monkeypatch.setattr(
         single,
-        "_measure",
+        "measure",
         lambda recipe, *_: {"validation": {"accuracy": next(values)}} if recipe.splits else {},
     )
     counterpoint.run(

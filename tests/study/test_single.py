@@ -41,7 +41,7 @@ def test_a_run_leaves_a_plain_model_a_card_and_a_result(recipe, tmp_path):
 
 def test_fewer_rows_than_a_full_batch_are_refused_before_anything_is_measured(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(Logistic, "full_batches", True)
-    monkeypatch.setattr(single, "_before", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(single, "figures_before", lambda *_: pytest.fail("measured"))
     rows = len(recipe().build_task().load_data("points").train)
     with pytest.raises(
         CounterpointError, match=f"the {rows} training rows are fewer.*give --batch-size"
