@@ -2,7 +2,7 @@
 
     python benchmarks/shard_memory.py [processes ...]
 
-Writes a model of 78 million weights (312 MB in 32 bits) into a temporary folder and trains all of it for two steps of sft, from
+Prints a table and writes shard_memory.json beside this file. Writes a model of 78 million weights (312 MB in 32 bits) into a temporary folder and trains all of it for two steps of sft, from
 loading to the saved folder. "held" is the peak of memory that the system cannot take back (RssAnon, read every 10 ms), "resident" that
 of all (VmHWM); both above what a process holds that has imported everything and trained a model of a few thousand weights.
 Freed memory goes back to the system at once (MALLOC_MMAP_THRESHOLD_), so that what is used is seen, and not what malloc keeps.
@@ -20,6 +20,7 @@ import threading
 import time
 from pathlib import Path
 
+RESULTS = Path(__file__).with_suffix(".json")
 DATA = "worked-sums?size=16&validation=2&test=2&digits=1"
 
 
@@ -89,6 +90,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder) / "model")
         print("| processes | held by each | resident, the largest |\n|---|---|---|")
+        found = {}
         for count in counts:
             start = (
                 ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
@@ -101,6 +103,8 @@ def main() -> None:
             assert len(rows) == count, done.stdout
             held = ", ".join(str(row["held"]) for row in sorted(rows, key=lambda row: row["rank"]))
             print(f"| {count} | {held} MB | {max(row['resident'] for row in rows)} MB |", flush=True)
+            found[count] = sorted(rows, key=lambda row: row["rank"])
+    RESULTS.write_text(json.dumps({"unit": "MB", "processes": found}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
