@@ -19,6 +19,7 @@ from counterpoint.methods.catalog import load as method
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.tokens import join
 from counterpoint.pairs.demonstrations import with_demonstration
+from counterpoint.teachers import store_writer
 from counterpoint.teachers.answering import Answering
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.teachers.hinted import Hinted
@@ -118,6 +119,25 @@ def written(folder: Path, size: int = 80, **options: Any) -> tuple[Stored, Any]:
     model, rows = tiny(seed=0), load(DATA).train.rows[:size]
     teacher = Hinted(Answering(Frozen(model)), lambda row: with_demonstration(row, row.reference, TEMPLATE))
     return store_problems(folder, teacher, model, rows, **options), model
+
+
+def test_few_probabilities_at_a_time_make_the_same_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = written(tmp_path / "whole")
+    most: list[int] = []
+
+    def counted(probs: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        most.append(probs.numel() * 4)
+        return multinomial(probs, *args, **kwargs)
+
+    multinomial = torch.multinomial
+    monkeypatch.setattr(torch, "multinomial", counted)
+    monkeypatch.setattr(store_writer, "BUDGET", 4096)
+    parts, _ = written(tmp_path / "parts")
+    assert max(most) <= 4096
+    assert len(most) > 10
+    assert parts.packed.tobytes() == whole.packed.tobytes()
 
 
 def test_what_does_not_fit_is_refused_with_its_reason(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from counterpoint.errors import CounterpointError
-from counterpoint.kernels.scores import Scores, Sparse, dense
+from counterpoint.kernels.scores import Head, Scores, Sparse, dense
 from counterpoint.models.tokens import Tokens
 from counterpoint.teachers.answering import Prompts, Teacher
 from counterpoint.teachers.store_files import (
@@ -34,6 +34,8 @@ from counterpoint.teachers.store_files import (
 from counterpoint.teachers.stored import Stored
 
 LARGEST = {"vocabulary": 1 << 18, "draws": 63}
+BUDGET = 1 << 27
+"""Bytes of probabilities that are in memory at a time."""
 FREE = ("teacher", "by")
 """Settings of a store that say who answered, not how it was written."""
 
@@ -195,13 +197,16 @@ def _shard(
         raise CounterpointError(
             "only a teacher with whole distributions can be written down; this one is sparse already"
         )
-    probs_NV = (dense(scores[completions.mask.bool()]) / temperature).softmax(-1).cpu()
-    if probs_NV.shape[1] > LARGEST["vocabulary"]:
-        raise CounterpointError(
-            f"a vocabulary of {probs_NV.shape[1]} passes the store's {LARGEST['vocabulary']} ids"
-        )
+    entries = scores.vocabulary if isinstance(scores, Head) else scores.shape[-1]
+    if entries > LARGEST["vocabulary"]:
+        raise CounterpointError(f"a vocabulary of {entries} passes the store's {LARGEST['vocabulary']} ids")
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.multinomial(probs_NV, draws, replacement=True, generator=generator).sort(1).values.numpy()
+    answered = scores[completions.mask.bool()]
+    parts = []
+    for some in torch.arange(int(completions.mask.sum())).split(max(1, BUDGET // (4 * entries))):
+        probs_NV = (dense(answered[some.to(completions.ids.device)]) / temperature).softmax(-1).cpu()
+        parts.append(torch.multinomial(probs_NV, draws, replacement=True, generator=generator).sort(1).values)
+    drawn = torch.cat(parts).numpy()
     new = np.ones_like(drawn, dtype=bool)
     new[:, 1:] = drawn[:, 1:] != drawn[:, :-1]
     first = np.flatnonzero(new)
