@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from counterpoint.models import deferred, deferred_folder, sharding
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language, LoRA, load
 from counterpoint.models.language.reward import RewardModel
 from counterpoint.models.lending import lent
-
-
-@pytest.fixture
-def mesh(tmp_path: Path) -> Iterator[object]:
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
-    try:
-        yield sharding.mesh_of(torch.device("cpu"))
-    finally:
-        dist.destroy_process_group()
 
 
 @pytest.fixture

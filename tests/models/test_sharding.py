@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 import torch
-import torch.distributed as dist
 
 from counterpoint.models import sharding
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import LoRA
-
-
-@pytest.fixture
-def mesh(tmp_path: Path) -> Iterator[object]:
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
-    try:
-        yield sharding.mesh_of(torch.device("cpu"))
-    finally:
-        dist.destroy_process_group()
 
 
 def test_a_copy_in_shards_stays_while_its_student_trains(mesh: object) -> None:

@@ -61,13 +61,17 @@ def word_tokenizer(words: Sequence[str]) -> Any:
 
     >>> word_tokenizer(("left", "two"))("Two left").input_ids
     [1, 4, 3, 5]
+    >>> word_tokenizer(("left", "left", "two"))("two").input_ids  # a word that stands twice is one
+    [1, 4, 5]
     """
     try:
         import tokenizers
         from transformers import PreTrainedTokenizerFast
     except ImportError:
         raise MissingExtra("transformers", "images") from None
-    entries = ["<pad>", "<s>", "<unk>", *words, "</s>"]
+    entries = list(
+        dict.fromkeys(["<pad>", "<s>", "<unk>", *(word for word in words if word != "</s>"), "</s>"])
+    )
     numbers = {token: number for number, token in enumerate(entries)}
     raw = tokenizers.Tokenizer(tokenizers.models.WordLevel(numbers, unk_token="<unk>"))
     raw.normalizer = tokenizers.normalizers.Lowercase()

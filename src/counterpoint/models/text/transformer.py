@@ -173,6 +173,9 @@ def word_tokenizer(words: Sequence[str], limit: int = LIMIT) -> Any:
 
     Raises:
         MissingExtra: transformers is not installed.
+
+    >>> word_tokenizer(["sea", "sea", "wind"])("Wind").input_ids  # a word that stands twice is one
+    [2, 6, 3]
     """
     try:
         import tokenizers
@@ -180,7 +183,7 @@ def word_tokenizer(words: Sequence[str], limit: int = LIMIT) -> Any:
     except ImportError:
         raise MissingExtra("transformers", "language") from None
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    ids = {word: number for number, word in enumerate([*special, *words])}
+    ids = {word: number for number, word in enumerate(dict.fromkeys([*special, *words]))}
     raw = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token="[UNK]"))
     raw.normalizer = tokenizers.normalizers.Lowercase()
     raw.pre_tokenizer = tokenizers.pre_tokenizers.Split(
