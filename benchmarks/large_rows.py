@@ -1,6 +1,6 @@
-"""Opens problems that stay on disk: seconds and peak memory of the first opening, of later ones, and of random batches.
+"""Opens rows that stay on disk: seconds and peak memory of the first opening, of later ones, and of random batches.
 
-    python benchmarks/large_rows.py [rows] [jsonl|parquet]
+    python benchmarks/large_rows.py [rows] [jsonl|parquet|csv] [problems|interactions]
 
 Writes the file (10,000,000 rows by default) into a temporary folder, opens it in fresh processes, and prints a table row a
 step. "held" is the peak of memory that the system cannot take back (RssAnon, read every 20 ms, less what the imports hold);
@@ -22,9 +22,16 @@ from typing import Any
 BATCHES, BATCH = 200, 64
 
 
-def row(number: int) -> dict[str, str]:
-    """A made problem of about 150 characters."""
+def row(number: int, kind: str) -> dict[str, Any]:
+    """A made problem of about 150 characters, or an interaction of a fiftieth as many users as there are rows, at most a million."""
     a, b = number, (number * 7919) % 1_000_003
+    if kind == "interactions":
+        return {
+            "user_id": f"u{a // 50 if a % 2 else b}",
+            "item_id": (a * a + 7 * b) % 50_021,
+            "rating": a % 5 + 1,
+            "timestamp": 881250949 + b,
+        }
     return {
         "prompt": f"There are {a} apples in one barn and {b} in another. How many are there in both together?",
         "completion": f"Add {a} and {b}, which gives {a + b}.\nAnswer: {a + b}",
@@ -32,19 +39,27 @@ def row(number: int) -> dict[str, str]:
     }
 
 
-def write(path: Path, rows: int) -> None:
+def write(path: Path, rows: int, kind: str) -> None:
     """The file, a part at a time."""
-    if path.suffix == ".jsonl":
+    if path.suffix != ".parquet":
         with path.open("w", encoding="utf-8") as file:
+            if path.suffix == ".csv":
+                file.write(",".join(row(0, kind)) + "\n")
             for number in range(rows):
-                file.write(json.dumps(row(number)) + "\n")
+                made = row(number, kind)
+                file.write(
+                    (json.dumps(made) if path.suffix == ".jsonl" else ",".join(map(str, made.values())))
+                    + "\n"
+                )
         return
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
     writer = None
     for start in range(0, rows, 100_000):
-        part = pa.Table.from_pylist([row(number) for number in range(start, min(rows, start + 100_000))])
+        part = pa.Table.from_pylist(
+            [row(number, kind) for number in range(start, min(rows, start + 100_000))]
+        )
         writer = writer or parquet.ParquetWriter(path, part.schema)
         writer.write_table(part)
     if writer is not None:
@@ -83,14 +98,16 @@ class Held:
         return int(next(line for line in status.splitlines() if line.startswith("RssAnon")).split()[1])
 
 
-def measure(path: str, rows: str) -> None:
+def measure(path: str, rows: str, kind: str) -> None:
     """In a process of its own: open, then read random batches; prints JSON."""
     import torch
 
-    from counterpoint.data.language import problems
+    from counterpoint.tasks.task import task
 
+    loads = task(kind)
     with Held() as opening:
-        data = problems.load(path, rows=rows)
+        data = loads.load_data(path, rows=rows)
+        data.describe()
         data.fingerprint()
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
     with Held() as reading:
@@ -110,16 +127,17 @@ def main() -> None:
     """Write, measure, print."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
     suffix = sys.argv[2] if len(sys.argv) > 2 else "parquet"
+    kind = sys.argv[3] if len(sys.argv) > 3 else "problems"
     print("| step | wall | processor | held |\n|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory(prefix="large-rows-") as folder:
         path = Path(folder) / f"rows.{suffix}"
-        write(path, rows)
+        write(path, rows, kind)
         print(f"| file of {rows:,} rows | {path.stat().st_size / 2**20:,.0f} MB | | |", flush=True)
         for step, held in (("first opening", "disk"), ("second opening", "disk"), ("in memory", "memory")):
             if held == "memory" and rows > 1_000_000:
                 continue  # such a file is what does not fit
             done = subprocess.run(
-                [sys.executable, __file__, "--measure", str(path), held],
+                [sys.executable, __file__, "--measure", str(path), held, kind],
                 check=True, capture_output=True, text=True, env={**os.environ, "COUNTERPOINT_CACHE": folder},
             )  # fmt: skip
             result = json.loads(done.stdout.strip().splitlines()[-1])

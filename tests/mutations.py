@@ -110,6 +110,7 @@ SENTENCE_METHODS = "tests/methods/baselines/test_sentence_pairs.py"
 GRACE = "tests/methods/language/test_grace.py tests/objectives/contrast/test_rationale_reward.py tests/models/retrieval/test_embedder.py"
 DISCO = "tests/methods/test_disco.py"
 ON_DISK = "tests/data/language/test_on_disk.py"
+PAIRS_ON_DISK = "tests/data/interactions/test_on_disk.py"
 REWARDS = "tests/integrations/test_rewards.py"
 PACKED = "tests/models/language/test_packing.py"
 WIDTH = "tests/models/language/test_width.py"
@@ -409,8 +410,12 @@ CHANGES = [
     Change("phases/reference.py", "if idle and \"lora_\" in name:", "if \"lora_\" in name:", IDENTITY),
     Change("phases/reference.py", "[weights(), how, code(),", "[weights(), code(),", KEPT),
     # Rows that stay on disk, objectives in others' trainers.
-    Change("data/language/stored_rows.py", "whole.update(np.ascontiguousarray(self.at[start : start + 2**20], np.int64).tobytes())", "pass", ON_DISK + "::test_which_rows_are_meant_is_in_the_fingerprint"),
-    Change("data/language/stored_rows.py", "part.at, part.facts = self.at[chosen], self.facts[chosen]", "part.at, part.facts = self.at[chosen], self.facts", ON_DISK + "::test_problems"),
+    Change("data/language/stored_rows.py", "row_numbers.update(whole, self._numbers(start, min(start + row_numbers.PART, len(self))))", "pass", ON_DISK + "::test_which_rows_are_meant_is_in_the_fingerprint"),
+    Change("data/language/stored_rows.py", "chosen if facts.at is None else facts.at[chosen]", "chosen", ON_DISK + "::test_preferences"),
+    Change("data/language/stored_rows.py", "return at if self._rows is None else self._rows[at]", "return at", ON_DISK + "::test_a_change_is_counted_anew_of_the_rows_that_are_left"),
+    Change("methods/selm.py", "part = picked(rows, range(r, len(rows), self.rounds))", "part = list(picked(rows, range(r, len(rows), self.rounds)))", "tests/methods/language/test_rows_on_disk.py::test_pairs_for_selm"),
+    Change("data/interactions/rows.py", "        first = last", "        first = last + 1", PAIRS_ON_DISK + "::test_the_same_pairs"),
+    Change("data/interactions/streamed.py", "place = first_seen(codes, len(ids))", "place = np.arange(len(ids))", PAIRS_ON_DISK + "::test_the_same_pairs"),
     Change("data/tables/on_disk.py", "self._batches[part].slice(number - int(self._starts[part]), 1)", "self._batches[part].slice(0, 1)", ON_DISK + "::test_problems"),
     Change("data/tables/on_disk.py", "return number + 1 if self._lines is None else int(self._lines[number])", "return number + 1", ON_DISK),
     Change("integrations/rewards.py", "None if math.isnan(value) else value", "value", REWARDS),

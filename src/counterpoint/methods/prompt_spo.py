@@ -127,7 +127,7 @@ class PromptSPO(Method[Language, ProblemData]):
         judge = (
             None if self.judge == "votes" else choose_judge(self.judge, scorer=data.train.scorer, model=plain)
         )
-        problems = drawn(list(data.train), self.questions, run.seed)
+        problems = drawn(data.train.rows, self.questions, run.seed)
         questions = [last_text(problem.prompt) for problem in problems]
         lineage: Lineage = run.state(lineage=Lineage())
 

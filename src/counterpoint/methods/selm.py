@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal, TypedDict
 
 import torch
@@ -18,6 +19,7 @@ from counterpoint.data.language.answer import Answer
 from counterpoint.data.language.preferences import Preference, PreferenceData
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problems import ProblemData
+from counterpoint.data.language.prompted import Each, picked
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Source
@@ -51,6 +53,11 @@ class Ranked(TypedDict):
     prompt: int
     answers: list[Answer]
     logp: list[float]
+
+
+def _problem(rows: Sequence[Row], at: int) -> Problem:
+    row = rows[at]
+    return row if isinstance(row, Problem) else Problem(row.prompt)
 
 
 @dataclass(kw_only=True)
@@ -111,10 +118,10 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
         sampler = self.sampler.build(self.key, policy, how, folder=run.out)
         scorer = getattr(data.train, "scorer", "exact")
         ranks = judge(self.judge, scorer=scorer, model=policy, reference=initial)
-        rows: list[Row] = list(data.train)
+        rows: Sequence[Row] = data.train.rows
         for r in run.rounds(self.rounds):
-            part = rows[r :: self.rounds]
-            problems = [row if isinstance(row, Problem) else Problem(row.prompt) for row in part]
+            part = picked(rows, range(r, len(rows), self.rounds))
+            problems = Each(range(len(part)), partial(_problem, part))
             drawn = sample_answers(run, sampler, problems, self.answers, r)
             pairs = given_answers(policy, part)
             triples, rewards = self._triples(run, ranks, problems, pairs, drawn)
@@ -188,7 +195,7 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
         """[pairs, 3] log-probabilities of chosen, rejected and reference answers under the reference, as a durable stage."""
         if not triples:
             return torch.zeros(0, 3)
-        questions = [problems[number] for number, _ in triples]
+        questions = Each([number for number, _ in triples], problems.__getitem__)
         (logp,), _ = answers_log_probs(run, (reference,), questions, [answers for _, answers in triples])
         return logp
 

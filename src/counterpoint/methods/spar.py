@@ -22,6 +22,7 @@ from counterpoint.conversation import Message
 from counterpoint.data.language.answer import Answer
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problems import ProblemData
+from counterpoint.data.language.prompted import picked
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.authors import Author, Writer
 from counterpoint.generation.refinement_tree import Tree
@@ -119,7 +120,7 @@ class SPaR(Method[Language, ProblemData]):
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """``rounds`` times: answer, judge, refine what was rejected; then the actor learns from pairs, the refiner from the searches."""
-        rows = list(data.train)
+        rows = data.train.rows
         if len(rows) < self.rounds:
             raise CounterpointError(
                 f"{self.key}: {len(rows)} prompts do not fill {self.rounds} rounds; give more, or lower rounds"
@@ -133,7 +134,7 @@ class SPaR(Method[Language, ProblemData]):
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
         sampler = self.sampler.build(self.key, actor, how, folder=run.out)
         for r in run.rounds(self.rounds):
-            problems = rows[r :: self.rounds]
+            problems = picked(rows, range(r, len(rows), self.rounds))
             drawn = sample_answers(run, sampler, problems, self.answers, r)
             judged = self._judged(run, first, problems, drawn, r)
             rejected = _one_rejected(judged, derive(run.seed, "rejected", r))

@@ -125,7 +125,7 @@ class SPECS(Method[Language, ProblemData]):
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Write right answers, put them into the form, spoil it for the rejected ones, and learn which is which."""
-        tags, rows = Tags.of(self.tags), list(data.train)
+        tags, rows = Tags.of(self.tags), data.train.rows
         without = next((row for row in rows if not tags.named_in(row.prompt)), None)
         if without is not None:
             raise CounterpointError(
@@ -149,12 +149,12 @@ class SPECS(Method[Language, ProblemData]):
                 "source that can solve them"
             )
         run.record_samples(
-            [
+            
                 {"prompt": rows[each["prompt"]].question, "answers": [
                     {"text": each[name], "rewards": {"form": float(name == "chosen")}} for name in ("chosen", "rejected")
                 ]}
                 for each in (pairs if run.rank == 0 else [])
-            ]
+            
         )  # fmt: skip
         self._learn(run, policy, rows, pairs, data)
         return policy
@@ -234,7 +234,7 @@ class SPECS(Method[Language, ProblemData]):
         self, policy: Language, data: ProblemData, step: int, start: dict[str, Any] | None
     ) -> dict[str, Any]:
         """Format accuracy with the trained tags and with others, and the generalization factor of the gains, in points."""
-        rows, tags = list(data.validation)[: self.watch.rows], Tags.of(self.tags)
+        rows, tags = data.validation[: self.watch.rows], Tags.of(self.tags)
         if not rows:
             raise CounterpointError(
                 f"{self.key}: watch.every={self.watch.every} measures on validation prompts, and the data has none; give it a "

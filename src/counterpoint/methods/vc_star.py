@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -18,6 +19,7 @@ import torch
 from counterpoint.conversation import pictures_of, stored, turns
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problems import ProblemData
+from counterpoint.data.language.prompted import Each
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.authors import Author, Writer
 from counterpoint.generation.sampler import Sampler
@@ -113,7 +115,7 @@ class VCSTaR(Method[Language, ProblemData]):
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Pair the rows; then ``rounds`` times: answer, contrast, keep what contrast rescues, rethink, filter, and learn."""
-        rows = list(data.train)
+        rows = data.train.rows
         self._check(model, rows)
         policy: Language = run.state(model=adapt(model, self.lora_rank, run.seed, self.adapter).eval())
         freeze(policy, self.frozen)
@@ -155,13 +157,14 @@ class VCSTaR(Method[Language, ProblemData]):
                     f"is left ({leaking} give something away, the others {_lost(self.rationale)}); see counterpoint show-samples "
                     f"{run.out}, raise attempts, or change the wording"
                 )
-            examples = [
-                replace(rows[at], prompt=alone(rows[at], self.wording), solution=texts[at], messages=())
-                for at in learnable
-            ]
+            examples = Each(learnable, partial(self._example, rows, texts))
             rule = self.optimizer.at(self.learning_rate)
             learn_seed(policy, examples, run, rule, self.batch_size, self.epochs)
         return policy
+
+    def _example(self, rows: Sequence[Problem], texts: dict[int, str], at: int) -> Problem:
+        row = rows[at]
+        return replace(row, prompt=alone(row, self.wording), solution=texts[at], messages=())
 
     def _levels(self) -> list[str]:
         return [name.strip() for name in self.keep.split(",") if name.strip()]
@@ -222,7 +225,7 @@ class VCSTaR(Method[Language, ProblemData]):
         """The rows whose text gives nothing away and ends in the right answer, and how many gave something away."""
         expressions = patterns(self.leaks)
         silent = [at for at in chosen if not leak(texts[at], expressions)]
-        right = asking.right("filter", [rows[at] for at in silent], [texts[at] for at in silent])
+        right = asking.right("filter", Each(silent, rows.__getitem__), [texts[at] for at in silent])
         return [at for at, ok in zip(silent, right) if ok], len(chosen) - len(silent)
 
     def _record(

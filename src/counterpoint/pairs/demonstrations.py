@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.conversation import Prompt, last_text, reworded
+from counterpoint.data import row_numbers
 from counterpoint.data.language.preferences import Preference, PreferenceData
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problems import LOOK, ProblemData, Problems
@@ -67,7 +68,7 @@ def demonstrations(data: ProblemData | PreferenceData, method: str) -> Problems:
         return data.train
     rows: Sequence[Problem]
     if isinstance(data.train.rows, StoredRows):
-        given = np.flatnonzero(data.train.rows.facts["chosen"])
+        given = row_numbers.positions(data.train.rows.facts["chosen"] > 0)
         rows = data.train.rows.select(given).changed("chosen", chosen_as_reference)
     else:
         rows = [chosen_as_reference(row) for row in data.train.rows if row.chosen]

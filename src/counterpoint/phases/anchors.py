@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from counterpoint.data.language.problem import Problem
-from counterpoint.data.language.prompted import origin_of
+from counterpoint.data.language.prompted import Each, origin_of
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.answers import several_answers
 from counterpoint.generation.sampler import Sampler
@@ -38,7 +38,7 @@ class Anchors:
 
 def anchored(
     problems: Sequence[Problem], teacher: Anchors, source: Source, student: Language, run: Run, key: str
-) -> list[Problem]:
+) -> Sequence[Problem]:
     """The problems with their anchors as references; a teacher's answers are a durable stage, each prompt asked once.
 
     Args:
@@ -60,7 +60,7 @@ def anchored(
                 "data a 'completion' column, or name a teacher: --teacher.model FOLDER, or --sampler server --sampler.url URL "
                 "--sampler.model NAME"
             )
-        return list(problems)
+        return problems
     if any(row.solution or row.messages for row in problems):
         raise CounterpointError(
             f"{key}: the data has completions, and a teacher is named as well; leave one of them out"
@@ -81,8 +81,11 @@ def anchored(
         return [answer["text"] for (answer,) in answers]
 
     texts = run.stage("anchors", answered, over=range(len(problems)), size=SHARD)
-    rows = [replace(row, solution=text) for row, text in zip(problems, texts, strict=True) if text.strip()]
-    if not rows:
+    rows = Each(
+        [number for number, text in enumerate(texts) if text.strip()],
+        lambda number: replace(problems[number], solution=texts[number]),
+    )
+    if not len(rows):
         raise CounterpointError(f"{key}: the teacher gave no answer to any of {len(problems)} prompts")
     if len(rows) < len(problems):
         run.say(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from counterpoint.conversation import stored
+from counterpoint.data import row_numbers
 from counterpoint.data.language.answer import Answer
 from counterpoint.data.language.problems import Problem, Problems
+from counterpoint.data.language.prompted import picked
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.answers import several_answers
 from counterpoint.generation.samplers import Samples
@@ -41,24 +44,26 @@ class Made(TypedDict):
 
 def seed_and_prompts(
     rows: Problems, seed_examples: int | None, rounds: int, *, verified: bool = False
-) -> tuple[list[Problem], list[list[Problem]]]:
+) -> tuple[Sequence[Problem], list[Sequence[Problem]]]:
     """Split training problems into solved ones to start from and, evenly over rounds, prompts to answer.
 
     With ``seed_examples`` the first so many solved problems are the seed and everything else is prompts. Without, all
     solved problems are the seed; prompts are those without a solution, or all when none is.
     """
-    solved = [row for row in rows if row.reference]
+    has = np.fromiter((bool(row.reference) for row in rows), bool, len(rows))
+    solved = row_numbers.positions(has)
     if seed_examples is None:
-        seed, prompts = solved, [row for row in rows if not row.reference] or list(rows)
+        seed, prompts = solved, np.arange(len(rows)) if has.all() else row_numbers.positions(~has)
     else:
         if seed_examples > len(solved):
             raise CounterpointError(
                 f"seed_examples={seed_examples}, and {len(solved)} training problems have a solution; lower it or add solutions"
             )
         seed = solved[:seed_examples]
-        taken = {id(row) for row in seed}
-        prompts = [row for row in rows if id(row) not in taken]
-    if verified and not all(row.answer for row in prompts):
+        has[:] = True
+        has[seed] = False
+        prompts = row_numbers.positions(has)
+    if verified and not all(row.answer for row in picked(rows.rows, prompts)):
         raise CounterpointError(
             "judge=verifier compares answers with the data's, and some problems have none; use judge=intrinsic"
         )
@@ -66,7 +71,7 @@ def seed_and_prompts(
         raise CounterpointError(
             f"{len(prompts)} prompts do not fill {rounds} rounds; give more problems, or lower rounds"
         )
-    return seed, [prompts[r::rounds] for r in range(rounds)]
+    return picked(rows.rows, seed), [picked(rows.rows, prompts[r::rounds]) for r in range(rounds)]
 
 
 def sample_answers(
@@ -123,22 +128,24 @@ def record_answers(
     texts: Sequence[Sequence[str]] | None = None,
 ) -> None:
     """Write a round's answers with their rewards, and what the judge wrote, into the run's samples; once, on any number of processes."""
-    rows = []
-    for p, (problem, answers) in enumerate(zip(problems, drawn)):
-        judged = [
-            {"text": a["text"], "rewards": {judge: float(rewards_PN[p, n])}}
-            | ({"verdicts": {judge: texts[p][n]}} if texts is not None and texts[p][n] else {})
-            for n, a in enumerate(answers)
-        ]
-        rows.append({"prompt": stored(problem.prompt), "answers": judged})
-    run.record_samples(rows if run.rank == 0 else [])
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for p, (problem, answers) in enumerate(zip(problems, drawn)):
+            judged = [
+                {"text": a["text"], "rewards": {judge: float(rewards_PN[p, n])}}
+                | ({"verdicts": {judge: texts[p][n]}} if texts is not None and texts[p][n] else {})
+                for n, a in enumerate(answers)
+            ]
+            yield {"prompt": stored(problem.prompt), "answers": judged}
+
+    run.record_samples(rows() if run.rank == 0 else [])
 
 
 def learn_seed(
-    policy: Language, seed: list[Problem], run: Run, optimizer: Optimizer, size: int, epochs: float
+    policy: Language, seed: Sequence[Problem], run: Run, optimizer: Optimizer, size: int, epochs: float
 ) -> None:
     """Supervised training on solved problems; nothing happens without any, or with 0 epochs."""
-    if not seed or not epochs:
+    if not len(seed) or not epochs:
         return
     run.optimize(policy, optimizer)
     for batch in run.batches(seed, size, epochs=epochs, name="seed"):

@@ -8,7 +8,7 @@ next batch, with bit-identical state. Everything that changes must therefore be 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -320,7 +320,7 @@ class Run(DurableRun):
             self.reported.add(**named)
             self.cursor.done.append(key)
 
-    def record_samples(self, rows: Sequence[SampleRow]) -> None:
+    def record_samples(self, rows: Iterable[SampleRow]) -> None:
         """Keep what was sampled and how it was judged, to be read (``counterpoint show-samples``): a row a prompt, once in the
         run's history, in ``samples.jsonl``.
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -31,20 +32,22 @@ class SampleLog:
     def __init__(self, folder: Path, write: bool) -> None:
         self.path, self.enabled, self.lines = folder / FILE, write, 0
 
-    def add(self, rows: Sequence[Row], step: int) -> None:
-        """Append this process's rows and the others'; the file is there from the first row on. Every process must call it."""
-        every = [list(rows)]
+    def add(self, rows: Iterable[Row], step: int) -> None:
+        """Append this process's rows and the others'; the file is there from the first row on. Every process must call it.
+
+        Of one process rows are written as they come, and not held.
+        """
         if distributed.world()[1] > 1:
-            every = [[] for _ in range(distributed.world()[1])]
+            every: list[list[Row]] = [[] for _ in range(distributed.world()[1])]
             torch.distributed.all_gather_object(every, list(rows))
-        flat = [row for part in every for row in part]
-        self.lines += len(flat)
-        if self.enabled and flat:
-            text = "".join(
-                json.dumps({"step": step, **_plain(row)}, ensure_ascii=False) + "\n" for row in flat
-            )
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(text)
+            rows = (row for part in every for row in part)
+        with ExitStack() as opened:
+            file: TextIO | None = None
+            for row in rows:
+                self.lines += 1
+                if self.enabled:
+                    file = file or opened.enter_context(self.path.open("a", encoding="utf-8"))
+                    file.write(json.dumps({"step": step, **_plain(row)}, ensure_ascii=False) + "\n")
 
     def cut(self, lines: int) -> None:
         """Keep the first ``lines`` rows."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import counterpoint
 from counterpoint.data.language import preferences, problems
-from counterpoint.data.language.stored_rows import StoredRows
+from counterpoint.data.language.stored_rows import StoredRows, counted_again
 from counterpoint.errors import CounterpointError
 
 PROBLEMS: list[dict[str, Any]] = [
@@ -232,3 +234,27 @@ def test_training_ends_with_the_same_bits(tmp_path: Path, key: str) -> None:
         (tmp_path / rows / "model" / "model.safetensors").read_bytes() for rows in ("memory", "disk")
     )
     assert one == other
+
+
+def test_a_change_is_counted_anew_of_the_rows_that_are_left(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, PROBLEMS)
+    data = problems.load(path, rows="disk")
+    left = data.train.rows.select(range(3, len(data.train), 2))
+    expected = [replace(row, prompt=row.prompt + "!!") for row in left]
+    changed = counted_again(
+        left.changed("louder", lambda row: replace(row, prompt=row.prompt + "!!")), problems.LOOK
+    )
+    assert list(changed) == expected
+    assert changed.facts["prompt"].tolist() == [len(row.prompt) for row in expected]
+    again = changed.select([5, 2])
+    assert list(again) == [expected[5], expected[2]]
+    assert again.facts["key"].tolist() == changed.facts["key"][[5, 2]].tolist()
+    assert again.digest() != changed.digest()
+
+
+def test_a_row_that_stays_on_disk_costs_its_number(tmp_path: Path) -> None:
+    held = problems.load(parquet(tmp_path, PROBLEMS), rows="disk").train.rows
+    own = [value for value in vars(held).values() if isinstance(value, np.ndarray) and value.base is None]
+    assert held.facts.at.nbytes == 4 * len(held)
+    assert isinstance(held.facts.every, np.memmap)
+    assert sum(value.nbytes for value in own) < 4 * len(held)

@@ -121,7 +121,18 @@ def read_saved(path: Path, columns: dict[str, str | None]) -> dict[str, Table]:
 
 
 def _of(path: Path, table: pa.Table, header: bool, given: dict[str, str], how: str, separator: str) -> Table:
-    roles = _roles(path, table, header, given)
+    return understood(path, table, roles_of(path, table, header, given), header, how, separator)
+
+
+def understood(
+    path: Path, table: pa.Table, roles: dict[str, str], header: bool, how: str, separator: str
+) -> Table:
+    """Columns by what they hold.
+
+    Args:
+        path: for messages. table: as read. roles: of ``roles_of``. header: the columns have names of their own.
+        how: the file was read, for a note. separator: of the cells, where they are text.
+    """
     named = tables.splits_named(tables.Table(path, table)) if header else None
     if named is not None and named[0] in roles.values():
         named = None
@@ -192,34 +203,48 @@ def _delimited(
             f"{path}: rows of different lengths: line {error.line} has {error.actual} fields, the first has {error.expected} "
             f"({error.content!r}); expected the same columns on every line (for `user item item item ...` lines pass --data-option layout=lists)"
         ) from None
-    first = [(column[0].as_py() or "").strip() for column in parsed.cells.columns]
+    header, names = named_columns(path, parsed.cells, given)
+    table = parsed.cells.slice(int(header))
+    if header:
+        refuse_repeated_names(table, names, path)
+    if header and not names[0] and table.num_rows and is_row_numbers(table.column(0)):
+        table, names = table.select(list(range(1, len(names)))), names[1:]  # the index that pandas writes
+    refuse_twice(names, path)
+    return table.rename_columns(names), header, parsed.separator, described(parsed.separator, header)
+
+
+def described(separator: str, header: bool) -> str:
+    """How a file of text was read, for a note."""
+    return f"{SEPARATORS.get(separator, repr(separator))} separated, {'with' if header else 'no'} header"
+
+
+def refuse_twice(names: list[str], path: Path) -> None:
+    """Raise where a name occurs twice."""
+    if len(set(names)) < len(names):
+        raise CounterpointError(
+            f"{path}: the first line names a column twice ({', '.join(names)}); rename one"
+        )
+
+
+def named_columns(path: Path, cells_: pa.Table, given: dict[str, str]) -> tuple[bool, list[str]]:
+    """Whether the first of a file's rows names the columns, and their names."""
+    first = [(column[0].as_py() or "").strip() for column in cells_.columns]
     if len(first) < 2:
         raise CounterpointError(
             f"{path}: the first line is {first[0][:60]!r}, with no tab, comma, ';', '|', '::' or space in it; "
             "expected lines of `user item [rating] [time]`, such as `196 242 3 881250949`"
         )
-    second = [column[1].as_py() or "" for column in parsed.cells.columns] if parsed.cells.num_rows > 1 else []
+    second = [column[1].as_py() or "" for column in cells_.columns] if cells_.num_rows > 1 else []
     header = bool(given) or any(role_of(name) for name in first)
     if not header and any(not _is_number(a) and _is_number(b) for a, b in zip(first[2:], second[2:])):
         raise CounterpointError(
             f"{path}: the first line looks like column names ({', '.join(first)}), none of which is known; "
             f"say which is which, for example {data_option('user', first[0])} {data_option('item', first[1])}"
         )
-    names = first if header else [f"column {i + 1}" for i in range(len(first))]
-    table = parsed.cells.slice(int(header))
-    if header:
-        refuse_repeated_names(table, names, path)
-    if header and not names[0] and table.num_rows and is_row_numbers(table.column(0)):
-        table, names = table.select(list(range(1, len(names)))), names[1:]  # the index that pandas writes
-    if len(set(names)) < len(names):
-        raise CounterpointError(
-            f"{path}: the first line names a column twice ({', '.join(names)}); rename one"
-        )
-    how = f"{SEPARATORS.get(parsed.separator, repr(parsed.separator))} separated, {'with' if header else 'no'} header"
-    return table.rename_columns(names), header, parsed.separator, how
+    return header, first if header else [f"column {i + 1}" for i in range(len(first))]
 
 
-def _roles(path: Path, table: pa.Table, header: bool, given: dict[str, str]) -> dict[str, str]:
+def roles_of(path: Path, table: pa.Table, header: bool, given: dict[str, str]) -> dict[str, str]:
     """Role -> column name."""
     names = table.column_names
     roles: dict[str, str] = {}

@@ -6,92 +6,29 @@ items are numbered by the training pairs; evaluation pairs of unknown users or i
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
-from functools import cached_property
+import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
-from torch import Tensor
 
+from counterpoint.data.interactions.arrays import Arrays
 from counterpoint.data.interactions.files import Table, read_saved, read_table
-from counterpoint.data.interactions.rows import CodedPairs, dense_core, distinct, positives, split_rows
-from counterpoint.data.tables import stored
+from counterpoint.data.interactions.numbered import Splitting, check_parts, finished, in_memory
+from counterpoint.data.interactions.pairs import Interactions, Pairs
+from counterpoint.data.interactions.rows import coded
+from counterpoint.data.interactions.streamed import NotStreamed, of_file, of_saved, read
+from counterpoint.data.tables import Rows, stored
+from counterpoint.data.tables.converted import converted
+from counterpoint.data.tables.read import stay_on_disk
 from counterpoint.data.walk import walk
 from counterpoint.errors import CounterpointError, nearest
+
+__all__ = ["BUNDLED", "Interactions", "Pairs", "load_interactions"]
 
 BUNDLED = {"movielens-100k": 4.0, "movielens-1m": 4.0}  # name -> rating from which a row is a positive
 SPLITS = ("ratio", "time", "last")
 PARTS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Positive pairs: ``users`` [P] and ``items`` [P], both int64 positions. Indexing by a tensor gives pairs again."""
-
-    users: Tensor
-    items: Tensor
-
-    def __len__(self) -> int:
-        return len(self.users)
-
-    def __getitem__(self, index: Tensor) -> Pairs:
-        return Pairs(self.users[index], self.items[index])
-
-
-@dataclass(frozen=True)
-class Interactions:
-    """A data set of positives.
-
-    Attributes:
-        users, items: the ids as they stand in the file; a position in these lists is what the pairs speak of.
-        train, validation, test: the pairs. Validation and test hold no training pair and no unknown user or item.
-        notes: what was understood, dropped or suspicious, a line each.
-    """
-
-    users: list[str]
-    items: list[str]
-    train: Pairs
-    validation: Pairs
-    test: Pairs
-    notes: list[str] = field(default_factory=list)
-
-    def describe(self) -> list[str]:
-        """What was understood: rows, columns, threshold, sizes, duplicates, leaks."""
-        return list(self.notes)
-
-    def fingerprint(self) -> str:
-        """Return the sha256 of ids and pairs: two data sets with the same one train and rank alike."""
-        digest = hashlib.sha256("\n".join([*self.users, "", *self.items]).encode())
-        for pairs in (self.train, self.validation, self.test):
-            digest.update(torch.stack([pairs.users, pairs.items]).numpy().tobytes())
-        return digest.hexdigest()
-
-    def held_out(self, split: str) -> Pairs:
-        """Pairs of an evaluation split; an error if there are none."""
-        if split not in {"validation", "test"}:
-            raise CounterpointError(f"split={split!r}: expected 'validation' or 'test'")
-        pairs: Pairs = getattr(self, split)
-        if not len(pairs):
-            raise CounterpointError(
-                f"there are no {split} pairs; load the data with {split}=0.1 or so to hold some out"
-            )
-        return pairs
-
-    def interactions_before(self, split: str) -> Pairs:
-        """Pairs that must not be recommended when ``split`` is ranked: training, and for the test also validation."""
-        if split == "validation":
-            return self.train
-        both = (self.train, self.validation)
-        return Pairs(torch.cat([pairs.users for pairs in both]), torch.cat([pairs.items for pairs in both]))
-
-    @cached_property
-    def popularity(self) -> Tensor:
-        """[I], the number of training pairs of each item."""
-        return torch.bincount(self.train.items, minlength=len(self.items))
 
 
 def load_interactions(
@@ -110,6 +47,7 @@ def load_interactions(
     layout: str = "rows",
     delimiter: str | None = None,
     encoding: str | None = None,
+    rows: Rows = "auto",
 ) -> Interactions:
     """Load, validate and split interactions.
 
@@ -127,6 +65,8 @@ def load_interactions(
         layout: "rows", or "lists" for `user item item ...` lines.
         delimiter: between the cells of text (comma, tab, semicolon, ...), where it is not found by itself.
         encoding: of text files; without it UTF-8, what a byte-order mark says, or else cp1252.
+        rows: where pairs are held: in "memory", or on "disk", where a file is read a part at a time and its pairs are mapped
+            from the cache; "auto" leaves them on disk from half a gigabyte on.
 
     Raises:
         CounterpointError: says what was given, what was expected, and the call that works.
@@ -144,33 +84,79 @@ def load_interactions(
             f"a folder with train.* and test.*, or one of {', '.join(BUNDLED)}"
         )
     columns = {"user": user, "item": item, "rating": rating, "time": time}
-    if stored.is_saved(spec):
+    given = {role: name for role, name in columns.items() if name}
+    how = Splitting(threshold, split, test, validation, split_seed, core)
+    saved = stored.is_saved(spec)
+    files = {} if saved else _files(spec)
+    on_disk = sorted(spec.rglob("*.arrow")) if saved else list(files.values())
+    if layout == "rows" and stay_on_disk(on_disk, rows):
+        try:
+            named = repr((given, delimiter, encoding, how))
+            return _mapped(spec, files, on_disk, given, delimiter, encoding, how, named)
+        except NotStreamed:
+            pass  # the reader of whole files says what there is to say
+    if saved:
         tables = read_saved(spec, columns)
         files = dict.fromkeys(tables, spec)
     else:
-        files = _files(spec)
         tables = {
             part: read_table(file, columns, layout, delimiter, encoding) for part, file in files.items()
         }
     notes = [f"{files[part].name}: {table.understood}" for part, table in tables.items()]
     tables = _by_column(tables, files)
-    rows = positives(tables, threshold, notes)
-    rows = distinct(rows, notes)
-    if core > 1:
-        rows = dense_core(rows, core, notes)
-    if len(tables) == 1:
-        part = split_rows(rows, split, test, validation, split_seed, notes)
-    else:
-        part = rows.part
-        if "validation" not in tables and validation:
-            inside = np.flatnonzero(part == 0)
-            chosen = np.random.default_rng(split_seed).permutation(inside)[: round(validation * len(inside))]
-            part = part.copy()
-            part[chosen] = 1
-            notes.append(
-                f"validation: {len(chosen):,} pairs taken at random (seed {split_seed}) from the training rows"
-            )
-    return _numbered(rows, part, notes)
+    pairs, ratings = coded(tables)
+    return finished(pairs, ratings, set(tables), how, notes, Arrays(), in_memory)
+
+
+def _mapped(
+    spec: Path,
+    files: dict[str, Path],
+    made_of: list[Path],
+    given: dict[str, str],
+    delimiter: str | None,
+    encoding: str | None,
+    how: Splitting,
+    named: str,
+) -> Interactions:
+    """The same as from memory, with pairs that are mapped from a folder of the cache, which is made once.
+
+    Args:
+        named: the options, which name the folder.
+
+    Raises:
+        NotStreamed: the files have to be read whole.
+    """
+
+    def fill(folder: Path) -> None:
+        arrays = Arrays(folder)
+        try:
+            if files:
+                sources = {part: of_file(file, given, delimiter, encoding) for part, file in files.items()}
+            else:
+                sources = of_saved(spec)
+            pairs, ratings, understood, present = read(sources, given, arrays)
+        except CounterpointError:
+            raise NotStreamed from None
+        whole = files or dict.fromkeys(sources, spec)
+        notes = [f"{whole[part].name}: {text}" for part, text in understood.items()]
+        if "all" in sources and present != {"all"}:
+            check_parts(present, whole)
+
+        def make(split: str, count: int) -> np.ndarray:
+            return np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.int64, (2, count))
+
+        made = finished(pairs, ratings, present, how, notes, arrays, make)
+        about = {"users": made.users, "items": made.items, "notes": made.notes}
+        (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
+        arrays.clear()
+
+    folder = converted(made_of, f"interactions {named}", fill)
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    # Copied when it is written to, which nobody does: a tensor cannot be made of what is read only.
+    train, validation, test = (
+        Pairs(*torch.from_numpy(np.load(folder / f"{split}.npy", mmap_mode="c"))) for split in PARTS
+    )
+    return Interactions(about["users"], about["items"], train, validation, test, about["notes"])
 
 
 def _check_options(split: str, test: float, validation: float, core: int) -> None:
@@ -221,47 +207,5 @@ def _by_column(tables: dict[str, Table], files: dict[str, Path]) -> dict[str, Ta
     splits = tables["all"].splits if "all" in tables else None
     if splits is None:
         return tables
-    for part in ("train", "test"):
-        if part not in splits:
-            raise CounterpointError(
-                f"{files['all']}: the column 'split' names no {part} rows; expected train and test (and validation), or rename the column"
-            )
+    check_parts(set(splits.tolist()), files)
     return {part: tables["all"].take(splits == part) for part in PARTS if part in splits}
-
-
-def _numbered(rows: CodedPairs, part: np.ndarray, notes: list[str]) -> Interactions:
-    """Number users and items by the training pairs."""
-    train = part == 0
-    users, items = np.unique(rows.users[train]), np.unique(rows.items[train])
-    for numbered, role in ((users, "user"), (items, "item")):
-        if len(numbered) < 2:
-            raise CounterpointError(
-                f"only {len(numbered)} {role} in {int(train.sum())} training pairs; a recommender learns from many users sharing many "
-                f"items: expected at least 2 (is the {role} column the right one?)"
-            )
-    code = [np.full(len(ids), -1) for ids in (rows.user_ids, rows.item_ids)]
-    code[0][users], code[1][items] = np.arange(len(users)), np.arange(len(items))
-    u, i = code[0][rows.users], code[1][rows.items]
-    seen = (u >= 0) & (i >= 0)
-    if (~seen).any():
-        notes.append(
-            f"cold: {(~seen).sum():,} evaluation pairs of users or items without a training pair; taken out of the evaluation"
-        )
-    parts = [
-        Pairs(torch.from_numpy(u[seen & (part == p)]), torch.from_numpy(i[seen & (part == p)]))
-        for p in range(3)
-    ]
-    pairs = len(parts[0])
-    notes.append(
-        f"{len(users):,} users, {len(items):,} items; {' + '.join(f'{len(p):,}' for p in parts)} pairs (training, validation, test); density {pairs / len(users) / len(items):.2%}"
-    )
-    full = int((torch.bincount(parts[0].users) == len(items)).sum())
-    if full:
-        raise CounterpointError(
-            f"{full} users have met every one of the {len(items)} items: nothing is left to rank below; drop them, or use a threshold"
-        )
-    ids = [
-        pc.take(ids, pa.array(index)).to_pylist()
-        for ids, index in ((rows.user_ids, users), (rows.item_ids, items))
-    ]
-    return Interactions(ids[0], ids[1], parts[0], parts[1], parts[2], notes)

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from counterpoint.conversation import stored, text_of
+from counterpoint.data import row_numbers
 from counterpoint.data.language import prompted
 from counterpoint.data.language.described import described
 from counterpoint.data.language.preference_rows import Preference, parse
@@ -212,7 +213,7 @@ def _paired(
             notes.append(f"{split}: {len(made)} pairs were made of {rankings} rankings (pairs={pairs})")
     if ties == "keep" and split == "train":
         return made
-    left = prompted.picked(made, np.flatnonzero(~LOOK.of(made)["tie"]))
+    left = prompted.picked(made, row_numbers.positions(~LOOK.of(made)["tie"]))
     if len(left) < len(made):
         use = (
             ""
@@ -259,7 +260,7 @@ def _finish(
                 return replace(row, prompt=reading.prompt(row.prompt, where))
 
             rows = prompted.changed(rows, f"format={reading.format}", read, LOOK)
-        different = prompted.picked(rows, np.flatnonzero(~LOOK.of(rows)["same"]))
+        different = prompted.picked(rows, row_numbers.positions(~LOOK.of(rows)["same"]))
         if len(different) < len(rows):
             notes.append(
                 f"{split}: left out {len(rows) - len(different)} rows whose two answers are the same"
@@ -272,13 +273,17 @@ def _finish(
             f"{name}: no training row with two different answers is left; check the columns, or raise max_characters"
         )
     facts = {split: LOOK.of(rows) for split, rows in left.items()}
-    pairs = facts["train"][facts["train"]["paired"]]
-    against = int(np.isin(pairs["one"], pairs["other"]).sum()) // 2
+    paired = facts["train"]["paired"]
+    against = (
+        row_numbers.contained(facts["train"]["one"][paired], np.sort(facts["train"]["other"][paired])) // 2
+    )
     if against:
         notes.append(
             f"train: {against} pairs occur in both directions, so their labels contradict one another (see cdpo, robust)"
         )
-    notes += prompted.overlaps({split: each["key"] for split, each in facts.items()})
+    keys = {split: np.array(each["key"]) for split, each in facts.items()}
+    keys["train"].sort()
+    notes += prompted.overlaps(keys)
     splits = {split: Preferences(left.get(split, [])) for split in ("train", "validation", "test")}
     if len(np.unique(np.concatenate([each["paired"] for each in facts.values()]))) > 1:
         raise CounterpointError(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from counterpoint.conversation import stored
+from counterpoint.data import row_numbers
 from counterpoint.data.language import instructions, prompted, puzzles, reasoning
 from counterpoint.data.language.answer import SCORERS, answer_kind, final_answer
 from counterpoint.data.language.problem import Problem
@@ -247,12 +248,13 @@ def _finish(
 
             rows = prompted.changed(rows, f"format={reading.format}", read, LOOK)
         left[split] = prompted.short_ones(rows, LOOK.of(rows)["size"], max_characters, split, notes)
-        keys[split] = LOOK.of(left[split])["key"]
+        keys[split] = np.array(LOOK.of(left[split])["key"])
     if not left["train"]:
         raise CounterpointError(
             f"{name}: no training problem is left; raise max_characters or check the file"
         )
-    repeated = len(keys["train"]) - len(np.unique(keys["train"]))
+    keys["train"].sort()
+    repeated = row_numbers.repeats(keys["train"])
     if repeated:
         notes.append(f"train: {repeated} prompts occur more than once")
     notes += prompted.overlaps(keys)

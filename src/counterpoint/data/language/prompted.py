@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar, overload
 import numpy as np
 
 from counterpoint.conversation import Prompt, stored
-from counterpoint.data import tables
+from counterpoint.data import row_numbers, tables
 from counterpoint.data.language.stored_rows import (
     Look,
     StoredRows,
@@ -46,6 +46,7 @@ class Prompted(Protocol):
 
 
 T = TypeVar("T", bound=Prompted)
+U = TypeVar("U")
 
 
 def origin_of(rows: Sequence[Prompted], index: int) -> str:
@@ -79,6 +80,32 @@ class PromptedRows(Generic[T]):
         if isinstance(where, int | slice):
             return self.rows[where]  # type: ignore[return-value]
         return [self.rows[int(number)] for number in where]
+
+
+class Each(Sequence[U]):
+    """Rows that are made when they are read, of numbers: nothing of them is held.
+
+    Args:
+        numbers: one a row. make: a row of its number.
+
+    >>> list(Each([2, 0], lambda number: f"{number}+1="))
+    ['2+1=', '0+1=']
+    """
+
+    def __init__(self, numbers: Sequence[int], make: Callable[[int], U]) -> None:
+        self.numbers, self.make = numbers, make
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, where: int) -> U: ...
+    @overload
+    def __getitem__(self, where: slice) -> Each[U]: ...
+    def __getitem__(self, where: int | slice) -> U | Each[U]:
+        if isinstance(where, slice):
+            return Each(self.numbers[where], self.make)
+        return self.make(self.numbers[where])
 
 
 def read(
@@ -183,17 +210,17 @@ def short_ones(
     """Rows of at most ``limit`` characters, by their [N] sizes; how many were left out goes into the notes."""
     if limit is None:
         return rows
-    short = picked(rows, np.flatnonzero(size <= limit))
+    short = picked(rows, row_numbers.positions(size <= limit))
     if len(short) < len(rows):
         notes.append(f"{split}: left out {len(rows) - len(short)} rows longer than {limit} characters")
     return short
 
 
 def overlaps(keys: Mapping[str, np.ndarray]) -> list[str]:
-    """A note for each evaluation split with prompts that are also in train, by the hashes of each split's prompts."""
+    """A note for each evaluation split with prompts that are also in train, by the hashes of each split's prompts, train's sorted."""
     none = np.zeros(0, np.uint64)
     shared = {
-        split: int(np.isin(keys.get(split, none), keys["train"]).sum()) for split in ("validation", "test")
+        split: row_numbers.contained(keys.get(split, none), keys["train"]) for split in ("validation", "test")
     }
     return [
         f"{split}: {count} prompts are also in train, so its figures flatter the model; remove them"
@@ -211,12 +238,13 @@ def _split(rows: Sequence[T], validation: float, test: float, path: Path) -> dic
         keys = np.asarray(rows.facts["key"])
     else:
         keys = np.fromiter((hashed(row.key()) for row in rows), np.uint64, len(rows))
-    position = (keys >> np.uint64(16)).astype(np.float64) / 2**48
-    held_out = (position < test, (position >= test) & (position < test + validation))
+    goes_to = np.empty(len(keys), np.int8)
+    for start, part in row_numbers.parts(keys):
+        position = (part >> np.uint64(16)).astype(np.float64) / 2**48
+        goes_to[start : start + len(part)] = np.where(position < test, 2, position < test + validation)
     parts = {
-        "train": picked(rows, np.flatnonzero(~held_out[0] & ~held_out[1])),
-        "validation": picked(rows, np.flatnonzero(held_out[1])),
-        "test": picked(rows, np.flatnonzero(held_out[0])),
+        split: picked(rows, row_numbers.positions(goes_to == number))
+        for number, split in enumerate(("train", "validation", "test"))
     }
     if not parts["train"]:
         raise CounterpointError(

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 
+from counterpoint.data import row_numbers
 from counterpoint.data.tables import RowsOnDisk, Table
 from counterpoint.data.tables.converted import converted
 
@@ -23,24 +24,47 @@ Parse = Callable[[dict[str, Any], Path, int], T]
 """A row's columns, its file and its number there, to what it means."""
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What was counted of some rows, a field at a time: ``facts["key"]`` is [M].
+
+    Attributes:
+        every: [N] records, mapped. at: [M] which of them are meant; None: all, whose fields stay mapped.
+    """
+
+    every: np.ndarray
+    at: np.ndarray | None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of a record."""
+        return self.every.dtype
+
+    def __len__(self) -> int:
+        return len(self.every) if self.at is None else len(self.at)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        values = self.every[name]
+        return values if self.at is None else values[self.at]
+
+
 class StoredRows(Sequence[T], Generic[T]):
-    """Rows by index or by slice.
+    """Rows by index or by slice. Of each row that is meant, what is held is its number.
 
     Args:
         tables: whose rows stay on disk. parse: understands a row; ``name`` stands for it in the fingerprint.
-        at: [M] numbers over all tables of the rows that are meant. facts: [M] of each.
+        facts: [N] of every row of the tables, mapped.
     """
 
-    def __init__(
-        self, tables: Sequence[Table], parse: Parse[T], name: str, at: np.ndarray, facts: np.ndarray
-    ) -> None:
-        self.tables, self.parse, self.at, self.facts = tables, parse, at, facts
+    def __init__(self, tables: Sequence[Table], parse: Parse[T], name: str, facts: np.ndarray) -> None:
+        self.tables, self.parse, self.facts = tables, parse, Facts(facts, None)
         self._starts = np.cumsum([0, *map(len, tables)])
         self._name = name
+        self._rows: np.ndarray | None = None  # of the tables, by the facts' numbers; None: the same
         self._changes: tuple[tuple[str, Callable[[Any], Any]], ...] = ()
 
     def __len__(self) -> int:
-        return len(self.at)
+        return len(self.facts)
 
     @overload
     def __getitem__(self, where: int) -> T: ...
@@ -49,7 +73,10 @@ class StoredRows(Sequence[T], Generic[T]):
     def __getitem__(self, where: int | slice) -> T | list[T]:
         if isinstance(where, slice):
             return [self[number] for number in range(*where.indices(len(self)))]
-        row: Any = understood(self.parse, *self._source(int(self.at[where])))
+        if not -len(self) <= where < len(self):
+            raise IndexError(where)
+        [number] = self._numbers(range(len(self))[where])
+        row: Any = understood(self.parse, *self._source(int(number)))
         for _, change in self._changes:
             row = change(row)
         return row
@@ -59,9 +86,9 @@ class StoredRows(Sequence[T], Generic[T]):
 
     def select(self, numbers: Sequence[int] | np.ndarray) -> StoredRows[T]:
         """The rows with these numbers."""
-        part = self._copy()
-        chosen = np.asarray(numbers, np.int64)
-        part.at, part.facts = self.at[chosen], self.facts[chosen]
+        part, facts = self._copy(), self.facts
+        chosen = np.asarray(numbers, row_numbers.smallest(len(facts.every)))
+        part.facts = Facts(facts.every, chosen if facts.at is None else facts.at[chosen])
         return part
 
     def changed(self, name: str, change: Callable[[T], Any]) -> StoredRows[Any]:
@@ -80,9 +107,15 @@ class StoredRows(Sequence[T], Generic[T]):
         for table in self.tables:
             assert isinstance(table.data, RowsOnDisk)
             whole.update(table.data.digest.encode())
-        for start in range(0, len(self.at), 2**20):
-            whole.update(np.ascontiguousarray(self.at[start : start + 2**20], np.int64).tobytes())
+        for start in range(0, len(self), row_numbers.PART):
+            row_numbers.update(whole, self._numbers(start, min(start + row_numbers.PART, len(self))))
         return whole.hexdigest()
+
+    def _numbers(self, start: int, stop: int | None = None) -> np.ndarray:
+        """Numbers over all tables of the rows from ``start`` to ``stop``; of one row without it."""
+        stop = start + 1 if stop is None else stop
+        at = np.arange(start, stop) if self.facts.at is None else self.facts.at[start:stop]
+        return at if self._rows is None else self._rows[at]
 
     def _source(self, number: int) -> tuple[Table, int, dict[str, Any]]:
         part = int(np.searchsorted(self._starts, number, "right")) - 1
@@ -111,8 +144,8 @@ class Look(Generic[T]):
     count: Callable[[T], tuple[Any, ...]]
     kind: np.dtype
 
-    def of(self, rows: Sequence[T]) -> np.ndarray:
-        """[N] records of rows: those that were kept, or counted now."""
+    def of(self, rows: Sequence[T]) -> np.ndarray | Facts:
+        """[N] records of rows, by the name of a field: those that were kept, or counted now."""
         if isinstance(rows, StoredRows) and rows.facts.dtype == self.kind:
             return rows.facts
         return np.fromiter(map(self.count, rows), self.kind, len(rows))
@@ -140,24 +173,38 @@ def stored_rows(tables: Sequence[Table], parse: Parse[T], look: Look[T], name: s
 
     count = sum(map(len, tables))
     digests = [table.data.digest for table in tables if isinstance(table.data, RowsOnDisk)]
-    return StoredRows(
-        tables, parse, name, np.arange(count), _counted(rows, count, look, repr((name, digests)))
-    )
+    folder = _counted(rows, count, look, repr((name, digests)), None)
+    return StoredRows(tables, parse, name, np.load(folder / FACTS, mmap_mode="r"))
 
 
 def counted_again(rows: StoredRows[T], look: Look[T]) -> StoredRows[T]:
     """Rows after a change, with the numbers of what they are now."""
-    part = rows.select(np.arange(len(rows)))
-    part.facts = _counted(lambda: iter(rows), len(rows), look, rows.digest())
+    part = rows._copy()
+    folder = _counted(lambda: iter(rows), len(rows), look, rows.digest(), rows)
+    part.facts = Facts(np.load(folder / FACTS, mmap_mode="r"), None)
+    part._rows = np.load(folder / ROWS, mmap_mode="r")
     return part
 
 
-def _counted(rows: Callable[[], Iterator[T]], count: int, look: Look[T], name: str) -> np.ndarray:
+FACTS, ROWS = "facts.npy", "rows.npy"
+
+
+def _counted(
+    rows: Callable[[], Iterator[T]], count: int, look: Look[T], name: str, of: StoredRows[T] | None
+) -> Path:
+    """The folder in the cache with the facts of rows, and, where they are some rows ``of`` tables, their numbers there."""
+
     def fill(folder: Path) -> None:
-        every = np.lib.format.open_memmap(folder / "facts.npy", "w+", look.kind, (count,))
+        every = np.lib.format.open_memmap(folder / FACTS, "w+", look.kind, (count,))
         for number, row in enumerate(rows()):
             every[number] = look.count(row)  # one record a row: nothing of the row stays
         every.flush()
+        if of is None:
+            return
+        numbers = np.lib.format.open_memmap(folder / ROWS, "w+", np.int64, (count,))
+        for start in range(0, count, row_numbers.PART):
+            stop = min(start + row_numbers.PART, count)
+            numbers[start:stop] = of._numbers(start, stop)
+        numbers.flush()
 
-    folder = converted([], repr((name, look.kind.descr, count)), fill)
-    return np.load(folder / "facts.npy", mmap_mode="r")
+    return converted([], repr((name, look.kind.descr, count, of is not None)), fill)

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from counterpoint.data import row_numbers
 from counterpoint.data.tables import stored
 from counterpoint.data.tables.converted import converted, digest_of
 from counterpoint.data.tables.encodings import read_text
@@ -91,10 +92,10 @@ class RowsOnDisk(Sequence[Row]):
         """The rows with these numbers [M], without a column."""
         part = object.__new__(type(self))
         part.__dict__.update(self.__dict__)
-        part._at = np.asarray(chosen) if self._at is None else self._at[chosen]
+        part._at = chosen.astype(row_numbers.smallest(self._size())) if self._at is None else self._at[chosen]
         part._without = without
         meant = hashlib.sha256(f"{self.digest} {without}".encode())
-        meant.update(np.ascontiguousarray(part._at, np.int64).tobytes())
+        row_numbers.update(meant, part._at)
         part.digest = meant.hexdigest()
         part.names = [name for name in self.names if name != without]
         return part

@@ -67,7 +67,7 @@ def stream_table(
     if suffix == ".jsonl":
         total = sum(1 for _ in json_lines(text))
         return _with_rows(Streamed(path, total, lambda: _json_lines(text, size)))
-    layout = _layout(text, CANDIDATES[suffix], delimiter)
+    layout = layout_of(text, CANDIDATES[suffix], delimiter)
     return _with_rows(Streamed(path, layout.rows, lambda: _delimited(text, layout, size)))
 
 
@@ -124,7 +124,7 @@ class Layout:
     rows: int = 0
 
 
-def _layout(text: Text, candidates: tuple[str, ...], given: str | None) -> Layout:
+def layout_of(text: Text, candidates: tuple[str, ...], given: str | None) -> Layout:
     """By the first separator with which every row has as many cells."""
     head = head_of(text)
     likely = [separator_of(given)] if given else [mark for mark in candidates if mark in head]
@@ -151,7 +151,7 @@ def _layout(text: Text, candidates: tuple[str, ...], given: str | None) -> Layou
 def _counted(text: Text, layout: Layout) -> Layout:
     while True:
         try:
-            return replace(layout, rows=sum(len(batch) for batch in _batches(text, layout)) - 1)
+            return replace(layout, rows=sum(len(batch) for batch in batches_of(text, layout)) - 1)
         except pa.ArrowInvalid as error:  # a row longer than Arrow's block
             if "straddling" not in str(error) or layout.block > text.size:
                 raise
@@ -168,7 +168,8 @@ def _unfit(text: Text, mark: str, error: pa.ArrowInvalid) -> CounterpointError:
     return RaggedRow(text.path, int(line or 0), int(actual), int(expected), content, mark)
 
 
-def _batches(text: Text, layout: Layout) -> Iterator[pa.RecordBatch]:
+def batches_of(text: Text, layout: Layout) -> Iterator[pa.RecordBatch]:
+    """The cells as text, columns f0, f1, ..., about a block at a time; the first row is the file's first, names or not."""
     mark, quoted = layout.mark, layout.quoted
     names = [f"f{number}" for number in range(width_of(text, mark, quoted, mark))]
     with text.open() as file:
@@ -189,7 +190,7 @@ def _batches(text: Text, layout: Layout) -> Iterator[pa.RecordBatch]:
 def _delimited(text: Text, layout: Layout, size: int) -> Iterator[Table]:
     names: list[str] | None = None
     start = 0
-    for batch in _batches(text, layout):
+    for batch in batches_of(text, layout):
         cells = pa.Table.from_batches([batch])
         if names is None:
             if not cells.num_rows:

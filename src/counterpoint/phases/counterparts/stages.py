@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from counterpoint.conversation import Prompt, reworded
 from counterpoint.data.language.answer import Answer
 from counterpoint.data.language.problem import Problem
+from counterpoint.data.language.prompted import Each
 from counterpoint.generation.authors import Author
 from counterpoint.generation.samplers import Samples
 from counterpoint.judges.judge import Judge
@@ -65,41 +66,46 @@ class Asking:
 
     def alone(self, rows: Sequence[Problem], numbers: Sequence[int], count: int) -> Attempts:
         """Each row by itself."""
-        prompts = [alone(rows[at], self.wording) for at in numbers]
+        prompts = Each(numbers, lambda at: alone(rows[at], self.wording))
         return self._attempts("alone", rows, numbers, prompts, count, part=0)
 
     def hinted(self, rows: Sequence[Problem], numbers: Sequence[int], count: int) -> Attempts:
         """Each row with its answer."""
-        prompts = [with_hint(rows[at], self.wording.hint) for at in numbers]
+        prompts = Each(numbers, lambda at: with_hint(rows[at], self.wording.hint))
         return self._attempts("hinted", rows, numbers, prompts, count, part=1)
 
     def contrasted(
         self, rows: Sequence[Problem], numbers: Sequence[int], count: int, pairs: Counterparts
     ) -> Attempts:
         """Each row beside its counterpart, with both answers."""
-        prompts: list[Prompt] = []
-        for at in numbers:
+
+        def prompt(at: int) -> Prompt:
             template = self.wording.alike if int(pairs.positive[at]) == 1 else self.wording.unlike
-            prompts.append(beside(rows[at], rows[int(pairs.index[at])], template))
-        return self._attempts("contrasted", rows, numbers, prompts, count, part=2)
+            return beside(rows[at], rows[int(pairs.index[at])], template)
+
+        return self._attempts("contrasted", rows, numbers, Each(numbers, prompt), count, part=2)
 
     def about(
         self, name: str, template: str, rows: Sequence[Problem], rationales: Sequence[tuple[int, str]]
     ) -> list[str]:
         """What the model writes to a question about a rationale, with its image: one text for each (row's number, rationale)."""
-        worded = [
-            replace(
-                rows[at],
-                prompt=reworded(
-                    rows[at].prompt,
-                    filled(template, question=rows[at].question, answer=rows[at].answer, rationale=text),
-                ),
-            )
-            for at, text in rationales
-        ]
-        if not worded:
+
+        def worded(number: int) -> Problem:
+            at, text = rationales[number]
+            row = rows[at]
+            words = filled(template, question=row.question, answer=row.answer, rationale=text)
+            return replace(row, prompt=reworded(row.prompt, words))
+
+        if not rationales:
             return []
-        drawn = sample_answers(self.run, self.sampler, worded, 1, ABOUT + self.number, name=name)
+        drawn = sample_answers(
+            self.run,
+            self.sampler,
+            Each(range(len(rationales)), worded),
+            1,
+            ABOUT + self.number,
+            name=name,
+        )
         return [row[0]["text"] for row in drawn]
 
     def _attempts(
@@ -113,8 +119,8 @@ class Asking:
     ) -> Attempts:
         if not numbers:
             return Attempts()
-        problems = [rows[at] for at in numbers]
-        worded = [replace(row, prompt=prompt) for row, prompt in zip(problems, prompts)]
+        problems = Each(numbers, rows.__getitem__)
+        worded = Each(range(len(numbers)), lambda n: replace(problems[n], prompt=prompts[n]))
         drawn = sample_answers(self.run, self.sampler, worded, count, 3 * self.number + part, name=name)
         marks = self._marks(name, problems, drawn)
         texts = [[answer["text"] for answer in row] for row in drawn]
