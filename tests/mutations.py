@@ -415,7 +415,7 @@ CHANGES = [
     Change("data/language/stored_rows.py", "return at if self._rows is None else self._rows[at]", "return at", ON_DISK + "::test_a_change_is_counted_anew_of_the_rows_that_are_left"),
     Change("methods/selm.py", "part = picked(rows, range(r, len(rows), self.rounds))", "part = list(picked(rows, range(r, len(rows), self.rounds)))", "tests/methods/language/test_rows_on_disk.py::test_pairs_for_selm"),
     Change("data/interactions/rows.py", "        first = last", "        first = last + 1", PAIRS_ON_DISK + "::test_the_same_pairs"),
-    Change("data/interactions/streamed.py", "place = first_seen(codes, len(ids))", "place = np.arange(len(ids))", PAIRS_ON_DISK + "::test_the_same_pairs"),
+    Change("data/interactions/streamed.py", "rank = first_seen(codes, len(ids))", "rank = np.arange(len(ids))", PAIRS_ON_DISK + "::test_the_same_pairs"),
     Change("data/tables/on_disk.py", "self._batches[part].slice(number - int(self._starts[part]), 1)", "self._batches[part].slice(0, 1)", ON_DISK + "::test_problems"),
     Change("data/tables/on_disk.py", "return number + 1 if self._lines is None else int(self._lines[number])", "return number + 1", ON_DISK),
     Change("integrations/rewards.py", "None if math.isnan(value) else value", "value", REWARDS),

@@ -29,13 +29,13 @@ def positions(mask_N: np.ndarray) -> np.ndarray:
     >>> positions(np.array([True, False, True])).tolist()
     [0, 2]
     """
-    found = np.empty(int(np.count_nonzero(mask_N)), smallest(len(mask_N)))
+    result = np.empty(int(np.count_nonzero(mask_N)), smallest(len(mask_N)))
     filled = 0
     for start, part in parts(mask_N):
         here = np.flatnonzero(part)
-        found[filled : filled + len(here)] = here + start
+        result[filled : filled + len(here)] = here + start
         filled += len(here)
-    return found
+    return result
 
 
 def parts(values_N: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

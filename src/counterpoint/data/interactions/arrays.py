@@ -39,7 +39,7 @@ class Arrays:
         for file in self.folder.glob("scratch-*") if self.folder is not None else ():
             file.unlink()
 
-    def kept(self, values_N: np.ndarray, mask_N: np.ndarray) -> np.ndarray:
+    def selected(self, values_N: np.ndarray, mask_N: np.ndarray) -> np.ndarray:
         """[M] the values that a mask marks."""
         result, filled = self.empty(int(np.count_nonzero(mask_N)), values_N.dtype), 0
         for start, part in parts(values_N):
@@ -75,7 +75,7 @@ def counts(values_N: np.ndarray, size: int) -> np.ndarray:
 
 
 def first_seen(values_N: np.ndarray, size: int) -> np.ndarray:
-    """[size] for each number its place in the order in which numbers first occur; those that do not occur come last.
+    """[size] for each number its rank in the order in which numbers first occur; those that do not occur come last.
 
     >>> first_seen(np.array([2, 0, 2]), 3).tolist()
     [1, 2, 0]
@@ -84,6 +84,6 @@ def first_seen(values_N: np.ndarray, size: int) -> np.ndarray:
     for start, part in parts(values_N):
         numbers, at = np.unique(part, return_index=True)
         first[numbers] = np.minimum(first[numbers], at + start)
-    place = np.empty(size, np.int64)
-    place[np.argsort(first, kind="stable")] = np.arange(size)
-    return place
+    rank = np.empty(size, np.int64)
+    rank[np.argsort(first, kind="stable")] = np.arange(size)
+    return rank

@@ -85,15 +85,15 @@ def _numbered(
         there = np.zeros(len(names), bool)
         for start, some in row_numbers.parts(codes):
             there[some[part[start : start + len(some)] == 0]] = True
-        known = np.flatnonzero(there)
-        if len(known) < 2:
+        in_train = np.flatnonzero(there)
+        if len(in_train) < 2:
             raise CounterpointError(
-                f"only {len(known)} {role} in {int((part == 0).sum())} training pairs; a recommender learns from many users sharing many "
+                f"only {len(in_train)} {role} in {int((part == 0).sum())} training pairs; a recommender learns from many users sharing many "
                 f"items: expected at least 2 (is the {role} column the right one?)"
             )
         code.append(np.full(len(names), -1))
-        code[-1][known] = np.arange(len(known))
-        ids.append([names[number] for number in known.tolist()])
+        code[-1][in_train] = np.arange(len(in_train))
+        ids.append([names[number] for number in in_train.tolist()])
     seen = (arrays.taken(code[0] >= 0, rows.users)) & (arrays.taken(code[1] >= 0, rows.items))
     if not seen.all():
         notes.append(

@@ -36,10 +36,10 @@ class CodedPairs:
     def keep(self, mask_N: np.ndarray, arrays: Arrays) -> CodedPairs:
         """Return the rows of a mask."""
         return CodedPairs(
-            arrays.kept(self.users, mask_N),
-            arrays.kept(self.items, mask_N),
-            None if self.times is None else arrays.kept(self.times, mask_N),
-            arrays.kept(self.part, mask_N),
+            arrays.selected(self.users, mask_N),
+            arrays.selected(self.items, mask_N),
+            None if self.times is None else arrays.selected(self.times, mask_N),
+            arrays.selected(self.part, mask_N),
             self.user_ids,
             self.item_ids,
         )

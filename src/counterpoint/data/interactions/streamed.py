@@ -144,11 +144,11 @@ def _by_part(
     users, items = arrays.taken(rows.users, order), arrays.taken(rows.items, order)
     names = []
     for codes, ids in ((users, rows.user_ids), (items, rows.item_ids)):
-        place = first_seen(codes, len(ids))
+        rank = first_seen(codes, len(ids))
         for start, part in parts(codes):
-            codes[start : start + len(part)] = place[part]
+            codes[start : start + len(part)] = rank[part]
         renamed = [""] * len(ids)
-        for old, new in enumerate(place.tolist()):
+        for old, new in enumerate(rank.tolist()):
             renamed[new] = ids[old]
         names.append(renamed)
     times = None if rows.times is None else arrays.taken(rows.times, order)
@@ -170,11 +170,11 @@ def _read_source(
         _refuse_uncertain(table, roles)
         in_words = "time" in roles and _are_dates(table.column(roles["time"]))
         read = understood(source.path, table, roles, source.header, source.how, source.separator)
-        said = read.understood.partition(" rows")[2]
-        ways = "; " in said.rpartition("): ")[2]  # how ratings are written is judged by all of them
-        if not table.schema.equals(schema) or (size and (said != last or in_words != dates)) or ways:
+        description = read.understood.partition(" rows")[2]
+        ways = "; " in description.rpartition("): ")[2]  # how ratings are written is judged by all of them
+        if not table.schema.equals(schema) or (size and (description != last or in_words != dates)) or ways:
             raise NotStreamed
-        last, dates = said, in_words
+        last, dates = description, in_words
         splits |= _write(read, part, ids, out)
         size += len(table)
     if not size:
@@ -261,7 +261,7 @@ def of_saved(path: Path) -> dict[str, Source]:
     Raises:
         NotStreamed: splits of other names.
     """
-    found = {}
+    result = {}
     for name, (table, classes) in stored.saved_columns(path).items():
 
         def tables(table: pa.Table = table, classes: dict[str, list[str]] = classes) -> Iterator[pa.Table]:
@@ -269,10 +269,10 @@ def of_saved(path: Path) -> dict[str, Source]:
                 yield stored.prepared(pa.Table.from_batches([batch]), classes, path)
 
         part = split_of(name) or name or "all"
-        found[part] = Source(path / name, tables, True, "a folder of the datasets library")
-    if set(found) != {"all"} and not {"train", "test"} <= set(found) <= set(ORDER):
+        result[part] = Source(path / name, tables, True, "a folder of the datasets library")
+    if set(result) != {"all"} and not {"train", "test"} <= set(result) <= set(ORDER):
         raise NotStreamed
-    return {part: found[part] for part in ORDER if part in found}
+    return {part: result[part] for part in ORDER if part in result}
 
 
 def _json_lines(file: Path, encoding: str | None) -> Iterator[pa.Table]:
