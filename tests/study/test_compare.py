@@ -248,6 +248,16 @@ def test_wrong_data_is_said_before_anything_is_written(recipe, tmp_path):
     assert not (tmp_path / "study").exists()
 
 
+def test_what_an_arm_refuses_is_said_before_any_arm_is_trained(recipe, tmp_path):
+    entries = [
+        Entry(name="good", recipe=recipe()),
+        Entry(name="bad", recipe=recipe(method=Logistic(hint=99.0))),
+    ]
+    with pytest.raises(CounterpointError, match="hint=99.0; 80 points take no such hint"):
+        compare(Plan(what="compare", entries=entries, seeds=1), tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
 def test_a_plan_survives_its_folder(plan, tmp_path):
     mine = plan(tune={"learning_rate": (0.01, 1.0), "mode": ["plain"]}, trials=1, seeds=1, metrics=("error",))
     compare(mine, tmp_path / "study")

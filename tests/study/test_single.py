@@ -212,3 +212,10 @@ def test_texts_and_audio_say_what_a_probe_measured():
     assert measured_by(task("text"), classifier, labels) == {}
     assert measured_by(task("audio"), torch.nn.Identity(), None)["macro_f1"] == "probe"
     assert measured_by(task("images"), torch.nn.Identity(), None) == {}
+
+
+def test_what_a_method_refuses_is_said_before_anything_is_measured(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(single, "figures_before", lambda *_: pytest.fail("measured"))
+    with pytest.raises(CounterpointError, match="80 points take no such hint"):
+        execute(recipe(method=Logistic(hint=99.0), before=True), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()

@@ -27,6 +27,10 @@ class Logistic(Method):
     hint: float | None = None
     betas: tuple[float, float] = (0.9, 0.95)
 
+    def check(self, data):
+        if self.hint == 99:
+            raise CounterpointError(f"hint={self.hint}; {len(data.train)} points take no such hint")
+
     def fit(self, model, data, run):
         if self.hint is not None and self.hint > 9:
             raise CounterpointError(f"hint={self.hint}; expected at most 9")

@@ -110,7 +110,7 @@ class ADPA(Method[Language, PreferenceData]):
 
     def fit(self, model: Language, data: PreferenceData, run: Run) -> Language:
         """Make or open the teachers, then learn from them: on the data's answers, and on the student's own."""
-        self._check(data.train)
+        self.check(data)
         before = self._opened(self.teachers.before, model, data, run)
         made_here = not self.teachers.after
         after = copy.deepcopy(before) if made_here else self._opened(self.teachers.after, model, data, run)
@@ -227,8 +227,9 @@ class ADPA(Method[Language, PreferenceData]):
             )
         return model
 
-    def _check(self, rows: Preferences) -> None:
-        if not rows.paired:
+    def check(self, data: PreferenceData) -> None:
+        """Refuse settings that contradict each other or the data."""
+        if not data.train.paired:
             raise CounterpointError(
                 f"{self.key}: it learns from pairs, and this data has single answers with a label; give 'chosen' and 'rejected'"
             )

@@ -81,6 +81,14 @@ class Method(ABC, Generic[Model, Data]):
     def fit(self, model: Model, data: Data, run: Run) -> Model:
         """Train ``model`` on ``data`` inside ``run`` and return the model to keep."""
 
+    def check(self, data: Data) -> None:
+        """Refuse settings that contradict each other or the data: before anything is measured or trained, and again in ``fit``.
+
+        Raises:
+            CounterpointError: what does not fit, and what would.
+        """
+        return
+
     @classmethod
     def settings(cls, **given: Any) -> Self:
         """Build the method from loosely typed settings (strings from a command line or a file), strictly.

@@ -109,7 +109,7 @@ class Coconut(Method[nn.Module, Audio]):
 
     def fit(self, model: nn.Module, data: Audio, run: Run) -> nn.Module:
         """Train stage by stage and return the encoder with its head; the table of the stages is reported."""
-        self._check(data)
+        self.check(data)
         data = cached_bands(model, data)
         tasks = class_order(len(data.classes), self.tasks, run.seed)
         lexicon = Lexicon.of(data.classes, data.train.texts)
@@ -199,7 +199,8 @@ class Coconut(Method[nn.Module, Audio]):
             terms["label"] = Loss(label.values, label.counts, 1.0 - share)
         return terms
 
-    def _check(self, data: Audio) -> None:
+    def check(self, data: Audio) -> None:
+        """Refuse settings that contradict each other or the data."""
         self.demand(above_zero=("temperature", "batch_size", "epochs", "learning_rate"))
         self.demand(
             not_negative=("contrast.weight", "multimodal.weight", "distillation.weight", "weight_decay")

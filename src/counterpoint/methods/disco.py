@@ -146,7 +146,7 @@ class DiSCo(Method[SparseRetriever, Retrieval]):
 
     def fit(self, model: SparseRetriever, data: Retrieval, run: Run) -> SparseRetriever:
         """Rewrite, encode and rank once; then batches of conversations with their candidates."""
-        self._check(data)
+        self.check(data)
         shape = Shape(self.reads, self.query_tokens, self.document_tokens)
         fixed = run.constant(copy.deepcopy(model.documents))
         student = run.state(model=model.queries)
@@ -242,7 +242,8 @@ class DiSCo(Method[SparseRetriever, Retrieval]):
             for number, each in enumerate(texts.values())
         ]
 
-    def _check(self, data: Retrieval) -> None:
+    def check(self, data: Retrieval) -> None:
+        """Refuse settings that contradict each other or the data."""
         self.demand(above_zero=["temperature"])
         for name in ("query_tokens", "document_tokens"):
             if getattr(self, name) < 3:

@@ -104,7 +104,7 @@ class GRACE(Method[Embedder, Retrieval]):
 
     def fit(self, model: Embedder, data: Retrieval, run: Run) -> Embedder:
         """Write, embed, reward, push; one batch of documents at a time."""
-        self._check(data)
+        self.check(data)
         # Without dropout: what is sampled is what is trained.
         policy = run.state(model=adapt(model.language, self.lora_rank, run.seed, self.adapter).eval())
         written = self.max_new_tokens if self.objective == "grace" else 0
@@ -229,7 +229,8 @@ class GRACE(Method[Embedder, Retrieval]):
                 )
             )  # fmt: skip
 
-    def _check(self, data: Retrieval) -> None:
+    def check(self, data: Retrieval) -> None:
+        """Refuse settings that contradict each other or the data."""
         self.demand(above_zero=["temperature", "query_temperature", "reward.temperature"])
         check_template(self.template, "text")
         for name, least in (("answers", 2), ("max_new_tokens", 1), ("minibatches", 1)):

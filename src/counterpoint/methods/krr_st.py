@@ -121,7 +121,7 @@ class KRRST(Method[nn.Module, Images]):
             net = run.state(model=headed(encoder, ready.targets.shape[1], run.seed))
             regress(net, run.constant(ready), self.pretrain, run)
             return FromDistilled(encoder, ready)
-        self._check(data)
+        self.check(data)
         own = self.target.model == "own"
         start = (
             copy.deepcopy(encoder)
@@ -181,7 +181,7 @@ class KRRST(Method[nn.Module, Images]):
             run.step(distilled_set_error(learnt, distilled.targets, real_features, wanted, how.ridge))
             pool.after(index, distilled)
 
-    def _check(self, data: Images) -> None:
+    def check(self, data: Images) -> None:
         """Refuse a set that the data cannot begin, and images too small for the pool's networks."""
         if self.select != "all" and self.size > len(data.train):
             raise CounterpointError(

@@ -133,7 +133,7 @@ class PiDistill(Method[Language, ProblemData]):
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Sample with (pi-distill) or without (opsd) the information, judge, train both views."""
         rows = data.train.rows
-        self._check(rows)
+        self.check(data)
         toolbox = tools.load(self.episode.tools) if self.episode.tools else None
         # Without dropout: what is sampled is what is trained.
         model = adapt(model, self.lora_rank, run.seed, self.adapter).eval()
@@ -227,8 +227,8 @@ class PiDistill(Method[Language, ProblemData]):
 
         return run.stage("hints", write, over=range(len(rows)), size=16)
 
-    def _check(self, rows: Sequence[Problem]) -> None:
-        """Refuse settings that do not go together."""
+    def check(self, data: ProblemData) -> None:
+        """Refuse settings that contradict each other or the data."""
         self.demand(above_zero=["temperature"])
         for name, least in (("answers", 2), ("steps", 1)):
             if getattr(self, name) < least:
@@ -248,6 +248,6 @@ class PiDistill(Method[Language, ProblemData]):
         if self.episode.turns < 1:
             raise CounterpointError(f"{self.key}: episode.turns={self.episode.turns}; expected at least 1")
         source = self.information.source
-        shown.require_information(rows, "solution" if source == "written" else source, self.key)
+        shown.require_information(data.train.rows, "solution" if source == "written" else source, self.key)
         shown.check_template(self.information.template, "information")
         shown.check_template(self.information.request, "prompt", "information")

@@ -128,11 +128,15 @@ class PreferenceDegree(Method[Language, PreferenceData]):
                 f"{self.key}: degree.degrees={self.degree.degrees}; expected at least 2, whole and stripped"
             )
 
+    def check(self, data: PreferenceData) -> None:
+        """Refuse rows that the loss cannot learn from."""
+        check_rows(self, data.train, self.key)
+
     def fit(self, model: Language, data: PreferenceData, run: Run) -> Language:
         """Train on ``data.train``; the degrees are made once, of the answers as they are."""
         for line in check_choice(self):
             run.say(line)
-        check_rows(self, data.train, self.key)
+        self.check(data)
         policy = run.state(model=adapt(model, self.lora_rank, run.seed, self.adapter).eval())
         rows, chosen = data.train, self.degree
         terms = PreferenceTerms(self, self.key, policy, rows, run)

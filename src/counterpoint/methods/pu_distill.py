@@ -144,7 +144,7 @@ class PUDistill(Method[Language, ProblemData]):
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Ask the teacher once, imitate, then sample, rate, learn; no teacher after the first line."""
-        self._check()
+        self.check(data)
         problems = anchored(data.train.rows, self.teacher, self.sampler, model, run, self.key)
         # Without dropout: what is sampled is what is trained.
         model = adapt(model, self.lora_rank, run.seed, self.adapter).eval()
@@ -240,7 +240,8 @@ class PUDistill(Method[Language, ProblemData]):
             loss: Loss = of_prompts(values, counted, {**stats, **more})
             run.step({self.form: loss}, tokens=int(completions.mask.sum()))
 
-    def _check(self) -> None:
+    def check(self, data: ProblemData) -> None:
+        """Refuse settings that contradict each other or the data."""
         self.demand(above_zero=["temperature", "rating.temperature"])
         check_template(self.teacher.template, "prompt")
         for name in ("answers", "iterations"):

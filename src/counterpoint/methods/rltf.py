@@ -130,7 +130,7 @@ class RLTF(Method[Language, ProblemData]):
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Answer, judge, criticise, answer again, learn; one batch of prompts a step."""
-        self._check()
+        self.check(data)
         # In evaluation mode, so that what is sampled is what is trained.
         model = adapt(model, self.lora_rank, run.seed, self.adapter).eval()
         policy, scorer = run.state(model=model), data.train.scorer
@@ -219,7 +219,8 @@ class RLTF(Method[Language, ProblemData]):
             terms["critique"] = wide(loss, weight)
         return terms
 
-    def _check(self) -> None:
+    def check(self, data: ProblemData) -> None:
+        """Refuse settings that contradict each other or the data."""
         check_templates(self.template, self.critique_template)
         self.demand(above_zero=["temperature"])
         if self.answers < 2:

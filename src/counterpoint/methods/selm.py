@@ -107,7 +107,7 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
 
     def fit(self, model: Language, data: PreferenceData | ProblemData, run: Run) -> Language:
         """``rounds`` times: answer, rank, train on the best, the worst and the reference's answer."""
-        self._check(data)
+        self.check(data)
         # Without dropout: what is sampled is what is trained, and policy and reference start equal.
         model = adapt(model, self.lora_rank, run.seed, self.adapter).eval()
         # A second model only where something asks it: the reference of a round is the policy before its first step.
@@ -226,7 +226,8 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
         share = number / max(self.rounds - 1, 1)
         return self.learning_rate * (1.0 + (self.last_rate - 1.0) * share)
 
-    def _check(self, data: PreferenceData | ProblemData) -> None:
+    def check(self, data: PreferenceData | ProblemData) -> None:
+        """Refuse settings that contradict each other or the data."""
         self.demand(above_zero=["beta"])
         for name in ("rounds", "answers"):
             if getattr(self, name) < 1:

@@ -104,7 +104,7 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
 
     def fit(self, model: Language, data: ProblemData | PreferenceData, run: Run) -> Language:
         """Sample, judge, take passes; the completions of an offline run are sampled and judged once, in durable stages."""
-        self._check()
+        self.check(data)
         # Without dropout: what is sampled is what is trained.
         model = adapt(model, self.lora_rank, run.seed, self.adapter).eval()
         # A second model only where something asks it.
@@ -255,7 +255,7 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
         )
         return group_losses(self, token_logp, completions.authored, rewards_PN, fixed)
 
-    def _check(self) -> None:
+    def check(self, data: ProblemData | PreferenceData) -> None:
         """Refuse what no loop can do, and settings that the chosen loss would pass over."""
         self.demand(above_zero=["temperature"])
         for name in ("answers", "passes", "minibatches"):

@@ -145,7 +145,8 @@ class UserInteractions(Method[Language, ProblemData]):
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Score each answer with and without its follow-up, and push its tokens by the difference."""
-        template = self._check()
+        self.check(data)
+        template = self._template()
         # Without dropout, which would be noise in the log-ratio.
         model = adapt(model, self.lora_rank, run.seed, self.adapter).eval()
         given = run.constant(Frozen(model)).model
@@ -314,11 +315,13 @@ class UserInteractions(Method[Language, ProblemData]):
         own = 2 if self.form == "offline" else 0
         return own if self.hindsight.ignore_first is None else self.hindsight.ignore_first
 
-    def _check(self) -> str:
-        """Refuse settings that do not go together; the template."""
-        on, template = self.user, self.hindsight.template
-        template = template or (later.ONLINE if self.form == "online" else later.OFFLINE)
-        check_template(template, "prompt", "follow_up")
+    def _template(self) -> str:
+        return self.hindsight.template or (later.ONLINE if self.form == "online" else later.OFFLINE)
+
+    def check(self, data: ProblemData) -> None:
+        """Refuse settings that contradict each other."""
+        on = self.user
+        check_template(self._template(), "prompt", "follow_up")
         if self.form == "online":
             self.demand(above_zero=["temperature"])
             if on.kind == "script" and not on.function:
@@ -338,4 +341,3 @@ class UserInteractions(Method[Language, ProblemData]):
             raise CounterpointError(
                 f"{self.key}: sampler=server plays a user of the kind model; answers are always the model's own"
             )
-        return template

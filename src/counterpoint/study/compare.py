@@ -97,8 +97,10 @@ def compare(
         return loaded[key]
 
     for entry in plan.entries:  # wrong data, a wrong setting: said before anything is written
-        entry.recipe.build_method()
-        load(seeded(entry.recipe, 0, tuning_seeds=plan.tuning_seeds))
+        method = entry.recipe.build_method()
+        rows = load(seeded(entry.recipe, 0, tuning_seeds=plan.tuning_seeds))
+        if plan.what != "ablate":  # a part that is refused is a row of its table
+            method.check(rows)
         if entry.recipe.benchmarks:
             from counterpoint.evaluation.benchmarks.measure import require
 

@@ -69,11 +69,15 @@ class DPO(Method[Language, PreferenceData]):
     batch_size: int = 32
     epochs: float = 1.0
 
+    def check(self, data: PreferenceData) -> None:
+        """Refuse rows that the loss cannot learn from."""
+        check_rows(self, data.train, self.key)
+
     def fit(self, model: Language, data: PreferenceData, run: Run) -> Language:
         """Train on ``data.train``; without dropout, so that policy and reference start equal."""
         for line in check_choice(self):
             run.say(line)
-        check_rows(self, data.train, self.key)
+        self.check(data)
         policy = run.state(model=adapt(model, self.lora_rank, run.seed, self.adapter).eval())
         order = None
         if self.like_lengths:

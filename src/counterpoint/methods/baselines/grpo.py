@@ -125,7 +125,7 @@ class GRPO(Method[Language, ProblemData]):
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Sample groups, judge them, push; one batch of prompts a step."""
         kind, weight, target = self._own()
-        self._check()
+        self.check(data)
         # Without dropout: what is sampled is what is trained.
         model = adapt(model, self.lora_rank, run.seed, self.adapter).eval()
         reference = run.constant(Frozen(model)).model if weight else None
@@ -257,7 +257,8 @@ class GRPO(Method[Language, ProblemData]):
         total = combine(rewards, rewards.new_tensor(weights))
         return penalised(total, logp.to(total), fixed.to(total), completions.authored, weight)[:, None]
 
-    def _check(self) -> None:
+    def check(self, data: ProblemData) -> None:
+        """Refuse settings that contradict each other or the data."""
         self.demand(above_zero=["temperature", "entropy.share"])
         for name in ("answers", "iterations", "minibatches"):
             if getattr(self, name) < 1:

@@ -31,7 +31,8 @@ def check_form(recipe: Recipe, method: Method[Any, Any], task: Task, start: nn.M
 
 
 def check_rows(method: Method[Any, Any], task: Task, data: Any) -> None:
-    """Refuse fewer training rows than a batch for a method that leaves out what makes no full one, before anything is measured."""
+    """Refuse what a method cannot learn from, and fewer training rows than its full batch, before anything is measured."""
+    method.check(data)
     if not method.full_batches or task.kind in method.also:  # other kinds may have batches of their own
         return
     size, rows = getattr(method, "batch_size", 0), len(data.train)
