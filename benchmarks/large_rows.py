@@ -1,6 +1,6 @@
 """Opens rows that stay on disk: seconds and peak memory of the first opening, of later ones, and of random batches.
 
-    python benchmarks/large_rows.py [rows] [jsonl|parquet|csv] [problems|interactions]
+    python benchmarks/large_rows.py [rows] [jsonl|parquet|csv] [problems|interactions|text]
 
 Writes the file (10,000,000 rows by default) into a temporary folder, opens it in fresh processes, and prints a table row a
 step. "held" is the peak of memory that the system cannot take back (RssAnon, read every 20 ms, less what the imports hold);
@@ -23,8 +23,11 @@ BATCHES, BATCH = 200, 64
 
 
 def row(number: int, kind: str) -> dict[str, Any]:
-    """A made problem of about 150 characters, or an interaction of a fiftieth as many users as there are rows, at most a million."""
+    """A made problem or text of about 150 characters; or an interaction, every other one of a user of 25, the others of a million users."""
     a, b = number, (number * 7919) % 1_000_003
+    if kind == "text":
+        words = " ".join(f"word{(a * step) % 5003}" for step in range(7, 21))
+        return {"text": f"{words} {a}", "label": f"class {b % 4}"}
     if kind == "interactions":
         return {
             "user_id": f"u{a // 50 if a % 2 else b}",

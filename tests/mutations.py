@@ -112,6 +112,7 @@ SENTENCE_METHODS = "tests/methods/baselines/test_sentence_pairs.py"
 GRACE = "tests/methods/language/test_grace.py tests/objectives/contrast/test_rationale_reward.py tests/models/retrieval/test_embedder.py"
 DISCO = "tests/methods/test_disco.py"
 ON_DISK = "tests/data/language/test_on_disk.py"
+TEXTS_ON_DISK = "tests/data/text/test_on_disk.py"
 PAIRS_ON_DISK = "tests/data/interactions/test_on_disk.py"
 REWARDS = "tests/integrations/test_rewards.py"
 PACKED = "tests/models/language/test_packing.py"
@@ -418,6 +419,8 @@ CHANGES = [
     Change("data/language/stored_rows.py", "chosen if facts.at is None else facts.at[chosen]", "chosen", ON_DISK + "::test_preferences"),
     Change("data/language/stored_rows.py", "return at if self._rows is None else self._rows[at]", "return at", ON_DISK + "::test_a_change_is_counted_anew_of_the_rows_that_are_left"),
     Change("methods/selm.py", "part = picked(rows, range(r, len(rows), self.rounds))", "part = list(picked(rows, range(r, len(rows), self.rounds)))", "tests/methods/language/test_rows_on_disk.py::test_pairs_for_selm"),
+    Change("data/text/stored_texts.py", "part._at = chosen if self._at is None else self._at[chosen]", "part._at = chosen", TEXTS_ON_DISK + "::test_the_same_texts"),
+    Change("models/text/encoder.py", "return max(part.width() for part in passed_over(self))", "return next(passed_over(self)).width() - 1", TEXTS_ON_DISK + "::test_training_ends_with_the_same_bits"),
     Change("data/interactions/rows.py", "        first = last", "        first = last + 1", PAIRS_ON_DISK + "::test_the_same_pairs"),
     Change("data/interactions/streamed.py", "rank = first_seen(codes, len(ids))", "rank = np.arange(len(ids))", PAIRS_ON_DISK + "::test_the_same_pairs"),
     Change("data/tables/on_disk.py", "self._batches[part].slice(number - int(self._starts[part]), 1)", "self._batches[part].slice(0, 1)", ON_DISK + "::test_problems"),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.data.text.load import Lines, Texts
+from counterpoint.data.text.stored_texts import StoredTexts
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.measurement import Measurement, Subject, is_a
 from counterpoint.models.text.encoder import TextClassifier
@@ -31,7 +32,8 @@ def outputs(model: nn.Module, texts: Sequence[str], size: int = 256, out: str = 
     training = model.training
     model.eval()
     try:
-        order = sorted(range(len(texts)), key=lambda n: len(texts[n]))
+        lengths = texts.fact("size").tolist() if isinstance(texts, StoredTexts) else list(map(len, texts))
+        order = sorted(range(len(texts)), key=lengths.__getitem__)
         collected: list[Tensor] = []
         for start in range(0, len(order), size):
             tokens = model.tokenize([texts[n] for n in order[start : start + size]]).to(device)  # type: ignore[operator]

@@ -20,7 +20,14 @@ from torch import Tensor, nn
 from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Ablations, Method, Search
-from counterpoint.models.text.encoder import Coded, TextClassifier, coded, encoder_of
+from counterpoint.models.text.encoder import (
+    Coded,
+    CodedAsRead,
+    TextClassifier,
+    coded_rows,
+    encoder_of,
+    passed_over,
+)
 from counterpoint.models.text.match_head import MatchHead, fresh_match_head
 from counterpoint.objectives.contrast.noise_contrast import scored_contrast
 from counterpoint.objectives.contrast.view_contrast import VIEWED, view_contrast
@@ -28,7 +35,7 @@ from counterpoint.objectives.labels.label_match import label_match
 from counterpoint.objectives.reduction import Loss
 from counterpoint.pairs.repeats import text_repeats
 from counterpoint.pairs.views import gather_views
-from counterpoint.pairs.words_as_labels import log_frequency, uncommon, word_labels
+from counterpoint.pairs.words_as_labels import log_shares, occurrences, without_common, word_labels
 from counterpoint.training import Optimizer, Run
 from counterpoint.training.batches import Batch
 
@@ -111,9 +118,10 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
         net = run.state(model=self.classifier(model, data, run.seed).train())
         run.optimize(net, Optimizer(name="adam", learning_rate=self.learning_rate), name="pretraining")
         run.optimize(net, Optimizer(name="adam", learning_rate=self.tuning_rate), name="tuning")
-        rows = coded(net, data.train.texts, data.train.targets, data.train.labelled)
-        words = uncommon(rows.ids, rows.mask, net.words.cpu(), self.common)
-        drawn = Drawn(words.to(run.device), log_frequency(rows.ids, rows.mask, words).to(run.device))
+        rows = coded_rows(net, data.train.texts, data.train.targets, data.train.labelled)
+        counts = sum(occurrences(part.ids, part.mask, len(net.words)) for part in passed_over(rows))
+        words = without_common(counts, net.words.cpu(), self.common)  # type: ignore[arg-type]
+        drawn = Drawn(words.to(run.device), log_shares(counts, words).to(run.device))  # type: ignore[arg-type]
         for number in run.rounds(len(phases)):  # a budget is shared evenly between the two
             phases[number](net, rows, drawn, run)
         return net.encoder if self.objective in VIEWED and not labelled else net
@@ -138,10 +146,15 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
         return TextClassifier(encoder, head)
 
     def pretrain(
-        self, net: TextClassifier, rows: Coded, drawn: Drawn, run: Run, repeats: Tensor | None
+        self,
+        net: TextClassifier,
+        rows: Coded | CodedAsRead,
+        drawn: Drawn,
+        run: Run,
+        repeats: Tensor | None,
     ) -> None:
         """All training texts, no labels (but in "supcon", which groups by those there are)."""
-        groups, width = _groups(rows), rows.ids.shape[1]
+        groups, width = _groups(rows), rows.width()
         for batch in run.batches(
             rows,
             self.batch_size,
@@ -155,13 +168,10 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
                 loss = self.words_loss(net, batch, run, self.sentences(net, batch.items, run), drawn)
             run.step({"pretraining": loss}, optimizer="pretraining")
 
-    def tune(self, net: TextClassifier, rows: Coded, drawn: Drawn, run: Run) -> None:
+    def tune(self, net: TextClassifier, rows: Coded | CodedAsRead, drawn: Drawn, run: Run) -> None:
         """The labelled texts against the classes' names."""
         run.once("labels seen", lambda: net.head.seen.fill_(True))  # type: ignore[union-attr, operator]
-        labelled = Coded(
-            *(part[rows.labelled] for part in (rows.ids, rows.mask, rows.targets, rows.labelled))
-        )
-        for batch in run.batches(labelled, self.batch_size, epochs=self.epochs, name="tuning"):
+        for batch in run.batches(rows.with_labels(), self.batch_size, epochs=self.epochs, name="tuning"):
             sentences = self.sentences(net, batch.items, run)
             terms = {"classes": self.classes_loss(net.head(sentences, net.encoder), batch)}
             if self.mix > 0 and batch.size > 1:
@@ -249,10 +259,10 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
         )
 
 
-def _groups(rows: Coded) -> Tensor:
+def _groups(rows: Coded | CodedAsRead) -> Tensor:
     """[N] a number for each set of labels; one of its own for every text without."""
     group = (
-        torch.unique(rows.targets, dim=0, return_inverse=True)[1]
+        torch.unique(rows.targets.to(torch.uint8), dim=0, return_inverse=True)[1]
         if rows.targets.shape[1]
         else torch.zeros(len(rows))
     )

@@ -126,8 +126,21 @@ def log_frequency(ids: Tensor, mask: Tensor, words: Tensor, smooth: float = 1.0)
     >>> log_frequency(ids, torch.ones(1, 4), torch.tensor([True, True, True]), smooth=0.0).exp().tolist()
     [0.25, 0.5, 0.25]
     """
-    usable = mask.bool() & words[ids]
-    counts = torch.bincount(ids[usable], minlength=len(words)).double() + smooth
+    return log_shares(occurrences(ids, mask, len(words)), words, smooth)
+
+
+def occurrences(ids: Tensor, mask: Tensor, size: int) -> Tensor:
+    """[size] how often each id occurs.
+
+    >>> occurrences(torch.tensor([[0, 1, 1]]), torch.tensor([[1, 1, 0]]), 3).tolist()
+    [1, 1, 0]
+    """
+    return torch.bincount(ids[mask.bool()], minlength=size)
+
+
+def log_shares(counts_V: Tensor, words: Tensor, smooth: float = 1.0) -> Tensor:
+    """As ``log_frequency``, of how often each id occurs."""
+    counts = torch.where(words, counts_V, 0).double() + smooth
     return (counts / counts.sum()).log().float()
 
 
@@ -141,8 +154,12 @@ def uncommon(ids: Tensor, mask: Tensor, words: Tensor, share: float) -> Tensor:
     >>> uncommon(ids, torch.ones(1, 4), torch.tensor([True, True, True]), share=0.4).tolist()
     [True, False, True]
     """
-    usable = mask.bool() & words[ids]
-    counts = torch.bincount(ids[usable], minlength=len(words))
+    return without_common(occurrences(ids, mask, len(words)), words, share)
+
+
+def without_common(counts_V: Tensor, words: Tensor, share: float) -> Tensor:
+    """As ``uncommon``, of how often each id occurs."""
+    counts = torch.where(words, counts_V, 0)
     present = int((counts > 0).sum())
     if not present or not 0 <= share < 1:
         raise CounterpointError(

@@ -14,7 +14,7 @@ from counterpoint.data.sentence_pairs import rows as pair_rows
 from counterpoint.data.sentence_pairs.items import PairRows, SentencePairs
 from counterpoint.data.sentence_pairs.rows import HIGHEST, LOWEST, Row
 from counterpoint.data.tables import SPLITS, read_splits
-from counterpoint.data.text.split import split_rows, text_key
+from counterpoint.data.text.split import numbered, split_rows, text_key
 from counterpoint.errors import CounterpointError, data_option
 
 FEWEST = 10
@@ -147,7 +147,7 @@ def _split(
     lines: list[str] = []
     first = np.zeros(len(rows), np.int64)
     parts = split_rows(
-        [str(group) for group in groups], [row.split for row in rows], first, validation, test, seed, name, lines, untested
+        np.array(groups), *numbered([row.split for row in rows]), first, validation, test, seed, name, lines, untested
     )  # fmt: skip
     if lines:
         missing = lines[0].partition(" cut from")[0]

@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -79,6 +79,10 @@ class RowsOnDisk(Sequence[Row]):
         """A column of all rows, where it can be had without reading the others."""
         return None
 
+    def cells(self, name: str) -> Iterator[Any]:
+        """The cells of one column, None where there is none; few of them are in memory at a time."""
+        return (row.get(name) for row in self)
+
     def position(self, index: int) -> int:
         """The number in the file, from 0, of one of these rows."""
         index = index + len(self) if index < 0 else index
@@ -124,6 +128,22 @@ class ArrowRows(RowsOnDisk):
         """A column of all rows; mapped where they are all rows of the file."""
         whole = self.table.column(name)
         return whole if self._at is None else whole.take(pa.array(self._at))
+
+    def cells(self, name: str) -> Iterator[Any]:
+        """The cells of one column; the others are not read."""
+        if name not in self.names:
+            yield from (None for _ in range(len(self)))
+            return
+        column = self.table.column(name)
+        for start in range(0, len(self), BATCH):
+            some = slice(start, start + BATCH)
+            part = column.slice(start, BATCH) if self._at is None else column.take(pa.array(self._at[some]))
+            try:
+                yield from part.to_pylist()
+            except (pa.ArrowException, ValueError, OverflowError) as error:
+                raise CounterpointError(
+                    f"{self.path}: column '{name}' cannot be read ({str(error)[:120]})"
+                ) from None
 
     def __iter__(self) -> Iterator[Row]:
         if self._at is not None:

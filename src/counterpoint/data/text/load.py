@@ -15,18 +15,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from counterpoint.data import row_numbers
 from counterpoint.data.nested import split_seeds
+from counterpoint.data.tables import Rows
 from counterpoint.data.tables.cells import class_order, near_twins
+from counterpoint.data.tables.converted import converted
 from counterpoint.data.text import rows as text_rows
-from counterpoint.data.text.split import proportional, split_rows, text_key
+from counterpoint.data.text.split import proportional, split_rows, text_keys
+from counterpoint.data.text.stored_texts import StoredTexts, cut
 from counterpoint.errors import CounterpointError
 
 
 @dataclass(frozen=True)
 class Lines:
-    """One split: texts, targets [N, C] bool (a row of False where nothing is known), labelled [N] bool."""
+    """One split: texts (in memory, or on disk), targets [N, C] bool (a row of False where nothing is known), labelled [N] bool."""
 
-    texts: tuple[str, ...]
+    texts: Sequence[str]
     targets: Tensor
     labelled: Tensor
 
@@ -34,7 +38,7 @@ class Lines:
         return len(self.texts)
 
     def __getitem__(self, index: Tensor) -> Lines:
-        return Lines(tuple(self.texts[int(i)] for i in index), self.targets[index], self.labelled[index])
+        return Lines(text_rows.selected(self.texts, index.numpy()), self.targets[index], self.labelled[index])
 
     @property
     def labels(self) -> Tensor:
@@ -44,6 +48,18 @@ class Lines:
             if self.targets.shape[1]
             else torch.full((len(self),), -1)
         )
+
+    def words(self) -> np.ndarray:
+        """[N] how many words each text has."""
+        if isinstance(self.texts, StoredTexts):
+            return self.texts.fact("words")
+        return np.fromiter((len(text.split()) for text in self.texts), np.int64, len(self))
+
+    def keys(self) -> np.ndarray:
+        """[N] what copies of a text share."""
+        if isinstance(self.texts, StoredTexts):
+            return self.texts.fact("key")
+        return text_keys(self.texts, len(self))
 
     def with_labels(self) -> Lines:
         """Only the rows with a label."""
@@ -88,20 +104,34 @@ class Texts:
         return rare
 
     def fingerprint(self) -> str:
-        """Sha256 of all texts and labels in their splits."""
+        """Sha256 of all texts and labels in their splits; of texts on disk kept in the cache, since all are read for it."""
+        stored = [part.texts for part in self.splits().values() if isinstance(part.texts, StoredTexts)]
+        if not stored:
+            return self._fingerprint()
+        identity = hashlib.sha256(
+            repr((self.classes, self.multi_label, [t.digest() for t in stored])).encode()
+        )
+        for part in self.splits().values():
+            for flags in (part.targets, part.labelled):
+                identity.update(flags.contiguous().numpy().data)
+        name = f"fingerprint of texts {identity.hexdigest()}"
+        folder = converted([], name, lambda made: (made / "fingerprint").write_text(self._fingerprint()))
+        return (folder / "fingerprint").read_text()
+
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256(repr((self.classes, self.multi_label)).encode())
         for name, part in self.splits().items():
             digest.update(f"{name}{len(part)}".encode())
             for text in part.texts:
                 digest.update(f"{len(text)}:{text}".encode("utf-8", "surrogatepass"))
-            digest.update(part.targets.numpy().tobytes())
-            digest.update(part.labelled.numpy().tobytes())
+            digest.update(part.targets.contiguous().numpy().data)
+            digest.update(part.labelled.contiguous().numpy().data)
         return digest.hexdigest()
 
     def describe(self) -> list[str]:
         """Say what was understood, one finding per line."""
         counts = ", ".join(f"{len(part)} {name}" for name, part in self.splits().items())
-        lengths = np.array([len(text.split()) for text in self.train.texts])
+        lengths = self.train.words()
         lines = [
             f"{self.name}: {counts} texts; {int(np.median(lengths))} words each in the middle, {int(lengths.max())} at most"
         ]
@@ -129,8 +159,8 @@ class Texts:
         bare = len(self.train) - int(self.train.labelled.sum())
         if self.classes and bare:
             lines.append(f"{bare} of {len(self.train)} training texts without a label: read as text only")
-        seen = {text_key(text) for text in self.train.texts}
-        shared = [sum(text_key(text) in seen for text in part.texts) for part in (self.validation, self.test)]
+        seen = np.sort(self.train.keys())
+        shared = [row_numbers.contained(part.keys(), seen) for part in (self.validation, self.test)]
         if any(shared):
             lines.append(f"warning: {shared[0]} validation and {shared[1]} test texts are in train, too")
         return [*lines, *self.notes]
@@ -153,6 +183,7 @@ def load_texts(
     test: float = 0.2,
     seed: int = 0,
     untested: str = "",
+    rows: Rows = "auto",
 ) -> Texts:
     """Load texts from a CSV, TSV, JSON lines, JSON or parquet file, a folder with one per split, or ``LABEL/*.txt``.
 
@@ -172,14 +203,17 @@ def load_texts(
             of a text on one side.
         seed: of all this.
         untested: seeds of other splits, with commas; what they put into validation is not tested here.
+        rows: where texts are held: all in "memory", or on "disk", each read when it is needed (JSON lines in UTF-8, Parquet and
+            folders of the datasets library); "auto" leaves them on disk from half a gigabyte on.
 
     Raises:
         CounterpointError: with what was found, what was expected and the call that works.
     """
     path = Path(spec)
-    loaded = text_rows.read(path, text, label, separator, empty, delimiter, encoding)
+    most = words if words and words > 0 else None  # what is no number of words is refused further on
+    loaded = text_rows.read(path, text, label, separator, empty, delimiter, encoding, rows, most)
     return build(
-        loaded.rows, loaded.several, path.name, loaded.notes,
+        loaded.rows, loaded.rows.labels.several, path.name, loaded.notes,
         labelled=labelled, mislabelled=mislabelled, words=words, limit=limit,
         validation=validation, test=test, seed=seed, untested=untested,
     )  # fmt: skip
@@ -214,29 +248,36 @@ def build(
     if words is not None:
         if words < 1:
             raise CounterpointError(f"words={words}; expected at least 1 word of each text")
-        rows = replace(rows, texts=[" ".join(text.split()[:words]) for text in rows.texts])
+        if not isinstance(rows.texts, StoredTexts):  # else they are cut as they are read
+            rows = replace(rows, texts=[cut(text, words) for text in rows.texts])
     classes = _classes(rows, name)
     notes += near_twins(classes)
-    several = several or any(len(labels) > 1 for labels in rows.labels)
+    several = several or any(len(labels) > 1 for labels in rows.labels.present())
     index_of = {label: number for number, label in enumerate(classes)}
-    first = np.array([index_of[labels[0]] if labels else -1 for labels in rows.labels])
-    targets = torch.zeros(len(rows), len(classes), dtype=torch.bool)
-    counts = np.array([len(labels) for labels in rows.labels])
-    every = np.fromiter(
-        (index_of[label] for labels in rows.labels for label in labels), np.int64, int(counts.sum())
-    )
-    targets[torch.from_numpy(np.repeat(np.arange(len(rows)), counts)), torch.from_numpy(every)] = True
+    codes = rows.labels.codes
+    # Of each set of labels that occurs: its first class, and which classes are in it.
+    first_of = np.full(len(rows.labels.sets), -1)
+    has = torch.zeros(len(rows.labels.sets), len(classes), dtype=torch.bool)
+    for number, labels in enumerate(rows.labels.sets):
+        there = [index_of[label] for label in labels if label in index_of]
+        if there:
+            first_of[number] = there[0]
+            has[number, there] = True
+    first = first_of[codes]
+    counts = torch.from_numpy(np.bincount(codes, minlength=len(has)))
+    stored = isinstance(rows.texts, StoredTexts)
+    keys = rows.texts.fact("key") if stored else text_keys(rows.texts, len(rows))  # type: ignore[attr-defined]
     parts = split_rows(
-        rows.texts, rows.splits, first, validation, test, seed, name, notes, split_seeds(untested)
+        keys, rows.splits, rows.split_names, first, validation, test, seed, name, notes, split_seeds(untested)
     )
     if limit is not None:
         if limit < 2:
             raise CounterpointError(f"limit={limit}; expected at least 2 training texts")
         parts["train"] = np.sort(proportional(first, parts["train"], seed)[:limit])
-    lines = {
-        part: Lines(tuple(rows.texts[i] for i in index.tolist()), targets[index], targets[index].any(1))
-        for part, index in parts.items()
-    }
+    lines = {}
+    for part, index in parts.items():
+        targets = has[torch.from_numpy(codes[index].astype(np.int64))]
+        lines[part] = Lines(text_rows.selected(rows.texts, index), targets, targets.any(1))
     if several:  # in multi-label data a list without labels is an answer; it cannot be told from "not labelled" in a table
         notes.append("several labels a text: each class is decided on its own")
     data = Texts(
@@ -244,7 +285,7 @@ def build(
         validation=lines["validation"],
         test=lines["test"],
         classes=classes,
-        sizes=tuple(targets.sum(0).tolist()),
+        sizes=tuple((has * counts[:, None]).sum(0).tolist()),
         multi_label=several,
         notes=tuple(notes),
         name=name,
@@ -269,7 +310,7 @@ def readable(name: str) -> str:
 
 
 def _classes(rows: text_rows.Columns, name: str) -> tuple[str, ...]:
-    present = {label for labels in set(rows.labels) for label in labels}
+    present = {label for labels in rows.labels.present() for label in labels}
     if len(present) == 1:
         raise CounterpointError(
             f"{name}: every labelled text is of the class '{present.pop()}'; expected at least two classes, or --data-option label=none for texts "

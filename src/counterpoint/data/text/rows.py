@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +13,10 @@ import pyarrow.compute as pc
 from counterpoint.data import tables
 from counterpoint.data.tables import cells
 from counterpoint.data.tables.encodings import read_text
+from counterpoint.data.text import stored_texts
+from counterpoint.data.text.cells import Labels, as_text, labels_of
+from counterpoint.data.text.split import numbered
+from counterpoint.data.text.stored_texts import StoredTexts
 from counterpoint.data.walk import shown, walk
 from counterpoint.errors import CounterpointError, data_option, nearest
 
@@ -34,37 +36,47 @@ class Row:
 
 @dataclass(frozen=True)
 class Columns:
-    """Many texts, a list a column: what ``Row`` says of one."""
+    """Many texts, a column each of what ``Row`` says of one.
 
-    texts: list[str]
-    labels: list[tuple[str, ...]]
-    splits: list[str | None]
+    Attributes:
+        texts: [N] in memory or on disk. labels: [N]. splits: [N] numbers into ``split_names``, which may hold None.
+    """
+
+    texts: Sequence[str]
+    labels: Labels
+    splits: np.ndarray
+    split_names: Sequence[str | None]
 
     @classmethod
     def of(cls, rows: Sequence[Row] | Columns) -> Columns:
         """Rows as columns."""
         if isinstance(rows, Columns):
             return rows
-        return cls([row.text for row in rows], [row.labels for row in rows], [row.split for row in rows])
+        codes, names = numbered([row.split for row in rows])
+        return cls([row.text for row in rows], Labels.of([row.labels for row in rows]), codes, names)
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def select(self, rows: Sequence[int]) -> Columns:
+    def select(self, rows: np.ndarray) -> Columns:
         """Only these rows."""
         return Columns(
-            [self.texts[row] for row in rows],
-            [self.labels[row] for row in rows],
-            [self.splits[row] for row in rows],
+            selected(self.texts, rows), self.labels.select(rows), self.splits[rows], self.split_names
         )
+
+
+def selected(texts: Sequence[str], rows: np.ndarray) -> Sequence[str]:
+    """The texts with these numbers, where the others are."""
+    if isinstance(texts, StoredTexts):
+        return texts.select(rows)
+    return tuple(texts[number] for number in rows.tolist())
 
 
 @dataclass(frozen=True)
 class TextRows:
-    """Rows, whether labels came as lists (several a text), and what to tell about the reading."""
+    """Rows, and what to tell about the reading."""
 
     rows: Columns
-    several: bool
     notes: list[str]
 
 
@@ -76,6 +88,8 @@ def read(
     empty: str = "error",
     delimiter: str | None = None,
     encoding: str | None = None,
+    held: tables.Rows = "memory",
+    most: int | None = None,
 ) -> TextRows:
     """Read a table, a folder with one per split, or a folder ``label/*.txt`` (also ``split/label/*.txt``).
 
@@ -84,6 +98,7 @@ def read(
         separator: what stands between the labels of one cell, such as ";"; None: a cell is one label, a list several.
         empty: "error", or "skip" to leave out rows without text.
         delimiter, encoding: of the files, as in ``data.tables.read_table``.
+        held: where texts are; on disk, ``most`` words of each are meant.
 
     Raises:
         CounterpointError: with the row, what it holds and what was expected.
@@ -91,22 +106,25 @@ def read(
     if empty not in ("error", "skip"):
         raise CounterpointError(f"empty='{empty}'; {nearest(empty, ['error', 'skip'])}")
     if path.is_dir() and (listed := walk(path)).of([".txt"]) and not listed.of(tables.SUFFIXES):
-        rows, several, notes, where = _folder(path, encoding)
+        rows, notes, where = _folder(path, encoding)
     else:
-        rows, several, notes, where = _tables(path, text, label, separator, delimiter, encoding)
-    bare = [number for number, content in enumerate(rows.texts) if not content]
-    if bare:
+        rows, notes, where = _tables(path, text, label, separator, delimiter, encoding, held, most)
+    if isinstance(rows.texts, StoredTexts):
+        bare = np.flatnonzero(rows.texts.fact("size") == 0)
+    else:
+        bare = np.flatnonzero(np.fromiter((not content for content in rows.texts), bool, len(rows)))
+    if len(bare):
         if empty != "skip":
             raise CounterpointError(
-                f"{path}: {len(bare)} rows have no text, the first is {where(bare[0])}; fill or remove them, or leave them out with "
+                f"{path}: {len(bare)} rows have no text, the first is {where(int(bare[0]))}; fill or remove them, or leave them out with "
                 "--data-option empty=skip"
             )
         notes.append(f"{len(bare)} rows without text left out")
-        rows = rows.select([number for number, content in enumerate(rows.texts) if content])
-    return TextRows(rows, several, notes)
+        rows = rows.select(np.delete(np.arange(len(rows)), bare))
+    return TextRows(rows, notes)
 
 
-def _folder(path: Path, encoding: str | None) -> tuple[Columns, bool, list[str], Callable[[int], str]]:
+def _folder(path: Path, encoding: str | None) -> tuple[Columns, list[str], Callable[[int], str]]:
     rows: list[Row] = []
     notes: list[str] = []
     for file in walk(path).of([".txt"]):
@@ -123,7 +141,7 @@ def _folder(path: Path, encoding: str | None) -> tuple[Columns, bool, list[str],
         # Line ends as Python's own text files have them.
         clean = b"".join(content.blocks()).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n").strip()
         rows.append(Row(clean, inner, split, shown(file.name)))
-    return Columns.of(rows), False, notes, lambda number: rows[number].where
+    return Columns.of(rows), notes, lambda number: rows[number].where
 
 
 def _tables(
@@ -133,25 +151,41 @@ def _tables(
     separator: str | None,
     delimiter: str | None,
     encoding: str | None,
-) -> tuple[Columns, bool, list[str], Callable[[int], str]]:
-    splits = tables.read_splits(path, delimiter, encoding)
-    columns = list(dict.fromkeys(name for part in splits.values() for table in part for name in table.names))
+    held: tables.Rows,
+    most: int | None,
+) -> tuple[Columns, list[str], Callable[[int], str]]:
+    splits = tables.read_splits(path, delimiter, encoding, held)
+    every = [table for part in splits.values() for table in part]
+    columns = list(dict.fromkeys(name for table in every for name in table.names))
     text_column = _column(path, columns, text, TEXT_COLUMNS, "text")
     assert text_column is not None
     label_column = None if label == "none" else _column(path, columns, label, LABEL_COLUMNS, "label")
-    rows, several = Columns([], [], []), separator is not None
-    notes: list[str] = []
+    names = [None if split == "all" else split for split in splits]
+    sizes = [sum(map(len, part)) for part in splits.values()]
+    codes = np.repeat(np.arange(len(names), dtype=np.int8), sizes)
     numbers: list[tuple[int, tables.Table]] = []  # where each file's rows begin, and what numbers them
-    for split in list(splits):
-        part = splits.pop(split)  # the files' columns are dropped one after the other
-        for table in part:
-            numbers.append((len(rows), replace(table, data=[], _columns={})))
-            rows.texts.extend(_texts(table, text_column, notes))
-            labels, listed = _label_cells(table, label_column, separator, notes)
-            rows.labels.extend(labels)
-            several |= listed
-            rows.splits.extend([None if split == "all" else split] * len(table))
+    notes: list[str] = []
+    if all(isinstance(table.data, tables.RowsOnDisk) for table in every):
+        texts: Sequence[str]
+        texts, labels = stored_texts.read(every, text_column, label_column, separator, most)
+        for start, table in zip(np.cumsum([0, *map(len, every)]).tolist(), every):
+            numbers.append((start, table))
             notes.extend(table.notes)
+    else:
+        read: list[str] = []
+        parts: list[tuple[str, ...]] = []
+        several = separator is not None
+        del every
+        for split in list(splits):
+            part = splits.pop(split)  # the files' columns are dropped one after the other
+            for table in part:
+                numbers.append((len(read), replace(table, data=[], _columns={})))
+                read.extend(_texts(table, text_column, notes))
+                here, listed = _label_cells(table, label_column, separator, notes)
+                parts.extend(here)
+                several |= listed
+                notes.extend(table.notes)
+        texts, labels = read, Labels.of(parts, several)
     if not label_column:
         notes.append("no column of labels: texts are read without")
 
@@ -160,7 +194,7 @@ def _tables(
         several_files = len({table.path for _, table in numbers}) > 1
         return (f"{table.path.name}, " if several_files else "") + f"row {table.number(index - start)}"
 
-    return rows, several, notes, where
+    return Columns(texts, labels, codes, names), notes, where
 
 
 def _texts(table: tables.Table, column: str, notes: list[str]) -> list[str]:
@@ -168,20 +202,13 @@ def _texts(table: tables.Table, column: str, notes: list[str]) -> list[str]:
     if column not in table.names:
         return [""] * len(table)
     values = table.values(column)
-    odd = next(
-        (n for n, value in enumerate(values) if value is not None and not isinstance(value, str)), None
-    )
-    if odd is not None:
-        raise CounterpointError(
-            f"{table.where(odd)}: the text in column '{column}' is {reprlib.repr(values[odd])} ({type(values[odd]).__name__}); expected text in "
-            "quotation marks: is this the right column? Name it with --data-option text=COLUMN"
-        )
+    clean = [as_text(value, table, number, column) for number, value in enumerate(values)]
     missing = table.gaps(column) if table.delimited else None
     if missing is not None and missing.any():
         note = table.gap_note(column, missing, "they are read as empty texts")
         notes.extend([note] if note else [])
-        return ["" if gap else value.strip() for gap, value in zip(missing.tolist(), values, strict=True)]
-    return [(value or "").strip() for value in values]
+        return ["" if gap else text for gap, text in zip(missing.tolist(), clean, strict=True)]
+    return clean
 
 
 def _label_cells(
@@ -194,7 +221,7 @@ def _label_cells(
     if column is None or column not in table.names:
         return [()] * len(table), False
     if not isinstance(table.data, pa.Table) or pa.types.is_nested(table.data.column(column).type):
-        parsed = [_labels(value, separator, n, table.where) for n, value in enumerate(table.values(column))]
+        parsed = [labels_of(value, separator, n, table.where) for n, value in enumerate(table.values(column))]
         return [labels for labels, _ in parsed], any(listed for _, listed in parsed)
     cells_ = table.data.column(column)
     if table.delimited:
@@ -207,7 +234,9 @@ def _label_cells(
         cells_ = pc.if_else(pa.array(missing), pa.scalar(None, cells_.type), cells_)
     codes, values = cells.coded(cells_)
     first = {int(code): int(n) for code, n in zip(*np.unique(codes, return_index=True), strict=True)}
-    of = [_labels(value, separator, first.get(code, 0), table.where)[0] for code, value in enumerate(values)]
+    of = [
+        labels_of(value, separator, first.get(code, 0), table.where)[0] for code, value in enumerate(values)
+    ]
     of.append(())
     return [of[code] for code in codes.tolist()], False
 
@@ -225,31 +254,4 @@ def _column(
     raise CounterpointError(
         f"{path} has columns {', '.join(columns[:12])} and none is called {', '.join(usual)}; name the {what}s': "
         f"{data_option(what, columns[0] if columns else 'COLUMN')}"
-    )
-
-
-def _labels(
-    given: Any, separator: str | None, number: int, where: Callable[[int], str]
-) -> tuple[tuple[str, ...], bool]:
-    """A cell's labels, and whether they came as a list."""
-    if isinstance(given, list | tuple):
-        return tuple(dict.fromkeys(_name(one, number, where) for one in given)), True
-    if given is None or given == "" or given != given:
-        return (), False
-    if separator and isinstance(given, str):
-        parts = [part.strip() for part in given.split(separator)]
-        return tuple(dict.fromkeys(part for part in parts if part)), False
-    name = _name(given, number, where)
-    return ((name,) if name else ()), False
-
-
-def _name(given: Any, number: int, where: Callable[[int], str]) -> str:
-    if isinstance(given, bool):
-        return str(given).lower()
-    if isinstance(given, float) and given.is_integer():
-        return str(int(given))
-    if isinstance(given, str | int):
-        return str(given).strip()
-    raise CounterpointError(
-        f"{where(number)}: the label is {reprlib.repr(given)} ({type(given).__name__}); expected a name, a whole number, or a list of names"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -11,11 +11,14 @@ from counterpoint.data.nested import cut
 from counterpoint.errors import CounterpointError
 
 SPLITS = ("train", "validation", "test")
+KEY = np.dtype("S12")
+"""Of ``text_key``."""
 
 
 def split_rows(
-    texts: Sequence[str],
-    splits: Sequence[str | None],
+    keys: np.ndarray,
+    splits: np.ndarray,
+    split_names: Sequence[str | None],
     first: np.ndarray,
     validation: float,
     test: float,
@@ -27,7 +30,7 @@ def split_rows(
     """Row numbers of train, validation and test: as the rows name them, what is missing cut from the training rows.
 
     Args:
-        texts, splits: of the rows; a split that none names is None.
+        keys: [N] the same for rows that stay together, as of ``text_keys``. splits: [N] numbers into ``split_names``; one that nobody names is None.
         first: [N] each row's first class, -1 without a label; what is cut keeps the classes' proportions.
         notes: gets a line when something was cut.
         untested: seeds of other splits; what they put into validation is not tested here.
@@ -36,16 +39,18 @@ def split_rows(
         CounterpointError: an unknown split, no training rows, too few rows to cut from.
     """
     codes = {part: code for code, part in enumerate(SPLITS)}
-    strange = {split for split in set(splits) if split and split not in codes}
+    present = {split_names[number] for number in np.unique(splits).tolist()}
+    strange = {split for split in present if split and split not in codes}
     if strange:
         raise CounterpointError(
             f"{name}: a split called '{min(strange)}'; expected train, validation and test"
         )
-    named = np.fromiter((codes[split or "train"] for split in splits), np.int8, len(splits))
+    table = np.array([codes.get(split or "train", 0) for split in split_names], np.int8)
+    named = table[splits]
     parts = {part: np.flatnonzero(named == code) for code, part in enumerate(SPLITS)}
     if not len(parts["train"]):
         raise CounterpointError(
-            f"{name}: no training texts, only {', '.join(sorted({split or 'train' for split in set(splits)}))}; add a train file"
+            f"{name}: no training texts, only {', '.join(sorted(split or 'train' for split in present))}; add a train file"
         )
     shares = {
         part: share for part, share in (("validation", validation), ("test", test)) if not len(parts[part])
@@ -54,13 +59,15 @@ def split_rows(
         return parts
     notes.append(f"{' and '.join(shares)} cut from the training texts (stratified, seed {seed})")
     pool = parts["train"]
-    owner = pool[_first_copies([texts[i] for i in pool.tolist()])]
+    owner = pool[_first_copies(keys[pool])]
     leaders = pool[owner == pool]
-    side = np.zeros(len(texts), np.int8)
+    side = np.zeros(len(keys), np.int8)
     reserved = {
         row
         for other in untested
-        for row in split_rows(texts, splits, first, validation, test, other, name, [])["validation"].tolist()
+        for row in split_rows(keys, splits, split_names, first, validation, test, other, name, [])[
+            "validation"
+        ].tolist()
     }
     random = np.random.default_rng(seed)
     for label in np.unique(first[leaders]):
@@ -80,13 +87,27 @@ def split_rows(
     return parts
 
 
-def _first_copies(texts: Sequence[str]) -> np.ndarray:
+def numbered(splits: Sequence[str | None]) -> tuple[np.ndarray, list[str | None]]:
+    """[N] numbers of the splits that rows name, and the splits' names.
+
+    >>> numbered(["test", None, "test"])
+    (array([0, 1, 0], dtype=int8), ['test', None])
+    """
+    names = list(dict.fromkeys(splits))
+    return np.fromiter((names.index(split) for split in splits), np.int8, len(splits)), names
+
+
+def text_keys(texts: Iterable[str], count: int) -> np.ndarray:
+    """[N] what copies of texts share."""
+    return np.fromiter(map(text_key, texts), KEY, count)
+
+
+def _first_copies(keys_N: np.ndarray) -> np.ndarray:
     """[N] for each text the number of the first one that is its copy."""
-    keys = np.frombuffer(b"".join(map(text_key, texts)), np.dtype([("a", "<u8"), ("b", "<u4")]))
-    order = np.lexsort((keys["b"], keys["a"]))  # stable: of copies, the first comes first
-    ordered = keys[order]
+    order = np.argsort(keys_N, kind="stable")  # of copies, the first comes first
+    ordered = keys_N[order]
     new = np.concatenate([[True], ordered[1:] != ordered[:-1]])
-    first = np.empty(len(keys), np.int64)
+    first = np.empty(len(keys_N), np.int64)
     first[order] = order[new][np.cumsum(new) - 1]
     return first
 

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from counterpoint.data.text.load import Texts
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Method, Search
-from counterpoint.models.text.encoder import coded, with_linear_head
+from counterpoint.models.text.encoder import coded_rows, with_linear_head
 from counterpoint.objectives.labels.label_match import label_match
 from counterpoint.training import Optimizer, Run
 
@@ -70,7 +70,7 @@ class SupervisedText(Method[nn.Module, Texts]):
                 max_grad_norm=1.0,
             ),
         )
-        rows = coded(net, labelled.texts, labelled.targets, labelled.labelled)
+        rows = coded_rows(net, labelled.texts, labelled.targets, labelled.labelled)
         for batch in run.batches(rows, self.batch_size, epochs=self.epochs):
             logits = run.forward(net, batch.items.ids, batch.items.mask, out="logits")
             targets = batch.items.targets

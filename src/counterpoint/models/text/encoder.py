@@ -24,7 +24,7 @@ A ``TextClassifier`` is an encoder with a head: all of the above works on it, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -82,11 +82,66 @@ class Coded:
         length = max(1, int(mask.sum(1).max())) if len(mask) else 1
         return Coded(self.ids[index][:, :length], mask[:, :length], self.targets[index], self.labelled[index])
 
+    def with_labels(self) -> Coded:
+        """Only the rows with a label."""
+        return self[torch.nonzero(self.labelled)[:, 0]]
+
+    def width(self) -> int:
+        """L."""
+        return self.ids.shape[1]
+
+
+class CodedAsRead:
+    """As ``Coded``, of texts that stay on disk: rows are tokenised when they are taken, to what they are among all.
+
+    Args:
+        encoder: tokenises. texts: N of them. targets: [N, C]. labelled: [N] bool.
+    """
+
+    def __init__(self, encoder: Any, texts: Sequence[str], targets: Tensor, labelled: Tensor) -> None:
+        self.encoder, self.texts, self.targets, self.labelled = encoder, texts, targets, labelled
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, index: Tensor) -> Coded:
+        rows = coded(
+            self.encoder,
+            [self.texts[number] for number in index.tolist()],
+            self.targets[index],
+            self.labelled[index],
+        )
+        return rows[torch.arange(len(rows))]
+
+    def with_labels(self) -> CodedAsRead:
+        """Only the rows with a label."""
+        numbers = torch.nonzero(self.labelled)[:, 0]
+        texts: Any = self.texts
+        return CodedAsRead(
+            self.encoder, texts.select(numbers.numpy()), self.targets[numbers], self.labelled[numbers]
+        )
+
+    def width(self) -> int:
+        """Tokens of the longest row; all are read for it."""
+        return max(part.width() for part in passed_over(self))
+
 
 def coded(encoder: Any, texts: Sequence[str], targets: Tensor, labelled: Tensor) -> Coded:
     """Tokenise texts once, on the CPU: ``coded(encoder, data.train.texts, data.train.targets, data.train.labelled)``."""
     tokens = encoder.tokenize(texts)
     return Coded(tokens.ids, tokens.mask, targets.float(), labelled)
+
+
+def coded_rows(encoder: Any, texts: Sequence[str], targets: Tensor, labelled: Tensor) -> Coded | CodedAsRead:
+    """Texts as ``coded`` gives them; those that are no list or tuple, since they stay on disk, as they are read."""
+    how = coded if isinstance(texts, list | tuple) else CodedAsRead
+    return how(encoder, texts, targets, labelled)
+
+
+def passed_over(rows: Coded | CodedAsRead, size: int = 1024) -> Iterator[Coded]:
+    """All rows, some at a time."""
+    for start in range(0, len(rows), size):
+        yield rows[torch.arange(start, min(start + size, len(rows)))]
 
 
 class LinearHead(Saved):

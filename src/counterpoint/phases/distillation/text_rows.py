@@ -6,6 +6,7 @@ B texts, L tokens, C classes.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from counterpoint.data.text.load import Texts
-from counterpoint.models.text.encoder import Coded, TextClassifier, coded, encoder_of
+from counterpoint.models.text.encoder import Coded, CodedAsRead, TextClassifier, coded_rows, encoder_of
 from counterpoint.objectives.labels.label_match import label_match
 from counterpoint.pairs.text_augmentation import back_translated, reworded, swapped
 from counterpoint.training import Run
@@ -45,10 +46,10 @@ class Augment:
 
 @dataclass(frozen=True)
 class Both:
-    """The same texts as student and teacher read them: ``len()`` and indexing, as the Run's batches want it."""
+    """The same texts as student and teacher read them, ``Coded`` or as they are read: ``len()`` and indexing, as the Run's batches want it."""
 
-    student: Coded
-    teacher: Coded
+    student: Any
+    teacher: Any
 
     def __len__(self) -> int:
         return len(self.student)
@@ -65,10 +66,10 @@ class Both:
 
 def augmented_rows(student: nn.Module, teacher: nn.Module, data: Texts, how: Augment, run: Run) -> Both:
     """Training texts and their copies as both models read them; copies have no label."""
-    texts = list(data.train.texts)
+    texts: Sequence[str] = data.train.texts
 
     def body() -> list[str]:
-        generator, copies = torch.Generator().manual_seed(derive(run.seed, "augment") % 2**31), texts
+        generator, copies = torch.Generator().manual_seed(derive(run.seed, "augment") % 2**31), list(texts)
         if how.contextual:
             copies = reworded(copies, how.contextual, how.share, generator)
         if how.back_translation:
@@ -77,10 +78,10 @@ def augmented_rows(student: nn.Module, teacher: nn.Module, data: Texts, how: Aug
 
     targets, labelled = data.train.targets, data.train.labelled
     if how.contextual or how.back_translation or how.swap:
-        texts = texts + run.stage("augment", body)
+        texts = [*texts, *run.stage("augment", body)]
         targets = torch.cat([targets, torch.zeros_like(targets)])
         labelled = torch.cat([labelled, torch.zeros_like(labelled)])
-    mine, theirs = (coded(each, texts, targets, labelled) for each in (student, teacher))
+    mine, theirs = (coded_rows(each, texts, targets, labelled) for each in (student, teacher))
     return Both(mine, theirs)
 
 
@@ -127,7 +128,7 @@ def hard_loss(logits: Tensor, targets: Tensor, several: bool) -> Tensor:
 
 
 @torch.no_grad()
-def cost(name: str, model: nn.Module, rows: Coded, count: int = 16) -> dict[str, float]:
+def cost(name: str, model: nn.Module, rows: Coded | CodedAsRead, count: int = 16) -> dict[str, float]:
     """What a classifier or an encoder weighs and how long it takes: millions of weights, megabytes, milliseconds a text (the best of three)."""
     weights = sum(p.numel() for p in encoder_of(model).parameters())
     part = rows[torch.arange(min(count, len(rows)))]
