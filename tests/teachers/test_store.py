@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
+import transformers
 from typer.testing import CliRunner
 
 from counterpoint.cli.main import app
@@ -17,6 +20,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.kernels.vocabulary import divergence
 from counterpoint.methods.catalog import load as method
 from counterpoint.models.language.characters import tiny
+from counterpoint.models.language.language import Language
 from counterpoint.models.tokens import join
 from counterpoint.pairs.demonstrations import with_demonstration
 from counterpoint.teachers import store_writer
@@ -119,6 +123,26 @@ def written(folder: Path, size: int = 80, **options: Any) -> tuple[Stored, Any]:
     model, rows = tiny(seed=0), load(DATA).train.rows[:size]
     teacher = Hinted(Answering(Frozen(model)), lambda row: with_demonstration(row, row.reference, TEMPLATE))
     return store_problems(folder, teacher, model, rows, **options), model
+
+
+def test_a_token_across_the_border_of_prompt_and_reference_is_the_references(tmp_path: Path) -> None:
+    raw = tokenizers.Tokenizer(
+        tokenizers.models.BPE({"<pad>": 0, "</s>": 1, "a": 2, "b": 3, "ab": 4}, [("a", "b")])
+    )
+    raw.add_special_tokens(["<pad>", "</s>"])
+    names = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="</s>")
+    config = copy.deepcopy(tiny(seed=0).config)
+    config.vocab_size, config.pad_token_id, config.eos_token_id, config.bos_token_id = 5, 0, 1, None
+    model = Language(transformers.AutoModelForCausalLM.from_config(config), names)
+    problem = Problem("ba", "ba")  # b, a alone; b, ab, a together
+    teacher = Hinted(Answering(Frozen(model)), lambda row: row.prompt)
+    stored = store_problems(tmp_path / "store", teacher, model, [problem])
+    prompts, completions = rows_of(stored, model, [problem], torch.tensor([0]))
+    assert prompts.rows() == [[3]]
+    assert completions.rows() == [[4, 2, 1]]
+    assert stored.answer([problem], completions, torch.tensor([0])).shape == (1, 3)
+    with pytest.raises(CounterpointError, match="row 0: the prompt differs"):
+        rows_of(stored, model, [Problem("aa", "ba")], torch.tensor([0]))
 
 
 def test_few_probabilities_at_a_time_make_the_same_store(

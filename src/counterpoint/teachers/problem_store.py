@@ -52,6 +52,12 @@ def store_problems(
     def prompts_of(rows: Sequence[Problem]) -> Tokens:
         return model.prompts([row.prompt for row in rows])
 
+    def prompt_ids(rows: Sequence[Problem]) -> list[list[int]]:
+        """As the student will read them: before a reference, a prompt ends where the whole text's tokens let it."""
+        if sampler is not None:
+            return prompts_of(rows).rows()
+        return model.rows([row.prompt for row in rows], [row.completion for row in rows])[0].rows()
+
     def sampled(rows: Sequence[Problem], index: Tensor, how: Sampler) -> Tokens:
         return how(model, prompts_of(rows), row_draws(seed, index, how.max_new_tokens))
 
@@ -73,7 +79,7 @@ def store_problems(
         temperature=temperature,
         seed=seed,
         vocabulary=model.tokenizer.get_vocab(),
-        prompt_ids=lambda rows: prompts_of(rows).rows(),
+        prompt_ids=prompt_ids,
         by=by,
     )
 
