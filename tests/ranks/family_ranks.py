@@ -127,6 +127,12 @@ FAMILIES: dict[str, tuple[Callable[[Path], Made], dict[str, tuple[str, dict[str,
         "unisd": ("unisd", EVERY_MECHANISM),
         "cream": ("cream", ROUNDS),
         "self-rewarding": ("self-rewarding", ROUNDS),
+        "pu-distill": ("pu-distill", {
+            **SAMPLED, "answers": 3, "iterations": 2, "rating.template": "{anchor}:{candidate}?", "imitation.batch_size": 5,
+        }),
+        "user": ("user-interactions", {
+            **SAMPLED, "form": "online", "user.function": "counterpoint.cases.user_interactions:capitals", "watched": 2,
+        }),
         "online loop": ("suboptimal-onpolicy", {
             **SAMPLED, "loss": "best_of_n", "negative.kind": "sum", "negative.weight": 0.1, "answers": 3, "judge": "majority",
             "watched": 1, "minibatches": 2,

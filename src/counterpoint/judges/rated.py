@@ -21,6 +21,7 @@ from counterpoint.judges.enclosed import CAUTION, enclosed, question_of, tag_of,
 from counterpoint.judges.judge import Verdicts
 from counterpoint.judges.writers import Writer
 from counterpoint.kernels.scores import dense
+from counterpoint.models import sharding
 from counterpoint.models.language.language import Language
 
 HIGHEST = 10
@@ -105,6 +106,8 @@ class ExpectedRating:
     """
 
     costly = False
+    together = True
+    """A model in shards is made whole by all processes, those without answers, too."""
 
     def __init__(
         self, model: Language, ratings: str = RATINGS, template: str = RATE, *, at_once: int = 64
@@ -138,12 +141,13 @@ class ExpectedRating:
             for answer in each
         }
         ids, wanted, scores = None, list(prompts.values()), []
-        for at in range(0, len(wanted), self.at_once):
-            ids = self._ids(wanted[at]) if ids is None else ids
-            rows = self.model.prompts(wanted[at : at + self.at_once])
-            states_BD = self.model(rows.ids, rows.mask)[:, -1]
-            logits_BR = dense(self.model.scores(states_BD))[:, ids]
-            scores += expected_rating(logits_BR.double().cpu(), self.values).tolist()
+        with sharding.whole(self.model):  # processes have other numbers of answers
+            for at in range(0, len(wanted), self.at_once):
+                ids = self._ids(wanted[at]) if ids is None else ids
+                rows = self.model.prompts(wanted[at : at + self.at_once])
+                states_BD = self.model(rows.ids, rows.mask)[:, -1]
+                logits_BR = dense(self.model.scores(states_BD))[:, ids]
+                scores += expected_rating(logits_BR.double().cpu(), self.values).tolist()
         rated = dict(zip(prompts, scores, strict=True))
         rewards = [[rated[row, answer["text"]] for answer in each] for row, each in enumerate(answers)]
         return Verdicts.of(rewards, [[f"rated {value:.2f}" for value in row] for row in rewards])

@@ -120,6 +120,7 @@ class UserInteractions(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "user-interactions"
+    shards: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3)}
     ablations: ClassVar[Ablations] = {
         "the whole distribution": {"hindsight.estimate": "full"},
@@ -251,12 +252,18 @@ class UserInteractions(Method[Language, ProblemData]):
         run: Run,
     ) -> None:
         """Which tokens moved and why: of some interactions every token's advantage, and its log-probability then and now."""
-        watched = [item for item in logged if item.follow_up] or [
-            later.Interaction(rows[line["row"]].prompt, line["completion"], line["follow_up"])
-            for line in run.reported.rows("interactions")
-            if line["follow_up"] and line["completion"]
-        ]
-        watched = watched[: self.watched]
+        watched = [item for item in logged if item.follow_up][: self.watched]
+        if not logged:
+            lines = [
+                [line["row"], line["completion"], line["follow_up"]]
+                for line in run.reported.rows("interactions")
+                if line["follow_up"] and line["completion"]
+            ][: self.watched]
+            if (
+                run.mesh is not None
+            ):  # the first process alone has what was reported, and all of them run the model
+                lines = run.stage("watched", lambda: lines)
+            watched = [later.Interaction(rows[row].prompt, text, reply) for row, text, reply in lines]
         if not watched:
             return
         views = Views.of(

@@ -107,7 +107,9 @@ def judge_answers(
     for number, judge in enumerate(judges):
 
         def rows(judge: Judge = judge) -> list[Any]:
-            return [list(each) for each in judge(problems, answers).rows()] if answers else []
+            if not answers and not getattr(judge, "together", False):
+                return []
+            return [list(each) for each in judge(problems, answers).rows()]
 
         judged = once_a_step(run, f"{name}-{number}", rows, durable=getattr(judge, "costly", False))
         every.append(Verdicts.of([r for r, _ in judged], [t for _, t in judged]))
