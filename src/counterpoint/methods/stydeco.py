@@ -95,6 +95,7 @@ class StyDeco(Method[Restyler, Styles]):
     ablations: ClassVar[Ablations] = {
         "one adapter for both domains": {"text.adapters": "shared"},
         "frozen prompts": {"text.adapters": "frozen"},
+        "with a contrast of prompts": {"weights.decoupling": 0.1},
         "without cycles": {"weights.cycle": 0.0},
         "without discriminators": {"weights.gan": 0.0},
     }
@@ -151,7 +152,7 @@ class StyDeco(Method[Restyler, Styles]):
         data = with_pseudo_pairs(data, self.prior, run)
         counts = {domain: len(model.prompts[domain]) for domain in DOMAINS}
         for batch in run.batches(data.train.styled, self.batch_size, epochs=self.epochs):
-            real = self._pictures(batch, data.train.plain.to(run.device))
+            real = self._pictures(batch, data.train.plain)
             prompts: dict[Domain, Tensor] = {
                 domain: batch.random.integers(counts[domain]) for domain in DOMAINS
             }
@@ -202,7 +203,8 @@ class StyDeco(Method[Restyler, Styles]):
     def _pictures(self, batch: Batch, plain: Tensor) -> dict[Domain, Tensor]:
         """The step's pictures of both domains [n, C, H, W]: styled ones in turn, plain ones by chance, cut and turned over."""
         rows = batch.random.integers(len(plain))
-        pixels: dict[Domain, Tensor] = {"plain": plain[rows], "styled": batch.items}
+        drawn = plain[rows.to(plain.device)].to(batch.items.device)
+        pixels: dict[Domain, Tensor] = {"plain": drawn, "styled": batch.items}
         return {d: cropped(pixels[d], batch.random.uniform(3), self.enlarge, self.flip) for d in DOMAINS}
 
     def _near(self, made: Tensor, real: Tensor, term: str, distance: Distance | None) -> Loss:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from counterpoint.data.images.captions import Captions, same
+from counterpoint.data.images.decoding import taken
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class CaptionedSet:
     def subset(self, rows: list[int]) -> CaptionedSet:
         """These rows as a split of their own."""
         return CaptionedSet(
-            self.pixels[rows],
+            taken(self.pixels, rows),
             tuple(self.captions[row] for row in rows),
             tuple(self.negatives[row] for row in rows),
         )
@@ -117,7 +118,7 @@ class Captioned:
         digest = hashlib.sha256()
         for name, part in self.splits().items():
             digest.update(repr((name, tuple(part.pixels.shape), part.captions, part.negatives)).encode())
-            digest.update(part.pixels.numpy().tobytes())
+            digest.update(part.pixels.contiguous().numpy().data)
         for pairs in (self.winoground,) if self.winoground is not None else ():
             digest.update(repr(("winoground", pairs.captions, pairs.tags)).encode())
             digest.update(pairs.pixels.numpy().tobytes())

@@ -19,11 +19,13 @@ class Opening:
     Attributes:
         size: pixels a side that each is brought to; None: chosen by the files' headers.
         workers: processes that decode; 0: this one. rows: where pixels are held.
+        shapes_only: files' headers are read, and not their pixels: rows have the shapes that the files say.
     """
 
     size: int | None = None
     workers: int = 0
     rows: Rows = "memory"
+    shapes_only: bool = False
 
     def __post_init__(self) -> None:
         if self.workers < 0:

@@ -102,6 +102,11 @@ def open_files(table: Table, sources: Sequence[Source], opening: Opening) -> Non
     from counterpoint.data.images.decoding import decoded, headers, stored_pixels, taken
 
     files = [source.file for source in sources]
+    if opening.shapes_only:
+        for source, head in zip(sources, headers(files, opening.workers), strict=True):
+            if head is not None:  # the others are named once they are decoded
+                table.describe(source.label, source.split, source.name, source.captions, head.shape)
+        return
     size, heads = opening.size, None
     if size is None or opening.rows != "memory":
         heads = list(headers(files, opening.workers))

@@ -31,22 +31,37 @@ def sources(shards: Sequence[Path], captioned: bool) -> list[Source]:
     """
     result: list[Source] = []
     for path in shards:
-        rows = _rows(path)
-        split = split_of(path.name.split("-")[0].split(".")[0])
-        before = len(result)
-        for key, row in rows.items():
-            picture = next((row[end] for end in row if f".{end}" in PICTURES), None)
-            if picture is None:
-                continue
-            record = _json(row["json"], path, key) if "json" in row else {}
-            label = _text(row, LABELS) or record.get("label", record.get("cls"))
-            caption = _text(row, CAPTIONS) or next((record[n] for n in CAPTION_COLUMNS if n in record), None)
+        for key, picture, record in records(path):
+            label = record.get("label", record.get("cls"))
+            caption = next((record[name] for name in CAPTION_COLUMNS if name in record), None)
             captions = checked(caption, f"{path.name}, {key}") if captioned and caption is not None else None
-            result.append(Source(picture, label, split, f"{path.name}/{key}", captions))
-        if len(result) == before:
-            raise CounterpointError(
-                f"{path}: no member is an image; expected 0001.jpg (or .png, ...) with 0001.cls or 0001.txt beside it"
-            )
+            result.append(Source(picture, label, split_of_shard(path), f"{path.name}/{key}", captions))
+    return result
+
+
+def split_of_shard(path: Path) -> str | None:
+    """The split that the beginning of a shard's name says, None where it says none."""
+    return split_of(path.name.split("-")[0].split(".")[0])
+
+
+def records(path: Path) -> list[tuple[str, TarMember, dict[str, Any]]]:
+    """Key, image and what is said of it: the fields of the json member, with a label and a caption that have members of their own.
+
+    Raises:
+        CounterpointError: as ``sources``.
+    """
+    result = []
+    for key, row in _rows(path).items():
+        picture = next((row[end] for end in row if f".{end}" in PICTURES), None)
+        if picture is None:
+            continue
+        record = _json(row["json"], path, key) if "json" in row else {}
+        said = {"label": _text(row, LABELS), "caption": _text(row, CAPTIONS)}
+        result.append((key, picture, record | {name: text for name, text in said.items() if text}))
+    if not result:
+        raise CounterpointError(
+            f"{path}: no member is an image; expected 0001.jpg (or .png, ...) with 0001.cls or 0001.txt beside it"
+        )
     return result
 
 

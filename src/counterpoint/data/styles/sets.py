@@ -1,6 +1,6 @@
 """Pictures of two domains once they are loaded: three splits, each with plain and styled ones, and which belong together.
 
-Pixels stay uint8 until a batch is used. Shapes: N plain and M styled pictures, C channels, H by W pixels.
+Pixels stay uint8 until a batch is used; they may be mapped from a file. Shapes: N plain and M styled pictures, C channels, H by W pixels.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class StyleSet:
     def __len__(self) -> int:
         return len(self.plain) + len(self.styled)
 
-    def pairs(self) -> tuple[Tensor, Tensor]:
-        """The plain and the styled picture of every pair, [K, C, H, W] each."""
-        rows = torch.nonzero(self.partners != NONE)[:, 0]
+    def pairs(self, at_most: int | None = None) -> tuple[Tensor, Tensor]:
+        """The plain and the styled picture of every pair, or of the first ones, [K, C, H, W] each."""
+        rows = torch.nonzero(self.partners != NONE)[:at_most, 0]
         return self.plain[self.partners[rows]], self.styled[rows]
 
 
@@ -74,7 +74,7 @@ class Styles:
         for name, part in self.splits().items():
             for value in vars(part).values():
                 digest.update(f"{name}{tuple(value.shape)}".encode())
-                digest.update(value.contiguous().numpy().tobytes())
+                digest.update(value.contiguous().numpy().data)
         return digest.hexdigest()
 
     def describe(self) -> list[str]:

@@ -22,6 +22,8 @@ from torch import Tensor
 from torch.nn import functional
 
 DISTANCES, BANDS = (1, 2, 4), 8
+PIECE = 1024
+"""Pictures that are held as doubles at a time."""
 
 
 def edges(pixels: Tensor) -> Tensor:
@@ -48,7 +50,10 @@ def structure(before: Tensor, after: Tensor) -> Tensor:
 
 def statistics(pixels: Tensor) -> np.ndarray:
     """[N, F] of uint8 pictures, blind for where things are."""
-    x = pixels.double() / 255
+    return np.concatenate([_statistics(piece.double() / 255) for piece in pixels.split(PIECE)])
+
+
+def _statistics(x: Tensor) -> np.ndarray:
     parts = [x.mean((2, 3)), x.std((2, 3))]
     for distance in (d for d in DISTANCES if d < min(x.shape[2:])):
         for axis in (2, 3):

@@ -29,8 +29,7 @@ def before_after(model: Restyler, data: Styles, run: Run) -> dict[str, Tensor]:
             "before_and_after_plain": stacked(styled, restyled(model, styled, "plain")),
         }
         if (data.train.partners != NONE).any():
-            before, after = data.train.pairs()
-            grids["training_pairs"] = stacked(before[: ROWS * COLUMNS], after[: ROWS * COLUMNS])
+            grids["training_pairs"] = stacked(*data.train.pairs(ROWS * COLUMNS))
         return grids
 
     grids: dict[str, Tensor] = run.stage("grids", draw)

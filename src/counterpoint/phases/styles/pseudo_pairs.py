@@ -19,6 +19,8 @@ from counterpoint.training.seeds import derive
 
 TOGETHER = 16
 """Pictures of a piece of the stage."""
+PIECE = 1024
+"""Pictures that are compared at a time."""
 
 
 def with_pseudo_pairs(data: Styles, prior: Prior, run: Run) -> Styles:
@@ -46,8 +48,12 @@ def with_pseudo_pairs(data: Styles, prior: Prior, run: Run) -> Styles:
         ]
 
     made = torch.stack(run.stage("pseudo-pairs", edit, over=range(len(data.train.plain)), size=TOGETHER))
-    changed = (made.float() - data.train.plain.float()).abs().mean() / 127.5
+    sums = [
+        (one.float() - other.float()).abs().mean((1, 2, 3)).double().sum()
+        for one, other in zip(made.split(PIECE), data.train.plain.split(PIECE), strict=True)
+    ]
+    changed = float(sum(sums)) / len(made) / 127.5
     run.say(
-        f"the prior made {len(made)} styled pictures ('{prompt}'), {float(changed):.2f} from the plain ones (of at most 2)"
+        f"the prior made {len(made)} styled pictures ('{prompt}'), {changed:.2f} from the plain ones (of at most 2)"
     )
     return replace(data, train=with_styled(data.train, made))
