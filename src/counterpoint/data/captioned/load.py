@@ -129,7 +129,7 @@ def load_captioned(
         resized(table, size, notes)
     labels = np.full(len(pixels), UNLABELLED)
     copies = [[code] for code in hashes(pixels)]
-    kept = split_rows(
+    splits = split_rows(
         labels, copies, table.splits, validation, test, seed, str(spec), notes, split_seeds(untested)
     )
     whole = CaptionedSet(
@@ -138,7 +138,7 @@ def load_captioned(
         tuple(tuple(items[name].negatives) for name in table.names),
     )
     limits = {"train": limit, "validation": evaluation_limit, "test": evaluation_limit}
-    parts = {name: whole.subset(_limited(each, limits[name], seed)) for name, each in kept.items()}
+    parts = {name: whole.subset(_limited(each, limits[name], seed)) for name, each in splits.items()}
     shape = (int(pixels.shape[1]), int(pixels.shape[2]), int(pixels.shape[3]))
     return Captioned(
         **parts,

@@ -56,8 +56,8 @@ def records(path: Path) -> list[tuple[str, TarMember, dict[str, Any]]]:
         if picture is None:
             continue
         record = _json(row["json"], path, key) if "json" in row else {}
-        said = {"label": _text(row, LABELS), "caption": _text(row, CAPTIONS)}
-        result.append((key, picture, record | {name: text for name, text in said.items() if text}))
+        texts = {"label": _text(row, LABELS), "caption": _text(row, CAPTIONS)}
+        result.append((key, picture, record | {name: text for name, text in texts.items() if text}))
     if not result:
         raise CounterpointError(
             f"{path}: no member is an image; expected 0001.jpg (or .png, ...) with 0001.cls or 0001.txt beside it"

@@ -151,9 +151,9 @@ def _read(folders: Layout.Side, opening: Opening, unreadable: str, notes: list[s
         if table.stored is not None:
             whole.parts.append(table.stored)
         else:
-            said: list[str] = []
-            array = same_size(table, opening.size, str(folder), said)
-            notes += [line for line in said if "turned to colour" in line]
+            folder_notes: list[str] = []
+            array = same_size(table, opening.size, str(folder), folder_notes)
+            notes += [line for line in folder_notes if "turned to colour" in line]
             whole.parts.append(torch.from_numpy(array).permute(0, 3, 1, 2).contiguous())
     return whole
 
