@@ -10,7 +10,7 @@ import torch
 from counterpoint.data.images.load import Images, ImageSet
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.catalog import load, rows
-from counterpoint.study.recommend import RULES, Facts, cautions, facts_of, suggestions
+from counterpoint.study.recommend import RULES, Facts, cautions, facts_of, recommend, suggestions
 from counterpoint.tasks.recognise import kind_of
 from counterpoint.tasks.task import task
 
@@ -68,6 +68,16 @@ def test_half_labelled_texts_suggest_vega_with_a_model_it_can_pretrain():
     assert "vega" not in {s.key for s in suggestions(Facts("text", 500, labelled=500, classes=3), ready)}
 
 
+def test_few_rows_are_compared_on_as_many_seeds_as_the_warning_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for count, seeds in ((60, 10), (400, 5)):
+        lines = [f"u{n % 20}\ti{n}\t5" for n in range(count)]
+        (tmp_path / "ratings.tsv").write_text("\n".join(["user\titem\trating", *lines]) + "\n")
+        found = recommend("ratings.tsv")
+        assert f"--seeds {seeds} " in found.command
+        assert [f"at least {seeds} seeds" in line for line in found.cautions] == [True] * (count == 60)
+
+
 def test_little_data_comes_with_a_warning():
     assert "few" in cautions(Facts("images", 30))[0]
     assert cautions(Facts("images", 5_000, labelled=5_000, classes=10)) == []
@@ -109,7 +119,6 @@ def test_what_cannot_be_told_is_said(tmp_path):
 
 
 def test_the_command_runs_as_it_stands(tmp_path):
-    from counterpoint.study.recommend import recommend
 
     folder = tmp_path / "my data; rm"
     folder.mkdir()

@@ -118,6 +118,31 @@ def test_ticks_are_round_and_inside(low, high):
     assert len(set(found)) == len(found)
 
 
+@pytest.mark.parametrize("low", [0.0, 0.83, -0.0007, 137.7, -41_000.0])
+@pytest.mark.parametrize("span", [3e-7, 2e-5, 0.004, 0.7, 90.0])
+def test_labels_of_an_axis_differ_and_are_its_marks(low, span):
+    marks = plots.ticks(low, low + span, 4)
+    texts = plots.tick_labels(marks)
+    assert len(set(texts)) == len(marks)
+    step = min((b - a for a, b in itertools.pairwise(marks)), default=0.0)
+    for mark, text in zip(marks, texts, strict=True):
+        written = float(text.replace("−", "-").replace(",", ""))
+        assert abs(written - mark) <= (0.01 * step or 1e-3 * abs(mark))
+
+
+@pytest.mark.parametrize(
+    "losses", [(0.831, 0.829, 0.8302), (0.83, 0.83 + 1e-9, 0.83), (2.0, 2.0, 2.0), (1e-7, 3e-7)]
+)
+def test_a_curve_in_a_narrow_range_repeats_no_label_and_cuts_none(losses):
+    drawing = plots.curve(plots.Series("a", "red", [*enumerate(losses, 1)]), title="loss")
+    found = re.findall(r'class="tick" x="([\d.]+)" y="[\d.]+" text-anchor="(end|middle)">([^<]+)<', drawing)
+    for anchor in ("end", "middle"):
+        texts = [text for _, side, text in found if side == anchor and text != "step"]
+        assert texts
+        assert len(set(texts)) == len(texts)
+    assert all(float(x) >= 6.8 * len(text) for x, side, text in found if side == "end")
+
+
 def test_a_plot_of_one_seed_and_of_equal_figures_is_drawn():
     one = plots.rows([plots.Row("a", 0.5, None, None, [("seed 0", 0.5)], "red")], title="one")
     equal = plots.rows(

@@ -29,6 +29,9 @@ __all__ = [
     "suggestions",
 ]
 
+FEW, MANY_SEEDS = 200, 10
+"""With fewer training rows than this, this many seeds are named."""
+
 
 @dataclass(frozen=True)
 class Suggestion:
@@ -126,8 +129,10 @@ def suggestions(facts: Facts, ready: Iterable[str]) -> list[Suggestion]:
 def cautions(facts: Facts) -> list[str]:
     """What the size of the data makes doubtful, in sentences."""
     lines = []
-    if 0 < facts.rows < 200:
-        lines.append(f"{facts.rows} training rows are few: use at least 10 seeds, and expect wide intervals")
+    if 0 < facts.rows < FEW:
+        lines.append(
+            f"{facts.rows} training rows are few: use at least {MANY_SEEDS} seeds, and expect wide intervals"
+        )
     lines += facts.doubts
     if facts.classes is not None and facts.classes < 2:
         lines.append("one class only: nothing that needs labels can be measured")
@@ -179,13 +184,17 @@ def recommend(
         facts,
         suggested,
         cautions(facts),
-        _command(data, chosen, kind if differs else None, data_options or {}),
+        _command(data, chosen, kind if differs else None, data_options or {}, _seeds(facts)),
         records,
     )
 
 
+def _seeds(facts: Facts) -> int:
+    return MANY_SEEDS if 0 < facts.rows < FEW else 5
+
+
 def _command(
-    data: str, chosen: Sequence[Suggestion], kind: str | None, data_options: Mapping[str, Any]
+    data: str, chosen: Sequence[Suggestion], kind: str | None, data_options: Mapping[str, Any], seeds: int
 ) -> str:
     """A command for a POSIX shell that compares what was chosen on the data as they were loaded."""
     several = len(chosen) > 1
@@ -198,6 +207,6 @@ def _command(
         words += ["--kind", kind]
     model = next((suggestion.model for suggestion in chosen if suggestion.model), "")
     words += ["--model", model] if model else []
-    words += ["--seeds", "5", "--trials", "8"] if several else []
+    words += ["--seeds", str(seeds), "--trials", "8"] if several else []
     words += ["--steps", "500", "--out", "comparison" if several else "run"]
     return shlex.join(words)

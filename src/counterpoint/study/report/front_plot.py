@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from counterpoint.study.report.plots import NARROW, WIDE, Series, _line, _scale, _short, _svg, _tick, ticks
+from counterpoint.study.report.plots import (
+    NARROW,
+    WIDE,
+    Series,
+    _line,
+    _scale,
+    _short,
+    _svg,
+    tick_labels,
+    ticks,
+)
 from counterpoint.study.wording import number
 
 TABLE = "students"
@@ -54,16 +64,14 @@ def _drawn(rows: Sequence[Mapping[str, Any]], width: int, name: str) -> str:
             f'<circle cx="10" cy="{10 + 18 * i}" r="5" fill="{each.color}"/><text class="minor" x="22" y="{14 + 18 * i}">{label}</text>'
         )
     across, up = ticks(0, most, 4 if name == "narrow" else 6), ticks(low - pad, high + pad, 4)
-    for mark in up:
-        step = up[1] - up[0] if len(up) > 1 else 1.0
+    for mark, text in zip(up, tick_labels(up), strict=True):
         parts.append(
             f'<line class="axis" x1="{left}" x2="{right}" y1="{y(mark):.1f}" y2="{y(mark):.1f}"/>'
-            f'<text class="tick" x="{left - 7}" y="{y(mark) + 4:.1f}" text-anchor="end">{_tick(mark, step, False)}</text>'
+            f'<text class="tick" x="{left - 7}" y="{y(mark) + 4:.1f}" text-anchor="end">{text}</text>'
         )
-    for mark in across:
-        step = across[1] - across[0] if len(across) > 1 else 1.0
+    for mark, text in zip(across, tick_labels(across), strict=True):
         parts.append(
-            f'<text class="tick" x="{x(mark):.1f}" y="{bottom + 18}" text-anchor="middle">{_tick(mark, step, False)}</text>'
+            f'<text class="tick" x="{x(mark):.1f}" y="{bottom + 18}" text-anchor="middle">{text}</text>'
         )
     parts.append(
         f'<text class="tick" x="{right}" y="{bottom + 36}" text-anchor="end">billion operations a text</text>'

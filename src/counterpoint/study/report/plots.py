@@ -5,6 +5,7 @@ A row plot exists at two widths, because text in a scaled-down drawing cannot be
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -62,12 +63,28 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(i * step, digits) + 0.0 for i in range(first, last + 1)]
 
 
-def _tick(value: float, step: float, plus: bool) -> str:
-    digits = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 0
-    if digits > 5:
-        return f"{value:.0e}"
-    text = f"{abs(value):,.{digits}f}"
-    return ("−" if value < 0 else "+" if plus and value > 0 else "") + text
+def tick_labels(marks: Sequence[float], *, plus: bool = False) -> list[str]:
+    """What stands beside an axis: as many digits as tell each mark from the next, and no more.
+
+    >>> tick_labels([0.8345, 0.835, 0.8355])
+    ['0.8345', '0.8350', '0.8355']
+    >>> tick_labels([-2e-7, 0.0, 2e-7], plus=True)
+    ['−2e-07', '0e+00', '+2e-07']
+    >>> tick_labels([0.83])
+    ['0.83']
+    """
+    largest = max((abs(mark) for mark in marks), default=0.0)
+    step = min((b - a for a, b in itertools.pairwise(marks)), default=largest / 100)
+    digits = max(0, -math.floor(math.log10(step) + 1e-6)) if step > 0 else 0
+    if len(marks) == 1:
+        written = [f"{largest:,.4g}"]
+    elif digits > 5 and largest < 1e-3:
+        places = math.floor(math.log10(largest)) + digits
+        written = [f"{abs(mark):.{places}e}" for mark in marks]
+    else:
+        written = [f"{abs(mark):,.{digits}f}" for mark in marks]
+    signs = ["−" if mark < 0 else "+" if plus and mark > 0 else "" for mark in marks]
+    return [sign + text for sign, text in zip(signs, written, strict=True)]
 
 
 def rows(given: Sequence[Row], *, zero: bool = False, start: float | None = None, title: str = "") -> str:
@@ -95,11 +112,10 @@ def _rows(
     bottom = top + height_row * len(given)
     x = _scale(low, high, left + 8, right - 8)
     marks = next(m for n in (4 if compact else 6, 6, 8, 10) if len(m := ticks(low, high, n)) > 2 or n == 10)
-    step = marks[1] - marks[0] if len(marks) > 1 else 1
     parts = [
         f'<line class="axis" x1="{x(m):.1f}" x2="{x(m):.1f}" y1="{top}" y2="{bottom}"/>'
-        f'<text class="tick" x="{x(m):.1f}" y="{bottom + 17}" text-anchor="middle">{_tick(m, step, zero)}</text>'
-        for m in marks
+        f'<text class="tick" x="{x(m):.1f}" y="{bottom + 17}" text-anchor="middle">{text}</text>'
+        for m, text in zip(marks, tick_labels(marks, plus=zero), strict=True)
     ]
     if zero:
         parts.append(f'<line class="zero" x1="{x(0):.1f}" x2="{x(0):.1f}" y1="{top - 4}" y2="{bottom + 3}"/>')
@@ -176,23 +192,26 @@ def _domain(given: Sequence[Row], zero: bool, start: float | None) -> tuple[floa
 
 def curve(series: Series, *, title: str) -> str:
     """One panel: thin lines for seeds, a thick one for their mean."""
-    width, height, left, bottom = 320, 196, 46, 160
+    width, height, bottom = 320, 196, 160
     every = [p for line in [series.points, *series.thin] for p in line if math.isfinite(p[1])]
     if not every:
         return ""
     xs, ys = [p[0] for p in every], sorted(p[1] for p in every)
     low, high = ys[0], ys[min(len(ys) - 1, int(0.995 * len(ys)))]
     pad = 0.06 * ((high - low) or abs(high) or 1.0)
+    # What differs by less than a figure's rounding is drawn as level, not as noise across the panel.
+    pad = max(pad, 1e-4 * max(abs(low), abs(high)))
+    marks = ticks(low - pad, high + pad, 4)
+    texts = tick_labels(marks)
+    left = max(46.0, 12 + 7.2 * max(len(text) for text in texts))
     x = _scale(0, max(xs), left, width - 16)
     y = _scale(low - pad, high + pad, bottom, 10)
-    marks = ticks(low - pad, high + pad, 4)
-    step = marks[1] - marks[0] if len(marks) > 1 else 1
     parts = [
-        f'<line class="axis" x1="{left}" x2="{width - 10}" y1="{y(m):.1f}" y2="{y(m):.1f}"/>'
-        f'<text class="tick" x="{left - 6}" y="{y(m) + 4:.1f}" text-anchor="end">{_tick(m, step, False)}</text>'
-        for m in marks
+        f'<line class="axis" x1="{left:g}" x2="{width - 10}" y1="{y(m):.1f}" y2="{y(m):.1f}"/>'
+        f'<text class="tick" x="{left - 6:g}" y="{y(m) + 4:.1f}" text-anchor="end">{text}</text>'
+        for m, text in zip(marks, texts, strict=True)
     ]
-    for m in ticks(0, max(xs), 4):
+    for m in (mark for mark in ticks(0, max(xs), 4) if mark.is_integer()):
         parts.append(
             f'<text class="tick" x="{x(m):.1f}" y="{bottom + 16}" text-anchor="middle">{m:,.0f}</text>'
         )
@@ -236,18 +255,16 @@ def _scatter(
     x_high = 1.08 * max(xs) or 1.0
     x, y = _scale(0, x_high, left, right), _scale(min(ys) - pad_y, max(ys) + pad_y, bottom, top)
     marks = ticks(min(ys) - pad_y, max(ys) + pad_y, 4)
-    step = marks[1] - marks[0] if len(marks) > 1 else 1
     parts = [f'<text class="tick" x="4" y="12">{escape(y_label)}</text>']
-    for m in marks:
+    for m, text in zip(marks, tick_labels(marks), strict=True):
         parts.append(
             f'<line class="axis" x1="{left}" x2="{right}" y1="{y(m):.1f}" y2="{y(m):.1f}"/>'
-            f'<text class="tick" x="{left - 7}" y="{y(m) + 4:.1f}" text-anchor="end">{_tick(m, step, False)}</text>'
+            f'<text class="tick" x="{left - 7}" y="{y(m) + 4:.1f}" text-anchor="end">{text}</text>'
         )
     across = ticks(0, x_high, 4 if name == "narrow" else 6)
-    x_step = across[1] - across[0] if len(across) > 1 else 1
-    for m in across:
+    for m, text in zip(across, tick_labels(across), strict=True):
         parts.append(
-            f'<text class="tick" x="{x(m):.1f}" y="{bottom + 18}" text-anchor="middle">{_tick(m, x_step, False)}</text>'
+            f'<text class="tick" x="{x(m):.1f}" y="{bottom + 18}" text-anchor="middle">{text}</text>'
         )
     parts.append(
         f'<text class="tick" x="{right}" y="{bottom + 36}" text-anchor="end">{escape(x_label)}</text>'

@@ -55,7 +55,7 @@ class Learnt:
 
     def sentence(self) -> str:
         """Who has the word, and why."""
-        behind = f"{self.records} comparisons on {self.sets} data sets of this kind"
+        behind = f"{self.records} comparison{'s' * (self.records != 1)} on {self.sets} data set{'s' * (self.sets != 1)} of this kind"
         if self.gain is None:
             return f"records: {behind}, too few to learn from, so the rules have the word"
         measured = f"on data left out, their choice reached {self.gain:+.3f} of the best figure against the rules' (error {self.error:.3f})"
