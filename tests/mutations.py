@@ -318,6 +318,8 @@ CHANGES = [
     Change("methods/stydeco.py", "made(real[other(domain)], domain) for domain", "made(real[domain], domain) for domain", STYDECO),
     Change("models/styles/adapted.py", 'name = "both" if "both" in self.a else domain', "name = next(iter(self.a), domain)", STYDECO),
     Change("objectives/distillation/restyling.py", "softplus(-each if real else each)", "softplus(each if real else -each)", STYDECO),
+    Change("models/styles/low_rank.py", "weight + self.scale * (", "weight + (", "tests/models/styles/test_low_rank.py"),
+    Change("models/styles/low_rank.py", "for name, value in before.items():", "for name, value in ():", "tests/models/styles/test_low_rank.py"),
     Change("data/styles/load.py", '"train" if alone[row] else home[partner]', '"train"', STYDECO),
     Change("evaluation/styles/scores.py", "one, two = (each - each.mean(1, keepdim=True) for each in sides)", "one, two = sides", STYDECO),
     Change("generation/flow_sampler.py", "with_norm_of(clean_null + guidance * (clean_cond - clean_null), clean_cond)", "clean_null + guidance * (clean_cond - clean_null)", "tests/generation/test_flow_sampler.py"),

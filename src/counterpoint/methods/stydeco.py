@@ -25,7 +25,7 @@ from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.models.styles.adapted import Mode
 from counterpoint.models.styles.discriminators import Discriminators, discriminators
 from counterpoint.models.styles.domains import DOMAINS, Domain, other
-from counterpoint.models.styles.restyler import Restyler
+from counterpoint.models.styles.generator import Generator
 from counterpoint.objectives.distillation.restyling import multilevel_sigmoid, reconstruction
 from counterpoint.objectives.labels.supervised import supcon_out
 from counterpoint.objectives.reduction import Loss
@@ -75,7 +75,20 @@ class Text:
 
 
 @dataclass(kw_only=True)
-class StyDeco(Method[Restyler, Styles]):
+class LoRA:
+    """The adapters of a pretrained network, a diffusers pipeline; the small generators learn whole and have none.
+
+    Attributes:
+        unet_rank: of the U-Net's, with a/r = 1.
+        vae_rank: of each direction's VAE, with a/r = 2.
+    """
+
+    unet_rank: int = 128
+    vae_rank: int = 4
+
+
+@dataclass(kw_only=True)
+class StyDeco(Method[Generator, Styles]):
     """Settings of StyDeco; shapes: n pictures of either domain on this rank.
 
     Attributes:
@@ -83,7 +96,7 @@ class StyDeco(Method[Restyler, Styles]):
         epochs: passes over the styled pictures when the run has no budget.
         learning_rate, weight_decay, max_grad_norm: of AdamW, for the generator and the discriminators.
         enlarge, flip: pictures are made larger by this factor and cut at random; mirrored by chance.
-        weights, text, prior: see ``Weights``, ``Text`` and ``generation.picture_editors.Prior``.
+        weights, text, lora, prior: see ``Weights``, ``Text``, ``LoRA`` and ``generation.picture_editors.Prior``.
     """
 
     key: ClassVar[str] = "stydeco"
@@ -109,6 +122,7 @@ class StyDeco(Method[Restyler, Styles]):
     flip: bool = True
     weights: Weights = field(default_factory=Weights)
     text: Text = field(default_factory=Text)
+    lora: LoRA = field(default_factory=LoRA)
     prior: Prior = field(default_factory=Prior)
 
     def __post_init__(self) -> None:
@@ -122,6 +136,8 @@ class StyDeco(Method[Restyler, Styles]):
                 "max_grad_norm",
                 "weights.temperature",
                 "text.rank",
+                "lora.unet_rank",
+                "lora.vae_rank",
                 "prior.steps",
             )
         )
@@ -134,11 +150,12 @@ class StyDeco(Method[Restyler, Styles]):
                 f"{self.key}: prior.strength={self.prior.strength}; expected above 0, and at most 1"
             )
 
-    def fit(self, model: Restyler, data: Styles, run: Run) -> Restyler:
+    def fit(self, model: Generator, data: Styles, run: Run) -> Generator:
         """Make the pseudo pairs where there is a prior, train both directions, and return the generator with its adapters."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(run.seed, "adapters") % 2**63)
             model.adapt(self.text.adapters, self.text.rank, self.text.scale)
+            model.adapt_network(self.lora.unet_rank, self.lora.vae_rank)
         net, judges = run.state(
             model=model, judges=discriminators(model.shape[0], derive(run.seed, "judges") % 2**63)
         )
@@ -219,7 +236,7 @@ class StyDeco(Method[Restyler, Styles]):
     ) -> Loss:
         return Loss(multilevel_sigmoid(run.forward(judges, pictures, domain=domain), real), weight=weight)
 
-    def _decoupling(self, model: Restyler) -> dict[str, Loss]:
+    def _decoupling(self, model: Generator) -> dict[str, Loss]:
         """The contrast of all prompts by their domain; it is the same on every rank, and its mean over ranks is itself."""
         if not self.weights.decoupling:
             return {}

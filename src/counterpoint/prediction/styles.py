@@ -19,7 +19,7 @@ from counterpoint.data.images.files import PATH_COLUMNS
 from counterpoint.data.images.pixels import decode_frame, stack
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
 from counterpoint.generation.restyling import DOMAINS, restyled
-from counterpoint.models.styles.restyler import Restyler
+from counterpoint.models.styles.generator import Generator
 from counterpoint.prediction.images import file_of, in_channels
 from counterpoint.prediction.pictures import encoded
 from counterpoint.prediction.predictor import Predictor, Row, Settings, names
@@ -27,7 +27,7 @@ from counterpoint.prediction.predictor import Predictor, Row, Settings, names
 
 def predictor(model: nn.Module, folder: Path, settings: Settings) -> Predictor:
     """Pictures restyled towards ``settings.towards``."""
-    assert isinstance(model, Restyler)
+    assert isinstance(model, Generator)
     if settings.towards not in DOMAINS:
         raise CounterpointError(f"towards={settings.towards}; {nearest(settings.towards, DOMAINS)}")
     channels, side = model.shape[0], min(model.shape[1:])
@@ -68,7 +68,7 @@ def predictor(model: nn.Module, folder: Path, settings: Settings) -> Predictor:
     )
 
 
-def _restyled(model: Restyler, pictures: list[np.ndarray], settings: Settings) -> list[Tensor]:
+def _restyled(model: Generator, pictures: list[np.ndarray], settings: Settings) -> list[Tensor]:
     """Each picture in its own form, those of one form together."""
     made: list[Tensor] = [torch.empty(0)] * len(pictures)
     for shape in {picture.shape for picture in pictures}:

@@ -15,7 +15,9 @@ from counterpoint.evaluation.measurement import measured
 from counterpoint.evaluation.styles.measurements import MEASUREMENTS
 from counterpoint.models.styles.domains import DOMAINS
 from counterpoint.models.styles.folder import FOLDERS
-from counterpoint.models.styles.restyler import Restyler, load_restyler
+from counterpoint.models.styles.generator import Generator
+from counterpoint.models.styles.one_step import from_pipeline
+from counterpoint.models.styles.restyler import load_restyler
 from counterpoint.tasks.facts import Facts
 from counterpoint.tasks.options import checked_load
 
@@ -43,11 +45,13 @@ class StyleTask:
         return Facts(self.kind, len(data.train), 0, 0)
 
     def load_model(self, spec: str, data: Styles, seed: int) -> nn.Module:
-        """Build "restyler-small" or "restyler-base", or open a folder whose pictures have these channels."""
+        """Build "restyler-small" or "restyler-base", or open a folder: a diffusers pipeline's, or one whose pictures have these channels."""
         if not (Path(spec) / "config.json").exists():
+            if (Path(spec) / "model_index.json").exists():
+                return from_pipeline(spec, data.shape, data.prompts)
             return load_restyler(spec, data.shape, data.prompts, seed)
         model = FOLDERS.open(Path(spec))
-        assert isinstance(model, Restyler)
+        assert isinstance(model, Generator)
         if model.shape[0] != data.shape[0]:
             raise CounterpointError(
                 f"{spec} restyles pictures of {model.shape[0]} channels, and the data's have {data.shape[0]}; turn them into such, or start "

@@ -22,10 +22,10 @@ from counterpoint.evaluation.measurement import Measurement, Subject, is_a
 from counterpoint.evaluation.styles.scores import StyleJudge, structure
 from counterpoint.generation.restyling import restyled
 from counterpoint.models.styles.domains import DOMAINS, Domain
+from counterpoint.models.styles.generator import Generator
 from counterpoint.models.styles.prompt_encoder import cosines
-from counterpoint.models.styles.restyler import Restyler
 
-Restyling = Subject[Restyler, Styles]
+Restyling = Subject[Generator, Styles]
 HIDDEN, PASSES = 128, 200
 
 
@@ -53,7 +53,7 @@ def figures(subject: Restyling) -> dict[str, float]:
     return result | _against_partners(model, part) | _agreement(data, part, made) | _prompts(model)
 
 
-def _against_partners(model: Restyler, part: StyleSet) -> dict[str, float]:
+def _against_partners(model: Generator, part: StyleSet) -> dict[str, float]:
     plain, styled = part.pairs()
     if not len(plain):
         return {}
@@ -101,9 +101,9 @@ def _flat(pixels: Tensor) -> np.ndarray:
 
 
 @torch.no_grad()
-def _prompts(model: Restyler) -> dict[str, float]:
+def _prompts(model: Generator) -> dict[str, float]:
     within, between = cosines(*(model.embed(domain).cpu() for domain in DOMAINS))
     return {"cosine_between": between} | ({"cosine_within": within} if within == within else {})
 
 
-MEASUREMENTS: tuple[Measurement[Any, Styles], ...] = (Measurement(applies=is_a(Restyler), measure=figures),)
+MEASUREMENTS: tuple[Measurement[Any, Styles], ...] = (Measurement(applies=is_a(Generator), measure=figures),)

@@ -16,14 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from counterpoint.errors import CounterpointError, nearest
-from counterpoint.models.images.gallery import GALLERY, draw_gallery
 from counterpoint.models.model_folders import Saved
 from counterpoint.models.styles.adapted import Mode
-from counterpoint.models.styles.domains import DOMAINS, Domain
+from counterpoint.models.styles.domains import Domain
+from counterpoint.models.styles.generator import Generator, named
 from counterpoint.models.styles.prompt_encoder import PromptEncoder
 
-COLUMNS = 8
-"""Pictures side by side in a grid: those before above those after."""
 SIZES: dict[str, dict[str, Any]] = {
     "restyler-small": {"width": 12, "blocks": 1},
     "restyler-base": {"width": 48, "blocks": 4},
@@ -45,7 +43,7 @@ class Film(nn.Module):
         return h_NCHW + self.conv2(functional.silu(inner))
 
 
-class Restyler(Saved):
+class Restyler(Saved, Generator):
     """The generator of both directions with its prompts.
 
     Args:
@@ -72,9 +70,7 @@ class Restyler(Saved):
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
-        self.prompts = {
-            domain: tuple((prompts or {}).get(domain) or (f"a {domain} picture",)) for domain in DOMAINS
-        }
+        self.prompts = named(prompts)
         self.adapters: dict[str, Any] = {"adapters": adapters, "rank": rank, "scale": scale}
         self.grids: dict[str, Tensor] = {}
         channels = self.shape[0]
@@ -121,10 +117,7 @@ class Restyler(Saved):
         prompts = {domain: list(texts) for domain, texts in self.prompts.items()}
         self._hub_mixin_config = {**stated, **self.adapters, "prompts": prompts}
         result = super().save_pretrained(save_directory, **options)
-        for name, pictures in self.grids.items():
-            folder = Path(save_directory) / name
-            folder.mkdir(exist_ok=True)
-            draw_gallery(pictures.float() / 255, folder / GALLERY, columns=COLUMNS)
+        self.draw_grids(Path(save_directory))
         return result
 
 

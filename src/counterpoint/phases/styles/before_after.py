@@ -7,13 +7,13 @@ from torch import Tensor
 
 from counterpoint.data.styles.sets import NONE, Styles
 from counterpoint.generation.restyling import restyled
-from counterpoint.models.styles.restyler import COLUMNS, Restyler
+from counterpoint.models.styles.generator import COLUMNS, Generator
 from counterpoint.training import Run
 
 ROWS = 3
 
 
-def before_after(model: Restyler, data: Styles, run: Run) -> dict[str, Tensor]:
+def before_after(model: Generator, data: Styles, run: Run) -> dict[str, Tensor]:
     """Grid -> uint8 pictures [K, C, H, W], row by row; of validation pictures, or of the training's where there are none."""
 
     def draw() -> dict[str, Tensor]:
