@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,52 @@ def test_killed_runs_end_with_the_same_bits(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", RUNS)
 def test_ten_kills(tmp_path: Path, name: str) -> None:
     assert check(name, tmp_path / "runs", trials=10, seed=7) == 10
+
+
+@pytest.mark.slow
+def test_one_that_loses_another_ends_with_a_line(tmp_path: Path) -> None:
+    run, out = on(2, "sdft"), tmp_path / "run"
+
+    def dying(folder: Path) -> object:
+        save = Checkpoints.save
+
+        def saved(self: Checkpoints, step: int, state: object) -> None:
+            save(self, step, state)
+            if step >= 4 and int(os.environ.get("RANK", "0")) == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        Checkpoints.save, Pace.due = saved, lambda self, step: True  # type: ignore[method-assign]
+        return run(folder)
+
+    complete(run, tmp_path / "unbroken")
+    _, status = os.waitpid(start(Command(run.key, dying), out), 0)
+    assert os.waitstatus_to_exitcode(status) == 1
+    line = (tmp_path / "run.error").read_text()
+    assert "process 0 of 2 lost another one, which was killed or failed" in line
+    assert "start the same command again" in line
+    assert not (out / "result.json").exists()
+    complete(run, out)
+    assert final_bits(out) == final_bits(tmp_path / "unbroken")
+
+
+@pytest.mark.slow
+def test_another_one_killed_at_a_random_moment(tmp_path: Path) -> None:
+    run, out = on(2, "sdft"), tmp_path / "run"
+    seconds = complete(run, tmp_path / "unbroken")
+    first = start(run, out)
+    until = time.monotonic() + 300
+    while (
+        not (out / "events.jsonl").exists() and time.monotonic() < until
+    ):  # the processes have formed a group
+        time.sleep(0.01)
+    [other] = map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())
+    time.sleep(seconds / 10)
+    os.kill(other, signal.SIGKILL)
+    _, status = os.waitpid(first, 0)  # the first one ends by itself
+    if os.waitstatus_to_exitcode(status):
+        assert not (out / "result.json").exists()
+    complete(run, out)
+    assert final_bits(out) == final_bits(tmp_path / "unbroken")
 
 
 def test_another_number_of_processes_goes_on(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def execute(
     import torch
 
     from counterpoint.study.during.evaluation import evaluation_of
-    from counterpoint.training import Budget, Run, launch
+    from counterpoint.training import Budget, Run, distributed, launch
 
     first = launch.meet()[0] == 0
     if recipe.threads is not None:
@@ -102,7 +102,7 @@ def execute(
     check_benchmarks(recipe, start)
     data = fitted(task, start, data)
     check_rows(method, task, data)
-    with _claimed(recipe, fingerprint, out, first):
+    with _claimed(recipe, fingerprint, out, first), distributed.others_alive():
         far = deferred.is_far(start)
         before, way = (
             figures_before(recipe, task, start, data, out, progress) if first and not far else ({}, {})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from counterpoint.errors import CounterpointError
 from counterpoint.models import sharding
 
 
@@ -17,6 +19,31 @@ def world() -> tuple[int, int]:
     return (
         (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
     )
+
+
+@contextmanager
+def others_alive() -> Iterator[None]:
+    """Inside, what a collective raises when another process is gone becomes one line.
+
+    Raises:
+        CounterpointError: so.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        rank, size = world()
+        text = " ".join(str(error).split())
+        if size == 1 or not (isinstance(error, GONE) or any(mark in text for mark in CLOSED)):
+            raise
+        raise CounterpointError(
+            f"process {rank} of {size} lost another one, which was killed or failed ({text[-120:]}); see what that one wrote, and start "
+            "the same command again: the run goes on from its newest checkpoint"
+        ) from None
+
+
+GONE = (dist.DistBackendError, dist.DistNetworkError) if dist.is_available() else ()
+CLOSED = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo/transport")
+"""What gloo's own errors say of a process that is gone; NCCL's are of the types above."""
 
 
 def total(value: Tensor) -> Tensor:
