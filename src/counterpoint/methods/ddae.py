@@ -113,6 +113,7 @@ class DDAE(Method[Denoiser, Pictures]):
             )
         own, student = self.contrast, model
         if contrasts:
+            self._require_whole_batches(run)
             student = Read(model, own.hidden, own.dim, own.norm, run.seed)  # type: ignore[assignment]
         net = run.state(model=student)
         average: Ema[nn.Module] = run.state(average=Ema(student, 1.0))
@@ -132,6 +133,24 @@ class DDAE(Method[Denoiser, Pictures]):
         averaged = average.model.denoiser if isinstance(average.model, Read) else average.model
         assert isinstance(averaged, Denoiser)
         return drawn_result(averaged, data, how, run)
+
+    def _require_whole_batches(self, run: Run) -> None:
+        """Refuse heads that average over the batch where only a part of it is in sight."""
+        if self.contrast.norm != "batch":
+            return
+        shared = run.world > 1 and run.device.type != "cuda"  # GPUs exchange their statistics
+        size = run.micro_batch_size
+        why = (
+            f"{run.world} processes without GPUs hold a share of it each"
+            if shared
+            else f"micro_batch_size={size} has a part of it in sight at a time"
+            if size is not None and size < self.batch_size
+            else ""
+        )
+        if why:
+            raise CounterpointError(
+                f"{self.key}: contrast.norm=batch normalises the heads over the whole batch, and {why}; give contrast.norm=none"
+            )
 
     def _contrast(
         self, net: nn.Module, average: nn.Module, batch: Batch, rows: NoisyRows, run: Run
