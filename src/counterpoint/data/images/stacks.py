@@ -19,7 +19,7 @@ from counterpoint.data.images.split import hashes
 from counterpoint.data.tables.converted import converted
 from counterpoint.data.tables.read import LARGE
 
-PIECE = 1024
+PIECE = 64
 """Pictures that are in memory at a time."""
 
 
