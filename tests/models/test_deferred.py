@@ -121,3 +121,21 @@ def test_weights_under_other_names_are_read_whole(base: Path) -> None:
     model = far(base)
     assert not any(p.is_meta for p in model.parameters())
     assert torch.equal(model.head.weight, load(base).head.weight)
+
+
+def test_the_trial_reads_the_weights_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "model"
+    tiny(seed=0).save(folder)
+    read, whole = 0, deferred.InFile._read
+
+    def counted(self: deferred.InFile, rows: slice) -> torch.Tensor:
+        nonlocal read
+        value = whole(self, rows)
+        read += value.nbytes
+        return value
+
+    monkeypatch.setattr(deferred.InFile, "_read", counted)
+    with deferred.wanted():
+        opened = load(folder, dtype=torch.float32)
+    assert opened.runs.fast
+    assert read < 6.5 * (folder / "model.safetensors").stat().st_size

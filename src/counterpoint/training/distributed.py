@@ -36,7 +36,7 @@ def others_alive() -> Iterator[None]:
         if size == 1 or not (isinstance(error, GONE) or any(mark in text for mark in CLOSED)):
             raise
         raise CounterpointError(
-            f"process {rank} of {size} lost another one, which was killed or failed ({text[-120:]}); see what that one wrote, and start "
+            f"process {rank} of {size} lost another one, which was killed or failed; see what that one wrote, and start "
             "the same command again: the run goes on from its newest checkpoint"
         ) from None
 

@@ -92,8 +92,12 @@ class Scored(Protocol):
 
 
 @torch.no_grad()
-def settle(model: Scored) -> Pass:
+def settle(model: Scored, few: bool = False) -> Pass:
     """Return how the model must be run; a warning, once, where that is not the fast way.
+
+    Args:
+        model: is tried. few: with fewer passes, since each reads all weights from disk: rows go together that could go apart, and
+            two tokens are decoded, not four.
 
     Raises:
         CounterpointError: not a causal model of one head over tokens, or one whose scores cannot be had.
@@ -105,7 +109,7 @@ def settle(model: Scored) -> Pass:
         return Pass()
     with evaluating(base):
         ids = trial_tokens(base, device, name)
-        own = _own_logits(base, ids, name)
+        own = _own_logits(base, ids, name, few)
         chosen = _scores(model, ids, own)
         if chosen is None:
             raise CounterpointError(
@@ -114,13 +118,15 @@ def settle(model: Scored) -> Pass:
             )
         bound, padding = _bound(own), lambda: _behind_padding(model, ids, own)
         chosen = replace(chosen, padded=_agrees(model, chosen, padding, bound))
-        chosen = replace(chosen, cached=_agrees(model, chosen, lambda: _step_by_step(model, ids, own), bound))
+        chosen = replace(
+            chosen, cached=_agrees(model, chosen, lambda: _step_by_step(model, ids, own, few), bound)
+        )
     if not chosen.fast:
         _say(f"{name} takes the plain path: {'; '.join(chosen.given_up())}")
     return chosen
 
 
-def _own_logits(base: Any, ids: Tensor, name: str) -> Tensor:
+def _own_logits(base: Any, ids: Tensor, name: str, few: bool) -> Tensor:
     """[2, L, V] of the model's own forward, after it has been seen to be a causal one."""
 
     def call(given: Tensor) -> Tensor:
@@ -130,7 +136,11 @@ def _own_logits(base: Any, ids: Tensor, name: str) -> Tensor:
     # Other tokens from there on, and as many: what stands before is the same but for the last bits.
     other = torch.cat([ids[:, :cut], ids.flip(0)[:, cut:]], 1)
     try:
-        own, again, start, ahead = call(ids), call(ids), call(ids[:, :cut]), call(other)[:, :cut]
+        if few:
+            own, again, ahead = call(torch.cat([ids, ids, other])).chunk(3)
+        else:
+            own, again, ahead = call(ids), call(ids), call(other)
+        start, ahead = call(ids[:, :cut]), ahead[:, :cut]
     except FOREIGN as error:
         raise CounterpointError(
             f"{name} does not run on token ids alone ({_in_short(error)}); "
@@ -228,9 +238,9 @@ def _behind_padding(model: Scored, ids: Tensor, own: Tensor) -> float:
     return float((model.logits(rows, mask)[mask.bool()] - expected).abs().max())
 
 
-def _step_by_step(model: Scored, ids: Tensor, own: Tensor) -> float:
+def _step_by_step(model: Scored, ids: Tensor, own: Tensor, few: bool) -> float:
     """Largest error of decoding: a left-padded prompt, then tokens one by one, near the end one row less in the cache."""
-    half, missing = LENGTH // 2, LENGTH // 2 - 2
+    half, missing = LENGTH - 2 if few else LENGTH // 2, LENGTH // 2 - 2
     columns, mask = ids.clone(), torch.ones_like(ids)
     columns[1, missing:], mask[1, :missing] = ids[1, : LENGTH - missing], 0  # row 1 begins behind padding
     cache: Any = None

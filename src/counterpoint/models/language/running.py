@@ -67,7 +67,7 @@ class Running(nn.Module):
         if runs is None:
             there = deferred.sources(self.base)
             with deferred.streamed(self.base, sharding.blocks_of(self.base)) if there else nullcontext():
-                self.runs = settle(self)
+                self.runs = settle(self, few=bool(there))
         if pictures is not None:  # what a model can do is settled by text, where no token is left out
             self.pictured = PicturePasses(self, pictures)
 
