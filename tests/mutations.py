@@ -203,7 +203,7 @@ CHANGES = [
     Change("teachers/store_writer.py", "max(1, BUDGET // (4 * entries))", "1 << 40", STORE_PARTS),
     Change("teachers/store_writer.py", "temperature, seed + number)", "temperature, seed)", TEACHERS),
     Change("teachers/stored.py", "if self.checks[number] != check(ids):", "if False:", TEACHERS),
-    Change("data/interactions/load.py", "both = (self.train, self.validation)", "both = (self.train,)", RANKING),
+    Change("data/interactions/pairs.py", "both = (self.train, self.validation)", "both = (self.train,)", RANKING),
     Change("evaluation/recommendation.py", "scores_BI[_mask(*seen, rows, len(users_UD))] = -torch.inf", "pass", RANKING),
     Change("pairs/words_as_labels.py", "here[:, None] + 1 + batch", "here[:, None] + batch", PRIMER),
     Change("pairs/words_as_labels.py", "alien_valid = alien_valid & ~shared", "pass", PRIMER),

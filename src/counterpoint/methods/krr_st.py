@@ -183,6 +183,8 @@ class KRRST(Method[nn.Module, Images]):
 
     def check(self, data: Images) -> None:
         """Refuse a set that the data cannot begin, and images too small for the pool's networks."""
+        if self.distilled:  # nothing is distilled
+            return
         if self.select != "all" and self.size > len(data.train):
             raise CounterpointError(
                 f"{self.key}: size={self.size} of {len(data.train)} training images; give fewer, for example --size {max(1, len(data.train) // 10)}"
