@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import string
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,18 @@ def test_rows_with_characters_that_the_tokenizer_does_not_know_are_counted(
     assert any(line in shown for shown in task("problems").preview(tiny(), data).lines)
     task("problems").fitted(tiny(), data)
     assert line in caplog.text
+
+
+def test_what_the_template_alone_writes_is_no_unknown_character_of_a_row(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = save(tmp_path / "a.jsonl", {"prompt": "b!", "completion": "a"}, 5)
+    data = problems.load(path, validation=0, test=0)
+    model = tiny(alphabet=string.ascii_letters + string.digits + "+=: ?")
+    assert model.tokenizer.unk_token_id in model.prompt_ids(["b"])[0]  # the tilde that begins an answer
+    logging.getLogger("counterpoint").propagate = True
+    task("problems").fitted(model, data)
+    assert "train: 1 of 41 rows hold characters" in caplog.text
 
 
 @pytest.mark.parametrize(

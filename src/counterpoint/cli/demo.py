@@ -1,4 +1,4 @@
-"""``counterpoint demo``: two comparisons on real data and one report, in about five minutes on two cores."""
+"""``counterpoint demo``: three comparisons, of images, ratings and a language model, and one report, in about five minutes on two cores."""
 
 from __future__ import annotations
 
@@ -24,19 +24,43 @@ class Scene:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
+VIEWS = {
+    "temperature": 0.5,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "batch_size": 64,
+    "warmup": 0.0,
+    "norm": "none",
+    "hidden": 128,
+    "dim": 32,
+}
+SAMPLED = {
+    "answers": 5,
+    "temperature": 1.0,
+    "max_new_tokens": 8,
+    "batch_size": 32,
+    "lora_rank": 0,
+    "learning_rate": 2e-4,
+}
+HINTED = {**SAMPLED, "information.template": "{information}#{prompt}", "steps": 3, "anneal": 0}
+
 SCENES = (
     Scene(
         "images",
-        "Image encoders without labels: InfoNCE, its decoupled form, and several views at once; five labels per class to probe",
-        {"simclr": "simclr", "dcl": "dcl", "multiview": "multiview"},
+        "Image encoders without labels: two views of every image, four in pairs, four at once; 20 labels a class to probe",
+        {"two views": "multiview", "four in pairs": "multiview-pairwise", "four at once": "multiview"},
         {
             "data": "mnist5k",
-            "data_options": {"labels_per_class": 5},
+            "data_options": {"labels_per_class": 20},
             "seeds": 5,
-            "examples": 20000,
-            "baseline": "simclr",
+            "examples": 10500,
+            "baseline": "two views",
         },
-        {name: {"temperature": 0.5, "learning_rate": 0.3} for name in ("simclr", "dcl", "multiview")},
+        {
+            "two views": {**VIEWS, "loss": "mv_infonce", "num_views": 2},
+            "four in pairs": {**VIEWS, "loss": "nt_xent", "num_views": 4},
+            "four at once": {**VIEWS, "loss": "mv_infonce", "num_views": 4},
+        },
     ),
     Scene(
         "films",
@@ -54,14 +78,37 @@ SCENES = (
             },
         },
     ),
+    Scene(
+        "letters",
+        "A small language model learns to sort seven letters: from reward alone, or also from what it does when it is shown five of them in order",
+        {"grpo": "grpo", "opsd": "pi-distill", "pi-distill, alpha 0": "pi-distill"},
+        {
+            "data": "hinted-sorting?digits=7&size=1000&validation=100&test=200",
+            "model": "shuffler",
+            "seeds": 3,
+            "steps": 40,
+            "baseline": "grpo",
+        },
+        {
+            "grpo": {
+                **SAMPLED,
+                "variant": "bnpo",
+                "advantage": "none",
+                "minibatches": 3,
+                "penalty.weight": 0.0,
+            },
+            "opsd": {**HINTED, "objective": "opsd", "kl.beta": 0.05},
+            "pi-distill, alpha 0": {**HINTED, "alpha": 0.0},
+        },
+    ),
 )
 
 
 @command
 def demo(
-    out: Annotated[Path, typer.Option(help="folder for both comparisons and the report")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="folder for the comparisons and the report")] = Path("demo"),
 ) -> None:
-    """Run two comparisons on real data and draw them on one page. The same command resumes."""
+    """Run three comparisons, of images, ratings and a language model, and draw them on one page. The same command resumes."""
     from counterpoint import api
     from counterpoint.cli.tables import study_table
 

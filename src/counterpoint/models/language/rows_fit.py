@@ -20,7 +20,10 @@ Row = tuple[Prompt, Sequence[Completion]]
 
 
 class Length(NamedTuple):
-    """Tokens of a prompt, of the prompt with its longest answer, and how many of these stand for what the tokenizer does not know."""
+    """Tokens of a prompt, of the prompt with its longest answer, and how many stand for what the tokenizer does not know.
+
+    What a chat template writes around the row is not counted among the last.
+    """
 
     prompt: int
     whole: int
@@ -138,17 +141,27 @@ def _lengths(model: Language, rows: Sequence[Row]) -> list[Length]:
         words.pad_token_id,
     ):  # as GPT-2's, which knows every byte
         unknown = None
-    count = lambda ids: 0 if unknown is None else ids.count(unknown)  # noqa: E731
+
+    def count(ids: Sequence[int], prompt: Prompt, answer: Completion = "") -> int:
+        if unknown is None or unknown not in ids:
+            return 0
+        own = [*turns(prompt), *replies(answer)]
+        texts = [text for message in own for text in _texts(message["content"])]
+        return sum(words(text, add_special_tokens=False)["input_ids"].count(unknown) for text in texts)
+
     flat = [(prompt, answer) for prompt, answers in rows for answer in answers if answer]
     rendered = iter(model.rendered(flat))
     bare = iter(model.prompt_ids([prompt for prompt, answers in rows if not any(answers)]))
     result = []
-    for _, answers in rows:
+    for prompt, answers in rows:
         if any(answers):
-            own: list[Rendered] = [next(rendered) for answer in answers if answer]
-            longest = max(own, key=lambda row: len(row.ids))
-            result.append(Length(longest.start, len(longest.ids), max(count(row.ids) for row in own)))
+            own: list[tuple[Rendered, Completion]] = [
+                (next(rendered), answer) for answer in answers if answer
+            ]
+            longest = max((row for row, _ in own), key=lambda row: len(row.ids))
+            odd = max(count(row.ids, prompt, answer) for row, answer in own)
+            result.append(Length(longest.start, len(longest.ids), odd))
         else:
             alone = next(bare)
-            result.append(Length(len(alone), len(alone), count(alone)))
+            result.append(Length(len(alone), len(alone), count(alone, prompt)))
     return result
