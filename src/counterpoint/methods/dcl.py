@@ -22,17 +22,13 @@ from counterpoint.data.sentence_pairs.items import SentencePairs
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.coupling import Coupling
 from counterpoint.methods.base import Ablations, Method, Search
+from counterpoint.methods.sentences import Sentences, refuse_settings
 from counterpoint.models.images.projector import HeadNorm, Projector, projected
 from counterpoint.objectives.contrast.decoupled import decoupled
 from counterpoint.objectives.contrast.neighbours import nearest_neighbours, nnclr
 from counterpoint.objectives.contrast.sentence_ranking import sentence_ranking
 from counterpoint.pairs.views import Augmentation, augmentation, gather_views
-from counterpoint.phases.sentence_pairs.training import (
-    Sentences,
-    embedded_batches,
-    refuse_form,
-    refuse_settings,
-)
+from counterpoint.phases.sentence_pairs.training import refuse_form
 from counterpoint.training import Optimizer, Run
 
 
@@ -104,10 +100,7 @@ class DCL(Method[nn.Module, Images | SentencePairs]):
             )
         own = self.sentences
         encoder = own.applied(model)
-        for batch in embedded_batches(
-            run, encoder, data, own.optimizer(), batch_size=own.batch_size, epochs=own.epochs,
-            mask_repeats=own.mask_repeats, negatives=own.hard_negatives,
-        ):  # fmt: skip
+        for batch in own.batches(run, encoder, data):
             run.step(
                 sentence_ranking(
                     batch.anchors,

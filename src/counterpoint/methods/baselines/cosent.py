@@ -6,27 +6,27 @@ mse      (cos_i - s_i)^2
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import nn
 
 from counterpoint.data.sentence_pairs.items import SentencePairs
-from counterpoint.methods.base import Ablations, Method, Search
-from counterpoint.methods.optimization import Linear
+from counterpoint.methods.base import Ablations, Search
+from counterpoint.methods.sentences import SentenceMethod
 from counterpoint.objectives.labels.graded_pairs import cosent, cosine_error
-from counterpoint.phases.sentence_pairs.training import Encoding, embedded_batches, refuse_form
+from counterpoint.phases.sentence_pairs.training import refuse_form
 from counterpoint.training import Run
 
 
 @dataclass(kw_only=True)
-class CoSENT(Method[nn.Module, SentencePairs]):
+class CoSENT(SentenceMethod):
     """Settings of learning from scores.
 
     Attributes:
         loss: "cosent", by the order of the batch's scores, or "mse", by their values.
         temperature: tau of "cosent"; 0.05 is a scale of 20.
-        encoding, batch_size, epochs, learning_rate, optimizer: as of ``multiple-negatives``.
+        encoding, batch_size, epochs, learning_rate, optimizer: as of every ``SentenceMethod``.
     """
 
     key: ClassVar[str] = "cosent"
@@ -35,20 +35,13 @@ class CoSENT(Method[nn.Module, SentencePairs]):
 
     loss: Literal["cosent", "mse"] = "cosent"
     temperature: float = 0.05
-    encoding: Encoding = field(default_factory=Encoding)
-    batch_size: int = 16
-    epochs: float = 1.0
-    learning_rate: float = 2e-5
-    optimizer: Linear = field(default_factory=Linear)
 
     def fit(self, model: nn.Module, data: SentencePairs, run: Run) -> nn.Module:
         """Train and return the encoder."""
         refuse_form(self.key, data, scored=True)
         self.demand(above_zero=["temperature"])
         encoder = self.encoding.applied(model)
-        for batch in embedded_batches(
-            run, encoder, data, self.optimizer.at(self.learning_rate), batch_size=self.batch_size, epochs=self.epochs,
-        ):  # fmt: skip
+        for batch in self.batches(run, encoder, data):
             pair = batch.anchors, batch.positives, batch.scores
             if self.loss == "mse":
                 run.step(cosine_error(*pair))

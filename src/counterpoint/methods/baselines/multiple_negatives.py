@@ -8,21 +8,21 @@ encoded in pieces (the run's ``micro_batch_size``), each of which is encoded aga
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import nn
 
 from counterpoint.data.sentence_pairs.items import SentencePairs
-from counterpoint.methods.base import Method, Search
-from counterpoint.methods.optimization import Linear
+from counterpoint.methods.base import Search
+from counterpoint.methods.sentences import SentenceMethod
 from counterpoint.objectives.contrast.sentence_ranking import sentence_ranking
-from counterpoint.phases.sentence_pairs.training import Encoding, embedded_batches, refuse_form
+from counterpoint.phases.sentence_pairs.training import refuse_form
 from counterpoint.training import Run
 
 
 @dataclass(kw_only=True)
-class MultipleNegatives(Method[nn.Module, SentencePairs]):
+class MultipleNegatives(SentenceMethod):
     """Settings of multiple negatives ranking.
 
     Attributes:
@@ -31,8 +31,7 @@ class MultipleNegatives(Method[nn.Module, SentencePairs]):
         hard_negatives: use those of the rows beside those of the batch.
         mask_repeats: texts equal to the anchor, to its positive, or belonging to either elsewhere in the batch are no negatives; False
             counts them.
-        encoding: pooling, length and prompts.
-        batch_size: rows per step. epochs: without a budget. learning_rate: of all weights.
+        encoding, batch_size, epochs, learning_rate, optimizer: as of every ``SentenceMethod``, with larger batches.
     """
 
     key: ClassVar[str] = "multiple-negatives"
@@ -42,21 +41,16 @@ class MultipleNegatives(Method[nn.Module, SentencePairs]):
     symmetric: bool = False
     hard_negatives: bool = True
     mask_repeats: bool = True
-    encoding: Encoding = field(default_factory=Encoding)
     batch_size: int = 64
-    epochs: float = 1.0
-    learning_rate: float = 2e-5
-    optimizer: Linear = field(default_factory=Linear)
 
     def fit(self, model: nn.Module, data: SentencePairs, run: Run) -> nn.Module:
         """Train and return the encoder."""
         refuse_form(self.key, data, scored=False)
         self.demand(above_zero=["temperature"])
         encoder = self.encoding.applied(model)
-        for batch in embedded_batches(
-            run, encoder, data, self.optimizer.at(self.learning_rate), batch_size=self.batch_size,
-            epochs=self.epochs, mask_repeats=self.mask_repeats, negatives=self.hard_negatives,
-        ):  # fmt: skip
+        for batch in self.batches(
+            run, encoder, data, mask_repeats=self.mask_repeats, negatives=self.hard_negatives
+        ):
             run.step(
                 sentence_ranking(
                     batch.anchors,

@@ -7,28 +7,28 @@ Row by row: no other row of the batch is a negative. Of several negatives a row'
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
 from counterpoint.data.sentence_pairs.items import SentencePairs
-from counterpoint.methods.base import Method, Search
-from counterpoint.methods.optimization import Linear
+from counterpoint.methods.base import Search
+from counterpoint.methods.sentences import SentenceMethod
 from counterpoint.objectives.contrast.margins import row_triplet
-from counterpoint.phases.sentence_pairs.training import Encoding, embedded_batches, refuse_form
+from counterpoint.phases.sentence_pairs.training import refuse_form
 from counterpoint.training import Run
 
 
 @dataclass(kw_only=True)
-class SentenceTriplet(Method[nn.Module, SentencePairs]):
+class SentenceTriplet(SentenceMethod):
     """Settings of the triplet loss.
 
     Attributes:
         distance: "euclidean", or "cosine" (1 minus it). margin: m, in the distance's units; where vectors have length one a Euclidean
             distance is at most 2.
-        encoding, batch_size, epochs, learning_rate, optimizer: as of ``multiple-negatives``.
+        encoding, batch_size, epochs, learning_rate, optimizer: as of every ``SentenceMethod``.
     """
 
     key: ClassVar[str] = "sentence-triplet"
@@ -36,20 +36,13 @@ class SentenceTriplet(Method[nn.Module, SentencePairs]):
 
     distance: Literal["euclidean", "cosine"] = "euclidean"
     margin: float = 1.0
-    encoding: Encoding = field(default_factory=Encoding)
-    batch_size: int = 16
-    epochs: float = 1.0
-    learning_rate: float = 2e-5
-    optimizer: Linear = field(default_factory=Linear)
 
     def fit(self, model: nn.Module, data: SentencePairs, run: Run) -> nn.Module:
         """Train and return the encoder."""
         refuse_form(self.key, data, scored=False, negatives=True)
         self.demand(above_zero=["margin"])
         encoder = self.encoding.applied(model)
-        for batch in embedded_batches(
-            run, encoder, data, self.optimizer.at(self.learning_rate), batch_size=self.batch_size, epochs=self.epochs,
-        ):  # fmt: skip
+        for batch in self.batches(run, encoder, data):
             assert batch.negatives is not None
             losses = [
                 row_triplet(batch.anchors, batch.positives, wrong, self.margin, self.distance)

@@ -5,7 +5,7 @@ n rows of this process, N of all, K negatives of each, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,38 +53,6 @@ class Encoding:
         if self.max_length:
             changes["max_length"] = self.max_length
         return model.with_form(**changes)
-
-
-@dataclass
-class Sentences(Encoding):
-    """Contrast of sentences by a method of images, as a group of its settings: none of its others for training is read.
-
-    Attributes:
-        temperature: tau. hard_negatives: use those of the rows beside those of the batch.
-        mask_repeats: texts equal to the anchor, to its positive, or belonging to either elsewhere in the batch are no negatives.
-        batch_size: rows per step. epochs: without a budget.
-        learning_rate, warmup, weight_decay: of AdamW, the rate falling linearly.
-    """
-
-    temperature: float = 0.05
-    hard_negatives: bool = True
-    mask_repeats: bool = True
-    batch_size: int = 64
-    epochs: float = 1.0
-    learning_rate: float = 2e-5
-    warmup: float = 0.1
-    weight_decay: float = 0.0
-
-    def optimizer(self) -> Optimizer:
-        """The optimiser's settings."""
-        return Optimizer(
-            name="adamw",
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            schedule="linear",
-            warmup=self.warmup,
-            max_grad_norm=1.0,
-        )
 
 
 @dataclass(frozen=True)
@@ -201,26 +169,3 @@ def refuse_form(key: str, data: SentencePairs, *, scored: bool, negatives: bool 
             f"{key} learns from triplets, and {data.name} has no negatives; give a column negative, or train with multiple-negatives, whose "
             "negatives are those of the batch"
         )
-
-
-def refuse_settings(key: str, changed: Iterable[str], *, shared: Collection[str], sentences: bool) -> None:
-    """Refuse settings of images on sentences, and of sentences on images: they would change nothing.
-
-    Args:
-        changed: names of settings that are not the defaults. shared: those that count for both. sentences: whether data are of sentences.
-
-    Raises:
-        CounterpointError: with the setting, and the one that counts.
-    """
-    for name in changed:
-        inner = name.startswith("sentences.")
-        if inner and not sentences:
-            raise CounterpointError(
-                f"{key}: {name} is of sentence pairs, and these data are images; leave it out"
-            )
-        if sentences and not inner and name not in shared:
-            own = f"sentences.{name}"
-            meant = f"give {own}" if name in Sentences.__dataclass_fields__ else "leave it out"
-            raise CounterpointError(
-                f"{key}: {name} is of images, and these data are pairs of sentences; {meant}"
-            )
