@@ -11,8 +11,9 @@ LABELS = np.repeat(np.arange(4), [40, 30, 20, 10])
 
 
 def text_parts(seed, untested=()):
-    rows = [f"text {i}" for i in range(len(LABELS))]
-    return texts.split_rows(rows, [None] * len(rows), LABELS, 0.2, 0.3, seed, "made up", [], untested)
+    keys = texts.text_keys((f"text {i}" for i in range(len(LABELS))), len(LABELS))
+    numbers, names = texts.numbered([None] * len(LABELS))
+    return texts.split_rows(keys, numbers, names, LABELS, 0.2, 0.3, seed, "made up", [], untested)
 
 
 def image_parts(seed, untested=()):

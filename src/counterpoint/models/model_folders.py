@@ -273,6 +273,18 @@ def save_tokenizer(tokenizer: Any, folder: Path | str) -> None:
     tokenizer.save_pretrained(str(folder))
 
 
+def order_adapted_layers(folder: Path) -> None:
+    """Name the layers that an adapter changes in the order of their names: PEFT keeps them as a set and writes them in any."""
+    path = folder / "adapter_config.json"
+    if not path.exists():
+        return
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("target_modules", "exclude_modules"):
+        if isinstance(content.get(name), list):
+            content[name].sort()
+    path.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
+
+
 def write(
     folder: Path | str, causal: Any, tokenizer: Any, beside: Callable[[Path], None] | None = None
 ) -> Path:
@@ -303,6 +315,7 @@ def write(
         (partial / "config.json").write_text(
             json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8"
         )
+    order_adapted_layers(partial)
     save_tokenizer(tokenizer, partial)
     if beside is not None:
         beside(partial)

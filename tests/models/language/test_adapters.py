@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,3 +81,13 @@ def test_the_output_layer_gets_no_adapter(name: str, head: str) -> None:
         if "lora_" in key:
             parameter.data.normal_(std=0.3)
     compare(Language(with_head.merge_and_unload(), tokenizer()))
+
+
+@pytest.mark.parametrize("given", [["up_proj", "o_proj", "k_proj"], ["k_proj", "up_proj", "o_proj"]])
+def test_a_saved_adapter_names_its_layers_in_order(tmp_path: Path, given: list[str]) -> None:
+    model = adapt(build("LlamaForCausalLM"), rank=2)
+    config = model.causal.peft_config["default"]
+    config.target_modules = given  # a set, in whatever order it is read, becomes such a list
+    model.save(tmp_path, adapter=True)
+    content = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert content["target_modules"] == ["k_proj", "o_proj", "up_proj"]
