@@ -47,8 +47,8 @@ HINTED = {**SAMPLED, "information.template": "{information}#{prompt}", "steps": 
 SCENES = (
     Scene(
         "images",
-        "Image encoders without labels: two views of every image, four in pairs, four at once; 20 labels a class to probe",
-        {"two views": "multiview", "four in pairs": "multiview-pairwise", "four at once": "multiview"},
+        "Image encoders without labels: two views of every image, or four at once; 20 labels a class to probe",
+        {"two views": "multiview", "four at once": "multiview"},
         {
             "data": "mnist5k",
             "data_options": {"labels_per_class": 20},
@@ -58,7 +58,6 @@ SCENES = (
         },
         {
             "two views": {**VIEWS, "loss": "mv_infonce", "num_views": 2},
-            "four in pairs": {**VIEWS, "loss": "nt_xent", "num_views": 4},
             "four at once": {**VIEWS, "loss": "mv_infonce", "num_views": 4},
         },
     ),
@@ -81,7 +80,7 @@ SCENES = (
     Scene(
         "letters",
         "A small language model learns to sort seven letters: from reward alone, or also from what it does when it is shown five of them in order",
-        {"grpo": "grpo", "opsd": "pi-distill", "pi-distill, alpha 0": "pi-distill"},
+        {"grpo": "grpo", "opsd": "pi-distill"},
         {
             "data": "hinted-sorting?digits=7&size=1000&validation=100&test=200",
             "model": "shuffler",
@@ -98,7 +97,6 @@ SCENES = (
                 "penalty.weight": 0.0,
             },
             "opsd": {**HINTED, "objective": "opsd", "kl.beta": 0.05},
-            "pi-distill, alpha 0": {**HINTED, "alpha": 0.0},
         },
     ),
 )
