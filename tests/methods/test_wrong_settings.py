@@ -28,9 +28,23 @@ def test_numbers_out_of_range_are_refused(key: str) -> None:
     assert tried
     for name, value in tried:
         with pytest.raises(
-            CounterpointError, match=rf"{key}: {name}={value}(\.0)?; expected a number from 0 on"
+            CounterpointError, match=rf"{key}: {name}={value}(\.0)?; expected a number (from 0 on|above 0)"
         ):
             load(key).settings(**{name: value})
+
+
+@pytest.mark.parametrize("key", ready())
+def test_an_amount_of_nothing_is_refused(key: str) -> None:
+    """Or leaves a part of the method out: then its docstring says so."""
+    cls = load(key)
+    amounts = [n for n in groups.flat(cls()) if n.rpartition(".")[2] in ("batch_size", "epochs")]
+    for name in amounts:
+        if name in cls.optional:
+            assert cls.settings(**{name: 0}) is not None
+            continue
+        with pytest.raises(CounterpointError, match=rf"{key}: {name}=0(\.0)?; expected a number above 0"):
+            cls.settings(**{name: 0})
+    assert set(cls.optional) <= set(amounts)
 
 
 @pytest.mark.parametrize("key", ready())

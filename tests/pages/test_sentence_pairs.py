@@ -14,7 +14,7 @@ from pages_harness import check_settings, run_commands, run_snippet
 
 KEYS = ["multiple-negatives", "sentence-triplet", "cosent"]
 SHORTER = {
-    "minilm-l6": "small", "--epochs 3": "--steps 2", "epochs=3": "epochs=1, batch_size=16",
+    "minilm-l6": "small", "--epochs 3": "--steps 2", "epochs=3": "epochs=1",
     "--seeds 3 --trials 2 --steps 100": "--seeds 1 --steps 1",
 }  # fmt: skip
 

@@ -24,6 +24,8 @@ Search = dict[str, tuple[float, float] | list[Any]]
 """For tuning: a setting's (dotted) name and its range, ``(low, high)`` on a log scale, or a list of choices."""
 Ablations = dict[str, dict[str, Any]]
 """A part's name -> the settings that leave it out or put another in its place."""
+AMOUNTS = ("batch_size", "epochs", "max_new_tokens")
+"""Last parts of settings' names of which 0 is no amount: a training without a pass would still make a step, and nobody asked for that."""
 
 
 @dataclass(kw_only=True)
@@ -44,6 +46,9 @@ class Method(ABC, Generic[Model, Data]):
             to end as one process does; refused of any other.
         full_batches: whether it trains on full batches of ``batch_size`` alone, because the other rows are its negatives; fewer training
             rows than that are then refused at once.
+        contrasts: kind of data -> the setting that holds a batch's rows, where the other rows are the negatives and an epoch's last batch
+            may have fewer of them; fewer training rows than a batch are refused here, too.
+        optional: of the ``AMOUNTS`` among its settings, those of which 0 leaves a part of it out.
         copies: of the language model that it holds beside it by default: teachers and references.
         moved: a setting's earlier name -> its name now, for those that still write the earlier one.
         taught_by: the setting that names the model learnt from; a search divides its figures by that model's.
@@ -58,13 +63,15 @@ class Method(ABC, Generic[Model, Data]):
     writes: ClassVar[tuple[str, ...]] = ()
     shards: ClassVar[bool] = False
     full_batches: ClassVar[bool] = False
+    contrasts: ClassVar[dict[str, str]] = {}
+    optional: ClassVar[tuple[str, ...]] = ()
     copies: ClassVar[int] = 0
     moved: ClassVar[dict[str, str]] = {}
     taught_by: ClassVar[str] = ""
     untaught: ClassVar[dict[str, Any]] = {}
 
     def __post_init__(self) -> None:
-        """Refuse a plain value in place of a group of settings, and numbers that are negative or not finite."""
+        """Refuse a plain value in place of a group of settings, numbers that are negative or not finite, and amounts of nothing."""
         for name, group in groups.groups_of(type(self)).items():
             value = getattr(self, name)
             if not isinstance(value, group):
@@ -75,7 +82,8 @@ class Method(ABC, Generic[Model, Data]):
         numbers = [
             n for n, v in groups.flat(self).items() if isinstance(v, int | float) and not isinstance(v, bool)
         ]
-        self.demand(not_negative=numbers)
+        amounts = [n for n in numbers if n.rpartition(".")[2] in AMOUNTS and n not in self.optional]
+        self.demand(above_zero=amounts, not_negative=numbers)
 
     @abstractmethod
     def fit(self, model: Model, data: Data, run: Run) -> Model:

@@ -77,6 +77,7 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
     """
 
     key: ClassVar[str] = "contrastive-primer"
+    optional: ClassVar[tuple[str, ...]] = ("epochs",)
     search: ClassVar[Search] = {"tuning_rate": (5e-4, 1e-2), "epochs": [10, 20, 40]}
     ablations: ClassVar[Ablations] = {
         "without pretraining": {"pretraining_epochs": 0},

@@ -53,6 +53,7 @@ class DCL(Method[nn.Module, Images | SentencePairs]):
     key: ClassVar[str] = "dcl"
     full_batches: ClassVar[bool] = True
     also: ClassVar[tuple[str, ...]] = ("sentence-pairs",)
+    contrasts: ClassVar[dict[str, str]] = {"sentence-pairs": "sentences.batch_size"}
     search_of: ClassVar[dict[str, Search]] = {
         "sentence-pairs": {"sentences.temperature": (0.01, 0.2), "sentences.learning_rate": (1e-6, 1e-3)}
     }

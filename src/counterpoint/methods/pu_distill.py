@@ -118,6 +118,7 @@ class PUDistill(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "pu-distill"
+    optional: ClassVar[tuple[str, ...]] = ("imitation.epochs",)
     shards: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (1e-6, 1e-3), "rating.temperature": [0.1, 0.5, 2.0]}
     ablations: ClassVar[Ablations] = {

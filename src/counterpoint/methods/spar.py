@@ -81,6 +81,7 @@ class SPaR(Method[Language, ProblemData]):
     """
 
     key: ClassVar[str] = "spar"
+    optional: ClassVar[tuple[str, ...]] = ("refiner.epochs",)
     shards: ClassVar[bool] = True
     search: ClassVar[Search] = {"learning_rate": (5e-8, 2e-6), "beta": (0.05, 0.5)}
     ablations: ClassVar[Ablations] = {

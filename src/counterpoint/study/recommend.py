@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from counterpoint.methods import catalog
+from counterpoint.methods.groups import value_of
+from counterpoint.study.during.checks import batch_setting, smaller_batch
 from counterpoint.study.settings_search.learnt import Learnt, learn
 from counterpoint.study.settings_search.record import numbers_of
 from counterpoint.tasks import recognise
@@ -184,7 +186,7 @@ def recommend(
         facts,
         suggested,
         cautions(facts),
-        _command(data, chosen, kind if differs else None, data_options or {}, _seeds(facts)),
+        _command(data, chosen, kind if differs else None, data_options or {}, facts),
         records,
     )
 
@@ -194,7 +196,7 @@ def _seeds(facts: Facts) -> int:
 
 
 def _command(
-    data: str, chosen: Sequence[Suggestion], kind: str | None, data_options: Mapping[str, Any], seeds: int
+    data: str, chosen: Sequence[Suggestion], kind: str | None, data_options: Mapping[str, Any], facts: Facts
 ) -> str:
     """A command for a POSIX shell that compares what was chosen on the data as they were loaded."""
     several = len(chosen) > 1
@@ -207,6 +209,19 @@ def _command(
         words += ["--kind", kind]
     model = next((suggestion.model for suggestion in chosen if suggestion.model), "")
     words += ["--model", model] if model else []
-    words += ["--seeds", str(seeds), "--trials", "8"] if several else []
+    for suggestion in chosen:
+        setting = _batch_to_fill(suggestion.key, facts)
+        if setting is not None:
+            words += ["--set", f"{suggestion.key}.{setting}" if several else setting]
+    words += ["--seeds", str(_seeds(facts)), "--trials", "8"] if several else []
     words += ["--steps", "500", "--out", "comparison" if several else "run"]
     return shlex.join(words)
+
+
+def _batch_to_fill(key: str, facts: Facts) -> str | None:
+    """``setting=rows`` for a method whose usual batch has more rows than there are."""
+    method = catalog.load(key)()
+    setting = batch_setting(method, facts.kind)
+    if setting is None or not 0 < facts.rows < value_of(method, setting):
+        return None
+    return f"{setting}={smaller_batch(facts.rows)}"

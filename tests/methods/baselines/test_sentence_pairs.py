@@ -17,6 +17,7 @@ from counterpoint.models.sentence_pairs.encoder import SentenceEncoder
 from counterpoint.models.text.transformer import fresh_transformer
 from counterpoint.models.text.words import WordEncoder
 from counterpoint.study.arms import entries
+from counterpoint.study.during.checks import check_rows, smaller_batch
 from counterpoint.study.recommend import recommend
 from counterpoint.tasks.sentence_pairs import TASK
 from counterpoint.training import Budget, Run
@@ -72,6 +73,30 @@ def test_every_method_learns_what_its_data_say(key: str, tmp_path: Path) -> None
     before = TASK.evaluate(encoder(), data, "test")[figure]
     after = TASK.evaluate(fit(tmp_path, key, data, steps=24), data, "test")[figure]
     assert after > before + 0.15, (before, after)
+
+
+@pytest.mark.parametrize("key", ["multiple-negatives", "dcl"])
+def test_fewer_rows_than_a_batch_are_no_other_contrast_in_silence(key: str) -> None:
+    name = "sentences.batch_size" if key == "dcl" else "batch_size"
+    with pytest.raises(
+        CounterpointError,
+        match=f"40 training rows are fewer than {name}=64; give --{name.replace('_', '-')} 16",
+    ):
+        check_rows(load(key)(), TASK, pairs("pairs"))
+    check_rows(load(key).settings(**settings_of(key, batch_size=40)), TASK, pairs("pairs"))
+    alone = settings_of(key, batch_size=1)
+    with pytest.raises(CounterpointError, match=f"{name}=1; the other rows of a batch"):
+        check_rows(load(key).settings(**alone), TASK, pairs("pairs"))
+    check_rows(load(key).settings(**alone), TASK, pairs("triplets"))  # each has a negative of its own
+    with pytest.raises(CounterpointError, match=f"{name}=1"):
+        own_only = settings_of(key, batch_size=1, hard_negatives=False)
+        check_rows(load(key).settings(**own_only), TASK, pairs("triplets"))
+
+
+def test_the_order_of_one_score_is_nothing() -> None:
+    with pytest.raises(CounterpointError, match="batch_size=1; the order"):
+        check_rows(load("cosent")(batch_size=1), TASK, pairs("scores"))
+    check_rows(load("cosent")(batch_size=1, loss="mse"), TASK, pairs("scores"))
 
 
 @pytest.mark.parametrize("key", ["multiple-negatives", "dcl"])
@@ -185,4 +210,9 @@ def test_what_is_recommended_goes_by_the_form(tmp_path: Path) -> None:
     scored.write_text("\n".join(["anchor,positive,score", *rows]))
     alone.write_text("\n".join(["anchor,positive", *(row.rpartition(",")[0] for row in rows)]))
     assert [each.key for each in recommend(str(scored)).suggestions] == ["cosent"]
-    assert [each.key for each in recommend(str(alone)).suggestions] == ["multiple-negatives", "dcl"]
+    found = recommend(str(alone))
+    assert [each.key for each in found.suggestions] == ["multiple-negatives", "dcl"]
+    size = smaller_batch(found.facts.rows)
+    assert 2 * size <= found.facts.rows < 64
+    words = found.command.split()
+    assert {f"multiple-negatives.batch_size={size}", f"dcl.sentences.batch_size={size}"} <= set(words)

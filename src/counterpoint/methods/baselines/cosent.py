@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from counterpoint.data.sentence_pairs.items import SentencePairs
+from counterpoint.errors import CounterpointError
 from counterpoint.methods.base import Ablations, Search
 from counterpoint.methods.sentences import SentenceMethod
 from counterpoint.objectives.labels.graded_pairs import cosent, cosine_error
@@ -35,6 +36,14 @@ class CoSENT(SentenceMethod):
 
     loss: Literal["cosent", "mse"] = "cosent"
     temperature: float = 0.05
+
+    def check(self, data: SentencePairs) -> None:
+        """Refuse batches of one row, among which nothing has an order."""
+        if self.loss == "cosent" and self.batch_size < 2:
+            raise CounterpointError(
+                f"{self.key}: batch_size={self.batch_size}; the order of a batch's scores is learnt, and one row has none: give at least "
+                "2, such as --batch-size 16, or --loss mse"
+            )
 
     def fit(self, model: nn.Module, data: SentencePairs, run: Run) -> nn.Module:
         """Train and return the encoder."""

@@ -35,6 +35,7 @@ class MultipleNegatives(SentenceMethod):
     """
 
     key: ClassVar[str] = "multiple-negatives"
+    contrasts: ClassVar[dict[str, str]] = {"sentence-pairs": "batch_size"}
     search: ClassVar[Search] = {"temperature": (0.01, 0.2), "learning_rate": (1e-6, 1e-3)}
 
     temperature: float = 0.05

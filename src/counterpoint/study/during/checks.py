@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import CounterpointError
+from counterpoint.methods import groups
 from counterpoint.study.recipe import Recipe
 from counterpoint.tasks.task import Task
 
@@ -33,14 +34,39 @@ def check_form(recipe: Recipe, method: Method[Any, Any], task: Task, start: nn.M
 def check_rows(method: Method[Any, Any], task: Task, data: Any) -> None:
     """Refuse what a method cannot learn from, and fewer training rows than its full batch, before anything is measured."""
     method.check(data)
-    if not method.full_batches or task.kind in method.also:  # other kinds may have batches of their own
+    setting = batch_setting(method, task.kind)
+    if setting is None:
         return
-    size, rows = getattr(method, "batch_size", 0), len(data.train)
+    size, rows = groups.value_of(method, setting), len(data.train)
+    option = setting.replace("_", "-")
+    hard = getattr(data, "num_negatives", 0) and groups.flat(method).get(
+        setting.replace("batch_size", "hard_negatives")
+    )
+    if size < 2 and not hard:
+        raise CounterpointError(
+            f"{method.key}: {setting}={size}; the other rows of a batch are what each row is set against, and there are none: give at "
+            f"least 2, such as --{option} {groups.value_of(type(method)(), setting)}"
+        )
     if rows < size:
         raise CounterpointError(
-            f"{method.key} trains on full batches, and the {rows} training rows are fewer than batch_size={size}; give "
-            f"--batch-size {max(2, 1 << max(rows // 2, 1).bit_length() - 1)}, or more data"
+            f"{method.key} sets each row against the others of a full batch, and the {rows} training rows are fewer than "
+            f"{setting}={size}; give --{option} {smaller_batch(rows)}, or more data"
         )
+
+
+def batch_setting(method: Method[Any, Any], kind: str) -> str | None:
+    """The setting that holds the rows of a batch that must be full on a kind of data, because a row is set against the others."""
+    own = "batch_size" if method.full_batches and kind not in method.also else None
+    return method.contrasts.get(kind, own)  # other kinds may have batches of their own
+
+
+def smaller_batch(rows: int) -> int:
+    """Rows of a batch that so many fill at least twice; 2 where they are fewer than four.
+
+    >>> smaller_batch(14), smaller_batch(64), smaller_batch(1)
+    (4, 32, 2)
+    """
+    return max(2, 1 << max(rows // 2, 1).bit_length() - 1)
 
 
 def check_benchmarks(recipe: Recipe, start: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -86,13 +87,17 @@ class Cursor:
         """A loop at its start, with what may be spent in it.
 
         Raises:
-            CounterpointError: neither a budget nor a number of epochs ends it.
+            CounterpointError: neither a budget nor a number of epochs ends it, or it is no number of passes.
         """
         total = None
         if not budget.given:
             if epochs is None:
                 raise CounterpointError(
                     f"loop '{key}' has no end: give the run a budget (steps=..., seconds=...) or epochs"
+                )
+            if not 0 < epochs < math.inf:
+                raise CounterpointError(
+                    f"loop '{key}': epochs={epochs}; expected a number above 0, such as 1"
                 )
             total = max(round(steps_per_epoch * epochs), 1)
         return Loop(key, 0, total, dict(self.spent), budget.share(self.spent, self.rounds_left))
