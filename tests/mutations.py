@@ -110,6 +110,7 @@ RATIONALES = "tests/objectives/distillation/test_rationales.py"
 PU_DISTILL = (
     "tests/methods/language/test_pu_distill.py tests/objectives/preference/test_label_distribution.py"
 )
+COMMANDS_END = "tests/cli/test_ends.py"
 SENTENCE_RANKING = "tests/objectives/contrast/test_sentence_ranking.py"
 SENTENCE_METHODS = "tests/methods/baselines/test_sentence_pairs.py"
 GRACE = "tests/methods/language/test_grace.py tests/objectives/contrast/test_rationale_reward.py tests/models/retrieval/test_embedder.py"
@@ -461,6 +462,10 @@ CHANGES = [
     Change("methods/baselines/cosent.py", "self.batch_size < 2", "self.batch_size < 1", SENTENCE_METHODS),
     Change("methods/base.py", "self.demand(above_zero=amounts, ", "self.demand(", "tests/methods/test_wrong_settings.py"),
     Change("training/internals/cursor.py", "if not 0 < epochs < math.inf:", "if False:", "tests/training/test_run.py::test_mistakes_are_told"),
+    Change("training/launch.py", "if error.errno not in (errno.EAGAIN, errno.EACCES):", "if False:", "tests/training/test_run.py"),
+    Change("training/launch.py", "        if rank > 0:\n", "        if False:\n", COMMANDS_END + "::test_partners_that_never_come_are_not_waited_for"),
+    Change("launched.py", "    if tasks is not None:", "    if False:", COMMANDS_END + "::test_a_process_that_knows_of_no_other_says_so"),
+    Change("launched.py", "for name in (*OURS, *PLACE, *(name", "for name in (*OURS, *(name", COMMANDS_END + "::test_a_process_that_knows_of_no_other_says_so"),
     Change("training/launch.py", "if unlike:", "if False:", "tests/ranks/test_two_processes.py::test_set_ups_that_do_not_fit_are_refused_by_all"),
     Change("training/launch.py", "if not seen:", "if False:", "tests/ranks/test_two_processes.py::test_set_ups_that_do_not_fit_are_refused_by_all"),
     Change("training/state.py", "sharding.like(value, p) if fits else value", "value", IN_SHARDS),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from torch import nn
 
 from counterpoint.errors import CounterpointError
 from counterpoint.objectives.reduction import Loss
-from counterpoint.training import Budget, Interrupted, Optimizer, PerSample, Run
+from counterpoint.training import Budget, Interrupted, Optimizer, PerSample, Run, launch
 from counterpoint.training.internals.audit import Audit
 
 X = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
@@ -225,6 +228,9 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
             run.step(torch.zeros(2))
         with pytest.raises(CounterpointError, match="has no end"):
             next(run.batches(X, 4))
+        for wrong in (0, -1, float("nan")):
+            with pytest.raises(CounterpointError, match=f"epochs={wrong}; expected a number above 0"):
+                next(run.batches(X, 4, epochs=wrong))
         with pytest.raises(CounterpointError, match="another process"):
             Run(tmp_path / "a")
         model = run.state(model=nn.Linear(3, 1))
@@ -237,6 +243,18 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         Optimizer().build([])
     with pytest.raises(CounterpointError, match="steps=0"):
         Budget(steps=0)
+
+
+def test_a_disk_that_cannot_lock_files_is_no_other_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with caplog.at_level("WARNING", "counterpoint"):
+        launch.lock(tmp_path).close()
+    assert "cannot lock files" in caplog.text
 
 
 def test_resume_with_another_model_is_refused(tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import atexit
 import datetime
+import errno
 import fcntl
 import gc
 import logging
 import os
 import secrets
+import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +44,7 @@ PATIENCE = "COUNTERPOINT_MEET_SECONDS"
 
 M = TypeVar("M", bound=nn.Module)
 logger = logging.getLogger("counterpoint")
+_warned: set[str] = set()  # a study has many runs in one process, and a line is for all of them
 _meeting: list[Any] = []  # the store stays open until all have joined the process group
 
 
@@ -52,7 +56,9 @@ def meet() -> tuple[int, int]:
     """
     if dist.is_available() and dist.is_initialized():
         return distributed.world()
-    if line := launched.clear_leftovers():
+    line = launched.clear_leftovers()
+    if line is not None and line not in _warned:
+        _warned.add(line)
         logger.warning(line)
     rank, size = launched.world()
     if size == 1 or _meeting:
@@ -61,6 +67,8 @@ def meet() -> tuple[int, int]:
     where = f"{os.environ['MASTER_ADDR']}:{os.environ.setdefault('MASTER_PORT', '29500')}"
     try:
         wait = datetime.timedelta(seconds=patience)
+        if rank > 0:
+            _knock(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), patience)
         store, _, _ = next(iter(dist.rendezvous(f"env://?rank={rank}&world_size={size}", timeout=wait)))
         store.set(f"counterpoint/{rank}", "here")
         store.wait([f"counterpoint/{other}" for other in range(size)], wait)
@@ -72,6 +80,24 @@ def meet() -> tuple[int, int]:
         ) from None
     _meeting.append(store)
     return rank, size
+
+
+def _knock(host: str, port: int, patience: float) -> None:
+    """Wait until somebody listens there; torch's own attempt to reach nobody prints a page of its C++ calls.
+
+    Raises:
+        OSError: nobody did in time.
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=max(until - time.monotonic(), 0.1)).close()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(min(0.5, patience))
+        else:
+            return
 
 
 def together() -> None:
@@ -328,7 +354,12 @@ def lock(out: Path) -> Any:
     handle = (out / ".lock").open("w")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            logger.warning(
+                "the disk of %s cannot lock files (%s): nothing keeps a second process from running in it", out, error.strerror
+            )  # fmt: skip
+            return handle
         handle.close()
         raise CounterpointError(
             f"another process is running in {out}; wait for it, or choose another --out"
