@@ -111,6 +111,7 @@ PU_DISTILL = (
     "tests/methods/language/test_pu_distill.py tests/objectives/preference/test_label_distribution.py"
 )
 COMMANDS_END = "tests/cli/test_ends.py"
+UNITS = "tests/tasks/test_units.py"
 SENTENCE_RANKING = "tests/objectives/contrast/test_sentence_ranking.py"
 SENTENCE_METHODS = "tests/methods/baselines/test_sentence_pairs.py"
 GRACE = "tests/methods/language/test_grace.py tests/objectives/contrast/test_rationale_reward.py tests/models/retrieval/test_embedder.py"
@@ -226,6 +227,12 @@ CHANGES = [
            "self.chosen - self.reference_chosen", PREFERENCE),
     Change("objectives/preference/preference.py", "self.rejected - self.reference_rejected.detach()",
            "self.rejected - self.reference_rejected", PREFERENCE),
+    Change("objectives/preference/advantage.py", "torch.where(valid & unlike, ", "torch.where(valid, ", POLICY),
+    Change("objectives/preference/self_play.py", "torch.where(unlike, ", "torch.where(unlike | True, ", POLICY),
+    Change("objectives/preference/policy.py", "flat_B = (advantage_B >= 0) |", "flat_B = (advantage_B > 0) |", POLICY),
+    Change("objectives/preference/policy.py", "ratio(logp_BT, old_BT, mask_BT, own, flat_B=flat_B)", "ratio(logp_BT, old_BT, mask_BT, own)", POLICY),
+    Change("objectives/preference/policy.py", 'high if loss == "cispo" else math.inf', "1.0 + high", POLICY),
+    Change("kernels/spread.py", "2 * torch.finfo(rows_NF.dtype).eps * rows_NF.abs().amax(0)", "1e-6", UNITS),
     Change("objectives/preference/policy.py", "return -advantage_B.detach()[:, None] * logp_BT", "return advantage_B[:, None] * logp_BT", POLICY),
     Change("objectives/distillation/token_contrast.py", "right_BT.detach()", "right_BT", DISTILLATION),
     Change("objectives/distillation/token_contrast.py", "wrong_BT.detach()", "wrong_BT", DISTILLATION),

@@ -19,6 +19,7 @@ from counterpoint.objectives.preference.policy import (
     policy_gradient,
     ratio,
 )
+from counterpoint.objectives.preference.self_play import group_advantages as self_play_advantages
 from counterpoint.objectives.tokens import AGGREGATIONS, aggregate
 
 
@@ -425,3 +426,60 @@ def test_the_entropies_of_more_tokens_than_a_quantile_takes(
     right = high_entropy(entropy, mask, share)
     monkeypatch.setattr(policy, "MOST_VALUES", 10)
     assert torch.equal(high_entropy(entropy, mask, share), right)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("value", [0.1, 0.7, 1 / 3, 1e6 + 0.1])
+def test_equal_rewards_have_no_advantage_to_the_last_bit(value: float, dtype: torch.dtype) -> None:
+    for size in range(1, 12):
+        rewards = torch.full((size,), value, dtype=dtype)
+        unscored = torch.cat([rewards, rewards.new_tensor([math.nan])])
+        for given_B in (rewards, unscored):
+            for kind in ("group", "batch", "none", "leave_one_out", "normalise_then_sum", "batch_mean"):
+                assert not adv.advantages(given_B[:, None], len(given_B), kind).any(), (kind, size)
+        assert not adv.leave_one_out(rewards, size, normalise=True).any()
+        assert not self_play_advantages(rewards[None]).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if VARIANTS[name].loss in ("clipped", "sapo")])
+def test_a_ratio_that_a_loss_no_longer_follows_has_no_gradient(variant: str, dtype: torch.dtype) -> None:
+    capped = {} if variant == "sapo" else {"delta": 3.0}
+    for advantage, options in ((1.0, {}), (0.0, {}), (-1.0, capped)):
+        logp = torch.zeros(1, 2, dtype=dtype, requires_grad=True)
+        values = []
+        for drift in (40.0, 5000.0):
+            old = torch.full((1, 2), -drift, dtype=dtype)
+            loss = policy_gradient(
+                logp, torch.tensor([advantage], dtype=dtype), torch.ones(1, 2), variant, old_BT=old, max_length=2, **options
+            ).mean()  # fmt: skip
+            (gradient,) = torch.autograd.grad(loss, logp)
+            assert not gradient.any(), (advantage, drift)
+            values.append(loss.item())
+        assert values[0] == values[1]
+
+
+def test_a_ratio_that_a_loss_follows_is_not_capped() -> None:
+    old = torch.full((1, 2), -5000.0)
+    loss = policy_gradient(torch.zeros(1, 2), torch.tensor([-1.0]), torch.ones(1, 2), "grpo", old_BT=old)
+    assert (
+        loss.mean().item() == math.inf
+    )  # a run stops and says so, where a capped one would go on with a wrong slope
+
+
+def test_what_is_clipped_is_counted_and_nothing_else() -> None:
+    old = torch.tensor([[-1.0, 1.0], [-1.0, 1.0], [-1.0, 1.0]])  # ratios e and 1 / e
+    advantage, mask = torch.tensor([1.0, 0.0, -1.0]), torch.ones(3, 2)
+
+    def counted(variant: str, **options: float) -> tuple[list[float], list[float]]:
+        stats = policy_gradient(torch.zeros(3, 2), advantage, mask, variant, old_BT=old, **options).stats
+        return stats["clipped_low"].tolist(), stats["clipped_high"].tolist()
+
+    assert counted("grpo") == ([0.0, 0.0, 0.5], [0.5, 0.0, 0.0])
+    assert counted("cispo", high=2.0) == (
+        [0.0, 0.0, 0.0],
+        [0.5, 0.0, 0.0],
+    )  # 2 is the cap, not a distance from 1
+    assert counted("cispo", high=3.0) == ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0])
+    for variant in ("sapo", "vespo", "reinforce"):
+        assert counted(variant) == ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
+from counterpoint.kernels.spread import varying
 
 SPLITS = ("train", "validation", "test")
 
@@ -133,7 +134,8 @@ def split_rows(count: int, train: float, validation: float, seed: int) -> dict[s
 def standardised(features: Tensor, train: Tensor) -> Tensor:
     """Features with mean 0 and deviation 1 over the training rows; one that never varies there becomes 0."""
     mean, deviation = features[train].mean(0), features[train].std(0, unbiased=False)
-    return torch.where(deviation > 1e-12, (features - mean) / deviation.clamp(min=1e-12), 0.0)
+    varies = varying(features[train], deviation)
+    return torch.where(varies, (features - mean) / deviation.where(varies, 1.0), 0.0)
 
 
 def divided(

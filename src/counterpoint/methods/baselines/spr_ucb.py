@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from counterpoint.data.environment.gymnasium import VectorWorld
 from counterpoint.data.environment.play import play_steps
 from counterpoint.errors import CounterpointError
+from counterpoint.kernels.spread import varying
 from counterpoint.methods.base import Method, Search
 from counterpoint.models.environment.categorical_q import CategoricalQ
 from counterpoint.models.environment.replay import Replay
@@ -138,9 +139,8 @@ class SPRUCB(Method[CategoricalQ, VectorWorld]):
             observed = replay.column("observation")
             spread = observed.std(0)
             model.mean.copy_(observed.mean(0))
-            model.deviation.copy_(
-                spread.where(spread > 1e-6, 1.0)
-            )  # a number that never moved keeps its unit
+            # A number that never moved keeps its unit.
+            model.deviation.copy_(spread.where(varying(observed, spread), 1.0))
 
     @torch.no_grad()
     def target(

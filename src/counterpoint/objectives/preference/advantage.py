@@ -38,12 +38,18 @@ def _groups(rewards_B: Tensor, group: int) -> Tensor:
 
 
 def _moments(rewards_PG: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Rewards with NaN zeroed, valid mask, mean, and Bessel deviation per row (0 where fewer than two are valid)."""
+    """Rewards less their mean with NaN zeroed, valid mask, mean, and Bessel deviation per row (0 where fewer than two are valid).
+
+    Of equal rewards both are 0 exactly: a mean that is off by its rounding would be a deviation of that size, and their quotient no
+    small number.
+    """
     valid = ~rewards_PG.isnan()
     count = valid.sum(-1, keepdim=True)
     filled = torch.where(valid, rewards_PG, 0.0)
     mean = filled.sum(-1, keepdim=True) / count.clamp(min=1)
-    centred = torch.where(valid, rewards_PG - mean, 0.0)
+    first = filled.gather(-1, valid.long().argmax(-1, keepdim=True)) if valid.shape[-1] else filled
+    unlike = (valid & (rewards_PG != first)).any(-1, keepdim=True)
+    centred = torch.where(valid & unlike, rewards_PG - mean, 0.0)
     deviation = (centred.square().sum(-1, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
     return centred, valid, mean, deviation
 

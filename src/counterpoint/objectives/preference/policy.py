@@ -26,11 +26,19 @@ MOST_VALUES = 2**24
 """As many as ``torch.quantile`` takes."""
 
 
-def ratio(logp_BT: Tensor, old_BT: Tensor | None, mask_BT: Tensor, level: Level = "token") -> Tensor:
+def ratio(
+    logp_BT: Tensor,
+    old_BT: Tensor | None,
+    mask_BT: Tensor,
+    level: Level = "token",
+    *,
+    flat_B: Tensor | None = None,
+) -> Tensor:
     """Return the importance ratio [B, T] (``token``) or [B, 1].
 
     ``token``: exp(lp - old). ``sequence``: exp of the mean over counted tokens (GSPO 2507.18071). ``sequence_sum``: exp of
-    the sum, the true ratio of sequence probabilities (RLOO).
+    the sum, the true ratio of sequence probabilities (RLOO). Rows that are ``flat_B`` have a loss that no longer moves with a large ratio:
+    there it is kept finite, since a slope of 0 times an overflow is NaN.
 
     >>> float(ratio(torch.zeros(1, 2), torch.full((1, 2), -1.0), torch.ones(1, 2), "sequence")) == math.e
     False
@@ -39,13 +47,16 @@ def ratio(logp_BT: Tensor, old_BT: Tensor | None, mask_BT: Tensor, level: Level 
     """
     old_BT = logp_BT if old_BT is None else old_BT
     drift_BT = masked(logp_BT - old_BT.detach(), mask_BT)
-    if level == "token":
-        return drift_BT.exp()
     if level == "sequence":
-        return sequence_mean(drift_BT, mask_BT)[:, None].exp()
-    if level == "sequence_sum":
-        return sequence_sum(drift_BT, mask_BT)[:, None].exp()
-    raise CounterpointError(f"ratio level {level!r}; expected 'token', 'sequence' or 'sequence_sum'")
+        drift_BT = sequence_mean(drift_BT, mask_BT)[:, None]
+    elif level == "sequence_sum":
+        drift_BT = sequence_sum(drift_BT, mask_BT)[:, None]
+    elif level != "token":
+        raise CounterpointError(f"ratio level {level!r}; expected 'token', 'sequence' or 'sequence_sum'")
+    if flat_B is not None:
+        most = 0.5 * math.log(torch.finfo(drift_BT.dtype).max)
+        drift_BT = torch.where(flat_B[:, None], drift_BT.clamp(max=most), drift_BT)
+    return drift_BT.exp()
 
 
 def clipped(
@@ -268,7 +279,8 @@ def policy_gradient(
                 else "expected 'token' or 'sequence'"
             )
         )
-    ratio_BT = ratio(logp_BT, old_BT, mask_BT, own)
+    flat_B = (advantage_B >= 0) | (chosen.loss == "sapo" or delta is not None)
+    ratio_BT = ratio(logp_BT, old_BT, mask_BT, own, flat_B=flat_B)
     if chosen.loss == "clipped":
         loss_BT = clipped(ratio_BT, advantage_B, low, high, delta)
     elif chosen.loss == "cispo":
@@ -307,17 +319,24 @@ def policy_gradient(
     return Loss(
         reduced.values + empty_B,
         reduced.counts,
-        stats=_clip_statistics(ratio_BT, advantage_B, mask_BT, low, high),
+        stats=_clip_statistics(ratio_BT, advantage_B, mask_BT, *_clip_bounds(chosen.loss, low, high)),
     )
 
 
+def _clip_bounds(loss: str, low: float, high: float) -> tuple[float, float]:
+    """Between which ratios a loss clips nothing."""
+    if loss == "clipped":
+        return 1.0 - low, 1.0 + high
+    return -math.inf, high if loss == "cispo" else math.inf
+
+
 def _clip_statistics(
-    ratio_BT: Tensor, advantage_B: Tensor, mask_BT: Tensor, low: float, high: float
+    ratio_BT: Tensor, advantage_B: Tensor, mask_BT: Tensor, least: float, most: float
 ) -> dict[str, Tensor]:
     with torch.no_grad():
-        ratio_BT, up = ratio_BT.expand_as(mask_BT), advantage_B[:, None] > 0
+        ratio_BT, advantage_B1 = ratio_BT.expand_as(mask_BT), advantage_B[:, None]
         return {
-            "clipped_low": sequence_mean(((ratio_BT < 1.0 - low) & ~up).float(), mask_BT),
-            "clipped_high": sequence_mean(((ratio_BT > 1.0 + high) & up).float(), mask_BT),
+            "clipped_low": sequence_mean(((ratio_BT < least) & (advantage_B1 < 0)).float(), mask_BT),
+            "clipped_high": sequence_mean(((ratio_BT > most) & (advantage_B1 > 0)).float(), mask_BT),
             "ratio": sequence_mean(ratio_BT, mask_BT),
         }

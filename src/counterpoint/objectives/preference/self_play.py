@@ -80,7 +80,10 @@ def group_advantages(reward_GK: Tensor) -> Tensor:
     >>> group_advantages(torch.tensor([[1.0, 0.0], [1.0, 1.0]])).round(decimals=3).tolist()
     [[1.0, -1.0], [0.0, 0.0]]
     """
-    centred = reward_GK - reward_GK.mean(1, keepdim=True)
+    unlike = (reward_GK != reward_GK[:, :1]).any(
+        1, keepdim=True
+    )  # equal rewards have no advantage by rounding
+    centred = torch.where(unlike, reward_GK - reward_GK.mean(1, keepdim=True), 0.0)
     return centred / (reward_GK.std(1, correction=0, keepdim=True) + 1e-6)
 
 

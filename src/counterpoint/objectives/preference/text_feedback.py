@@ -116,7 +116,7 @@ def distillation_loss(
         raise CounterpointError(
             f"ratio={kind!r} is to the answer's log-probability after the critique; give denominator_BT"
         )
-    ratio_BT = ratio(logp_BT, denominator_BT, mask_BT)
+    ratio_BT = ratio(logp_BT, denominator_BT, mask_BT, flat_B=advantage_B >= 0)
     if kind == "ppo":
         return Loss(sequence_sum(clipped(ratio_BT, advantage_B, low, high), mask_BT))
     if kind == "cispo":
