@@ -111,6 +111,7 @@ PU_DISTILL = (
     "tests/methods/language/test_pu_distill.py tests/objectives/preference/test_label_distribution.py"
 )
 COMMANDS_END = "tests/cli/test_ends.py"
+CHOICES = "tests/data/test_choices.py"
 UNITS = "tests/tasks/test_units.py"
 SENTENCE_RANKING = "tests/objectives/contrast/test_sentence_ranking.py"
 SENTENCE_METHODS = "tests/methods/baselines/test_sentence_pairs.py"
@@ -446,6 +447,11 @@ CHANGES = [
     Change("methods/selm.py", "part = picked(rows, range(r, len(rows), self.rounds))", "part = list(picked(rows, range(r, len(rows), self.rounds)))", "tests/methods/language/test_rows_on_disk.py::test_pairs_for_selm"),
     Change("data/text/stored_texts.py", "part._at = chosen if self._at is None else self._at[chosen]", "part._at = chosen", TEXTS_ON_DISK + "::test_the_same_texts"),
     Change("models/text/encoder.py", "return max(part.width() for part in passed_over(self))", "return next(passed_over(self)).width() - 1", TEXTS_ON_DISK + "::test_training_ends_with_the_same_bits"),
+    Change("data/interactions/rows.py", "if len(mixed) > 1:", "if len(mixed) > 2:", CHOICES),
+    Change("data/tables/cells.py", "return bare if pc.any(pc.and_(times, zoned)).as_py() else 0", "return bare", CHOICES),
+    Change("data/tables/columns.py", "if len(matching) < 2:", "if len(matching) < 3:", CHOICES),
+    Change("data/regression/doubts.py", "return None if left >= NEARLY * given else (given, left)", "return None", CHOICES),
+    Change("data/regression/doubts.py", "if gap > others.max() - others.min():", "if gap > 0:", CHOICES),
     Change("data/interactions/rows.py", "        first = last", "        first = last + 1", PAIRS_ON_DISK + "::test_the_same_pairs"),
     Change("data/interactions/streamed.py", "rank = first_seen(codes, len(ids))", "rank = np.arange(len(ids))", PAIRS_ON_DISK + "::test_the_same_pairs"),
     Change("data/tables/on_disk.py", "self._batches[part].slice(number - int(self._starts[part]), 1)", "self._batches[part].slice(0, 1)", ON_DISK + "::test_problems"),
@@ -464,7 +470,7 @@ CHANGES = [
     Change("training/evaluator.py", "if first or together:\n                self.write(self.net)", "if first:\n                self.write(self.net)", "tests/crash/test_measured_in_shards.py"),
     Change("tasks/descriptions/images.py", "if look.members:", "if False:", "tests/tasks/test_recognise.py"),
     Change("data/tables/converted.py", "except Timeout:\n            continue", "except Timeout:\n            pass", "tests/data/tables/test_converted.py"),
-    Change("study/during/checks.py", "setting = method.contrasts.get(task.kind, own)", "setting = own", SENTENCE_METHODS),
+    Change("study/during/checks.py", "return method.contrasts.get(kind, own)", "return own", SENTENCE_METHODS),
     Change("study/during/checks.py", "if size < 2 and not hard:", "if False:", SENTENCE_METHODS),
     Change("methods/baselines/cosent.py", "self.batch_size < 2", "self.batch_size < 1", SENTENCE_METHODS),
     Change("methods/base.py", "self.demand(above_zero=amounts, ", "self.demand(", "tests/methods/test_wrong_settings.py"),
@@ -472,7 +478,7 @@ CHANGES = [
     Change("training/launch.py", "if error.errno not in (errno.EAGAIN, errno.EACCES):", "if False:", "tests/training/test_run.py"),
     Change("training/launch.py", "        if rank > 0:\n", "        if False:\n", COMMANDS_END + "::test_partners_that_never_come_are_not_waited_for"),
     Change("launched.py", "    if tasks is not None:", "    if False:", COMMANDS_END + "::test_a_process_that_knows_of_no_other_says_so"),
-    Change("launched.py", "for name in (*OURS, *PLACE, *(name", "for name in (*OURS, *(name", COMMANDS_END + "::test_a_process_that_knows_of_no_other_says_so"),
+    Change("launched.py", "for name in (*OURS, *ADDRESS, *(name", "for name in (*OURS, *(name", COMMANDS_END + "::test_a_process_that_knows_of_no_other_says_so"),
     Change("training/launch.py", "if unlike:", "if False:", "tests/ranks/test_two_processes.py::test_set_ups_that_do_not_fit_are_refused_by_all"),
     Change("training/launch.py", "if not seen:", "if False:", "tests/ranks/test_two_processes.py::test_set_ups_that_do_not_fit_are_refused_by_all"),
     Change("training/state.py", "sharding.like(value, p) if fits else value", "value", IN_SHARDS),

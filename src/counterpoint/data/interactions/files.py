@@ -330,6 +330,8 @@ def _values(
     if role == "rating" and wrong.any() and (other := written(given, separator)) is not None:
         values, missing, wrong = other.values, other.gaps, np.zeros_like(wrong)
         ways.append(f"; {column}: {other.note}")
+    if role == "time" and (bare := cells.without_zone(given)):
+        ways.append(f"; {column}: {bare:,} times without a zone beside others with one are read as UTC")
     if wrong.any():
         row = int(wrong.argmax())
         if role == "rating":

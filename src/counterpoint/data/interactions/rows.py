@@ -184,6 +184,7 @@ def split_rows(
             raise CounterpointError(
                 f"split={split!r} needs a time column, and there is none; name it with --data-option time=COLUMN, or use --data-option split=ratio"
             )
+        _one_unit(rows.times)
         order = order[np.argsort(rows.times[order], kind="stable")]
     part = arrays.empty(total, np.int8)
     if split == "last":
@@ -204,3 +205,25 @@ def split_rows(
     seeded = f", seed {seed}" if split == "ratio" else ""
     notes.append(f"split: {split} (test {test:g}, validation {validation:g} of the rest{seeded})")
     return part
+
+
+UNITS = {"seconds": 1e8, "milliseconds": 1e11, "microseconds": 1e14, "nanoseconds": 1e17}
+"""Since 1970, what times of the years 1973 to 2290 begin with in each."""
+
+
+def _one_unit(times_N: np.ndarray) -> None:
+    """Refuse times that count seconds in one row and milliseconds in another: their order would be no order.
+
+    Raises:
+        CounterpointError: with how many there are of each.
+    """
+    counted = dict.fromkeys(UNITS, 0)
+    for _, some in parts(times_N):
+        for unit, least in UNITS.items():
+            counted[unit] += int(((some >= least) & (some < 100 * least)).sum())
+    mixed = [f"{count:,} {unit}" for unit, count in counted.items() if count]
+    if len(mixed) > 1:
+        raise CounterpointError(
+            f"the times are of more than one unit, by their size: {', '.join(mixed)} since 1970; write one, or split at random: "
+            "--data-option split=ratio"
+        )

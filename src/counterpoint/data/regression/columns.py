@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counterpoint.data.regression.doubts import distinct_numbers, sentinel
 from counterpoint.data.tables import Table, cells, row_name
 from counterpoint.data.tables.written import alike, written
 from counterpoint.errors import CounterpointError, data_option
@@ -281,6 +282,13 @@ def _number(
             raise CounterpointError(
                 f"{spec}: column '{name}' is empty in training; leave it out with {data_option('leave_out', name)}"
             )
+        merged = distinct_numbers(joined(tables, name), values, gap)
+        if merged is not None:
+            raise CounterpointError(
+                f"{spec}: column '{name}' holds {merged[0]} different numbers, of which float64 tells {merged[1]} apart; leave it out with "
+                f"{data_option('leave_out', name)}, or read them as names with {data_option('names', name)}"
+            )
+        notes.extend(sentinel(values[given], name, "empty these cells and give --data-option missing=mean"))
         column = Column(name, None, float(values[given].mean()), *scaling(values[given]))
         if (column.offset, column.scale) != (0.0, 1.0):
             notes.append(

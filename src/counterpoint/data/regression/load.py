@@ -16,8 +16,10 @@ import torch
 
 from counterpoint.data import tables
 from counterpoint.data.images import files as image_files
-from counterpoint.data.regression.columns import Column, encode, encode_as, numeric, scaling
+from counterpoint.data.regression.columns import Column, encode, encode_as, joined, numeric, scaling
+from counterpoint.data.regression.doubts import distinct_numbers, sentinel
 from counterpoint.data.regression.splits import Regression, RegressionSplit
+from counterpoint.data.tables.columns import several_columns
 from counterpoint.data.tables.read import INDEX_NAMES, is_count
 from counterpoint.errors import CounterpointError, data_option, nearest
 
@@ -74,7 +76,7 @@ def load_regression(
     split = np.repeat(["train" if name == "all" else name for name in parts], lengths)
     notes = [note for table in every for note in table.notes]
     columns = list(dict.fromkeys(name for table in every for name in table.names))
-    column = _target(columns, target, spec)
+    column = _target(columns, target, spec, notes)
     targets = _targets(every, column, spec, notes)
     left_out, as_names = _named(leave_out, columns, spec), _named(names, columns, spec)
     if columns_of is not None:
@@ -182,7 +184,7 @@ def _pictures(
     return pixels, targets, np.array([name or "train" for name in images.splits]), notes
 
 
-def _target(columns: list[str], wanted: str | None, spec: str) -> str:
+def _target(columns: list[str], wanted: str | None, spec: str, notes: list[str]) -> str:
     if wanted is not None:
         if wanted not in columns:
             raise CounterpointError(f"{spec} has no column '{wanted}'; {nearest(wanted, columns)}")
@@ -192,6 +194,7 @@ def _target(columns: list[str], wanted: str | None, spec: str) -> str:
         raise CounterpointError(
             f"{spec} has columns {', '.join(columns[:12])} and none is called {', '.join(TARGETS)}; name the targets': {data_option('target', columns[-1])}"
         )
+    notes.extend(several_columns(candidates, "target"))
     return candidates[0]
 
 
@@ -215,6 +218,13 @@ def _targets(every: list[tables.Table], column: str, spec: str, notes: list[str]
             f"{tables.row_at(every, row)}: the target '{column}' is {given[row]!r}; expected a finite number: mend or remove the row"
             + (f" ({int(bad.sum())} rows are like this)" if bad.sum() > 1 else "")
         )
+    merged = distinct_numbers(joined(every, column), values, gap)
+    if merged is not None:
+        raise CounterpointError(
+            f"{spec}: the target '{column}' holds {merged[0]} different numbers, of which float64 tells {merged[1]} apart; write them less "
+            "a number that they all share"
+        )
+    notes.extend(sentinel(values, column, "remove these rows"))
     return values
 
 

@@ -236,6 +236,20 @@ def times(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return values, missing, np.isnan(values) & ~missing
 
 
+def without_zone(column: pa.ChunkedArray) -> int:
+    """How many times of a column have no zone, where others have one.
+
+    >>> without_zone(pa.chunked_array([["2024-01-31T10:00Z", "2024-01-31T10:00+05:30", "2024-01-31 10:00", None]]))
+    1
+    """
+    if not is_text(column):
+        return 0
+    times = pc.match_substring_regex(column, r"^\s*\d{4}-\d\d-\d\d[T ]\d")
+    zoned = pc.match_substring_regex(column, r"(Z|[+-]\d\d(:?\d\d)?)\s*$")
+    bare = pc.sum(pc.and_(times, pc.invert(zoned))).as_py() or 0
+    return bare if pc.any(pc.and_(times, zoned)).as_py() else 0
+
+
 def is_time(cell: str) -> bool:
     """Whether a cell is a time or a date as of ISO 8601.
 

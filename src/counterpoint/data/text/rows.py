@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from counterpoint.data import tables
 from counterpoint.data.tables import cells
+from counterpoint.data.tables.columns import several_columns
 from counterpoint.data.tables.encodings import read_text
 from counterpoint.data.text import stored_texts
 from counterpoint.data.text.cells import Labels, as_text, labels_of
@@ -157,14 +158,14 @@ def _tables(
     splits = tables.read_splits(path, delimiter, encoding, held)
     every = [table for part in splits.values() for table in part]
     columns = list(dict.fromkeys(name for table in every for name in table.names))
-    text_column = _column(path, columns, text, TEXT_COLUMNS, "text")
+    notes: list[str] = []
+    text_column = _column(path, columns, text, TEXT_COLUMNS, "text", notes)
     assert text_column is not None
-    label_column = None if label == "none" else _column(path, columns, label, LABEL_COLUMNS, "label")
+    label_column = None if label == "none" else _column(path, columns, label, LABEL_COLUMNS, "label", notes)
     names = [None if split == "all" else split for split in splits]
     sizes = [sum(map(len, part)) for part in splits.values()]
     codes = np.repeat(np.arange(len(names), dtype=np.int8), sizes)
     numbers: list[tuple[int, tables.Table]] = []  # where each file's rows begin, and what numbers them
-    notes: list[str] = []
     if all(isinstance(table.data, tables.RowsOnDisk) for table in every):
         texts: Sequence[str]
         texts, labels = stored_texts.read(every, text_column, label_column, separator, most)
@@ -242,13 +243,14 @@ def _label_cells(
 
 
 def _column(
-    path: Path, columns: Sequence[str], wanted: str | None, usual: Sequence[str], what: str
+    path: Path, columns: Sequence[str], wanted: str | None, usual: Sequence[str], what: str, notes: list[str]
 ) -> str | None:
     if wanted is not None:
         if wanted not in columns:
             raise CounterpointError(f"{path} has no column '{wanted}'; {nearest(wanted, columns)}")
         return wanted
     matching = [name for name in usual if name in columns]
+    notes.extend(several_columns(matching, what))
     if matching or what == "label":
         return matching[0] if matching else None
     raise CounterpointError(
