@@ -1,6 +1,7 @@
 """One global batch of 8 with ragged token masks: a contrast over all ranks, a token mean and a sequence mean.
 
-Run as a script it trains a few steps and writes the final weights and the losses; ``torchrun`` may start several.
+Run as a script, ``FOLDER 8x0 8x2``, it trains a few steps for every ``BATCHxMICRO`` (micro-batches; 0: whole batches), and writes the
+final weights and the losses into a folder of that name; ``torchrun`` may start several.
 """
 
 from __future__ import annotations
@@ -58,11 +59,13 @@ def fit(run: Run, steps_of: int = 8) -> tuple[nn.Module, list[float]]:
 
 
 if __name__ == "__main__":
-    out, size = Path(sys.argv[1]), int(sys.argv[2])
-    with Run(out / "run", micro_batch_size=int(sys.argv[3]) or None, progress=False) as run:
-        trained, seen = fit(run, size)
-        if run.rank == 0:
-            weights = {k: v.tolist() for k, v in trained.state_dict().items()}
-            (out / "result.json").write_text(
-                json.dumps({"world": run.world, "losses": seen, "weights": weights})
-            )
+    for name in sys.argv[2:]:
+        size, micro = map(int, name.split("x"))
+        out = Path(sys.argv[1]) / name
+        with Run(out / "run", micro_batch_size=micro or None, progress=False) as run:
+            trained, seen = fit(run, size)
+            if run.rank == 0:
+                weights = {k: v.tolist() for k, v in trained.state_dict().items()}
+                (out / "result.json").write_text(
+                    json.dumps({"world": run.world, "losses": seen, "weights": weights})
+                )
