@@ -11,6 +11,7 @@ import pytest
 from counterpoint.data.language import problems
 from counterpoint.data.language.answer import answer_kind, final_answer
 from counterpoint.data.language.problem import Problem
+from counterpoint.judges.scorers import scorer
 from counterpoint.judges.verifier import Verifier
 
 needs_math = pytest.mark.skipif(importlib.util.find_spec("math_verify") is None, reason="extra math")
@@ -80,3 +81,20 @@ def test_mixed_files_compare_by_the_kind_of_each_answer(tmp_path: Path) -> None:
 def test_a_fraction_is_no_number() -> None:
     assert answer_kind(r"\frac{1}{2}") == "math"
     assert Verifier("number").score("#### 72", Problem("q", answer="72 apples")) == 1
+
+
+def test_a_date_is_right_as_a_whole(tmp_path: Path) -> None:
+    """Its last number alone says nothing: the day of another year is wrong."""
+    rows = [
+        {"prompt": "4 Oct 2025", "answer": "2025-10-04"},
+        {"prompt": "1 pm", "answer": "13:00"},
+        {"prompt": "4 Oct", "answer": "10/04/2025"},
+    ]
+    path = tmp_path / "dates.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows * 10))
+    data = problems.load(str(path))
+    score = scorer(data.train.scorer)
+    first, second, third = (Problem(row["prompt"], answer=row["answer"]) for row in rows)
+    assert (score("2025-10-04", first), score("1999-01-04", first)) == (1, 0)
+    assert (score("13:00", second), score("12:00", second)) == (1, 0)
+    assert (score("10/04/2025", third), score("20/08/2025", third)) == (1, 0)

@@ -17,6 +17,8 @@ MARKS = (
 )
 BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 FORMULA = re.compile(r"\\[a-zA-Z]+|\^|\d\s*/\s*\d|[([]\s*-?[\d.]+\s*,")
+JOINED = re.compile(r"\d(?:[-\u2013:]\d+|[./]\d+[./]\d+)\W*$")
+"""The end of a date, a time, a range or a version: numbers that make a word together, of which the last says little."""
 COUNTED = re.compile(r"[-+]?\W?(?:\d[\d,]*\.?\d*|\.\d+)\s*%?(?:\s+[^\W\d]+){0,3}\W*")
 
 
@@ -71,14 +73,19 @@ def final_answer(completion: str) -> str:
 
 def answer_kind(answer: str) -> Literal["number", "math", "exact"]:
     """How an answer is compared: by its value where it is a number (perhaps with a unit, or at the end of a sentence), as mathematics
-    where it is a formula, else as text.
+    where it is a formula, else as text; dates, times and the like are text.
 
     >>> [answer_kind(text) for text in ("72", "$1,200", "12 apples", "It is 0.", r"\\frac{1}{2}", "(1, 2)", "Paris in 1945 was free")]
     ['number', 'number', 'number', 'number', 'math', 'math', 'exact']
+    >>> [answer_kind(text) for text in ("2025-10-04", "at 13:08", "10/04/2025", "1.2.3", r"\\sqrt{3}+5-4", "-4", "5+7=12")]
+    ['exact', 'exact', 'exact', 'exact', 'math', 'number', 'number']
     """
     named = final_answer(answer)
     if COUNTED.fullmatch(named):
         return "number"
+    joined = JOINED.search(named)
+    if joined and not FORMULA.search(named[: joined.start()]):
+        return "exact"
     if FORMULA.search(named):
         return "math"
     ends = NUMBER.findall(named)
