@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -173,6 +174,7 @@ def test_data_check_and_recommend_say_what_was_understood(cli, monkeypatch):
     shown = cli("recommend", "--data", "points").stdout
     assert "80 rows" in shown
     assert "few" in shown
+    assert re.search(r"\S\n\nrecords: ", shown)
 
 
 def test_flags_and_settings_are_read_by_their_types():

@@ -269,12 +269,12 @@ def recommend(
         screen.print(f"  [bold]{suggestion.key}[/]{state}  {suggestion.why}")
     for line in advice.cautions:
         screen.print(f"\nnote: {line}", markup=False)
+    screen.print()
     for key, (ratio, low, high) in advice.learnt.foretold.items():
         screen.print(
-            f"\n  records: {key} reaches {100 * ratio:.0f}% of the best ({100 * low:.0f} to {100 * high:.0f})",
-            end="",
+            f"  records: {key} reaches {100 * ratio:.0f}% of the best ({100 * low:.0f} to {100 * high:.0f})"
         )
-    screen.print(f"\n\n{advice.learnt.sentence()}", markup=False)
+    screen.print(f"{advice.learnt.sentence()}", markup=False)
     whose = (
         "learnt from records" if advice.learnt.speaks else "rules of thumb from the kind and size of the data"
     )
