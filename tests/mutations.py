@@ -475,6 +475,7 @@ CHANGES = [
     Change("study/during/checks.py", "if size < 2 and not hard:", "if False:", SENTENCE_METHODS),
     Change("methods/baselines/cosent.py", "self.batch_size < 2", "self.batch_size < 1", SENTENCE_METHODS),
     Change("methods/base.py", "self.demand(above_zero=amounts, ", "self.demand(", "tests/methods/test_wrong_settings.py"),
+    Change("methods/baselines/spr_ucb.py", '("frames", "segment", "window")', '("frames", "segment")', "tests/methods/test_wrong_settings.py"),
     Change("training/internals/cursor.py", "if not 0 < epochs < math.inf:", "if False:", "tests/training/test_run.py::test_mistakes_are_told"),
     Change("training/launch.py", "if error.errno not in (errno.EAGAIN, errno.EACCES):", "if False:", "tests/training/test_run.py"),
     Change("training/launch.py", "        if rank > 0:\n", "        if False:\n", COMMANDS_END + "::test_partners_that_never_come_are_not_waited_for"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import sys
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,12 @@ def test_numbers_out_of_range_are_refused(key: str) -> None:
 def test_an_amount_of_nothing_is_refused(key: str) -> None:
     """Or leaves a part of the method out: then its docstring says so."""
     cls = load(key)
-    amounts = [n for n in groups.flat(cls()) if n.rpartition(".")[2] in ("batch_size", "epochs")]
+    amounts = [
+        n
+        for n, usual in groups.flat(cls()).items()
+        if n.rpartition(".")[2] in ("batch_size", "answers", "dim", "epochs", "max_new_tokens")
+        and isinstance(usual, int | float)
+    ]
     for name in amounts:
         if name in cls.optional:
             assert cls.settings(**{name: 0}) is not None
@@ -45,6 +51,20 @@ def test_an_amount_of_nothing_is_refused(key: str) -> None:
         with pytest.raises(CounterpointError, match=rf"{key}: {name}=0(\.0)?; expected a number above 0"):
             cls.settings(**{name: 0})
     assert set(cls.optional) <= set(amounts)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        *(("contrastive-ucb", name) for name in ("rounds", "steps", "samples")),
+        ("count-ucb", "rounds"),
+        *(("spr-ucb", name) for name in ("frames", "segment", "window")),
+    ],
+)
+def test_a_world_that_nobody_plays_is_refused(key: str, name: str) -> None:
+    nothing: Any = None
+    with pytest.raises(CounterpointError, match=f"{key}: {name}=0; expected a number above 0"):
+        load(key).settings(**{name: 0}).fit(nothing, nothing, nothing)
 
 
 @pytest.mark.parametrize("key", ready())

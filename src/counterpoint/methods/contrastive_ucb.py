@@ -65,6 +65,7 @@ class ContrastiveUCB(Method[LowRankModel, FiniteWorld]):
 
     def fit(self, model: LowRankModel, data: FiniteWorld, run: Run) -> LowRankModel:
         """Play ``data``, learn its transitions, and leave the plan without bonus in the model."""
+        self.demand(above_zero=("rounds", "steps", "samples"))
         if not isinstance(data, FiniteWorld):
             raise CounterpointError(
                 f"{data.name} has continuous observations, and contrastive-ucb counts states: load it with --data-option bins=8 (cells for each "

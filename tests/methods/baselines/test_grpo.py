@@ -89,7 +89,7 @@ def test_equal_rewards_teach_nothing(tmp_path: Path) -> None:
     ("wrong", "says"),
     [
         ({"answers": 1}, "answers=1, and a completion is compared with the others"),
-        ({"answers": 0}, "answers=0; expected at least 1"),
+        ({"answers": 0}, "answers=0; expected a number above 0"),
         ({"minibatches": 9}, "minibatches=9 of batch_size=4 prompts"),
         ({"entropy.share": 2.0}, r"entropy.share=2\.0; expected a share"),
         ({"entropy.share": 0.0}, r"entropy.share=0\.0; expected a number above 0"),

@@ -206,7 +206,7 @@ def test_from_the_command_line_on_an_own_folder(tmp_path: Path, monkeypatch: pyt
     ("wrong", "says"),
     [
         ({"answers": 1}, "answers=1; expected at least 2"),
-        ({"max_new_tokens": 0}, "max_new_tokens=0; expected at least 1"),
+        ({"max_new_tokens": 0}, "max_new_tokens=0; expected a number above 0"),
         ({"minibatches": 5}, "minibatches=5 of batch_size=4"),
         ({"template": "read it"}, "has no field {text}"),
         ({"reward.temperature": 0.0}, r"reward.temperature=0\.0; expected a number above 0"),

@@ -38,6 +38,7 @@ class CountUCB(Method[nn.Module, FiniteWorld]):
 
     def fit(self, model: nn.Module, data: FiniteWorld, run: Run) -> CountedModel:
         """Play ``data`` and count; the given model is not used."""
+        self.demand(above_zero=["rounds"])
         if not isinstance(data, FiniteWorld):
             raise CounterpointError(
                 f"{data.name} has continuous observations and count-ucb counts states: load it with --data-option bins=8"

@@ -63,6 +63,7 @@ class SPRUCB(Method[CategoricalQ, VectorWorld]):
 
     def fit(self, model: CategoricalQ, data: VectorWorld, run: Run) -> CategoricalQ:
         """Play and learn until ``frames`` steps are played (and the budget, if there is one, is used up)."""
+        self.demand(above_zero=("frames", "segment", "window"))
         if not isinstance(data, VectorWorld) or not isinstance(model, CategoricalQ):
             raise CounterpointError(
                 f"{data.name} is a world of finitely many states; run contrastive-ucb on it, or load a gymnasium environment "
