@@ -7,6 +7,7 @@ A script of ranks trains in the folder it is given: ``report(train)`` is its who
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -57,6 +58,13 @@ def launch(script: Path, out: Path, processes: int, *arguments: object, launcher
     }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def free_port() -> int:
+    """A port that nothing listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def check_two_are_one(script: Path, folder: Path, rtol: float = 1e-3, atol: float = 1e-4) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import socket
 import time
 import traceback
 from pathlib import Path
@@ -17,6 +16,7 @@ from accelerate.state import AcceleratorState, GradientState
 from counterpoint.methods.catalog import load, row
 from counterpoint.study.recipe import recipe_of
 from counterpoint.study.single import execute
+from ranks_harness import free_port
 
 DIES_WITH_ITS_PARENT = 1
 """Of prctl: the signal that a process gets when its parent is gone."""
@@ -80,10 +80,3 @@ def one(out: Path, key: str, settings: dict[str, Any], rank: int, seconds: float
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     recipe = recipe_of(load(key).settings(**settings), row(key).kind, seed=1, shard="fsdp", **rest)
     execute(recipe, out, progress=False, checkpoint_seconds=seconds, keep_checkpoints=True)
-
-
-def free_port() -> int:
-    """A port that nothing listens at."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

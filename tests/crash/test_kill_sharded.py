@@ -21,6 +21,7 @@ from counterpoint.training.internals.pace import Pace
 
 DATA = "worked-sums?size=36&validation=4&test=4&digits=2"
 SAMPLED = {"batch_size": 5, "lora_rank": 0, "learning_rate": 1e-3, "max_new_tokens": 4}
+PLAIN = {"batch_size": 5, "lora_rank": 0, "learning_rate": 1e-3}
 RUNS = {
     "sdft": ("sdft", SAMPLED),
     "grpo": ("grpo", {**SAMPLED, "judge": "majority", "answers": 3, "minibatches": 2}),
@@ -28,9 +29,9 @@ RUNS = {
 }  # fmt: skip
 
 
-def on(processes: int, name: str) -> Command:
-    key, settings = RUNS[name]
-    given = {"data": DATA, "model": "characters", "budget": {"steps": 12}}
+def on(processes: int, name: str, steps: int = 12) -> Command:
+    key, settings = {**RUNS, "sft": ("sft", PLAIN)}[name]
+    given = {"data": DATA, "model": "characters", "budget": {"steps": steps}}
     return Command(key, lambda out: train(out, key, settings, processes, 0.05, **given))
 
 
@@ -102,14 +103,49 @@ def test_another_one_killed_at_a_random_moment(tmp_path: Path) -> None:
         not (out / "events.jsonl").exists() and time.monotonic() < until
     ):  # the processes have formed a group
         time.sleep(0.01)
-    [other] = map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())
     time.sleep(seconds / 10)
-    os.kill(other, signal.SIGKILL)
-    _, status = os.waitpid(first, 0)  # the first one ends by itself
-    if os.waitstatus_to_exitcode(status):
+    if kill_another(first):
         assert not (out / "result.json").exists()
     complete(run, out)
     assert final_bits(out) == final_bits(tmp_path / "unbroken")
+
+
+@pytest.mark.slow
+def test_another_one_killed_ten_times_in_one_run(tmp_path: Path) -> None:
+    run, out = on(2, "sft", steps=60), tmp_path / "run"
+    complete(run, tmp_path / "unbroken")
+    met = 0
+    for step in range(5, 55, 5):
+        began = time.time_ns()
+        first = start(run, out)
+        while (
+            steps_of(out, since=began) < step
+            and os.waitid(os.P_PID, first, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        ):
+            time.sleep(0.002)
+        status = kill_another(first)
+        met += status != 0
+        assert (status == 0) == (out / "result.json").exists()
+    assert met == 10
+    complete(run, out)
+    assert final_bits(out) == final_bits(tmp_path / "unbroken")
+
+
+def kill_another(first: int) -> int:
+    """Kill the process that the first one of two has forked; return the status with which the first one ends by itself."""
+    children = Path(f"/proc/{first}/task/{first}/children")
+    for other in map(int, children.read_text().split() if children.exists() else ()):
+        os.kill(other, signal.SIGKILL)
+    _, status = os.waitpid(first, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def steps_of(out: Path, since: int) -> int:
+    """Steps that a run has written down; 0 where it has written nothing since a time."""
+    events = out / "events.jsonl"
+    if not events.exists() or events.stat().st_mtime_ns < since:
+        return 0
+    return len(events.read_text().splitlines())
 
 
 def test_another_number_of_processes_goes_on(tmp_path: Path) -> None:
