@@ -14,6 +14,10 @@ class CounterpointError(Exception):
     """Something the person can mend. The command line prints its text as one message and exits with 2."""
 
 
+class FolderInUse(CounterpointError):
+    """Another process is running in a folder, which is to be left as it is."""
+
+
 class MissingExtra(CounterpointError):
     """A dependency that only some methods need is not installed."""
 

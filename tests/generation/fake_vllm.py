@@ -19,16 +19,20 @@ class State:
     """A server's models by name, and what it was asked.
 
     Attributes:
-        deaf: whether it says yes to new weights and keeps the old ones. bare: whether it leaves token ids out.
+        deaf: whether it says yes to new weights and keeps the old ones. bare: what it leaves out of its answers: "token_ids", all
+            "logprobs", or their "values". fixed: whether it knows no requests that change weights.
     """
 
     def __init__(self, base: Language) -> None:
         self.base, self.models, self.paths = base, {"base": base}, list[str]()
-        self.deaf = self.bare = False
+        self.deaf = self.fixed = False
+        self.bare = ""
         self.lock = threading.Lock()
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         self.paths.append(path)
+        if self.fixed and path != "/v1/completions":
+            return 404, {"detail": "Not Found"}
         if path == "/v1/load_lora_adapter":
             if body["lora_name"] in self.models:
                 return 400, {"error": "the name is taken"}
@@ -55,8 +59,12 @@ class State:
             "token_ids": ids, "finish_reason": "stop" if bool(sampled.ended[0]) else "length",
             "logprobs": {"token_logprobs": sampled.log_probs[0, : len(ids)].tolist()},
         }  # fmt: skip
-        if self.bare:
+        if self.bare == "token_ids":
             del choice["token_ids"]
+        elif self.bare == "logprobs":
+            choice["logprobs"] = None
+        elif self.bare == "values":
+            choice["logprobs"] = {"token_logprobs": [None] * len(ids)}
         return 200, {"choices": [choice]}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -116,13 +117,37 @@ def test_what_cannot_be_is_one_line(
             method(key).settings(**{**given, **settings}).fit(load(folder), data, run)
 
 
-def test_a_server_without_token_ids_is_one_line(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bare", ["token_ids", "logprobs", "values"])
+def test_a_server_without_token_ids_or_log_probabilities_is_one_line(
+    folder: Path, tmp_path: Path, bare: str
+) -> None:
     with serving(folder) as (url, state):
-        state.bare = True
+        state.bare = bare
         sampler = PolicySource("vllm", url, "base").follow(
             "grpo", load(folder), HOW, on_policy="", folder=tmp_path
         )
         with pytest.raises(CounterpointError, match="gave no token ids with their log-probabilities"):
+            sampler(["1+1="], 1, row_draws(0, range(1), 6))
+
+
+@pytest.mark.parametrize(
+    ("lora", "message"),
+    [
+        (None, "takes no new weights (it has no /pause); start it by VLLM_SERVER_DEV_MODE=1"),
+        (
+            LoRA(4),
+            "takes no new weights (it has no /v1/load_lora_adapter); start it by VLLM_ALLOW_RUNTIME_LORA",
+        ),
+    ],
+)
+def test_a_server_that_takes_no_weights_is_one_line(
+    folder: Path, tmp_path: Path, lora: LoRA | None, message: str
+) -> None:
+    with serving(folder) as (url, state):
+        state.fixed = True
+        model = load(folder, lora=lora)
+        sampler = PolicySource("vllm", url, "base").follow("grpo", model, HOW, on_policy="", folder=tmp_path)
+        with pytest.raises(CounterpointError, match=re.escape(message)):
             sampler(["1+1="], 1, row_draws(0, range(1), 6))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from beir_folder import write as write_food
 from counterpoint.data.regression.load import build as build_regression
 from counterpoint.data.text.load import build as build_texts
 from counterpoint.data.text.rows import Row
@@ -32,7 +33,7 @@ from counterpoint.models.text.words import vocabulary
 from counterpoint.study.store import events
 from counterpoint.tasks.task import task
 from counterpoint.teachers.frozen import Frozen
-from counterpoint.training import Run, launch
+from counterpoint.training import Run, meeting
 from counterpoint.training import run as running
 from interaction_clusters import clusters
 from own_clips import NOISE_RATE, noise
@@ -67,9 +68,9 @@ def in_files(model: Any, out: Path) -> Any:
     if "COUNTERPOINT_SHARD" not in os.environ:
         return model
     folder = out.with_name("0") / "model"
-    if launch.meet()[0] == 0:  # transformers writes on the first process alone
+    if meeting.meet()[0] == 0:  # transformers writes on the first process alone
         model.save(folder)
-    launch.together()
+    meeting.together()
     with deferred.wanted():
         far = load_language(folder, dtype=torch.float64)
     assert all(p.is_meta for p in far.parameters())
@@ -114,6 +115,11 @@ def clips(_: Path) -> Made:
     return found, with_head(encoder, "decoder", lexicon, dropout=0.0)  # dropout is each process's own
 
 
+def food(out: Path) -> Made:
+    found = task("retrieval").load_data(str(write_food(out / "food", ("train",), size=11)))
+    return found, task("retrieval").load_model("characters", found, 1).double()
+
+
 def trajectories(_: Path) -> Made:
     found = task("trajectories").load_data("gridrobot")
     return found, task("trajectories").load_model("encoder-6", found, 1)
@@ -125,6 +131,7 @@ FAMILIES: dict[str, tuple[Callable[[Path], Made], dict[str, tuple[str, dict[str,
         "gkd": ("gkd", {**SAMPLED, "on_policy": 0.5}),
         "sdft": ("sdft", SAMPLED),
         "unisd": ("unisd", EVERY_MECHANISM),
+        "grpo": ("grpo", {**SAMPLED, "judge": "majority", "answers": 3, "minibatches": 2}),
         "cream": ("cream", ROUNDS),
         "self-rewarding": ("self-rewarding", ROUNDS),
         "pu-distill": ("pu-distill", {
@@ -147,6 +154,13 @@ FAMILIES: dict[str, tuple[Callable[[Path], Made], dict[str, tuple[str, dict[str,
             "sampling": "offline", "loss": "ipo", "learning_rate": 1e-3, "batch_size": 5, "watched": 1,
         }),
         "kto": ("dpo", {"learning_rate": 1e-3, "loss": "kto"}),
+    }),
+    "retrieval": (food, {
+        "contrast": ("grace", {"objective": "contrastive", "template": "{text}", "learning_rate": 1e-3}),
+        "rationales": ("grace", {
+            "answers": 3, "max_new_tokens": 4, "template": "{text}", "learning_rate": 1e-3, "minibatches": 2,
+            "reward": {"cut_penalty": None, "cross_of": "rollout"},
+        }),
     }),
     "images": (images, {
         "simclr": ("simclr", {"dim": 8}),

@@ -48,10 +48,14 @@ def test_set_ups_that_do_not_fit_are_refused_by_all(tmp_path: Path) -> None:
     launch(Path(__file__).with_name("unlike_setups.py"), tmp_path / "out", 2)
     for rank in range(2):
         said = json.loads((tmp_path / "out" / f"{rank}.json").read_text())
-        assert said["apart"].startswith("process 1 does not see what the first process writes")
-        assert said["together"] == ""
-        assert said["versions"].startswith("process 1 has torch 2.12.0, and the first has counterpoint")
-    assert not list((tmp_path / "out" / "together").glob(".seen-*"))
+        for when in ("before", "after"):
+            lines = said[when]
+            assert lines["apart"].startswith("process 1 does not see what the first process writes")
+            assert lines["together"] == ""
+            assert lines["versions"].startswith("process 1 has torch 2.12.0, and the first has counterpoint")
+        assert said["after"]["held"].startswith("another process is running in")
+    assert not list((tmp_path / "out").rglob(".seen-*"))
+    assert not (tmp_path / "out" / "before").exists()
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """One run: finished once, resumed bit for bit, refused in another run's folder, nothing half-written."""
 
+import fcntl
 import io
 import json
 
@@ -37,6 +38,19 @@ def test_a_run_leaves_a_plain_model_a_card_and_a_result(recipe, tmp_path):
     assert "Logistic regression on points" in card
     assert f"{result.metrics['test']['accuracy']:.4f}" in card
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_folder_that_another_process_holds_is_left_as_it_is(recipe, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    with (out / ".lock").open(
+        "w"
+    ) as held:  # another one that began at the same moment, and has saved nothing yet
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(CounterpointError, match=f"another process is running in {out}"):
+            execute(recipe(), out, progress=False)
+        assert (out / ".lock").exists()
+        assert (out / "run.json").exists()
 
 
 def test_fewer_rows_than_a_full_batch_are_refused_before_anything_is_measured(recipe, tmp_path, monkeypatch):

@@ -103,7 +103,7 @@ class Engine:
             if self.name:  # a server has place for few adapters
                 self.server.post("v1/unload_lora_adapter", {"lora_name": self.name})
         else:
-            self.server.post("pause?mode=wait", {})
+            self._order("pause?mode=wait", {})
             try:
                 given = {"weights_path": str(target), "is_checkpoint_format": True}
                 self.server.post("collective_rpc", {"method": "reload_weights", "kwargs": given})
@@ -115,7 +115,23 @@ class Engine:
                 shutil.rmtree(older, ignore_errors=True)
 
     def _load(self, folder: Path) -> None:
-        self.server.post("v1/load_lora_adapter", {"lora_name": folder.name, "lora_path": str(folder)})
+        self._order("v1/load_lora_adapter", {"lora_name": folder.name, "lora_path": str(folder)})
+
+    def _order(self, path: str, body: dict[str, Any]) -> None:
+        try:
+            self.server.post(path, body)
+        except CounterpointError as error:
+            if "status 404" not in str(error):
+                raise
+            start = (
+                "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 vllm serve MODEL --enable-lora"
+                if self.model.adapted
+                else "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL"
+            )
+            raise CounterpointError(
+                f"{self.server.url} takes no new weights (it has no /{path.partition('?')[0]}); start it by {start} "
+                "--logprobs-mode processed_logprobs"
+            ) from None
 
     def _load_again(self) -> None:
         """A server that was started again knows the base alone; the first request to notice brings the adapter."""
@@ -143,7 +159,10 @@ class Engine:
             reply = self.server.post("v1/completions", body)
         try:
             (choice,) = reply["choices"]
-            ids, given = list(choice["token_ids"]), list(choice["logprobs"]["token_logprobs"])
+            ids, given = (
+                list(choice["token_ids"]),
+                [float(each) for each in choice["logprobs"]["token_logprobs"]],
+            )
         except (KeyError, TypeError, ValueError):
             raise CounterpointError(
                 f"{self.server.url} gave no token ids with their log-probabilities; it is to be vLLM of 0.11 or later, started by "
@@ -153,11 +172,7 @@ class Engine:
             raise CounterpointError(
                 f"{self.server.url} gave {len(ids)} tokens with {len(given)} log-probabilities"
             )
-        return (
-            ids,
-            [math.nan if each is None else float(each) for each in given],
-            choice["finish_reason"] == "stop",
-        )
+        return ids, given, choice["finish_reason"] == "stop"
 
 
 def root_of(url: str, anywhere: bool) -> str:

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, FolderInUse
 from counterpoint.models import deferred, sharding
 from counterpoint.models.lending import lent
 from counterpoint.study import card
 from counterpoint.study.cost import Memory, Meter, environment
 from counterpoint.study.during import in_shards
-from counterpoint.study.during.checks import check_benchmarks, check_form, check_rows
+from counterpoint.study.during.checks import check_benchmarks, check_form, check_rows, check_same_data
 from counterpoint.study.during.figures import BEFORE, comparable, figures_before, measure, shared_primary
 from counterpoint.study.during.saved import save_model, saved_as
 from counterpoint.study.files import write_text
@@ -79,9 +79,10 @@ def execute(
     import torch
 
     from counterpoint.study.during.evaluation import evaluation_of
-    from counterpoint.training import Budget, Run, distributed, launch
+    from counterpoint.training import Budget, Run, distributed, launch, meeting
 
-    first = launch.meet()[0] == 0
+    first = meeting.meet()[0] == 0
+    launch.agree(out)
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     task, method = recipe.build_task(), recipe.build_method()
@@ -90,7 +91,7 @@ def execute(
     fingerprint = data.fingerprint()
     if first:
         grow(out, recipe, fingerprint)
-    launch.together()
+    check_same_data(recipe, meeting.exchange(fingerprint))
     if is_run(out) and (out / RESULT).exists():
         claim(out, recipe, fingerprint)
         return Result.read(out)
@@ -233,8 +234,8 @@ def _claimed(recipe: Recipe, fingerprint: str, out: Path, first: bool) -> Iterat
     fresh = claim(out, recipe, fingerprint) if first else False
     try:
         yield
-    except (Exception, KeyboardInterrupt):
-        if fresh:
+    except (Exception, KeyboardInterrupt) as error:
+        if fresh and not isinstance(error, FolderInUse):  # two that began at once both find it fresh
             discard_if_nothing_saved(out)
         raise
 

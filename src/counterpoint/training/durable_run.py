@@ -88,10 +88,10 @@ class DurableRun:
         self.accelerator = launch.accelerator(precision, trackers, self.out)
         self.device: torch.device = self.accelerator.device
         self.rank, self.world = distributed.world()
-        launch.agree(self.out, self.device)
+        launch.agree(self.out)
         self.mesh = launch.mesh(shard, precision, self.device, self.world)
         self._sharded: list[Any] = []
-        self._lock = launch.lock(self.out) if self.rank == 0 else None
+        self._lock = launch.hold(self.out)
         self.events = Events(self.out / "events.jsonl", write=self.rank == 0)
         self.samples = SampleLog(self.out, write=self.rank == 0)
         self.checkpoints = Checkpoints(self.out / "checkpoints", keep, self.say, self.mesh)

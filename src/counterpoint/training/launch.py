@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import datetime
+import contextlib
 import errno
 import fcntl
 import gc
 import logging
 import os
 import secrets
-import socket
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -25,10 +23,9 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin, LoggerType
 from torch import nn
 
-from counterpoint import launched
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError, FolderInUse, nearest
 from counterpoint.models import sharding
-from counterpoint.training import distributed
+from counterpoint.training import distributed, meeting
 from counterpoint.training.microbatch import refuse_batch_norm
 
 REPLICATED = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU", "MULTI_HPU")
@@ -39,79 +36,9 @@ SHARDING = (
 """What accelerate launch sets for engines that shard the model; of FSDP the second version is ours (``sharded_launch``)."""
 ACCUMULATION = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
 """What a launcher's configuration says of micro-batches. Accelerate divides every loss by it, whether or not steps are accumulated."""
-PATIENCE = "COUNTERPOINT_MEET_SECONDS"
-"""How long the first processes wait for the last one to start; two minutes where it is not set."""
 
 M = TypeVar("M", bound=nn.Module)
 logger = logging.getLogger("counterpoint")
-_warned: set[str] = set()  # a study has many runs in one process, and a line is for all of them
-_meeting: list[Any] = []  # the store stays open until all have joined the process group
-
-
-def meet() -> tuple[int, int]:
-    """Wait, with an end, until every process of the launch is there; return (rank, number of processes).
-
-    Raises:
-        CounterpointError: some process never came. Variables left over from another launch look like that.
-    """
-    if dist.is_available() and dist.is_initialized():
-        return distributed.world()
-    line = launched.clear_leftovers()
-    if line is not None and line not in _warned:
-        _warned.add(line)
-        logger.warning(line)
-    rank, size = launched.world()
-    if size == 1 or _meeting:
-        return rank, size
-    patience = float(os.environ.get(PATIENCE, "120"))
-    where = f"{os.environ['MASTER_ADDR']}:{os.environ.setdefault('MASTER_PORT', '29500')}"
-    try:
-        wait = datetime.timedelta(seconds=patience)
-        if rank > 0:
-            _knock(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), patience)
-        store, _, _ = next(iter(dist.rendezvous(f"env://?rank={rank}&world_size={size}", timeout=wait)))
-        store.set(f"counterpoint/{rank}", "here")
-        store.wait([f"counterpoint/{other}" for other in range(size)], wait)
-    except (RuntimeError, ValueError, OSError) as error:
-        raise CounterpointError(
-            f"the environment says that this is process {rank} of {size} meeting at {where}, but they did not all come "
-            f"within {patience:g} seconds ({' '.join(str(error).split())[:120]}); for one process: unset RANK WORLD_SIZE "
-            f"LOCAL_RANK; for several: start them with torchrun, or wait longer with {PATIENCE}=600"
-        ) from None
-    _meeting.append(store)
-    return rank, size
-
-
-def _knock(host: str, port: int, patience: float) -> None:
-    """Wait until somebody listens there; torch's own attempt to reach nobody prints a page of its C++ calls.
-
-    Raises:
-        OSError: nobody did in time.
-    """
-    until = time.monotonic() + patience
-    while True:
-        try:
-            socket.create_connection((host, port), timeout=max(until - time.monotonic(), 0.1)).close()
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(min(0.5, patience))
-        else:
-            return
-
-
-def together() -> None:
-    """Wait for the other processes of a launch, where they have met."""
-    if dist.is_available() and dist.is_initialized():
-        dist.barrier()
-    elif _meeting:
-        _, size = launched.world()
-        store, number = _meeting[0], len(_meeting)
-        arrived = store.add(f"counterpoint/together/{number}", 1)
-        if arrived == size:
-            store.set(f"counterpoint/together/{number}/all", "here")
-        store.wait([f"counterpoint/together/{number}/all"])
-        _meeting.append(number)
 
 
 def versions() -> dict[str, str]:
@@ -119,24 +46,31 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("counterpoint", "torch", "transformers", "accelerate")}
 
 
-def agree(out: Path, device: torch.device) -> None:
+def agree(out: Path) -> None:
     """See that all processes of a launch have the same versions, and see the folder that the first one writes.
 
     Raises:
         CounterpointError: on all of them, when one has others, or another folder.
     """
-    rank, world = distributed.world()
+    rank, world = meeting.meet()
     if world == 1:
         return
     token = out / f".seen-{secrets.token_hex(8)}"
-    if rank == 0:
-        token.touch()
-    named: list[Any] = [token.name]
-    dist.broadcast_object_list(named, src=0, device=device)
-    answers: list[Any] = [None] * world
-    dist.all_gather_object(answers, (versions(), (out / named[0]).exists()))
-    if rank == 0:
+    fresh = [path for path in (out, *out.parents) if not path.exists()]
+    written = rank == 0
+    if written:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            token.touch()
+        except OSError:  # what is wrong with the folder is said where it is claimed
+            written = False
+    name = meeting.exchange(token.name if written else None)[0]
+    answers = meeting.exchange([versions(), name is None or (out / name).exists()])
+    if written:
         token.unlink()
+        for path in fresh:
+            with contextlib.suppress(OSError):  # something else is in it by now
+                path.rmdir()
     own = answers[0][0]
     for other, (theirs, seen) in enumerate(answers):
         unlike = [f"{name} {theirs[name]}" for name in own if theirs[name] != own[name]]
@@ -161,7 +95,6 @@ def _leave() -> None:
     if dist.is_initialized():
         group = dist.group.WORLD
         dist.destroy_process_group()
-        _meeting.clear()
         _let_go(group)
         del group
         gc.collect()  # cycles, such as a run and its modules, may hold the group and so its threads
@@ -294,7 +227,7 @@ def accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerat
             read whole weights; a tracker that is not there.
     """
     check_trackers(trackers)
-    _, size = meet()
+    _, size = meeting.meet()
     sharded_launch()
     for name in SHARDING:
         if _on(name):
@@ -309,6 +242,8 @@ def accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerat
         )  # fmt: skip
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()
+    if distributed.world()[1] == 1:
+        meeting.together()  # torch would wait half an hour for one that is gone
     made = Accelerator(
         mixed_precision=precision,
         cpu=not torch.accelerator.is_available(),
@@ -318,7 +253,7 @@ def accelerator(precision: str, trackers: Sequence[str], out: Path) -> Accelerat
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
     if size > 1:
-        _meeting.clear()
+        meeting.part()
         atexit.unregister(_leave)
         atexit.register(_leave)
     if made.distributed_type.value not in REPLICATED:
@@ -345,12 +280,26 @@ def prepare(module: nn.Module, device: torch.device, world: int) -> nn.Module:
     return module
 
 
-def lock(out: Path) -> Any:
-    """Hold a run's folder until the returned handle is closed, or the process ends in any way.
+def hold(out: Path) -> Any:
+    """Hold a run's folder until the handle that the first process is given is closed, or that process ends in any way.
 
     Raises:
-        CounterpointError: another process holds it.
+        FolderInUse: on all processes of a launch, when another one holds it.
     """
+    handle, refused = None, None
+    if distributed.world()[0] == 0:
+        try:
+            handle = lock(out)
+        except FolderInUse as error:
+            refused = str(error)
+    refused = meeting.exchange(refused)[0]
+    if refused is not None:
+        raise FolderInUse(refused)
+    return handle
+
+
+def lock(out: Path) -> Any:
+    """As ``hold``, by this process for itself."""
     handle = (out / ".lock").open("w")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -361,7 +310,7 @@ def lock(out: Path) -> Any:
             )  # fmt: skip
             return handle
         handle.close()
-        raise CounterpointError(
+        raise FolderInUse(
             f"another process is running in {out}; wait for it, or choose another --out"
         ) from None
     return handle

@@ -1,8 +1,11 @@
-"""What is refused of a run before anything is trained: the form of its folder, its rows, its benchmarks."""
+"""What is refused of a run before anything is trained: the form of its folder, its rows, its benchmarks; data that
+processes do not share.
+"""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import CounterpointError
@@ -80,3 +83,17 @@ def check_benchmarks(recipe: Recipe, start: nn.Module) -> None:
             f"{', '.join(recipe.benchmarks)} is measured beside test, and nothing is measured; leave --no-evaluate or --benchmark out"
         )
     require(recipe.benchmarks, start)
+
+
+def check_same_data(recipe: Recipe, fingerprints: Sequence[str]) -> None:
+    """Refuse what would train on rows of different files.
+
+    Raises:
+        CounterpointError: on every process of a launch, when one has read other data than the first.
+    """
+    for other, fingerprint in enumerate(fingerprints):
+        if fingerprint != fingerprints[0]:
+            raise CounterpointError(
+                f"process {other} has read other data from {recipe.data} than the first process (fingerprint {fingerprint}, not "
+                f"{fingerprints[0]}); give every machine the same files"
+            )

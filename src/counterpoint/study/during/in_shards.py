@@ -13,7 +13,7 @@ from torch import nn
 from counterpoint.errors import CounterpointError
 from counterpoint.study.files import write_sealed
 from counterpoint.study.recipe import Recipe
-from counterpoint.training import launch
+from counterpoint.training import launch, meeting
 from counterpoint.training.seeds import derive, seed_everything
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def in_shards(recipe: Recipe) -> bool:
 
 def spread(recipe: Recipe) -> bool:
     """Whether there are several processes to hold the shards."""
-    return in_shards(recipe) and launch.meet()[1] > 1
+    return in_shards(recipe) and meeting.meet()[1] > 1
 
 
 def refuse(recipe: Recipe, method: Method[Any, Any]) -> None:
