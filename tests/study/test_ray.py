@@ -85,6 +85,18 @@ def test_what_a_run_says_ends_the_study(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
+def test_one_that_does_not_start_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(**_: object) -> None:
+        raise Exception("The current node timed out during startup.\nSee the logs.")
+
+    ray.shutdown()
+    monkeypatch.setattr(ray, "init", late)
+    with pytest.raises(
+        CounterpointError, match=r"no Ray cluster at this machine \(The current node timed out"
+    ):
+        study(tmp_path / "out", Ray())
+
+
 def test_no_cluster_is_one_line(tmp_path: Path) -> None:
     ray.shutdown()
     with pytest.raises(CounterpointError, match="no Ray cluster at 127.0.0.1:1"):

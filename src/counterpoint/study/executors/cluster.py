@@ -96,7 +96,7 @@ def _connect(cluster: Ray) -> Any:
             ray.init(
                 address=cluster.address, runtime_env=environment, log_to_driver=False, logging_level="ERROR", **local
             )  # fmt: skip
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Ray has no class of its own for what keeps it from starting
             reason = " ".join(str(error).split())[:160]
             raise CounterpointError(
                 f"no Ray cluster at {cluster.address or 'this machine'} ({reason}); start one with ray start --head, or leave "
