@@ -46,7 +46,7 @@ class Change(NamedTuple):
     tests: str
 
 
-SHARDS = "tests/ranks/test_families.py::test_weights_in_shards_are_one_process[2]"
+SHARDS = "tests/ranks/test_families.py::test_weights_in_shards_are_one_process[few]"
 IN_SHARDS = "tests/crash/test_kill_sharded.py::test_a_run_of_one_process_goes_on_in_shards"
 REFUSED_FIRST = "tests/study/test_single.py::test_what_a_method_refuses_is_said_before_anything_is_measured"
 REFUSED_ARM = "tests/study/test_compare.py::test_what_an_arm_refuses_is_said_before_any_arm_is_trained"

@@ -207,8 +207,10 @@ def train(out: Path) -> dict[str, Weights]:
         self, source, size if options.get("drop_last") else ragged(len(source)), **options
     )
     chosen = sys.argv[2:] or list(FAMILIES)
-    for family, (make, methods) in ((name, FAMILIES[name]) for name in chosen):
+    for family, (make, methods) in FAMILIES.items():
         for name, (key, settings) in methods.items():
+            if not {family, f"{family}: {name}"} & set(chosen):
+                continue
             # A folder for each process: one that writes a file while another reads it would lose a run now and then.
             data, model = make(out / "data" / os.environ.get("RANK", "0"))
             settings = {"batch_size": 7, **settings}

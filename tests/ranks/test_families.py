@@ -19,6 +19,9 @@ WITH_A_SINGLE_ROW = {"language", "preference", "retrieval", "texts", "interactio
 SHARDED = ("language", "preference", "retrieval")
 """Families whose runs train with their weights in shards, too."""
 
+FEW = ("language: sft", "language: unisd", "language: grpo", "preference: dpo", "retrieval: contrast")
+"""One of each kind of theirs: a supervised loss, an averaged teacher, the model's own answers, pairs, a contrast across processes."""
+
 WITHOUT_GRADIENT = {"network.4.bias"}
 """A shift of all embeddings changes no distance: Adam walks along the rounding errors of a gradient of 0."""
 
@@ -36,18 +39,25 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str
     return found
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("chosen", "processes"),
+    [(FEW, 2), pytest.param(SHARDED, 2, marks=pytest.mark.slow), pytest.param(SHARDED, 4, marks=pytest.mark.slow)],
+    ids=["few", "2", "4"],
+)  # fmt: skip
 def test_weights_in_shards_are_one_process(
     results: list[dict[str, dict[str, torch.Tensor]]],
+    chosen: tuple[str, ...],
     processes: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COUNTERPOINT_SHARD", "fsdp")
-    launch(SCRIPT, tmp_path / "out", processes, *SHARDED)
+    launch(SCRIPT, tmp_path / "out", processes, *chosen)
     sharded = torch.load(tmp_path / "out" / "result.pt", weights_only=True)
     assert sharded["world"] == processes
-    assert sharded["result"].keys() == {name for name in results[0] if name.split(":")[0] in SHARDED}
+    assert sharded["result"].keys() == {
+        name for name in results[0] if name in chosen or name.split(":")[0] in chosen
+    }
     for name, weights in sharded["result"].items():
         assert weights.pop("shards") == processes
         assert weights.keys() == results[0][name].keys()
