@@ -15,7 +15,10 @@ RUNS = {
     "sentence triplets": ("sentence-triplet", {"batch_size": 8, "learning_rate": 1e-3}),
     "sentence scores": ("cosent", {"batch_size": 8, "learning_rate": 1e-3}),
     "decoupled sentences": ("dcl", {"sentences.batch_size": 8, "sentences.learning_rate": 1e-3}),
-}
+    "global sentences": (
+        "isogclr", {"sentences.batch_size": 8, "sentences.learning_rate": 1e-3, "temperature_rate": 0.3},
+    ),
+}  # fmt: skip
 
 
 def trained(name: str, folder: Path) -> Command:

@@ -20,6 +20,7 @@ METHODS = {
     "triplets": ("sentence-triplet", {"batch_size": 11}),
     "scores": ("cosent", {"batch_size": 11}),
     "decoupled": ("dcl", {"sentences.batch_size": 11}),
+    "global": ("isogclr", {"sentences.batch_size": 11, "temperature_rate": 0.3}),
     "a rank without a row": ("multiple-negatives", {"batch_size": 3}),
 }
 
@@ -44,7 +45,7 @@ def train(out: Path) -> dict[str, Weights]:
                 part.p = 0.0  # each process drops its own
         with short_run(out / name, steps=8) as run:
             data = SentencePairs(graded, graded, graded, scored=True) if key == "cosent" else pairs
-            rate = {"sentences.learning_rate" if key == "dcl" else "learning_rate": 1e-3}
+            rate = {"sentences.learning_rate" if key in ("dcl", "isogclr") else "learning_rate": 1e-3}
             trained = load(key).settings(**settings, **rate).fit(encoder, data, run)
         # No answer depends on the keys' biases: Adam walks along the rounding errors of a gradient of 0.
         result[name] = {n: value for n, value in trained.state_dict().items() if not n.endswith("key.bias")}

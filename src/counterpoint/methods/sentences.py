@@ -71,24 +71,35 @@ class Sentences(Encoding):
     warmup: float = 0.1
     weight_decay: float = 0.0
 
-    def batches(self, run: Run, encoder: SentenceEncoder, data: SentencePairs) -> Iterator[Embedded]:
+    def batches(
+        self, run: Run, encoder: SentenceEncoder, data: SentencePairs, *, drop_last: bool = False
+    ) -> Iterator[Embedded]:
         """Optimise the encoder and embed batch by batch, as ``embedded_batches``."""
         rule = Linear(warmup=self.warmup, weight_decay=self.weight_decay)
         return embedded_batches(
             run, encoder, data, rule.at(self.learning_rate), batch_size=self.batch_size, epochs=self.epochs,
-            mask_repeats=self.mask_repeats, negatives=self.hard_negatives,
+            mask_repeats=self.mask_repeats, negatives=self.hard_negatives, drop_last=drop_last,
         )  # fmt: skip
 
 
-def refuse_settings(key: str, changed: Iterable[str], *, shared: Collection[str], sentences: bool) -> None:
+def refuse_settings(
+    key: str,
+    changed: Iterable[str],
+    *,
+    shared: Collection[str],
+    sentences: bool,
+    group: type[Sentences] = Sentences,
+) -> None:
     """Refuse settings of images on sentences, and of sentences on images: they would change nothing.
 
     Args:
         changed: names of settings that are not the defaults. shared: those that count for both. sentences: whether data are of sentences.
+        group: the settings of sentences.
 
     Raises:
         CounterpointError: with the setting, and the one that counts.
     """
+    fields = group.__dataclass_fields__
     for name in changed:
         inner = name.startswith("sentences.")
         if inner and not sentences:
@@ -97,7 +108,7 @@ def refuse_settings(key: str, changed: Iterable[str], *, shared: Collection[str]
             )
         if sentences and not inner and name not in shared:
             own = f"sentences.{name}"
-            meant = f"give {own}" if name in Sentences.__dataclass_fields__ else "leave it out"
+            meant = f"give {own}" if name in fields else "leave it out"
             raise CounterpointError(
                 f"{key}: {name} is of images, and these data are pairs of sentences; {meant}"
             )

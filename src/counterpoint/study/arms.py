@@ -37,6 +37,22 @@ def kind_of(method: Method[Any, Any], kind: str | None = None) -> str:
     return kind or catalog.row(method.key).kind
 
 
+def require_learns(method: Method[Any, Any], kind: str) -> None:
+    """Refuse a kind of data that a method of the catalog does not learn from, before any of it is read.
+
+    Raises:
+        CounterpointError: with the kinds that it learns from.
+    """
+    if method.key not in catalog.rows():
+        return
+    learns = (kind_of(method), *method.also)
+    if kind not in learns:
+        raise CounterpointError(
+            f"{method.key} learns from {' and '.join(learns)}, and kind={kind} was given; leave it out, or take a method that learns from "
+            f"{kind}: counterpoint list names each with its data"
+        )
+
+
 def recipe(
     method: Method[Any, Any],
     *,
@@ -57,6 +73,7 @@ def recipe(
 
     chosen = RunOptions.of(options)
     kind = kind_of(method, chosen.kind)
+    require_learns(method, kind)
     if _named(data) == GIVEN and chosen.max_length is not None:
         raise CounterpointError(
             f"max_length={chosen.max_length} is an option of the data's loader, and the data is an object; load it so: "

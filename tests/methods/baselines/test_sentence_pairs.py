@@ -24,7 +24,9 @@ from counterpoint.training import Budget, Run
 from example_files import SEA, TEA, questions
 
 WORDS = ["what", "is", "a", "for", "and", "by", "the", "coast", *TEA, *SEA]
-KEYS = ["multiple-negatives", "sentence-triplet", "cosent", "dcl"]
+GROUPED = ("dcl", "isogclr")
+"""Methods of images that take sentences, too, by a group of settings."""
+KEYS = ["multiple-negatives", "sentence-triplet", "cosent", *GROUPED]
 
 
 def encoder(dropout: bool = True) -> SentenceEncoder:
@@ -50,7 +52,7 @@ def pairs(form: str = "triplets") -> SentencePairs:
 
 def settings_of(key: str, **given: Any) -> dict[str, Any]:
     given = {"batch_size": 10, "learning_rate": 3e-3, **given}
-    return {f"sentences.{name}": value for name, value in given.items()} if key == "dcl" else given
+    return {f"sentences.{name}": value for name, value in given.items()} if key in GROUPED else given
 
 
 def fit(
@@ -99,7 +101,7 @@ def test_the_order_of_one_score_is_nothing() -> None:
     check_rows(load("cosent")(batch_size=1, loss="mse"), TASK, pairs("scores"))
 
 
-@pytest.mark.parametrize("key", ["multiple-negatives", "dcl"])
+@pytest.mark.parametrize("key", ["multiple-negatives", *GROUPED])
 def test_a_batch_in_pieces_is_the_whole_batch(key: str, tmp_path: Path) -> None:
     whole, pieces = (
         fit(tmp_path / str(size), key, pairs(), 3, encoder(dropout=False), {"micro_batch_size": size})
@@ -154,6 +156,20 @@ def test_the_form_of_the_encoding_is_trained_and_kept(tmp_path: Path) -> None:
     [
         ("multiple-negatives", "scores", {}, "has scores; train with cosent.*positive_from=0.8"),
         ("dcl", "scores", {}, "has scores; train with cosent"),
+        ("isogclr", "scores", {}, "has scores; train with cosent"),
+        (
+            "isogclr",
+            "pairs",
+            {"temperature": 0.001},
+            r"sentences.temperature=0.001 lies outside \[sentences.lowest=0.01",
+        ),
+        ("isogclr", "pairs", {"lowest": 0.0}, "sentences.lowest=0.0; expected a number above 0"),
+        (
+            "isogclr",
+            "pairs",
+            {"batch_size": 64},
+            "40 training pairs are fewer than sentences.batch_size=64; give --sentences.batch-size 20",
+        ),
         ("sentence-triplet", "pairs", {}, "has no negatives; give a column negative"),
         ("cosent", "triplets", {}, "has none; give a column score, or train with multiple-negatives"),
         ("multiple-negatives", "pairs", {"temperature": 0.0}, "temperature=0.0; expected a number above 0"),
@@ -190,6 +206,59 @@ def test_dcl_takes_no_setting_of_sentences_on_images(tmp_path: Path) -> None:
         counterpoint.run(
             "dcl", data="digits", model="conv-small", settings={"sentences.epochs": 2}, out=tmp_path / "run"
         )
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "message"),
+    [
+        (
+            "isogclr",
+            {"bimodal": True},
+            "isogclr: bimodal is of images, and these data are pairs of sentences",
+        ),
+        (
+            "isogclr",
+            {"lowest": 0.02},
+            "lowest is of images, and these data are pairs of sentences; give sentences.lowest",
+        ),
+        ("supremix", {}, "supremix learns from regression, and kind=sentence-pairs was given"),
+    ],
+)
+def test_what_is_of_other_kinds_is_refused_before_anything_is_written(
+    key: str, given: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    rows = [f"question {n},answer {n}" for n in range(40)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["anchor,positive", *rows]))
+    with pytest.raises(CounterpointError, match=message):
+        counterpoint.run(
+            key,
+            data=str(tmp_path / "pairs.csv"),
+            model="transformer",
+            settings=given,
+            out=tmp_path / "run",
+            kind="sentence-pairs",
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_temperatures_of_both_sides_move_and_come_out_as_a_table(tmp_path: Path) -> None:
+    with Run(tmp_path, seed=1, budget=Budget(steps=12), progress=False) as run:
+        method = load("isogclr").settings(**settings_of("isogclr"), temperature_rate=0.1)
+        method.fit(encoder(), pairs(), run)
+    rows = run.reported.rows("temperatures")
+    assert list(rows[0]) == ["row", "anchor_temperature", "positive_temperature", "anchor", "positive"]
+    tau = [row["anchor_temperature"] for row in rows]
+    assert tau == sorted(tau)
+    assert len({row["positive_temperature"] for row in rows}) > 20
+    texts = pairs().train
+    assert all(row["anchor"] == texts.anchors[row["row"]] for row in rows)
+
+
+def test_one_temperature_for_all_stays(tmp_path: Path) -> None:
+    with Run(tmp_path, seed=1, budget=Budget(steps=5), progress=False) as run:
+        method = load("isogclr").settings(**settings_of("isogclr", temperature=0.07), individual=False)
+        method.fit(encoder(), pairs(), run)
+    assert set(run.reported.column("temperatures", "anchor_temperature")) == {0.07}
 
 
 def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:

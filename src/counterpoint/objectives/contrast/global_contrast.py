@@ -16,7 +16,12 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
-from counterpoint.kernels.similarity import Rule, different, similarity_logsumexp_and_mean
+from counterpoint.kernels.similarity import (
+    Rule,
+    different,
+    similarity_logsumexp,
+    similarity_logsumexp_and_mean,
+)
 from counterpoint.objectives.in_batch import not_repeats, own_rows, unit
 
 
@@ -85,7 +90,7 @@ def robust_views(
             gamma,
             rho,
             fresh,
-            count=2 * len(all_first) - 2,
+            log_count=math.log(2 * len(all_first) - 2),
             relative=False,
         )
         for rows in (first, second)
@@ -108,6 +113,7 @@ def robust_pairs(
     offset: int = 0,
     normalize: bool = True,
     repeats: Tensor | None = None,
+    include: Sequence[Rule] = (),
 ) -> Robust:
     """One direction of two modalities: anchor i against all partners, its own at similarity difference 0 included.
 
@@ -115,9 +121,11 @@ def robust_pairs(
 
     Args:
         anchors, partners: [n, D], row i of one belongs to row i of the other.
-        candidates: [N, D] all ranks' partners; default the local ones. Other arguments as in ``robust_views``.
+        candidates: [N, D] all ranks' partners; default the local ones. Behind them may stand rows that are nobody's partner. Other
+            arguments as in ``robust_views``.
         repeats: [N], the same number for pairs with an equal side (captions that are alike): an anchor's sum and its mean leave out the
             rows that repeat its own. An anchor that all others repeat gets no gradient.
+        include: rules of the kernels in the place of ``repeats``, which must leave out an anchor's own partner.
     """
     if normalize:
         anchors, partners = unit(anchors), unit(partners)
@@ -125,15 +133,15 @@ def robust_pairs(
     columns = partners if candidates is None else candidates
     _check(anchors, columns, temperature, log_average)
     own = own_rows(len(anchors), len(columns), offset, anchors.device)
-    others = not_repeats(repeats, own, len(columns))
-    count: int | Tensor = len(columns) - 1
-    if others:
-        assert repeats is not None
-        number, size = torch.unique(repeats, return_counts=True)
-        count = (len(columns) - size[torch.searchsorted(number, repeats[own])]).clamp(min=1)
+    others = [*include] or not_repeats(repeats, own, len(columns))
+    log_count: float | Tensor = math.log(len(columns) - 1)
+    if others:  # at scale 0 the sum of the exponentials is the number of rows; none count as one
+        log_count = similarity_logsumexp(anchors.detach(), columns.detach(), scale=0.0, include=others).clamp(
+            min=0.0
+        )
     return _side(
         anchors, columns, others, (anchors * partners).sum(-1), temperature, log_average, gamma, rho, fresh,
-        count=count, relative=True,
+        log_count=log_count, relative=True,
     )  # fmt: skip
 
 
@@ -198,7 +206,7 @@ def _side(
     rho: float,
     fresh: bool | Tensor,
     *,
-    count: int | Tensor,
+    log_count: float | Tensor,
     relative: bool,
 ) -> Robust:
     tau = temperature.detach()
@@ -207,7 +215,6 @@ def _side(
         apart, lse = lse, torch.logaddexp(lse, positive / tau)
         mean = torch.lerp(positive.detach(), mean, (apart - lse).detach().exp())
     with torch.no_grad():
-        log_count = math.log(count) if isinstance(count, int) else count.to(lse.dtype).log()
         log_g = lse - log_count - (positive / tau if relative else 0.0)
         blended = torch.logaddexp(
             log_average + math.log1p(-gamma) if gamma < 1 else log_average * math.inf, log_g + math.log(gamma)

@@ -62,7 +62,7 @@ class Embedded:
     Attributes:
         anchors, positives: [n, D]. negatives: [n, K, D], None without any.
         candidates: the same of all processes; None on one. texts: [N], [N] and [N, K] numbers of their texts; None where repeats count.
-        scores: [n]. offset: of this process's rows.
+        scores: [n]. index: [n], the rows' numbers in the training split. offset: of this process's rows.
     """
 
     anchors: Tensor
@@ -71,6 +71,7 @@ class Embedded:
     candidates: tuple[Tensor, Tensor, Tensor | None] | None
     texts: tuple[Tensor, Tensor, Tensor | None] | None
     scores: Tensor
+    index: Tensor
     offset: int
 
 
@@ -84,12 +85,14 @@ def embedded_batches(
     epochs: float,
     mask_repeats: bool = False,
     negatives: bool = True,
+    drop_last: bool = False,
 ) -> Iterator[Embedded]:
     """Register and optimise the encoder, then embed batch by batch; the caller makes each step.
 
     Args:
         mask_repeats: number the texts, so that equal ones are no negatives of one another.
         negatives: embed those of the rows, too.
+        drop_last: leave out a last batch that is not full.
     """
     net = run.state(model=model.train())
     run.optimize(net, optimizer)
@@ -104,7 +107,7 @@ def embedded_batches(
         run.say(
             f"{lengthy} sentences are longer than {model.form.max_length} tokens, and are read up to there"
         )
-    for batch in run.batches(train, batch_size, epochs=epochs):
+    for batch in run.batches(train, batch_size, epochs=epochs, drop_last=drop_last):
         rows: PairRows = batch.items
         first = _vectors(run, net, rows.anchors, QUERY)
         wrong = [text for texts in rows.negatives for text in texts]
@@ -125,8 +128,9 @@ def embedded_batches(
             assert p is not None
             texts = a, p, n
         yield Embedded(
-            *mine, every, texts, rows.scores.to(run.device), run.row_offset if every is not None else 0
-        )
+            *mine, every, texts, rows.scores.to(run.device), batch.index.to(run.device),
+            run.row_offset if every is not None else 0,
+        )  # fmt: skip
 
 
 def _vectors(run: Run, net: SentenceEncoder, texts: tuple[str, ...], prompt: str) -> Tensor:
