@@ -70,6 +70,7 @@ class ISogCLR(Method[nn.Module, Images | SentencePairs]):
     key: ClassVar[str] = "isogclr"
     full_batches: ClassVar[bool] = True
     also: ClassVar[tuple[str, ...]] = ("sentence-pairs",)
+    contrasts: ClassVar[dict[str, str]] = {"sentence-pairs": "sentences.batch_size"}
     search_of: ClassVar[dict[str, Search]] = {
         "sentence-pairs": {"sentences.temperature": (0.01, 0.2), "sentences.learning_rate": (1e-6, 1e-3)}
     }
@@ -100,7 +101,7 @@ class ISogCLR(Method[nn.Module, Images | SentencePairs]):
     sentences: GlobalSentences = field(default_factory=GlobalSentences)
 
     def check(self, data: Images | SentencePairs) -> None:
-        """Refuse scored pairs, fewer pairs than a full batch, settings of the other kind, and a start outside the bounds."""
+        """Refuse scored pairs, batches of one pair, settings of the other kind, and a start outside the bounds."""
         sentences = isinstance(data, SentencePairs)
         refuse_settings(self.key, self.changed(), shared=SHARED, sentences=sentences, group=GlobalSentences)
         group: Any = self.sentences if sentences else self
@@ -112,10 +113,10 @@ class ISogCLR(Method[nn.Module, Images | SentencePairs]):
         if isinstance(data, SentencePairs):
             refuse_form(self.key, data, scored=False)
             self.demand(above_zero=["sentences.lowest"])
-            if len(data.train) < group.batch_size:
+            if group.batch_size < 2:
                 raise CounterpointError(
-                    f"{self.key} trains on full batches, and the {len(data.train)} training pairs are fewer than "
-                    f"sentences.batch_size={group.batch_size}; give --sentences.batch-size {max(2, len(data.train) // 2)}, or more data"
+                    f"{self.key}: sentences.batch_size={group.batch_size}; a positive is set against the other anchors of its batch: give at "
+                    "least 2, such as --sentences.batch-size 16"
                 )
 
     def fit(self, model: nn.Module, data: Images | SentencePairs, run: Run) -> nn.Module:
