@@ -216,8 +216,7 @@ CHANGES = [
     Change("pairs/exemplars.py", "self.stored[:, quota:] = -1", "pass", MEMORY),
     # Objectives and kernels.
     Change("objectives/in_batch.py", "return [different(repeats[own], repeats)]", "return []", REPEATS),
-    Change("objectives/contrast/global_contrast.py", "(len(columns) - size[torch.searchsorted(number, repeats[own])])",
-           "torch.full_like(own, len(columns) - 1)", REPEATS),
+    Change("objectives/contrast/global_contrast.py", "    if others:  # at scale 0", "    if False:  # at scale 0", REPEATS),
     Change("objectives/contrast/global_contrast.py", "apart, lse = lse, torch.logaddexp(lse, positive / tau)", "apart = lse", REPEATS),
     Change("kernels/mixture_rows.py", "torch.where(empty, w * q,", "torch.where(empty, q,", ENDS),
     Change("kernels/mixture_rows.py", "return torch.where(small, u * u * series, rest", "return torch.where(small, x - torch.log1p(x), rest", ENDS),
