@@ -118,6 +118,7 @@ LEFT_OUT: Mapping[str, str] = {
     "is a statistic or a bound to look at; a loss is its negative": "contrast.decoupled:negative_mass preference.preference:preference_logit,"
     "reward_statistics,log_odds preference.reward:pair_statistics distillation.mutual_information:interpolated_bound,leave_one_out,"
     "infonce_bound,tuba_bound",
+    "has averages and temperatures of both sides; robust_pairs is one of its two directions": "contrast.robust_sentences:robust_sentences",
     "is a whole step or an exact solution": "contrast.global_contrast:descend,best_temperature preference.mass:forward_kl_step,reverse_kl_step",
     "takes objects of its method, not tensors": "labels.intent_classification:intent_loss distillation.self_distillation:self_distillation "
     "preference.unified:group_losses,check_unified preference.graded:graded_losses distillation.privileged:joint "
@@ -126,7 +127,7 @@ LEFT_OUT: Mapping[str, str] = {
     "is arithmetic that losses are written with": "in_batch:scale_of,softplus,unit,own_rows,not_repeats,relate reduction:nonzero_mean,total "
     "tokens:masked,lengths,sequence_sum,sequence_mean,desensitised_sum,aggregate,log1mexp contrast.infonce:require_negatives,"
     "require_same_shape labels.pairwise:masked_logsumexp labels.triplet:distances,paired_distances control.ranking:dot "
-    "distillation.guidance:norms",
+    "distillation.guidance:norms contrast.sentence_sides:joined,sides_of",
 }  # fmt: skip
 
 
