@@ -316,7 +316,7 @@ CHANGES = [
     Change("phases/sentence_pairs/training.py", "_numbers(train) if mask_repeats else None", "None", SENTENCE_METHODS),
     Change("data/language/answer.py", "if joined and not FORMULA", "if False and not FORMULA", "tests/data/language/test_answer.py"),
     Change("study/arms.py", "    if kind not in learns:", "    if False:", SENTENCE_METHODS),
-    Change("objectives/contrast/global_contrast.py", "            min=0.0\n", "            min=3.0\n", "tests/objectives/contrast/test_robust_sentences.py"),
+    Change("objectives/contrast/global_contrast.py", ".clamp(min=0.0)\n", ".clamp(min=3.0)\n", "tests/objectives/contrast/test_robust_sentences.py"),
     Change("objectives/contrast/robust_sentences.py", "joined([sides.all_positives, *sides.hard])", "joined([sides.all_positives])", "tests/objectives/contrast/test_robust_sentences.py"),
     Change("methods/isogclr.py", "_memory(len(data.train), sides, own.temperature)", "_memory(len(data.train), sides, self.temperature)", SENTENCE_METHODS),
     Change("data/sentence_pairs/load.py", "parent[root(text_key(row.positive))] = root(anchor)", "pass", "tests/data/sentence_pairs/test_load_sentence_pairs.py"),

@@ -18,3 +18,13 @@ def varying(rows_NF: Tensor, deviation_F: Tensor) -> Tensor:
     [True, False, True]
     """
     return deviation_F > 2 * torch.finfo(rows_NF.dtype).eps * rows_NF.abs().amax(0)
+
+
+def units(rows_NF: Tensor, deviation_F: Tensor) -> Tensor:
+    """Return [F], what columns are divided by: their deviation, and 1 where they do not vary.
+
+    >>> rows = torch.tensor([[2.0, 5.0], [6.0, 5.0]])
+    >>> units(rows, rows.std(0, unbiased=False)).tolist()
+    [2.0, 1.0]
+    """
+    return deviation_F.where(varying(rows_NF, deviation_F), 1.0)

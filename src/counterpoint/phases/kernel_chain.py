@@ -18,7 +18,7 @@ from torch.nn.functional import one_hot
 from counterpoint.data.images.load import Images
 from counterpoint.data.regression.splits import Regression
 from counterpoint.errors import CounterpointError
-from counterpoint.kernels.spread import varying
+from counterpoint.kernels.spread import units
 from counterpoint.models.images.classifier import Classified, fresh_heads
 from counterpoint.models.images.kernel_pixels import KernelPixels
 from counterpoint.models.regression.kernel_rows import KernelRows
@@ -70,7 +70,7 @@ def _regression(data: Regression) -> KernelRowsOf:
             f"form=kernel on {data.name}: numbers of images need a network; give form=network"
         )
     std = inputs.std(0)
-    std = torch.where(varying(inputs, std), std, 1.0)  # a constant column stays what it is
+    std = units(inputs, std)  # a constant column stays what it is
     mean = inputs.mean(0)
 
     def model(coefficients: Tensor, kernel: str, gamma: float) -> nn.Module:

@@ -14,7 +14,7 @@ from counterpoint.data.regression.splits import Regression
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.measurement import measured
 from counterpoint.evaluation.regression import MEASUREMENTS
-from counterpoint.kernels.spread import varying
+from counterpoint.kernels.spread import units
 from counterpoint.models.folders import configuration
 from counterpoint.models.images.encoders import load_encoder
 from counterpoint.models.regression.folder import FOLDERS
@@ -50,7 +50,7 @@ class RegressionTask:
             spec = "mlp" if table else "conv-small"
         if table and spec in ("mlp", "mlp:layer"):
             mean, std = data.train.inputs.mean(0), data.train.inputs.std(0)
-            std = torch.where(varying(data.train.inputs, std), std, 1.0)  # a constant column stays what it is
+            std = units(data.train.inputs, std)  # a constant column stays what it is
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 norm = "layer" if spec.endswith("layer") else "batch"

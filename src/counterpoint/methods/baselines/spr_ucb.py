@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from counterpoint.data.environment.gymnasium import VectorWorld
 from counterpoint.data.environment.play import play_steps
 from counterpoint.errors import CounterpointError
-from counterpoint.kernels.spread import varying
+from counterpoint.kernels.spread import units
 from counterpoint.methods.base import Method, Search
 from counterpoint.models.environment.categorical_q import CategoricalQ
 from counterpoint.models.environment.replay import Replay
@@ -141,7 +141,7 @@ class SPRUCB(Method[CategoricalQ, VectorWorld]):
             spread = observed.std(0)
             model.mean.copy_(observed.mean(0))
             # A number that never moved keeps its unit.
-            model.deviation.copy_(spread.where(varying(observed, spread), 1.0))
+            model.deviation.copy_(units(observed, spread))
 
     @torch.no_grad()
     def target(

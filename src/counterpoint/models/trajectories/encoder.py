@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from counterpoint.kernels.spread import varying
+from counterpoint.kernels.spread import units
 from counterpoint.models.model_folders import Saved
 
 
@@ -63,7 +63,7 @@ class TrajectoryEncoder(Saved):
         """Set mean and deviation from raw inputs [N, M] and return the encoder; numbers that never vary stay 0."""
         self.mean.copy_(inputs.mean(0))
         spread = inputs.std(0, unbiased=False)
-        self.deviation.copy_(torch.where(varying(inputs, spread), spread, 1.0))
+        self.deviation.copy_(units(inputs, spread))
         return self
 
     def scaled(self, inputs: Tensor) -> Tensor:

@@ -135,10 +135,9 @@ def robust_pairs(
     own = own_rows(len(anchors), len(columns), offset, anchors.device)
     others = [*include] or not_repeats(repeats, own, len(columns))
     log_count: float | Tensor = math.log(len(columns) - 1)
-    if others:  # at scale 0 the sum of the exponentials is the number of rows; none count as one
-        log_count = similarity_logsumexp(anchors.detach(), columns.detach(), scale=0.0, include=others).clamp(
-            min=0.0
-        )
+    if others:  # at scale 0 the sum of the exponentials is the number of rows, whatever their width; none count as one
+        first, keys = anchors.detach()[:, :1], columns.detach()[:, :1]
+        log_count = similarity_logsumexp(first, keys, scale=0.0, include=others).clamp(min=0.0)
     return _side(
         anchors, columns, others, (anchors * partners).sum(-1), temperature, log_average, gamma, rho, fresh,
         log_count=log_count, relative=True,
