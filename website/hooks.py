@@ -58,6 +58,7 @@ FENCE = re.compile(r"^\s*(```|~~~)")
 LIST = re.compile(r"^([-*+]|1\.) ")
 ITEM = re.compile(r"^\s*([-*+]|\d+\.) ")
 LETTER = re.compile(r"\\(mathcal|mathbb|mathbf|mathfrak)\s*([A-Za-z0-9])")
+BRACKETS = {r"\{": "{", r"\}": "}", r"\|": "‖"}
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -140,7 +141,12 @@ def mathml(page: str, where: str) -> str:
         )  # a letter of another alphabet, where MathML has it, not a letter in a style
         written = re.sub(r"\\arg(?![a-zA-Z])", r"\\operatorname{arg}", written)
         result = convert(written, display=display)
-        left = re.findall(r"\\[a-zA-Z]+", result)
+        for (
+            command,
+            sign,
+        ) in BRACKETS.items():  # after \big and its kin the converter leaves them as they were
+            result = result.replace(f">{command}<", f">{sign}<")
+        left = re.findall(r"\\(?:[a-zA-Z]+|\S)", result)
         if left:
             log.warning("%s: %s is no MathML in: %s", where, ", ".join(left), latex)
         return f'<{found[1]} class="equation">{result}</{found[1]}>'

@@ -129,6 +129,9 @@ class TestBuilt:
                 page.count('<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">') == written
             ), name
             assert "arithmatex" not in page, name
+            assert not re.search(r"<m[a-z]+[^>]*>[^<]*\\", page), (
+                f"{name}: a command of LaTeX is left in an equation"
+            )
 
     def test_nothing_is_loaded_from_elsewhere(self, site: Path) -> None:
         for path in site.rglob("*.html"):
