@@ -130,6 +130,29 @@ def test_compare_prints_a_table_with_honest_sentences_and_reports(cli, tmp_path)
     assert (missing.exit_code, "was not kept" in missing.stderr) == (2, True)
 
 
+def test_compare_shows_the_metrics_that_are_named_and_calls_no_equal_the_best(cli, tmp_path):
+    same = (
+        "compare",
+        "one:toy-logistic",
+        "two:toy-logistic",
+        "--data",
+        "points",
+        "--steps",
+        "4",
+        "--seeds",
+        "2",
+    )
+    plain = cli(*same, "--out", tmp_path / "plain")
+    assert "two against one: +0 in each of 2 seeds" in plain.stdout
+    assert "is the best of these seeds" not in plain.stdout
+    _, *others = json.loads((tmp_path / "plain" / "summary.json").read_text())["metrics"]
+    assert others
+    assert not [line for line in plain.stdout.splitlines() if line.strip() == others[-1]]
+    shown = cli(*same, "--metric", others[-1], "--out", tmp_path / "shown")
+    assert [line for line in shown.stdout.splitlines() if line.strip() == others[-1]]
+    assert cli("resume", tmp_path / "shown").stdout == shown.stdout
+
+
 def test_ablate_varies_what_is_asked(cli, tmp_path):
     done = cli("ablate", "toy-logistic", "--data", "points", "--steps", "4", "--seeds", "2", "--vary", "smooth=true",
                "--vary", "betas=0.5", "--learning-rate", "0.3", "--out", tmp_path / "a")  # fmt: skip

@@ -29,7 +29,9 @@ def test_a_tutorial_goes_the_whole_way(page: Path) -> None:
     assert set(commands) >= ALL
     assert blocks(page)[0][0] == "python", "it begins with the data"
     assert blocks(page)[-1][0] == "python", "it ends with the model opened elsewhere"
-    assert page.name in (Path(__file__).parents[2] / "website" / "mkdocs.yml").read_text(encoding="utf-8")
+    root = Path(__file__).parents[2]
+    for names_it in ("website/mkdocs.yml", "docs/index.md"):
+        assert f"tutorials/{page.name}" in (root / names_it).read_text(encoding="utf-8"), names_it
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def compare(
     if as_json:
         emit(summary)
         return
-    study_table(console(), summary, folder)
+    study_table(console(), summary, folder, metric or ())
 
 
 @command

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +56,16 @@ def _change(before: float | None, after: float | None) -> str:
     return "" if before is None or after is None else signed(after - before)
 
 
-def study_table(screen: Console, summary: Mapping[str, Any], out: Path) -> None:
-    """A study: every arm's figure with its interval, differences from the baseline, cost, and one honest sentence each."""
+def study_table(screen: Console, summary: Mapping[str, Any], out: Path, metrics: Sequence[str] = ()) -> None:
+    """A study: every arm's figure with its interval, differences from the baseline, cost, and one honest sentence each.
+
+    ``metrics``: more of the summary's metrics, each with a table of its own; those of benchmarks always have one.
+    """
     primary, baseline = summary["primary"], summary["baseline"]
     differences = summary["differences"][primary]
     not_run = summary.get("not_run", {})
-    for metric in (primary, *(name for name in summary["metrics"] if of_a_benchmark(name))):
+    more = [name for name in summary["metrics"] if name in metrics or of_a_benchmark(name)]
+    for metric in dict.fromkeys((primary, *more)):
         table = _metric_table(summary, metric)
         for name in not_run if metric == primary else ():
             table.add_row(name, "not run", style="dim")
@@ -72,7 +76,7 @@ def study_table(screen: Console, summary: Mapping[str, Any], out: Path) -> None:
             screen.print("· " + sentence(name, baseline, differences[name]), markup=False)
     for name, reason in not_run.items():
         screen.print(f"· {name} was not run: {reason}", markup=False)
-    if summary["baseline_is_best"] and len(summary["ranked"]) > 1:
+    if summary["baseline_is_best"] and any(each["mean"] != 0 for each in differences.values()):
         screen.print(
             f"· {baseline} is the best of these seeds, chosen after seeing them; name a --baseline to test one",
             markup=False,
@@ -93,7 +97,7 @@ def _metric_table(summary: Mapping[str, Any], metric: str) -> Table:
     seeds = len(summary["seeds"])
     title = f"{summary['what']}: {metric} on test, {seeds} seed{'s' if seeds > 1 else ''}, data {summary['data']['spec']}"
     table = Table(
-        title=title if first else metric,
+        title=title if first else f"\n{metric}",
         title_justify="left",
         title_style="bold",
         box=None,

@@ -111,6 +111,7 @@ def resume(
     """Go on with a run or a study from its folder alone; a finished one is shown, or given more steps."""
     from counterpoint import api
     from counterpoint.cli.tables import result_table, study_table
+    from counterpoint.study.plan import stored_plan
     from counterpoint.study.store import Result
 
     with progress() as shown:
@@ -124,7 +125,7 @@ def resume(
     elif isinstance(result, Result):
         result_table(console(), result)
     else:
-        study_table(console(), result, out)
+        study_table(console(), result, out, stored_plan(out).metrics)
 
 
 def _show_settings(method: Any, as_json: bool) -> None:
