@@ -1,9 +1,12 @@
-"""Where there is no GPU, Triton's kernels run in its interpreter: said before anything imports Triton."""
+"""What has to be said before anything imports torch or Triton: threads, and that Triton's kernels run in its interpreter without a GPU."""
 
 import importlib.util
 import os
 
-import torch
+# One thread a process, as the Makefile says: several pytest processes would fight over the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch  # noqa: E402
 
 collect_ignore_glob = [
     "tests/kernels/gpu_compilation.py",  # a script, which stops launches in the process it runs in

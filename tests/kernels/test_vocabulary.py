@@ -327,7 +327,7 @@ def test_budget_does_not_change_results(n: int) -> None:
     for other in results[1:]:
         for a, b in zip(other, results[0]):
             if a.numel():
-                close(a, b, 1e-6)
+                close(a, b, 5e-6)
 
 
 def test_everything_masked_and_second_backward() -> None:

@@ -98,10 +98,11 @@ def _sift(case: Case) -> None:
         kind=case.text("inner_loss"),  # type: ignore[arg-type]
     )
     assert w1.grad is None
+    given = case.tensor("delta_step")
     terms = {
         "label": Loss(cross_entropy(logits, case.tensor("labels"), reduction="none")),
         "adversarial": Loss(
-            adversarial.symmetric_cross_entropy(answer(adversarial.disturbed(clean, delta)), logits),
+            adversarial.symmetric_cross_entropy(answer(adversarial.disturbed(clean, given)), logits),
             weight=case.number("weight"),
         ),
     }
@@ -109,7 +110,9 @@ def _sift(case: Case) -> None:
     loss.backward()
     case.expect("normalised", clean, **SINGLE)
     case.expect("clean_logits", logits, **SINGLE)
-    case.expect("delta_step", delta, **SINGLE)
+    # Almost nothing departs at the start, so that the direction of a step is a difference of near equals: in float32 the file's
+    # is 2.3e-4 of a step from the exact one, and each processor rounds another way.
+    case.expect("delta_step", delta, rtol=0, atol=5e-4 * case.number("step_size"))
     case.expect("ce", terms["label"].mean().double(), **SINGLE)
     case.expect("adv_loss", terms["adversarial"].mean().double(), **SINGLE)
     case.expect("loss", loss.double(), **SINGLE)

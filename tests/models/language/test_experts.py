@@ -125,16 +125,18 @@ class Half(torch.nn.Module):
 
     def forward(self, states: torch.Tensor) -> Any:
         logits, scores, index = self.gate(states)
-        if self.fault == "ignored":
+        if self.fault in ("ignored", "rounded"):
+            rounding = 1e-7 * index[..., :1] if self.fault == "rounded" else 0.0
             index = torch.zeros_like(index)
-            scores = torch.ones_like(scores) / scores.shape[-1]
+            scores = torch.ones_like(scores) / scores.shape[-1] * (1 + rounding)
         return logits, scores, index
 
 
-def test_a_router_that_does_not_use_its_choice_is_refused() -> None:
+@pytest.mark.parametrize("fault", ["ignored", "rounded"])  # the same numbers, or the same but for rounding
+def test_a_router_that_does_not_use_its_choice_is_refused(fault: str) -> None:
     model = opened("MixtralForCausalLM")
     layer = model.backbone.layers[1].mlp
-    layer.gate = Half(layer.gate, "ignored")
+    layer.gate = Half(layer.gate, fault)
     with pytest.raises(CounterpointError, match="changes nothing"):
         routers(model)
 

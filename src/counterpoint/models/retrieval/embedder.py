@@ -74,7 +74,7 @@ class Embedder(nn.Module):
 
     >>> from counterpoint.models.language.characters import tiny
     >>> encoder = Embedder(tiny(seed=0), Shown(template="{text}"))
-    >>> encoder.pool(encoder.prompts(["some text", "more"])).norm(dim=-1).tolist()
+    >>> encoder.pool(encoder.prompts(["some text", "more"])).norm(dim=-1).round(decimals=6).tolist()
     [1.0, 1.0]
     """
 
