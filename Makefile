@@ -9,8 +9,8 @@ TORCH ?= $(shell cat requirements/torch.txt)
 LOCK := requirements/lock.txt
 LOCKED := PIP_CONSTRAINT=$(CURDIR)/$(LOCK) PIP_BUILD_CONSTRAINT=$(CURDIR)/$(LOCK)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
-# One pytest process per core, up to four: each holds torch and transformers.
-PYTEST := -m pytest -n auto --maxprocesses 4
+# One pytest process per core, up to four: each holds torch and transformers. One that is done takes tests from the others.
+PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo site test test-all latest lint types contract bench fuzz lock dist dist-extras clean
 

@@ -225,7 +225,10 @@ def test_partners_that_never_come_are_not_waited_for(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1, done.stderr
 
 
-@pytest.mark.parametrize("engine", ["DEEPSPEED", "FSDP", "PARALLELISM_CONFIG"])
+@pytest.mark.parametrize(
+    "engine",
+    ["DEEPSPEED", *(pytest.param(name, marks=pytest.mark.slow) for name in ("FSDP", "PARALLELISM_CONFIG"))],
+)
 def test_an_engine_that_shards_is_one_line(tmp_path: Path, engine: str) -> None:
     done = run(
         "run", "dcl", "--data", "digits", "--steps", "2", "--no-evaluate", "--out", str(tmp_path / "out"),

@@ -109,6 +109,7 @@ def test_what_cannot_be_is_one_line(
             "sampler.model": "base",
             "lora_rank": 0,
             "max_new_tokens": 4,
+            "batch_size": 4,
         }
         with (
             Run(tmp_path / "out", budget=Budget(steps=1), progress=False) as run,

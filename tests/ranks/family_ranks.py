@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import conversation_folder
 from beir_folder import write as write_food
 from counterpoint.data.regression.load import build as build_regression
 from counterpoint.data.text.load import build as build_texts
@@ -120,6 +121,11 @@ def food(out: Path) -> Made:
     return found, task("retrieval").load_model("characters", found, 1).double()
 
 
+def dishes(out: Path) -> Made:
+    found = task("retrieval").load_data(str(conversation_folder.write(out / "dishes", size=17)))
+    return found, task("retrieval").load_model("sparse-words", found, 0).double()
+
+
 def trajectories(_: Path) -> Made:
     found = task("trajectories").load_data("gridrobot")
     return found, task("trajectories").load_model("encoder-6", found, 1)
@@ -160,6 +166,12 @@ FAMILIES: dict[str, tuple[Callable[[Path], Made], dict[str, tuple[str, dict[str,
         "rationales": ("grace", {
             "answers": 3, "max_new_tokens": 4, "template": "{text}", "learning_rate": 1e-3, "minibatches": 2,
             "reward": {"cut_penalty": None, "cross_of": "rollout"},
+        }),
+    }),
+    "sparse retrieval": (dishes, {
+        "scores": ("disco", {
+            "learning_rate": 0.1, "optimizer": {"name": "sgd"}, "negatives.count": 3, "negatives.skip": 1, "weights.contrast": 0.3,
+            "sparsity": {"weight": 0.01, "penalty": "flops"},
         }),
     }),
     "images": (images, {

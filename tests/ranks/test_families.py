@@ -11,9 +11,18 @@ from ranks_harness import launch
 
 SCRIPT = Path(__file__).with_name("family_ranks.py")
 FAMILIES = (
-    "language", "preference", "retrieval", "images", "paired images", "texts", "regression", "interactions", "speech", "trajectories",
+    "language", "preference", "retrieval", "sparse retrieval", "images", "paired images", "texts", "regression", "interactions", "speech", "trajectories",
 )  # fmt: skip
-WITH_A_SINGLE_ROW = {"language", "preference", "retrieval", "texts", "interactions", "speech", "trajectories"}
+WITH_A_SINGLE_ROW = {
+    "language",
+    "preference",
+    "retrieval",
+    "sparse retrieval",
+    "texts",
+    "interactions",
+    "speech",
+    "trajectories",
+}
 """Families whose loops keep a last batch of one row; the others drop what does not fill a batch."""
 
 SHARDED = ("language", "preference", "retrieval")

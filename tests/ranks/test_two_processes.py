@@ -17,19 +17,11 @@ from ranks_harness import check_two_are_one, launch
 SCRIPTS = sorted(
     set(Path(__file__).parent.glob("*_ranks.py")) - {Path(__file__).with_name("family_ranks.py")}
 )
-FAST = ("retrieval",)
-"""Those of no family that test_families.py trains in every test run."""
-
 ATOL = {"image": 1e-5}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
-        for name in (script.stem.removesuffix("_ranks") for script in SCRIPTS)
-    ],
-)
+@pytest.mark.slow  # of every family test_families.py trains one or two methods in every test run
+@pytest.mark.parametrize("name", [script.stem.removesuffix("_ranks") for script in SCRIPTS])
 def test_two_processes_are_one(name: str, tmp_path: Path) -> None:
     if name == "audio":
         pytest.importorskip("soundfile")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from counterpoint.data.retrieval.load import Retrieval
@@ -177,7 +178,8 @@ class DiSCo(Method[SparseRetriever, Retrieval]):
             rows = [int(each) for each in batch.items]
             candidates, scores = among.draw(rows, batch.random.uniform(among.draws).cpu())
             tokens = student.tokenize([texts[row] for row in rows], self.query_tokens)
-            vectors = run.forward(student, tokens.ids, tokens.mask).float()
+            vectors = run.forward(student, tokens.ids, tokens.mask)
+            vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
             losses = self._losses(
                 vectors, documents, candidates, scores.to(vectors.device), targets, rows, run
             )

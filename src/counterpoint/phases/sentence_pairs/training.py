@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from counterpoint.data.sentence_pairs.items import PairRows, SentencePairs
@@ -136,7 +137,7 @@ def embedded_batches(
 def _vectors(run: Run, net: SentenceEncoder, texts: tuple[str, ...], prompt: str) -> Tensor:
     tokens = net.tokenize(texts, prompt)
     vectors: Tensor = run.forward(net, tokens.ids.to(run.device), tokens.mask.to(run.device))
-    return vectors.float()
+    return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
 
 
 def _numbers(rows: PairRows) -> tuple[Tensor, Tensor, Tensor | None]:
