@@ -112,9 +112,8 @@ def _wave(value: Any, row: Row, rate: int, seconds: float) -> tuple[np.ndarray, 
 def _of_file(path: Path, row: Row, rate: int, seconds: float) -> tuple[np.ndarray, bool]:
     clips = read([Listed(path, {}, None)], rate, seconds)
     if clips.unreadable:
-        raise CounterpointError(
-            f"{row.where}: not a readable recording: {clips.unreadable[0]}; mend or remove it"
-        )
+        reason = clips.unreadable[0].removeprefix(str(path)).strip()
+        raise CounterpointError(f"{row.where}: not a readable recording {reason}; mend or remove it")
     return clips.waves[0], bool(clips.cut)
 
 

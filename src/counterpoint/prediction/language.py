@@ -95,6 +95,7 @@ def _rewards(model: RewardModel, settings: Settings) -> Predictor:
 
 
 def _problem(row: Row, settings: Settings) -> Problem:
-    columns = {"prompt": settings.column, "solution": None, "answer": None, "hint": None}
+    learnt = next((name for name in settings.learnt if name in row.cells), None)
+    columns = {"prompt": settings.column or learnt, "solution": None, "answer": None, "hint": None}
     path, _, _ = row.where.rpartition(", row ")
     return parse(dict(row.cells), columns, row.folder / Path(path or row.where).name, row.number)

@@ -7,7 +7,7 @@ import importlib.util
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,10 @@ def open_model(folder: Path, kind: str | None = None) -> nn.Module:
     return model
 
 
+MEND = "mend or remove"
+"""In a message on a row that may as well be left out."""
+SKIP = "--skip-unreadable, in Python skip=True"
+
 BESIDE = ("contrast.json", "instruction.json")
 
 
@@ -132,7 +136,8 @@ def predictions(
         count: gets ``left_out``, ``notes`` and ``what``.
     """
     count = {} if count is None else count
-    predictor = predictor_of(model, folder, settings)
+    learnt = model_folders.reading(folder).get("columns", ())
+    predictor = predictor_of(model, folder, replace(settings, learnt=tuple(map(str, learnt))))
     count |= {"left_out": 0, "notes": predictor.notes, "what": predictor.what}
     size = settings.batch_size or predictor.size
     bar = Bar(progress)
@@ -163,6 +168,8 @@ def _read(
             value = predictor.read(row)
         except CounterpointError as error:
             if not skip:
+                if MEND in str(error):
+                    raise CounterpointError(f"{error}, or leave out what cannot be read: {SKIP}") from None
                 raise
             if not count["left_out"]:
                 logger.warning(f"left out: {error}")
@@ -256,7 +263,7 @@ def chosen(settings: Mapping[str, Any]) -> Settings:
     Raises:
         CounterpointError: an unknown one, with the nearest name.
     """
-    fields = list(Settings.__dataclass_fields__)
+    fields = [name for name in Settings.__dataclass_fields__ if name != "learnt"]
     unknown = next((name for name in settings if name not in fields), None)
     if unknown is not None:
         raise CounterpointError(f"predict has no setting '{unknown}'; {nearest(unknown, fields)}")

@@ -28,6 +28,7 @@ class Settings:
         seed: of sampled answers.
         steps: of a picture that is made; None takes the most that its model's training drew.
         towards: of a model that restyles: "styled", or "plain" to take the style off.
+        learnt: columns that training was told to read inputs from; they come before the usual names. The folder says them.
     """
 
     batch_size: int | None = None
@@ -38,6 +39,7 @@ class Settings:
     seed: int = 0
     steps: int | None = None
     towards: str = "styled"
+    learnt: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "k", "max_new_tokens", "steps"):
@@ -114,8 +116,12 @@ class Predictor:
 
 
 def names(settings: Settings, usual: Sequence[str]) -> tuple[str, ...]:
-    """The column that was named, or the usual names."""
-    return (settings.column,) if settings.column else tuple(usual)
+    """The column that was named; or those of training, then the usual names.
+
+    >>> names(Settings(learnt=("Message",)), ["text", "sentence"]), names(Settings(column="Mail"), ["text"])
+    (('Message', 'text', 'sentence'), ('Mail',))
+    """
+    return (settings.column,) if settings.column else tuple(dict.fromkeys((*settings.learnt, *usual)))
 
 
 def numbers(rows: Tensor) -> list[list[float]]:

@@ -21,7 +21,8 @@ def predictor(model: nn.Module, folder: Path, settings: Settings) -> Predictor:
     """Embeddings of length one of texts; the similarity of the two texts of a row that has ``anchor`` and ``positive``, or ``sentence1`` and ``sentence2``."""
     encoder = cast(SentenceEncoder, model)
     columns = names(settings, ALONE)
-    pairs = [] if settings.column else list(NAMED)
+    learnt = [settings.learnt[:2]] if len(settings.learnt) > 1 else []
+    pairs = [] if settings.column else [*learnt, *NAMED]
 
     def read(row: Row) -> tuple[str, ...]:
         for pair in pairs:

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +155,7 @@ def execute(
                 keep_model,
                 recipe.save,
                 keep_checkpoints,
+                reading_of(task, data, recipe.data_options),
                 evaluation,
             )
             metrics = _evaluated(recipe, task, trained, data, run, out, meter, progress)
@@ -251,6 +252,7 @@ def _fit(
     keep_model: bool,
     form: str,
     keep_checkpoints: bool,
+    reading: Mapping[str, Any],
     evaluation: Evaluation | None = None,
 ) -> nn.Module:
     """Train, and let the first process (the one with a meter) save the model and what training reported."""
@@ -265,7 +267,7 @@ def _fit(
         if keep_model:
             with lent(trained) as plain:
                 if plain is not None:
-                    save_model(task, plain, run.reported, out, form, reading_of(task, data), written)
+                    save_model(task, plain, run.reported, out, form, reading, written)
         if first:
             run.reported.write(out / REPORTED)
         if keep_checkpoints:

@@ -197,10 +197,16 @@ def fitted(chosen: Task, model: nn.Module, data: Any) -> Any:
     return data if fit is None else fit(model, data)
 
 
-def reading_of(chosen: Task, data: Any) -> dict[str, Any]:
-    """How data were read, as it is stored beside a model so that new rows are read alike; {} where a task says nothing."""
+def reading_of(chosen: Task, data: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """How data were read, as it is stored beside a model so that new rows are read alike; {} where there is nothing to say.
+
+    ``options``: those of the data; columns of inputs that they name are kept.
+    """
     read = getattr(chosen, "reading", None)
-    return {} if read is None else dict(read(data))
+    said = {} if read is None else dict(read(data))
+    given = [str(options[name]) for name in described(chosen.kind).inputs if options.get(name)]
+    columns = [name.strip() for names in given for name in names.split(",")]
+    return {**said, "columns": columns} if columns else said
 
 
 def _guarded(load: Callable[[], Any], spec: str, what: str) -> Any:

@@ -27,4 +27,5 @@ DESCRIPTION = Description(
         "digit-pairs": "two scanned digits side by side, 16x16 pixels, with captions such as 'three left of seven'"
     },
     file=file,
+    inputs=("image",),
 )

@@ -26,6 +26,7 @@ class Description:
             with a colon stands for all that begin with what is before the colon.
         loaders: the functions whose parameters are the data options, as "module:function": under "" the one of a person's own
             data, under a bundled name one of its own. ``tasks.documented`` reads them without importing any.
+        inputs: data options that name the columns of what a model reads, so that predicting reads the same ones.
         file: whether a file is of this kind.
         folder: whether a folder is, by what only a folder has; a folder is also of the kind of the first file in it that is of one.
         name: whether a name that is no path and not bundled is of this kind.
@@ -36,6 +37,7 @@ class Description:
     looks: str = ""
     bundled: Mapping[str, str] = field(default_factory=dict)
     loaders: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
     file: Callable[[FileSample], bool] = _no
     folder: Callable[[FolderSample], bool] = _no
     name: Callable[[str], bool] = _no

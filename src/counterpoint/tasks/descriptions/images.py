@@ -34,4 +34,5 @@ DESCRIPTION = Description(
     },
     file=file,
     folder=folder,
+    inputs=("image",),
 )

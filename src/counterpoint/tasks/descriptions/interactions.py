@@ -63,4 +63,5 @@ DESCRIPTION = Description(
     },
     file=file,
     maybe=maybe,
+    inputs=("user",),
 )

@@ -24,4 +24,5 @@ DESCRIPTION = Description(
     },
     file=file,
     name=lambda given: given.split("?")[0] == "described-things",
+    inputs=("prompt",),
 )

@@ -54,4 +54,5 @@ DESCRIPTION = Description(
     },
     file=file,
     name=name,
+    inputs=("prompt",),
 )

@@ -35,4 +35,5 @@ DESCRIPTION = Description(
     },
     file=file,
     maybe=maybe,
+    inputs=("images",),
 )

@@ -24,4 +24,5 @@ DESCRIPTION = Description(
     "method of this kind",
     loaders={"": "counterpoint.data.sentence_pairs.load:load_sentence_pairs"},
     file=file,
+    inputs=("columns",),
 )

@@ -31,4 +31,5 @@ DESCRIPTION = Description(
     },
     file=file,
     folder=folder,
+    inputs=("text",),
 )
