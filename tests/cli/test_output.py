@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from counterpoint import api
-from counterpoint.cli.output import described, in_words, show_table
+from counterpoint.cli.output import described, hanging, in_words, show_table
 from counterpoint.methods.catalog import load, rows
 from counterpoint.methods.groups import settings_of
 
@@ -70,3 +70,13 @@ def test_tables_are_also_json(cli, tmp_path: Path) -> None:  # type: ignore[no-u
     found = json.loads(cli("resume", out, "--json").output)
     assert found["key"] == "dcl"
     assert found["spent"] == dict(result.spent)
+
+
+def test_a_long_line_goes_on_further_right_and_stays_whole_where_there_is_room():
+    from rich.console import Console
+
+    for width, expected in ((30, ["  one [two] three four five", "    six seven"]), (80, None)):
+        screen = Console(width=width)
+        with screen.capture() as caught:
+            hanging(screen, r"one \[two] three four five six seven")
+        assert caught.get().splitlines() == (expected or ["  one [two] three four five six seven"])

@@ -41,7 +41,7 @@ def test_questions_about_images_suggest_contrast_of_images():
     assert "vc-star" in {s.key for s in suggestions(Facts("problems", 1_000, pictured=True), ready)}
     assert "vc-star" not in {s.key for s in suggestions(Facts("problems", 1_000), ready)}
     shown = task("problems").load_data("digit-questions?size=12&validation=4&test=4")
-    assert facts_of("problems", shown) == Facts("problems", 12, pictured=True)
+    assert facts_of("problems", shown) == Facts("problems", 12, pictured=True, worked=True)
     assert not facts_of("problems", task("problems").load_data("worked-sums?size=9")).pictured
 
 
@@ -137,3 +137,21 @@ def test_the_command_runs_as_it_stands(tmp_path):
         2,
         pytest.approx(1.0, abs=0.3),
     )
+
+
+def test_what_data_are_refused_by_is_not_in_the_command_and_says_why(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"question": f"{n}+{n}", "answer": str(2 * n)} for n in range(80)]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = recommend("sums.jsonl")
+    by_key = {each.key: each for each in found.suggestions}
+    assert "privileged_context" in by_key["pi-distill"].refused
+    assert "no worked solutions" in by_key["unisd"].why
+    compared = shlex.split(found.command)[2:5]
+    assert compared[0] == "unisd"
+    assert not [key for key in compared if by_key[key].refused]
+    refused = [bool(each.refused) for each in found.suggestions]
+    assert refused == sorted(refused)
+    solved = [row | {"solution": f"{n} twice is {2 * n}"} for n, row in enumerate(rows)]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in solved))
+    assert "worked solutions at hand" in recommend("sums.jsonl").suggestions[0].why

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from counterpoint.cli import options
-from counterpoint.cli.output import emit, show_table
+from counterpoint.cli.output import emit, hanging, show_table
 from counterpoint.cli.shell import command, console
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def check(
     screen = console()
     screen.print(f"[bold]data[/] {escape(data)}: {kind}")
     for line in lines:
-        screen.print(f"  {line}", markup=False)
+        hanging(screen, escape(line))
     screen.print(f"  fingerprint {loaded.fingerprint()[:16]}", style="dim")
     if about:
         screen.print(
@@ -228,7 +228,7 @@ def _show_rows(screen: Console, preview: Any) -> None:
     from rich.text import Text
 
     for line in preview.lines:
-        screen.print(f"  {line}", markup=False)
+        hanging(screen, Text(line))
     if not preview.segments:
         return
     coloured = screen.is_terminal and not screen.no_color
@@ -266,13 +266,16 @@ def recommend(
     screen.print(f"[bold]{escape(data)}[/]: {advice.facts.kind}, {advice.facts.rows:,} rows to train on\n")
     for suggestion in advice.suggestions:
         state = "" if suggestion.ready else " [dim](planned)[/]"
-        screen.print(f"  [bold]{suggestion.key}[/]{state}  {suggestion.why}")
+        hanging(screen, f"[bold]{suggestion.key}[/]{state}  {suggestion.why}")
+        if suggestion.refused:
+            hanging(screen, f"[dim]not on these data as they are: {escape(suggestion.refused)}[/]", 4)
     for line in advice.cautions:
         screen.print(f"\nnote: {line}", markup=False)
     screen.print()
     for key, (ratio, low, high) in advice.learnt.foretold.items():
-        screen.print(
-            f"  records: {key} reaches {100 * ratio:.0f}% of the best ({100 * low:.0f} to {100 * high:.0f})"
+        hanging(
+            screen,
+            f"records: {key} reaches {100 * ratio:.0f}% of the best ({100 * low:.0f} to {100 * high:.0f})",
         )
     screen.print(f"{advice.learnt.sentence()}", markup=False)
     whose = (

@@ -15,6 +15,7 @@ from counterpoint.study.files import finite
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from counterpoint.study.store import Result
 
@@ -46,6 +47,19 @@ def emit(value: Any) -> None:
 def result_json(result: Result) -> dict[str, Any]:
     """A run's result as plain data, with its folder."""
     return {name: getattr(result, name) for name in result.__dataclass_fields__}
+
+
+def hanging(screen: Console, text: Text | str, indent: int = 2, style: str = "") -> None:
+    """Print a line behind ``indent`` blanks; where it is wider than the screen it goes on two columns further right.
+
+    ``text``: markup, or a ``Text``.
+    """
+    from rich.text import Text
+
+    whole = Text.from_markup(text, style=style) if isinstance(text, str) else text
+    for number, line in enumerate(whole.wrap(screen, max(screen.width - indent - 2, 20))):
+        line.rstrip()
+        screen.print(Text(" " * (indent + 2 * (number > 0))), line, sep="", soft_wrap=True)
 
 
 def show_table(screen: Console, table: Table) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoint.cli.output import show_table
+from counterpoint.cli.output import hanging, show_table
 from counterpoint.evaluation.benchmarks.names import of_a_benchmark
 from counterpoint.study.wording import duration, interval, number, only_before, sentence, signed, won
 
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
 def result_table(screen: Console, result: Result) -> None:
     """One run: its figures before and after, its cost, where the model is."""
+    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    screen.print(f"[bold]{result.key}[/] on {result.data['spec']}, seed {result.seed}")
+    screen.print(f"[bold]{result.key}[/] on {escape(result.data['spec'])}, seed {result.seed}")
     for line in result.data["describe"]:
-        screen.print(f"  {line}", style="dim", markup=False)
+        hanging(screen, Text(line, style="dim"))
     for split, figures in result.metrics.items():
         before = result.before.get(split, {})
         table = Table(box=None, pad_edge=False, title=f"\n{split}", title_justify="left", title_style="bold")
@@ -40,7 +43,7 @@ def result_table(screen: Console, result: Result) -> None:
             table.add_row(name, *cells, style=style)
         show_table(screen, table)
         if set(before) - set(figures):
-            screen.print(f"  {only_before(before, figures)}", style="dim", markup=False)
+            hanging(screen, Text(only_before(before, figures), style="dim"))
     cost = result.cost
     spent = ", ".join(f"{value:,.0f} {name}" for name, value in result.spent.items() if name != "seconds")
     screen.print(
@@ -61,6 +64,8 @@ def study_table(screen: Console, summary: Mapping[str, Any], out: Path, metrics:
 
     ``metrics``: more of the summary's metrics, each with a table of its own; those of benchmarks always have one.
     """
+    from rich.text import Text
+
     primary, baseline = summary["primary"], summary["baseline"]
     differences = summary["differences"][primary]
     not_run = summary.get("not_run", {})
@@ -73,15 +78,14 @@ def study_table(screen: Console, summary: Mapping[str, Any], out: Path, metrics:
     screen.print()
     for name in summary["ranked"]:
         if name in differences:
-            screen.print("· " + sentence(name, baseline, differences[name]), markup=False)
+            hanging(screen, Text("· " + sentence(name, baseline, differences[name])), 0)
     for name, reason in not_run.items():
-        screen.print(f"· {name} was not run: {reason}", markup=False)
+        hanging(screen, Text(f"· {name} was not run: {reason}"), 0)
     if summary["baseline_is_best"] and any(each["mean"] != 0 for each in differences.values()):
-        screen.print(
-            f"· {baseline} is the best of these seeds, chosen after seeing them; name a --baseline to test one",
-            markup=False,
-        )
-    screen.print(f"\ncounterpoint report {out}   draws it", soft_wrap=True, style="dim")
+        best = f"· {baseline} is the best of these seeds, chosen after seeing them; name a --baseline to test one"
+        hanging(screen, Text(best), 0)
+    command = shlex.join(["counterpoint", "report", str(out)])
+    screen.print(Text(f"\n{command}   draws it", style="dim"), soft_wrap=True)
 
 
 def _metric_table(summary: Mapping[str, Any], metric: str) -> Table:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from counterpoint.errors import CounterpointError
 from counterpoint.methods import catalog
 from counterpoint.methods.groups import value_of
 from counterpoint.study.during.checks import batch_setting, smaller_batch
@@ -37,13 +38,17 @@ FEW, MANY_SEEDS = 200, 10
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A method, why it fits, how strongly, and a model it can start from where the kind's default is none for it."""
+    """A method, why it fits, how strongly, and a model it can start from where the kind's default is none for it.
+
+    ``refused``: why its usual settings cannot learn from these data, empty where they can.
+    """
 
     key: str
     why: str
     weight: float
     ready: bool = True
     model: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ RULES: Sequence[_Rule] = (
     _Rule("interactions", "xsimgcl", "graph contrast; the data is dense, so expect less over LightGCN", 2, lambda f: (f.density or 0) >= 0.05),
     _Rule("interactions", "lightgcn", "the baseline to beat, and the cheapest", 2),
     _Rule("interactions", "simgcl", "the same idea with three propagations: slower, a fair check of xsimgcl", 1),
-    _Rule("problems", "unisd", "worked solutions at hand: learn from oneself shown the solution", 4, lambda f: f.rows >= 50),
+    _Rule("problems", "unisd", "worked solutions at hand: learn from oneself shown the solution", 4, lambda f: f.rows >= 50 and f.worked),
+    _Rule("problems", "unisd", "no worked solutions: learn from oneself shown the answer, where there is one", 3, lambda f: f.rows >= 50 and not f.worked),
     _Rule("problems", "sft", "few problems: plain fine-tuning is hard to beat and the baseline in any case", 4, lambda f: f.rows < 50),
     _Rule("problems", "sft", "the baseline to beat", 1.5, lambda f: f.rows >= 50),
     _Rule("problems", "cream", "no trusted answers, or too few: rewards of its own, as far as rounds agree", 2),
@@ -167,9 +173,11 @@ def recommend(
     """
     given = kind
     kind = kind or recognise.kind_of(data)
-    facts = facts_of(kind, open_data(task(kind), data, data_options))
+    loaded = open_data(task(kind), data, data_options)
+    facts = facts_of(kind, loaded)
     ready = [key for key, row in catalog.rows().items() if row.ready]
-    suggested = suggestions(facts, ready)
+    suggested = [replace(each, refused=_refusal(each, loaded)) for each in suggestions(facts, ready)]
+    suggested.sort(key=lambda each: bool(each.refused))
 
     def ruled(given: Mapping[str, float]) -> list[str]:
         rest = {name: given[name] for name in ("density", "imbalance") if name in given}
@@ -178,8 +186,8 @@ def recommend(
 
     records = learn(kind, numbers_of(facts), [s.key for s in suggested if s.ready], ruled)
     if records.speaks:
-        suggested = sorted(suggested, key=lambda s: (not s.ready, -records.foretold.get(s.key, (0.0,))[0]))
-    chosen = [suggestion for suggestion in suggested if suggestion.ready][:3]
+        suggested.sort(key=lambda s: (bool(s.refused), not s.ready, -records.foretold.get(s.key, (0.0,))[0]))
+    chosen = [suggestion for suggestion in suggested if suggestion.ready and not suggestion.refused][:3]
     # A method's own kind needs no flag; --kind is repeated only where it differs from what the methods learn from.
     differs = given is not None and any(catalog.row(suggestion.key).kind != given for suggestion in chosen)
     return Recommendation(
@@ -189,6 +197,16 @@ def recommend(
         _command(data, chosen, kind if differs else None, data_options or {}, facts),
         records,
     )
+
+
+def _refusal(suggestion: Suggestion, data: Any) -> str:
+    """What a method says of data that it cannot learn from; empty where it says nothing."""
+    try:
+        if suggestion.ready:
+            catalog.load(suggestion.key)().check(data)
+    except CounterpointError as error:
+        return str(error)
+    return ""
 
 
 def _seeds(facts: Facts) -> int:

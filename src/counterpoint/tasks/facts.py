@@ -15,7 +15,7 @@ class Facts:
         kind: of data. rows: training rows. labelled: how many of them have a label. classes: how many classes.
         imbalance: largest class over smallest. density: filled share of the interaction matrix.
         captioned: whether images have captions, or vectors beside them. pictured: whether prompts show pictures.
-        scored: whether pairs of sentences have scores. negatives: of each pair, beside those of a batch.
+        worked: whether a problem has a worked solution. scored: whether pairs of sentences have scores. negatives: of each pair, beside those of a batch.
         doubts: what this kind's data leave in doubt, in sentences.
     """
 
@@ -27,6 +27,7 @@ class Facts:
     density: float | None = None
     captioned: bool = False
     pictured: bool = False
+    worked: bool = False
     scored: bool = False
     negatives: int | None = None
     doubts: tuple[str, ...] = ()

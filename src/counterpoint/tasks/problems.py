@@ -137,9 +137,10 @@ class ProblemTask:
         return contrasted.load(spec, seed=seed, **language_model.checked(options))
 
     def facts(self, data: ProblemData) -> Facts:
-        """How many problems there are, and whether they show pictures."""
+        """How many problems there are, whether they show pictures, and whether they are solved."""
         pictured = any(pictures_of(turns(row.prompt)) for row in data.train[:100])
-        return Facts(self.kind, len(data.train), pictured=pictured)
+        worked = any(row.solution for row in data.train[:100])
+        return Facts(self.kind, len(data.train), pictured=pictured, worked=worked)
 
     def fitted(self, model: nn.Module, data: ProblemData) -> ProblemData:
         """Data as the model will read them: see ``tasks.language_rows``."""
