@@ -66,6 +66,9 @@ def load(folder: str | Path, device: torch.device | str = "cpu") -> Trained:
         CounterpointError: none there.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
     if not Path(folder).is_dir():
         raise CounterpointError(

@@ -203,10 +203,10 @@ def reading_of(chosen: Task, data: Any, options: Mapping[str, Any]) -> dict[str,
     ``options``: those of the data; columns of inputs that they name are kept.
     """
     read = getattr(chosen, "reading", None)
-    said = {} if read is None else dict(read(data))
+    result = {} if read is None else dict(read(data))
     given = [str(options[name]) for name in described(chosen.kind).inputs if options.get(name)]
     columns = [name.strip() for names in given for name in names.split(",")]
-    return {**said, "columns": columns} if columns else said
+    return {**result, "columns": columns} if columns else result
 
 
 def _guarded(load: Callable[[], Any], spec: str, what: str) -> Any:

@@ -86,3 +86,11 @@ def test_images_smaller_than_the_model_looks_at_are_said(
         images.load_model(str(tmp_path), images.load_data("digits"), 0)
     assert "looks at images of 32x32, and the data have 8x8" in caplog.text
     assert "--data-option size=32" in caplog.text
+
+
+def test_no_bar_of_another_library_is_drawn(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    transformers.ViTModel(transformers.ViTConfig(**SIZES)).save_pretrained(tmp_path)
+    transformers.utils.logging.enable_progress_bar()
+    capfd.readouterr()
+    TransformersVision(tmp_path)
+    assert "Loading weights" not in capfd.readouterr().err

@@ -147,7 +147,7 @@ def _columns(
     }
     if not names["label"]:
         raise CounterpointError(
-            f"{spec} has columns {', '.join(columns[:12])} and none is called {', '.join(LABEL_COLUMNS)}; name the labels': {data_option('label', columns[-1])}"
+            f"{spec} has columns {', '.join(columns[:12])} and none is called {', '.join(LABEL_COLUMNS)}; name the column of labels: {data_option('label', columns[-1])}"
         )
     bare = [str(one.path) for one in listed if not one.row.get(names["label"])]
     if bare:

@@ -192,7 +192,7 @@ def _target(columns: list[str], wanted: str | None, spec: str, notes: list[str])
     candidates = [name for name in TARGETS if name in columns]
     if not candidates:
         raise CounterpointError(
-            f"{spec} has columns {', '.join(columns[:12])} and none is called {', '.join(TARGETS)}; name the targets': {data_option('target', columns[-1])}"
+            f"{spec} has columns {', '.join(columns[:12])} and none is called {', '.join(TARGETS)}; name the column of targets: {data_option('target', columns[-1])}"
         )
     notes.extend(several_columns(candidates, "target"))
     return candidates[0]

@@ -254,6 +254,6 @@ def _column(
     if matching or what == "label":
         return matching[0] if matching else None
     raise CounterpointError(
-        f"{path} has columns {', '.join(columns[:12])} and none is called {', '.join(usual)}; name the {what}s': "
+        f"{path} has columns {', '.join(columns[:12])} and none is called {', '.join(usual)}; name the column of {what}s: "
         f"{data_option(what, columns[0] if columns else 'COLUMN')}"
     )

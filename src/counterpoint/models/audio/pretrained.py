@@ -194,8 +194,10 @@ def check_rate(encoder: Any, sample_rate: int, spec: str) -> None:
 def _of_transformers(folder: Path, described: dict[str, Any], seconds: float | None) -> SpeechEncoder:
     try:
         from transformers import AutoModel
+        from transformers.utils import logging
     except ImportError:
         raise MissingExtra("transformers", "audio") from None
+    logging.disable_progress_bar()
     if described["model_type"] == "whisper":
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 

@@ -182,8 +182,10 @@ class TransformersVision(nn.Module):
         super().__init__()
         try:
             from transformers import AutoModel
+            from transformers.utils import logging
         except ImportError:
             raise MissingExtra("transformers", "images") from None
+        logging.disable_progress_bar()
         self.net, loaded = AutoModel.from_pretrained(folder, output_loading_info=True)
         # A folder without a pooler would get a random one, and features that differ from one opening to the next.
         self.pooled = not any("pooler" in name for name in loaded["missing_keys"])

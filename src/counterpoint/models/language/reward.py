@@ -145,6 +145,7 @@ class RewardModel(nn.Module):
         """
         import transformers
 
+        transformers.utils.logging.disable_progress_bar()
         content = model_folders.configuration(Path(folder))
         names = content.get("architectures") or []
         if not any(name.endswith(ENDING) for name in names):
