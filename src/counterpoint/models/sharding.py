@@ -182,6 +182,8 @@ def whole(*modules: Any) -> Iterator[None]:
     entered = [module for each in modules for module in sharded_in(each) if apart(module)]
     settings: list[tuple[list[Any], list[Any]]] = []
     for module in entered:
+        # A block that runs before its model ever did would be a root of its own (``prefix.choice`` tries the backbone alone).
+        module._get_fsdp_state()._lazy_init()  # type: ignore[operator]
         for part in _parts(module):
             groups = part._get_fsdp_state()._fsdp_param_groups
             settings.append((groups, [group.post_forward_mesh_info for group in groups]))
