@@ -174,6 +174,14 @@ def test_folders_that_are_not_shared_are_refused_before_anything_is_done(tmp_pat
     assert not list(tmp_path.glob("out-*"))
 
 
+def test_a_folder_that_the_first_one_cannot_claim_is_refused_by_all(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    for line in pair(tmp_path, lambda _: a_run(tmp_path / "file" / "out", rows=300)):
+        assert line.endswith(
+            "out cannot be made: a file stands where a folder should be; choose another place"
+        )
+
+
 def test_other_data_is_refused(tmp_path: Path) -> None:
     for line in pair(tmp_path, lambda rank: a_run(tmp_path / "out", 40 + rank)):
         assert line.startswith("process 1 has read other data from digits than the first process")

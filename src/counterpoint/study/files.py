@@ -32,7 +32,7 @@ def disk(target: Path) -> Iterator[None]:
                 f"no space left to write {target}; what was saved before is whole: free some space and run the same "
                 "command"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOENT):
             raise CounterpointError(
                 f"{target} cannot be written ({error.strerror}); give a folder you may write to"
             ) from error

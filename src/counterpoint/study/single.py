@@ -231,8 +231,22 @@ def _data(recipe: Recipe, task: Task, data: Any, out: Path) -> Any:
 
 @contextmanager
 def _claimed(recipe: Recipe, fingerprint: str, out: Path, first: bool) -> Iterator[None]:
-    """The folder as this run's; a fresh one goes again when an error comes before anything was saved."""
-    fresh = claim(out, recipe, fingerprint) if first else False
+    """The folder as this run's; a fresh one goes again when an error comes before anything was saved.
+
+    Raises:
+        CounterpointError: on all processes of a launch, what the first one says of a folder that it cannot claim.
+    """
+    from counterpoint.training import meeting
+
+    fresh, refused = False, None
+    if first:
+        try:
+            fresh = claim(out, recipe, fingerprint)
+        except CounterpointError as error:
+            refused = error
+    refusal = meeting.exchange(None if refused is None else str(refused))[0]
+    if refusal is not None:
+        raise refused or CounterpointError(refusal)
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
