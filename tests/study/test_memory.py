@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from counterpoint.cli.main import app
 from counterpoint.errors import CounterpointError
-from counterpoint.methods.catalog import load
+from counterpoint.methods.catalog import load, row
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import adapt
 from counterpoint.models.sizes import count, sizes_of
@@ -20,25 +21,77 @@ from counterpoint.tasks.task import task
 from counterpoint.teachers import copies
 from counterpoint.training import Budget, Run
 
-SAMPLED = {"batch_size": 4, "lora_rank": 0, "max_new_tokens": 2}
-RUNS: dict[str, dict[str, Any]] = {
-    "sft": {"batch_size": 4, "lora_rank": 0},
-    "sdft": SAMPLED,
-    "gkd": SAMPLED,
-    "unisd": {**SAMPLED, "agreement.retriever": "tfidf"},
-    "grpo": {**SAMPLED, "judge": "majority", "answers": 2},
+PLAIN = {"batch_size": 4, "lora_rank": 0}
+SAMPLED = {**PLAIN, "max_new_tokens": 2}
+GROUPS = {**SAMPLED, "judge": "majority", "answers": 3}
+ROUNDS = {
+    **PLAIN,
+    "max_new_tokens": 4,
+    "top_p": 1.0,
+    "rounds": 1,
+    "answers": 4,
+    "seed_examples": 4,
+    "sft_epochs": 1.0,
+    "epochs": 1.0,
 }
+RUNS: dict[str, tuple[str, dict[str, Any], int | None]] = {
+    "sft": ("sft", PLAIN, 0),
+    "sdft": ("sdft", SAMPLED, 1),
+    "gkd": ("gkd", SAMPLED, 1),
+    "unisd": ("unisd", {**SAMPLED, "agreement.retriever": "tfidf"}, 2),
+    "grpo": ("grpo", {**GROUPS, "minibatches": 2}, 1),
+    "dpo": ("dpo", PLAIN, 0),
+    "kto": ("dpo", {**PLAIN, "loss": "kto"}, 0),
+    "reward": ("reward", PLAIN, 0),
+    "selm": ("selm", {**SAMPLED, "rounds": 1, "judge": "format:[0-9]"}, 0),
+    "preference-degree": ("preference-degree", {**PLAIN, "degree.decoys": True}, 0),
+    "adpa": ("adpa", {**SAMPLED, "teachers.batch_size": 4}, None),
+    "cream": ("cream", ROUNDS, None),
+    "self-rewarding": ("self-rewarding", ROUNDS, 1),
+    "offline": ("suboptimal-onpolicy", {**GROUPS, "sampling": "offline"}, 1),
+    "pi-distill": ("pi-distill", {
+        **GROUPS, "answers": 3, "steps": 2, "anneal": 0, "information.source": "solution", "information.template": "{information}#{prompt}",
+    }, 1),
+    "candidates": ("pu-distill", {**SAMPLED, "answers": 3, "imitation.epochs": 0.0, "rating.template": "{anchor}:{candidate}?"}, None),
+    "pairs of candidates": ("pu-distill", {
+        **SAMPLED, "answers": 3, "form": "dpo", "imitation.epochs": 0.0, "rating.template": "{anchor}:{candidate}?",
+    }, None),
+}  # fmt: skip
+"""A method, its settings, and how many copies of the model it makes; None: where this depends on what the run is about."""
+DATA = {
+    "problems": "worked-sums", "preferences": "paired:backward-sums", "preference-degree": "described-things",
+}  # fmt: skip
+"""What runs, or all runs on a kind of data, learn from."""
 
 
-@pytest.mark.parametrize("key", RUNS)
-def test_copies_are_those_that_a_run_makes(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", RUNS)
+def test_copies_and_sequences_are_those_of_a_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, settings, copied = RUNS[name]
     made: list[object] = []
-    copy = copies.snapshot
+    copy, step = copies.snapshot, Run.step
     monkeypatch.setattr(copies, "snapshot", lambda model: made.append(model) or copy(model))
-    data = task("problems").load_data("worked-sums?size=16&validation=2&test=2")
-    with Run(tmp_path, budget=Budget(steps=1), progress=False) as run:
-        load(key).settings(**RUNS[key]).fit(tiny(seed=0), data, run)
-    assert len(made) == load(key).copies
+    passed, before_steps = [0], []
+
+    def count(_: object, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        if torch.is_grad_enabled():
+            passed[0] += len(named["input_ids"] if "input_ids" in named else given[0])
+
+    def counted(self: Run, *given: Any, **named: Any) -> float:
+        before_steps.append(passed[0])
+        passed[0] = 0
+        return step(self, *given, **named)
+
+    monkeypatch.setattr(Run, "step", counted)
+    data = task(row(key).kind).load_data(DATA.get(name, DATA[row(key).kind]) + "?size=24&validation=2&test=2")
+    model, method = tiny(seed=0), load(key).settings(**settings)
+    model.causal.get_decoder().register_forward_pre_hook(count, with_kwargs=True)
+    with Run(tmp_path, budget=Budget(steps=4), progress=False) as run:
+        method.fit(model, data, run)
+    assert max(before_steps) == 4 * method.sequences()
+    if copied is not None:
+        assert len(made) == copied == method.copies
 
 
 def test_weights_are_counted_as_the_model_has_them(tmp_path: Path) -> None:
@@ -57,6 +110,7 @@ def test_shares_add_up_to_the_whole() -> None:
     each = needed(sizes, Setup(lora_rank=0, processes=4, shard=True), copies=2)
     for part in ("weights", "gradients", "moments", "copies"):
         assert 4 * each[part] == alone[part] > 0
+    assert alone["copies"] == 2 * needed(sizes, Setup(lora_rank=0), copies=1)["copies"]
     assert needed(sizes, Setup(lora_rank=0, processes=4))["weights"] == alone["weights"]
     assert needed(sizes, Setup(micro=1))["activations"] < alone["activations"]
     assert fits({"weights": 90.0}, 100.0)
@@ -82,6 +136,19 @@ def test_the_command_prints_the_first_way_that_fits(tmp_path: Path) -> None:
     assert spread > 0
     table = CliRunner().invoke(app, [*given[:-1], "--memory", str(memory)]).output
     assert first["launch"] in table.replace("\n", " ")
+
+
+def test_a_pair_is_counted_as_two_sequences(tmp_path: Path) -> None:
+    folder = str(tiny(seed=0).save(tmp_path / "model"))
+    given = ["--model", folder, "--lora-rank", "0", "--batch-size", "8", "--length", "64"]
+    one, two = (
+        json.loads(CliRunner().invoke(app, ["plan", key, *given, "--json"]).output) for key in ("sft", "dpo")
+    )
+    assert (one["sequences"], two["sequences"]) == (1, 2)
+    assert two["ways"][0]["bytes"]["activations"] == 2 * one["ways"][0]["bytes"]["activations"] > 0
+    assert two["ways"][0]["bytes"]["weights"] == one["ways"][0]["bytes"]["weights"]
+    table = CliRunner().invoke(app, ["plan", "dpo", *given]).output
+    assert "a row of dpo is 2 sequences" in " ".join(table.split())
 
 
 def test_a_method_without_a_language_model_is_one_line() -> None:

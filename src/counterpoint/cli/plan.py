@@ -23,7 +23,7 @@ def plan(
     dtype: Annotated[str, typer.Option(help="of the weights: fp32 or bf16")] = "fp32",
     lora_rank: Annotated[int, typer.Option(help="0 trains every weight")] = 64,
     batch_size: Annotated[int, typer.Option(help="rows of the global batch")] = 32,
-    length: Annotated[int, typer.Option(help="tokens of a row, prompt and answer together")] = 1024,
+    length: Annotated[int, typer.Option(help="tokens of a prompt and an answer together")] = 1024,
     as_json: options.AsJson = False,
 ) -> None:
     """Say what a run needs of each GPU's memory, which ways fit, and the line that starts the first that does."""
@@ -43,17 +43,29 @@ def plan(
     )  # what is wrong in them is said first
     sizes = sizes_of(model)
     samples = hasattr(method.settings(), "max_new_tokens")
-    rows = []
+    rows, each = [], method.settings(batch_size=batch_size).sequences()
     for setup in _ways(given, shards=method.shards):
-        needs = needed(sizes, setup, copies=method.copies, samples=samples)
+        needs = needed(sizes, setup, copies=method.copies, samples=samples, sequences=each)
         rows.append({
             "setup": asdict(setup), "bytes": needs, "total": sum(needs.values()), "fits": fits(needs, memory * GIB),
             "launch": launch(key, model, setup),
         })  # fmt: skip
     if as_json:
-        emit({"key": key, "model": model, "weights": sizes.total, "copies": method.copies, "ways": rows})
+        emit(
+            {
+                "key": key,
+                "model": model,
+                "weights": sizes.total,
+                "copies": method.copies,
+                "sequences": each,
+                "ways": rows,
+            }
+        )
         return
-    _table(rows, memory)
+    _table(
+        rows,
+        f"GiB of each GPU, of {memory:g}" + (f"; a row of {key} is {each:g} sequences" if each != 1 else ""),
+    )
     first = next((row for row in rows if row["fits"]), None)
     screen = console()
     screen.print()
@@ -74,11 +86,11 @@ def _ways(given: Any, shards: bool) -> list[Any]:
     return [replace(each, shard=shard) for shard in spread for each in lean]
 
 
-def _table(rows: list[dict[str, Any]], memory: float) -> None:
+def _table(rows: list[dict[str, Any]], title: str) -> None:
     from rich.table import Table
 
     names = list(dict.fromkeys(name for row in rows for name in row["bytes"]))
-    table = Table(title=f"GiB of each GPU, of {memory:g}", title_justify="left")
+    table = Table(title=title, title_justify="left")
     table.add_column("way")
     for name in [*names, "in all", "fits"]:
         table.add_column(name, justify="right")

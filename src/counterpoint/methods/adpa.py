@@ -108,6 +108,10 @@ class ADPA(Method[Language, PreferenceData]):
     epochs: float = 1.0
     sampler: Source = field(default_factory=Source)
 
+    def sequences(self) -> float:
+        """The chosen and the rejected answer."""
+        return 2.0
+
     def fit(self, model: Language, data: PreferenceData, run: Run) -> Language:
         """Make or open the teachers, then learn from them: on the data's answers, and on the student's own."""
         self.check(data)

@@ -97,6 +97,10 @@ class Method(ABC, Generic[Model, Data]):
         """
         return
 
+    def sequences(self) -> float:
+        """How many sequences a row of a batch becomes that pass the language model with gradient before a step."""
+        return 1.0
+
     @classmethod
     def settings(cls, **given: Any) -> Self:
         """Build the method from loosely typed settings (strings from a command line or a file), strictly.

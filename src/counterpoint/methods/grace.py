@@ -102,6 +102,10 @@ class GRACE(Method[Embedder, Retrieval]):
     batch_size: int = 64
     epochs: float = 2.0
 
+    def sequences(self) -> float:
+        """The rationales of a document, divided over the steps of a batch; its query and itself where nothing is written."""
+        return self.answers / self.minibatches if self.objective == "grace" else 2.0
+
     def fit(self, model: Embedder, data: Retrieval, run: Run) -> Embedder:
         """Write, embed, reward, push; one batch of documents at a time."""
         self.check(data)

@@ -130,6 +130,11 @@ class PiDistill(Method[Language, ProblemData]):
     epochs: float = 1.0
     sampler: Source = field(default_factory=Source)
 
+    def sequences(self) -> float:
+        """The completions of a prompt, divided over the steps of a batch; twice where both views learn from them."""
+        views = 2 if self.objective == "pi-distill" and 0.0 < self.alpha < 1.0 else 1
+        return views * self.answers / self.steps
+
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Sample with (pi-distill) or without (opsd) the information, judge, train both views."""
         rows = data.train.rows

@@ -132,6 +132,12 @@ class PreferenceDegree(Method[Language, PreferenceData]):
         """Refuse rows that the loss cannot learn from."""
         check_rows(self, data.train, self.key)
 
+    def sequences(self) -> float:
+        """Both answers, and the variants of those that are shortened."""
+        chosen, pair = self.degree, 4.0 if self.loss == "kto" else 2.0
+        each = chosen.sampled or chosen.degrees + (chosen.degrees - 1 if chosen.decoys else 0)
+        return pair + (each * (2 if chosen.answers == "both" else 1) if chosen.weight else 0)
+
     def fit(self, model: Language, data: PreferenceData, run: Run) -> Language:
         """Train on ``data.train``; the degrees are made once, of the answers as they are."""
         for line in check_choice(self):

@@ -144,6 +144,10 @@ class PUDistill(Method[Language, ProblemData]):
     epochs: float = 1.0
     sampler: Source = field(default_factory=Source)
 
+    def sequences(self) -> float:
+        """The candidates of a prompt, or a pair of them."""
+        return 2.0 if self.form == "dpo" else float(self.answers)
+
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Ask the teacher once, imitate, then sample, rate, learn; no teacher after the first line."""
         self.check(data)

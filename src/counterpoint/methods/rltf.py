@@ -128,6 +128,10 @@ class RLTF(Method[Language, ProblemData]):
     epochs: float = 1.0
     sampler: Source = field(default_factory=Source)
 
+    def sequences(self) -> float:
+        """The answers to a prompt, the second ones, and what is learnt from these without their feedback or of it."""
+        return self.answers * (2.0 if self.mode == "multi" else 3.0)
+
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Answer, judge, criticise, answer again, learn; one batch of prompts a step."""
         self.check(data)

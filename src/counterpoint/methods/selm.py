@@ -105,6 +105,10 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
     optimizer: Cosine = field(default_factory=Cosine)
     sampler: Source = field(default_factory=Source)
 
+    def sequences(self) -> float:
+        """The best and the worst answer, and the sampled one that optimism pushes down."""
+        return 3.0
+
     def fit(self, model: Language, data: PreferenceData | ProblemData, run: Run) -> Language:
         """``rounds`` times: answer, rank, train on the best, the worst and the reference's answer."""
         self.check(data)

@@ -119,6 +119,10 @@ class SPaR(Method[Language, ProblemData]):
         )
         self.demand(above_zero=("tree.tries", "refiner.batch_size"))
 
+    def sequences(self) -> float:
+        """The chosen and the rejected answer."""
+        return 2.0
+
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """``rounds`` times: answer, judge, refine what was rejected; then the actor learns from pairs, the refiner from the searches."""
         rows = data.train.rows

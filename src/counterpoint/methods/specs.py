@@ -123,6 +123,10 @@ class SPECS(Method[Language, ProblemData]):
                 f"{self.key}: both weights are 0, and nothing is left to learn; raise one"
             )
 
+    def sequences(self) -> float:
+        """The chosen and the rejected answer."""
+        return 2.0
+
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Write right answers, put them into the form, spoil it for the rejected ones, and learn which is which."""
         tags, rows = Tags.of(self.tags), data.train.rows

@@ -102,6 +102,10 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
     epochs: float = 1.0
     sampler: Source = field(default_factory=Source)
 
+    def sequences(self) -> float:
+        """The answers to a prompt, divided over the steps of a batch."""
+        return self.answers / self.minibatches
+
     def fit(self, model: Language, data: ProblemData | PreferenceData, run: Run) -> Language:
         """Sample, judge, take passes; the completions of an offline run are sampled and judged once, in durable stages."""
         self.check(data)

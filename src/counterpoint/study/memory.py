@@ -7,6 +7,7 @@ never writes), twice that in 32. Buffers of the allocator and of the communicati
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +27,7 @@ class Setup:
     Attributes:
         processes: of the launch. shard: whether each holds a part of the weights only.
         dtype: of the weights. lora_rank: 0 trains every weight.
-        rows: of the global batch. micro: rows of a process at once. length: tokens of a row. recompute: of activations by block.
+        rows: of the global batch. micro: sequences of a process at once. length: tokens of a sequence. recompute: of activations by block.
     """
 
     processes: int = 1
@@ -47,11 +48,14 @@ class Setup:
             )
 
 
-def needed(sizes: Sizes, setup: Setup, *, copies: int = 0, samples: bool = False) -> dict[str, float]:
+def needed(
+    sizes: Sizes, setup: Setup, *, copies: int = 0, samples: bool = False, sequences: float = 1.0
+) -> dict[str, float]:
     """Bytes of one process, part by part, at the moment that needs most; ``sum`` of the values is the whole.
 
     Args:
         sizes: of the model. copies: of it that the method holds beside it. samples: whether the method lets the model write.
+        sequences: that a row becomes, ``Method.sequences``: 2 of a pair, as many as there are answers of a group.
 
     >>> sizes = Sizes(total=1100, root=100, block=100, blocks=10, width=8, vocabulary=10, linear=40)
     >>> alone = needed(sizes, Setup(lora_rank=0, rows=1, length=1))
@@ -65,13 +69,13 @@ def needed(sizes: Sizes, setup: Setup, *, copies: int = 0, samples: bool = False
     trained = sizes.linear * setup.lora_rank if setup.lora_rank else sizes.total
     base = sizes.total + (trained if setup.lora_rank else 0)
     width = 4 if setup.lora_rank else kind  # adapters are in 32 bits over any base
-    here = -(-setup.rows // setup.processes)
+    here = math.ceil(-(-setup.rows // setup.processes) * sequences)
     at_once = min(here, setup.micro or here)
     tokens = at_once * setup.length
     layers = 1 + 2 / ACTIVATIONS * sizes.blocks if setup.recompute else sizes.blocks
     states = (
         here * setup.length * sizes.width * kind
-    )  # hidden states of every row, for losses over the whole batch
+    )  # hidden states of every sequence, for losses over the whole batch
     needs = {
         "weights": sizes.total * kind / parts + (trained * width / parts if setup.lora_rank else 0.0),
         "gradients": trained * width / parts,

@@ -69,6 +69,10 @@ class DPO(Method[Language, PreferenceData]):
     batch_size: int = 32
     epochs: float = 1.0
 
+    def sequences(self) -> float:
+        """Both answers; under kto the same two behind another prompt, too."""
+        return 4.0 if self.loss == "kto" else 2.0
+
     def check(self, data: PreferenceData) -> None:
         """Refuse rows that the loss cannot learn from."""
         check_rows(self, data.train, self.key)

@@ -122,6 +122,10 @@ class GRPO(Method[Language, ProblemData]):
     epochs: float = 1.0
     sampler: PolicySource = field(default_factory=PolicySource)
 
+    def sequences(self) -> float:
+        """The answers to a prompt, divided over the steps of a batch."""
+        return self.answers / self.minibatches
+
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Sample groups, judge them, push; one batch of prompts a step."""
         kind, weight, target = self._own()

@@ -48,6 +48,10 @@ class Reward(Method[nn.Module, PreferenceData]):
     batch_size: int = 32
     epochs: float = 1.0
 
+    def sequences(self) -> float:
+        """The chosen and the rejected answer."""
+        return 2.0
+
     def fit(self, model: nn.Module, data: PreferenceData, run: Run) -> nn.Module:
         """Train on ``data.train``, without dropout; a reward model that is given goes on learning."""
         if not data.train.paired:

@@ -80,6 +80,10 @@ class SelfRewarding(Method[Language, ProblemData]):
     optimizer: CosineDecayed = field(default_factory=CosineDecayed)
     sampler: Source = field(default_factory=Source)
 
+    def sequences(self) -> float:
+        """The chosen and the rejected answer."""
+        return 2.0
+
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Learn the solved seed, then ``rounds`` times: sample, judge, train."""
         seed, prompts = seed_and_prompts(
