@@ -1,11 +1,13 @@
 """Peak memory of each process of a run whose weights are in shards, on one, two and four CPU processes.
 
-    python benchmarks/shard_memory.py [processes ...]
+    python benchmarks/shard_memory.py [sft|dpo] [processes ...]
 
-Prints a table and writes shard_memory.json beside this file. Writes a model of 78 million weights (312 MB in 32 bits) into a temporary folder and trains all of it for two steps of sft, from
-loading to the saved folder. "held" is the peak of memory that the system cannot take back (RssAnon, read every 10 ms), "resident" that
-of all (VmHWM); both above what a process holds that has imported everything and trained a model of a few thousand weights.
-Freed memory goes back to the system at once (MALLOC_MMAP_THRESHOLD_), so that what is used is seen, and not what malloc keeps.
+Prints a table and writes its lines into shard_memory.json beside this file. Writes a model of 78 million weights (312 MB in 32 bits) into a temporary
+folder and trains all of it for two steps, from loading to the saved folder: sft on rows of about 25 tokens, then sft and dpo on rows of 500,
+of which dpo has a chosen and a rejected one. "held" is the peak of memory that the system cannot take back (RssAnon, read every 10 ms),
+"resident" that of all (VmHWM); both above what a process holds that has imported everything and trained a model of a few thousand
+weights. "counted" is what ``counterpoint plan`` says of a process. Freed memory goes back to the system at once (MALLOC_MMAP_THRESHOLD_),
+so that what is used is seen, and not what malloc keeps.
 """
 
 from __future__ import annotations
@@ -19,9 +21,13 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).with_suffix(".json")
-DATA = "worked-sums?size=16&validation=2&test=2&digits=1"
+SHORT = "worked-sums?size=16&validation=2&test=2&digits=1"
+WORKLOADS = (("sft", "problems", 25), ("sft", "problems", 500), ("dpo", "preferences", 500))
+"""Methods, the kind of data they learn from, and about how many tokens a sequence has."""
+BATCH = 4
 
 
 def write(folder: Path) -> None:
@@ -41,13 +47,44 @@ def write(folder: Path) -> None:
     Language(AutoModelForCausalLM.from_config(config), small.tokenizer).save(folder)
 
 
+def rows(folder: Path, kind: str, length: int) -> str:
+    """Data with sequences of so many characters, each a token."""
+    if length < 100:
+        return SHORT
+    columns = ("completion",) if kind == "problems" else ("chosen", "rejected")
+    lines = []
+    for number in range(40):
+        prompt = f"{number}+{number}="
+        answers = {
+            name: (str(number + at) * length)[: length - len(prompt) - 1] for at, name in enumerate(columns)
+        }
+        lines.append(json.dumps({"prompt": prompt, **answers}))
+    path = folder / f"{kind}-{length}.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def counted(model: Path, key: str, length: int, processes: int) -> int:
+    """What ``counterpoint plan`` says of a process, in MB."""
+    from counterpoint.methods.catalog import load
+    from counterpoint.models.sizes import sizes_of
+    from counterpoint.study.memory import Setup, needed
+
+    method = load(key)
+    setup = Setup(processes=processes, shard=processes > 1, lora_rank=0, rows=BATCH, length=length)
+    needs = needed(
+        sizes_of(model), setup, copies=method.copies, sequences=method.settings(batch_size=BATCH).sequences()
+    )
+    return round(sum(needs.values()) / 1e6)
+
+
 def status(name: str) -> float:
     """A figure of this process, in MB."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024 / 1e6
 
 
-def one(model: Path, out: Path) -> None:
+def one(key: str, kind: str, data: str, model: Path, out: Path) -> None:
     """A process of the run: train, then print its peaks."""
     import torch
     import torch.distributed.checkpoint
@@ -70,9 +107,9 @@ def one(model: Path, out: Path) -> None:
             time.sleep(0.01)
 
     threading.Thread(target=watch, daemon=True).start()
-    settings = {"batch_size": 4, "lora_rank": 0, "learning_rate": 1e-4}
+    settings = {"batch_size": BATCH, "lora_rank": 0, "learning_rate": 1e-4}
     recipe = recipe_of(
-        load("sft").settings(**settings), "problems", seed=1, shard="fsdp", data=DATA, model=str(model),
+        load(key).settings(**settings), kind, seed=1, shard="fsdp", data=data, model=str(model),
         budget={"steps": 2}, splits=(),
     )  # fmt: skip
     execute(recipe, out, progress=False, checkpoint_seconds=1e9)
@@ -83,32 +120,59 @@ def one(model: Path, out: Path) -> None:
 
 def main() -> None:
     """Every number of processes, one after the other."""
-    counts = [int(each) for each in sys.argv[1:]] or [1, 2, 4]
+    counts = [int(each) for each in sys.argv[1:] if each.isdigit()] or [1, 2, 4]
+    keys = [each for each in sys.argv[1:] if not each.isdigit()] or [key for key, _, _ in WORKLOADS]
     environment = os.environ | {
         "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "MALLOC_MMAP_THRESHOLD_": str(2**20),
     }  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder) / "model")
-        print("| processes | held by each | resident, the largest |\n|---|---|---|")
-        found = {}
-        for count in counts:
-            start = (
-                ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-                if count > 1
-                else []
-            )
-            command = [sys.executable, *start, __file__, "--one", f"{folder}/model", f"{folder}/{count}"]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-            rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"rank"')]
-            assert len(rows) == count, done.stdout
-            held = ", ".join(str(row["held"]) for row in sorted(rows, key=lambda row: row["rank"]))
-            print(f"| {count} | {held} MB | {max(row['resident'] for row in rows)} MB |", flush=True)
-            found[count] = sorted(rows, key=lambda row: row["rank"])
-    RESULTS.write_text(json.dumps({"unit": "MB", "processes": found}, indent=1) + "\n", encoding="utf-8")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder / "model")
+        print("| run | processes | held by each | resident, the largest | counted |\n|---|---|---|---|---|")
+        for key, kind, length in WORKLOADS:
+            if key not in keys:
+                continue
+            data = rows(folder, kind, length)
+            for count in counts:
+                start = (
+                    ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+                    if count > 1
+                    else []
+                )
+                what = [key, kind, data, str(folder / "model"), str(folder / f"{key}-{length}-{count}")]
+                done = subprocess.run(
+                    [sys.executable, *start, __file__, "--one", *what],
+                    env=environment | {"COUNTERPOINT_CACHE": str(folder / f"cache-{key}-{length}-{count}")},
+                    capture_output=True, text=True, check=True,
+                )  # fmt: skip
+                lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"rank"')]
+                assert len(lines) == count, done.stdout
+                held = [line["held"] for line in sorted(lines, key=lambda line: line["rank"])]
+                record(
+                    {
+                        "key": key, "tokens": length, "processes": count, "held": held,
+                        "resident": max(line["resident"] for line in lines),
+                        "counted": counted(folder / "model", key, length, count),
+                    }
+                )  # fmt: skip
+
+
+def record(run: dict[str, Any]) -> None:
+    """Print a run's line, and put it into the file in the place of an earlier one."""
+    held = ", ".join(map(str, run["held"]))
+    print(
+        f"| {run['key']}, {run['tokens']} tokens | {run['processes']} | {held} MB | {run['resident']} MB | {run['counted']} MB |",
+        flush=True,
+    )
+    there = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"] if RESULTS.exists() else []
+    same = ("key", "tokens", "processes")
+    others = [each for each in there if any(each[name] != run[name] for name in same)]
+    runs = sorted([*others, run], key=lambda each: (each["tokens"], each["key"] != "sft", each["processes"]))
+    RESULTS.write_text(json.dumps({"unit": "MB", "runs": runs}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        one(Path(sys.argv[2]), Path(sys.argv[3]))
+        one(*sys.argv[2:5], Path(sys.argv[5]), Path(sys.argv[6]))
     else:
         main()
