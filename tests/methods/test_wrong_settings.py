@@ -41,7 +41,7 @@ def test_an_amount_of_nothing_is_refused(key: str) -> None:
     amounts = [
         n
         for n, usual in groups.flat(cls()).items()
-        if n.rpartition(".")[2] in ("batch_size", "answers", "dim", "epochs", "max_new_tokens")
+        if n.rpartition(".")[2] in ("at_once", "batch_size", "answers", "dim", "epochs", "max_new_tokens")
         and isinstance(usual, int | float)
     ]
     for name in amounts:
@@ -65,6 +65,31 @@ def test_a_world_that_nobody_plays_is_refused(key: str, name: str) -> None:
     nothing: Any = None
     with pytest.raises(CounterpointError, match=f"{key}: {name}=0; expected a number above 0"):
         load(key).settings(**{name: 0}).fit(nothing, nothing, nothing)
+
+
+@pytest.mark.parametrize(
+    ("key", "settings", "name"),
+    [
+        *(("dcl", {"variant": variant}, "queue_size") for variant in ("nnclr", "nnclr-dcl")),
+        *(
+            ("unisd", {"mode": "unisd_star", "contrast.negatives": how}, "contrast.num_negatives")
+            for how in ("written", "sampled")
+        ),
+    ],
+)
+def test_a_part_that_has_nothing_to_work_on_is_refused(key: str, settings: dict[str, Any], name: str) -> None:
+    nothing: Any = None
+    with pytest.raises(CounterpointError, match=f"{key}: {name}=0; expected a number above 0"):
+        load(key).settings(**{**settings, name: 0}).check(nothing)
+
+
+def test_an_amount_that_nothing_reads_may_be_nothing() -> None:
+    nothing: Any = None
+    load("dcl").settings(queue_size=0).check(nothing)
+    load("unisd").settings(
+        **{"mode": "unisd_star", "contrast.negatives": "other", "contrast.num_negatives": 0}
+    ).check(nothing)
+    load("unisd").settings(**{"mode": "plain", "contrast.num_negatives": 0}).check(nothing)
 
 
 @pytest.mark.parametrize("key", ready())

@@ -24,7 +24,7 @@ Search = dict[str, tuple[float, float] | list[Any]]
 """For tuning: a setting's (dotted) name and its range, ``(low, high)`` on a log scale, or a list of choices."""
 Ablations = dict[str, dict[str, Any]]
 """A part's name -> the settings that leave it out or put another in its place."""
-AMOUNTS = ("answers", "batch_size", "dim", "epochs", "max_new_tokens")
+AMOUNTS = ("answers", "at_once", "batch_size", "dim", "epochs", "max_new_tokens")
 """Last parts of settings' names of which 0 is no amount: a training without a pass would still make a step, and nobody asked for that."""
 
 

@@ -81,8 +81,14 @@ class DCL(Method[nn.Module, Images | SentencePairs]):
     augmentation: str | Augmentation = "auto"
     sentences: Sentences = field(default_factory=Sentences)
 
+    def check(self, data: Images | SentencePairs) -> None:
+        """Refuse neighbours out of an empty queue."""
+        if self.variant.startswith("nnclr"):
+            self.demand(above_zero=["queue_size"])
+
     def fit(self, model: nn.Module, data: Images | SentencePairs, run: Run) -> nn.Module:
         """Train and return the encoder with its projector; of sentences, the encoder."""
+        self.check(data)
         sentences = isinstance(data, SentencePairs)
         refuse_settings(self.key, self.changed(), shared=("variant", "symmetric"), sentences=sentences)
         return (

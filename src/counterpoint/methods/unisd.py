@@ -182,14 +182,21 @@ class UniSD(Method[Language, ProblemData]):
     epochs: float = 1.0
     sampler: Source = field(default_factory=Source)
 
-    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
-        """Distil the model, shown the references, into the model that is not."""
-        problems, on = data.train, self._mechanisms()
+    def check(self, data: ProblemData) -> None:
+        """Refuse agreement of fewer than two contexts, and contrast with no wrong demonstration."""
+        on = self._mechanisms()
         if on.agreement != "none" and self.agreement.num_contexts < 2:
             raise CounterpointError(
                 f"{self.key}: agreement.num_contexts={self.agreement.num_contexts}, and agreement compares contexts; set at least 2, or a "
                 "mode without agreement"
             )
+        if on.contrast_weight and self.contrast.negatives != "other":
+            self.demand(above_zero=["contrast.num_negatives"])
+
+    def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
+        """Distil the model, shown the references, into the model that is not."""
+        self.check(data)
+        problems, on = data.train, self._mechanisms()
         shown.require_references(problems.rows, self.key)
         shown.check_template(self.template, "prompt", "demonstration")
         shown.check_template(self.agreement.example, "demonstration")
