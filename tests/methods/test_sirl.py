@@ -52,6 +52,16 @@ def test_a_persons_own_files_from_answers_to_a_reward(tmp_path: Path, key: str) 
         assert found["similarity_accuracy"] > 0.7
 
 
+@pytest.mark.parametrize(
+    ("key", "name"), [("sirl", "queries"), ("multi-preference", "queries"), ("multi-preference", "people")]
+)
+def test_nobody_who_answers_is_refused_where_answers_are_needed(tmp_path: Path, key: str, name: str) -> None:
+    method = load(key).settings(**{name: 0})
+    with pytest.raises(CounterpointError, match=f"{key}: {name}=0; expected a number above 0"):
+        method.check(KIND.load_data("gridrobot"))
+    method.check(KIND.load_data(own_files(tmp_path)))  # a person's own answers
+
+
 def test_the_same_command_starts_again_with_the_same_answers(tmp_path: Path) -> None:
     data = KIND.load_data("gridrobot")
     first = fit("sirl", tmp_path / "a", data, steps=10, queries=20)

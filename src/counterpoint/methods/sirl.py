@@ -56,12 +56,18 @@ class SIRL(Method[TrajectoryEncoder, TrajectoryData]):
     epochs: int = 75
     ridge: float = 1.0
 
-    def fit(self, model: TrajectoryEncoder, data: TrajectoryData, run: Run) -> TrajectoryEncoder:
-        """Train on ``data.train.answers``; without any, on a simulated person's, who sees ``data.train.features``."""
+    def check(self, data: TrajectoryData) -> None:
+        """Refuse a margin of 0, and a simulated person who answers nothing."""
         if not self.margin > 0:
             raise CounterpointError(
                 f"margin={self.margin}: expected a number above 0, since with 0 a constant embedding has no loss"
             )
+        if not len(data.train.answers):
+            self.demand(above_zero=["queries"])
+
+    def fit(self, model: TrajectoryEncoder, data: TrajectoryData, run: Run) -> TrajectoryEncoder:
+        """Train on ``data.train.answers``; without any, on a simulated person's, who sees ``data.train.features``."""
+        self.check(data)
         model = run.state(model=model.standardised_by(data.train.inputs))
         run.optimize(
             model,

@@ -42,8 +42,14 @@ class MultiPreference(Method[TrajectoryEncoder, TrajectoryData]):
     epochs: int = 75
     ridge: float = 1.0
 
+    def check(self, data: TrajectoryData) -> None:
+        """Refuse simulated people of whom there are none, or who answer nothing."""
+        if not len(data.train.preferences):
+            self.demand(above_zero=["people", "queries"])
+
     def fit(self, model: TrajectoryEncoder, data: TrajectoryData, run: Run) -> TrajectoryEncoder:
         """Train on ``data.train.preferences`` as those of one person; without any, on simulated people's."""
+        self.check(data)
         model = model.standardised_by(data.train.inputs)
         own = len(data.train.preferences)
         heads = run.state(heads=Heads(model, 1 if own else self.people))
