@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,15 @@ def test_a_long_line_goes_on_further_right_and_stays_whole_where_there_is_room()
         with screen.capture() as caught:
             hanging(screen, r"one \[two] three four five six seven")
         assert caught.get().splitlines() == (expected or ["  one [two] three four five six seven"])
+
+
+def test_a_line_that_several_runs_say_is_printed_once_a_command(capsys):
+    from counterpoint.cli.shell import _quiet
+
+    logger = logging.getLogger("counterpoint")
+    for _ in range(2):
+        _quiet()
+        logger.warning("no network is named")
+        logger.warning("no network is named")
+        logger.warning("another line")
+        assert capsys.readouterr().err.splitlines() == ["no network is named", "another line"]

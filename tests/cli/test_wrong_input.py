@@ -204,3 +204,17 @@ def test_other_slips(cli, tmp_path):
         cli("run", "toy-logistic", "--data", "points", "--steps", "2", "--out", tmp_path / "file"),
         says=["is a file"],
     )
+
+
+def test_data_of_another_kind_are_named(cli, tmp_path):
+    data, out = tmp_path / "questions.jsonl", tmp_path / "out"
+    data.write_text("".join(json.dumps({"anchor": f"q {n}", "positive": f"a {n}"}) + "\n" for n in range(9)))
+    like = "These look like sentence-pairs"
+    refused(cli("run", "dcl", "--data", data, "--out", out), out, says=[like, "--kind sentence-pairs"])
+    says = [like, "simclr learns from images", "counterpoint recommend"]
+    refused(cli("run", "simclr", "--data", data, "--out", out), out, says=says)
+    refused(cli("compare", "dcl", "simclr", "--data", data, "--steps", "1", "--out", out), out, says=[like])
+
+
+def test_a_folder_that_is_not_there(cli, tmp_path):
+    refused(cli("predict", tmp_path / "runs" / "mails", "--data", "x.csv"), says=["there is no folder"])

@@ -183,14 +183,16 @@ def test_without_a_login_nothing_is_trained(
     tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(CounterpointError, match="the hub did not take a login"):
-        counterpoint.run(
-            "text-classifier",
-            data=str(trained.parent / "mails.csv"),
-            out=tmp_path / "new",
-            steps=1,
-            push_to_hub=NAME,
-        )
+    for token, said in (("", "nobody is logged in"), ("hf_some", "the hub did not take a login")):
+        monkeypatch.setenv("HF_TOKEN", token)
+        with pytest.raises(CounterpointError, match=said):
+            counterpoint.run(
+                "text-classifier",
+                data=str(trained.parent / "mails.csv"),
+                out=tmp_path / "new",
+                steps=1,
+                push_to_hub=NAME,
+            )
     assert not (tmp_path / "new").exists()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -79,7 +81,8 @@ def predict(
 
     example = f"counterpoint predict {model} --data FILE --out answers.jsonl"
     given = options.required(data, "--data", example)
-    with progress() as shown:
+    # A bar would fold what is printed on the same terminal.
+    with nullcontext(False) if out == "-" and sys.stdout.isatty() else progress() as shown:
         done = api.predict(
             model,
             data=given,

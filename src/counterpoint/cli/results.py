@@ -77,7 +77,7 @@ def export(
 @command
 def recommend_items(
     model: Annotated[
-        Path | None, typer.Option(help="model folder of a recommender", show_default=False)
+        Path | None, typer.Option(help="folder of a recommender, or of its run", show_default=False)
     ] = None,
     user: Annotated[str | None, typer.Option(help="id of a user, as in the data", show_default=False)] = None,
     k: Annotated[int, typer.Option(help="how many items")] = 10,
@@ -85,10 +85,11 @@ def recommend_items(
 ) -> None:
     """Recommend items that a user of the training data has not met yet."""
     from counterpoint.models.interactions.recommender import recommend_items as top
+    from counterpoint.prediction.predict import within
 
     example = "counterpoint recommend-items --model OUT/model --user 42 --k 10"
     folder, who = options.required(model, "--model", example), options.required(user, "--user", example)
-    ranked = top(folder, who, k)
+    ranked = top(within(folder), who, k)
     if as_json:
         emit([{"item": item, "score": score} for item, score in ranked])
         return
@@ -100,7 +101,7 @@ def recommend_items(
 @command
 def export_embeddings(
     model: Annotated[
-        Path | None, typer.Option(help="model folder of a recommender", show_default=False)
+        Path | None, typer.Option(help="folder of a recommender, or of its run", show_default=False)
     ] = None,
     to: Annotated[
         Path | None,
@@ -110,10 +111,11 @@ def export_embeddings(
 ) -> None:
     """Write users' and items' vectors for an inner-product index such as FAISS."""
     from counterpoint.models.interactions.export import export_embeddings as write
+    from counterpoint.prediction.predict import within
 
     example = "counterpoint export-embeddings --model OUT/model --to index"
     folder, target = options.required(model, "--model", example), options.required(to, "--to", example)
-    files = write(folder, target)
+    files = write(within(folder), target)
     if as_json:
         emit({"files": [str(file) for file in files]})
         return

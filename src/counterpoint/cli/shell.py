@@ -125,12 +125,20 @@ def _stopped(out: Any) -> str:
 
 
 class _StandardError(logging.Handler):
-    """Writes to what standard error is at that moment, not to what it was once."""
+    """Writes to what standard error is at that moment; a line once a command, however many of its runs say it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
+        line = self.format(record)
+        if line in self.lines:
+            return
+        self.lines.add(line)
         with contextlib.suppress(ValueError, OSError):  # closed, or nobody reads it
-            print(self.format(record), file=sys.stderr, flush=True)
+            print(line, file=sys.stderr, flush=True)
 
 
 def _quiet() -> None:
@@ -141,6 +149,9 @@ def _quiet() -> None:
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
         logger.propagate = False
+    for each in logger.handlers:
+        if isinstance(each, _StandardError):
+            each.lines.clear()  # another command in the same process
 
 
 def speaks() -> bool:

@@ -105,6 +105,10 @@ def find(spec: str | Path) -> Path:
     from counterpoint import bundled
     from counterpoint.bundled import hub
 
+    if len(folder.parts) > 1 and hub.HubName.of(str(spec)) is None:
+        raise CounterpointError(
+            f"there is no folder {spec}; expected that of a model, or of a run that has ended"
+        )
     return hub.model(str(spec)) or bundled.path(str(spec))
 
 

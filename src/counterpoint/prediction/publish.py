@@ -183,13 +183,18 @@ def _uploaded(folder: Path, name: str, private: bool) -> str:
 
 def _answered(ask: Callable[[], Any], what: str) -> Any:
     """What the hub answers; its refusals in a line."""
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
+    look = "to look at the files first: counterpoint push MODEL OWNER/NAME --folder FOLDER"
     try:
         return ask()
+    except LocalTokenNotFoundError:
+        raise CounterpointError(
+            f"nobody is logged in at the hub; log in with: hf auth login; {look}"
+        ) from None
     except (OfflineModeIsEnabled, HfHubHTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CounterpointError(
             f"the hub did not take {what} ({type(error).__name__}: {reason}); log in with: hf auth login, and see that you may write there; "
-            "to look at the files first: counterpoint push MODEL OWNER/NAME --folder FOLDER"
+            f"{look}"
         ) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import CounterpointError
+from counterpoint.methods import catalog
 from counterpoint.methods.base import Method
 from counterpoint.study import front
 from counterpoint.study.recipe import GIVEN, Recipe
@@ -25,7 +26,11 @@ READERS_ARE = {"AutoTokenizer": "tokenizer", "AutoImageProcessor": "processor"}
 
 def text(recipe: Recipe, result: Result, method: Method[Any, Any], task: Task) -> str:
     """The card's Markdown, with the front matter that model hubs read."""
-    summary = (type(method).__doc__ or recipe.key).strip().split("\n\n")[0].replace("\n", " ")
+    summary = (
+        catalog.row(recipe.key).title
+        if recipe.key in catalog.rows()
+        else (type(method).__doc__ or recipe.key).strip().split("\n\n")[0]
+    )
     parts = [
         front.front_matter(recipe, result.folder / "model"),
         f"# {recipe.key}\n\n{' '.join(summary.split())}\n",
@@ -47,7 +52,7 @@ def text(recipe: Recipe, result: Result, method: Method[Any, Any], task: Task) -
                     ", ".join(f"{v:,.10g} {k}" for k, v in recipe.budget.items())
                     or "the method's own epochs",
                 ),
-                ("spent", ", ".join(f"{v:,.0f} {k}" for k, v in result.spent.items())),
+                ("spent", ", ".join(f"{v:,.0f} {k}" for k, v in result.spent.items() if k != "seconds")),
                 ("precision", {"no": "fp32"}.get(recipe.precision, recipe.precision)),
             ],
         ),
@@ -99,6 +104,13 @@ def usage(task: Task, folder: Path, recipe: Recipe) -> str:
             f"counterpoint predict {shlex.quote(str(folder))} --data DATA --out {made.what.split()[0]}.jsonl",
         ),
     ]
+    if (folder / "modules.json").exists():
+        lines = ["from sentence_transformers import SentenceTransformer", ""]
+        lines += [
+            f"model = SentenceTransformer({_quoted(folder)})",
+            f"vectors = model.encode({made.example})",
+        ]
+        parts += ["It opens in sentence-transformers, too:\n", _code("python", *lines)]
     named = content.get("architectures")
     if named and STATEMENT not in content:
         readers = [name for file, name in READERS.items() if (folder / file).exists()]

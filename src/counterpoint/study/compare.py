@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoint import launched
 from counterpoint.errors import CounterpointError
+from counterpoint.study.during.checks import opened
 from counterpoint.study.evidence.needs import require_figures, require_some
 from counterpoint.study.executors.cluster import Ray, run_ray
 from counterpoint.study.executors.workers import Forgiving, Job, run_apart, run_here
@@ -38,7 +39,7 @@ from counterpoint.study.settings_search.record import numbers_of
 from counterpoint.study.store import Result, discard_study_if_nothing_saved, is_study
 from counterpoint.study.summary import Tuned, summarise
 from counterpoint.study.tune import Settings, best, search
-from counterpoint.tasks.task import facts_of, lower_is_better, open_data, ranked_by
+from counterpoint.tasks.task import facts_of, lower_is_better, ranked_by
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -89,11 +90,7 @@ def compare(
                 )
             if len(loaded) == MOST_LOADED:
                 del loaded[next(iter(loaded))]
-            loaded[key] = (
-                data
-                if recipe.data == GIVEN
-                else open_data(recipe.build_task(), recipe.data, recipe.data_options)
-            )
+            loaded[key] = data if recipe.data == GIVEN else opened(recipe, recipe.build_task())
         return loaded[key]
 
     for entry in plan.entries:  # wrong data, a wrong setting: said before anything is written

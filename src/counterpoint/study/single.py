@@ -18,7 +18,7 @@ from counterpoint.models.lending import lent
 from counterpoint.study import card
 from counterpoint.study.cost import Memory, Meter, environment
 from counterpoint.study.during import in_shards
-from counterpoint.study.during.checks import check_benchmarks, check_form, check_rows, check_same_data
+from counterpoint.study.during.checks import check_benchmarks, check_form, check_rows, check_same_data, opened
 from counterpoint.study.during.figures import BEFORE, comparable, figures_before, measure, shared_primary
 from counterpoint.study.during.saved import save_model, saved_as
 from counterpoint.study.files import write_text
@@ -38,7 +38,6 @@ from counterpoint.tasks.task import (
     Task,
     fitted,
     measured_by,
-    open_data,
     open_model,
     reading_of,
 )
@@ -226,7 +225,7 @@ def _data(recipe: Recipe, task: Task, data: Any, out: Path) -> Any:
         return data
     if recipe.data == GIVEN:
         refuse_objects(recipe, out)
-    return open_data(task, recipe.data, recipe.data_options)
+    return opened(recipe, task)
 
 
 @contextmanager

@@ -60,6 +60,15 @@ def test_sentence_transformers_gives_the_same_vectors(tmp_path: Path) -> None:
         torch.testing.assert_close(found, sentence_vectors(model, TEXTS, "query"), rtol=1e-4, atol=1e-5)
 
 
+def test_sentence_transformers_is_told_that_there_is_no_pooler(tmp_path: Path) -> None:
+    encoder().save_pretrained(tmp_path)
+    transformers = pytest.importorskip("transformers")
+    stated = json.loads((tmp_path / "sentence_bert_config.json").read_text())
+    assert stated["model_args"] == {"add_pooling_layer": False}
+    net = transformers.AutoModel.from_pretrained(tmp_path, output_loading_info=True, **stated["model_args"])
+    assert not net[1]["missing_keys"]
+
+
 def test_a_bare_folder_is_pooled_by_the_mean_to_length_one(tmp_path: Path) -> None:
     encoder().text.save_pretrained(tmp_path)
     model = open_sentence_encoder(tmp_path)

@@ -6,6 +6,7 @@ normalisation, prompts); nothing else is stated. B texts, L tokens, H width.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -95,12 +96,14 @@ class SentenceEncoder(nn.Module):
         path = Path(folder)
         self.text.save_pretrained(path)
         state(path, self)
-        for name, content in _for_sentence_transformers(self.form, self.num_features).items():
+        without = "add_pooling_layer" in inspect.signature(type(self.text.net)).parameters
+        for name, content in _for_sentence_transformers(self.form, self.num_features, without).items():
             (path / name).parent.mkdir(exist_ok=True)
             (path / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _for_sentence_transformers(form: Form, width: int) -> dict[str, Any]:
+def _for_sentence_transformers(form: Form, width: int, without_pooler: bool) -> dict[str, Any]:
+    """Files by name. ``without_pooler``: the network can be told to have none, and would report the lack of one otherwise."""
     kinds = ("Transformer", "Pooling", "Normalize") if form.normalize else ("Transformer", "Pooling")
     return {
         MODULES: [
@@ -112,7 +115,11 @@ def _for_sentence_transformers(form: Form, width: int) -> dict[str, Any]:
             }
             for at, kind in enumerate(kinds)
         ],
-        "sentence_bert_config.json": {"max_seq_length": form.max_length, "do_lower_case": False},
+        "sentence_bert_config.json": {
+            "max_seq_length": form.max_length,
+            "do_lower_case": False,
+            **({"model_args": {"add_pooling_layer": False}} if without_pooler else {}),
+        },
         "1_Pooling/config.json": {
             "word_embedding_dimension": width,
             "pooling_mode_cls_token": form.pooling == "cls",

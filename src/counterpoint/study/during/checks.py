@@ -8,15 +8,35 @@ import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, MissingExtra
 from counterpoint.methods import groups
 from counterpoint.study.recipe import Recipe
-from counterpoint.tasks.task import Task
+from counterpoint.tasks import recognise
+from counterpoint.tasks.task import Task, open_data
 
 if TYPE_CHECKING:
     from torch import nn
 
     from counterpoint.methods.base import Method
+
+
+def opened(recipe: Recipe, task: Task) -> Any:
+    """A recipe's data; where they cannot be read and look like another kind, the message says so."""
+    try:
+        return open_data(task, recipe.data, recipe.data_options)
+    except MissingExtra:
+        raise
+    except CounterpointError as error:
+        try:
+            like = recognise.kind_of(recipe.data)
+        except CounterpointError:
+            like = task.kind
+        if like == task.kind:
+            raise
+        learns = like in recipe.build_method().also
+        how = f"--kind {like}" if learns else f"counterpoint recommend --data {recipe.data}"
+        which = f"{recipe.key} learns from them, too" if learns else f"{recipe.key} learns from {task.kind}"
+        raise CounterpointError(f"{error}. These look like {like}; {which}: {how}") from None
 
 
 def check_form(recipe: Recipe, method: Method[Any, Any], task: Task, start: nn.Module) -> None:
