@@ -251,3 +251,15 @@ def test_a_shard_of_pictures_is_images_and_another_archive_is_to_be_unpacked(
         return
     assert kind_of(str(tmp_path / "00000.tar")) == kind
     assert kind_of(str(tmp_path)) == kind
+
+
+def test_options_that_one_kind_alone_has_say_the_kind(tmp_path):
+    table = tmp_path / "rows.csv"
+    table.write_text("Kunde;Artikel\nk1;a1\nk2;a2\n")
+    assert kind_of(str(table), {"user": "Kunde", "item": "Artikel"}) == "interactions"
+    for options, able in (
+        ({"text": "Kunde", "label": "Artikel"}, "one of audio, text"),
+        ({"no-such": "a"}, "one of audio, captioned"),
+    ):
+        with pytest.raises(CounterpointError, match=f"say it with --kind, {able}"):
+            kind_of(str(table), options)

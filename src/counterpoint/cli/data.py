@@ -185,10 +185,11 @@ def check(
         raise CounterpointError(
             "--data is missing; for example: counterpoint check --data DATA --model FOLDER"
         )
-    kind = kind or recognise.kind_of(data)
+    columns = options.pairs(data_option, "--data-option")
+    kind = kind or recognise.kind_of(data, columns)
     own_task = task(kind)
     chosen: Any = {"max_length": max_length, "too_long": too_long}
-    given = RunOptions.of({"data_options": options.pairs(data_option, "--data-option"), **chosen})
+    given = RunOptions.of({"data_options": columns, **chosen})
     loaded = open_data(own_task, data, given.recorded()["data_options"])
     lines = [*loaded.describe(), *(walk(Path(data)).describe() if Path(data).is_dir() else ())]
     about: dict[str, Any] = {}

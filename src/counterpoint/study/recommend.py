@@ -172,7 +172,7 @@ def recommend(
         CounterpointError: the kind cannot be recognised, or the data cannot be loaded.
     """
     given = kind
-    kind = kind or recognise.kind_of(data)
+    kind = kind or recognise.kind_of(data, data_options or ())
     loaded = open_data(task(kind), data, data_options)
     facts = facts_of(kind, loaded)
     ready = [key for key, row in catalog.rows().items() if row.ready]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from counterpoint.data.endings import UNREAD_PICTURES, UNREAD_SOUNDS
@@ -12,8 +13,10 @@ from counterpoint.tasks.sample import MOST_FILES, FileSample, FolderSample
 from counterpoint.tasks.task import all_described, kinds
 
 
-def kind_of(spec: str) -> str:
+def kind_of(spec: str, options: Iterable[str] = ()) -> str:
     """The kind of data a spec is.
+
+    ``options``: names of data options that were given; where content says nothing, the one kind that has them all is it.
 
     Raises:
         CounterpointError: it is neither a bundled name nor a path, or its content is of no kind that is known.
@@ -25,7 +28,7 @@ def kind_of(spec: str) -> str:
         if HubName.of(spec) is not None and not any(each.recognises_name(spec) for each in all_described()):
             from counterpoint.data import hub
 
-            return kind_of(str(hub.data(spec)))
+            return kind_of(str(hub.data(spec)), options)
         kind = next(
             (description.kind for description in all_described() if description.recognises_name(spec)), None
         )
@@ -35,9 +38,20 @@ def kind_of(spec: str) -> str:
             )
         return kind
     kind = _of_folder(FolderSample(path, _of_file)) if path.is_dir() else _of_file(FileSample(path))
-    if kind is None:
-        raise CounterpointError(_unknown(spec, path))
-    return kind
+    if kind is not None:
+        return kind
+    able = _taking(set(options))
+    if len(able) != 1:
+        raise CounterpointError(_unknown(spec, path, able))
+    return able[0]
+
+
+def _taking(options: set[str]) -> list[str]:
+    """The kinds whose loader has all of these options; every kind where none has."""
+    from counterpoint.tasks.documented import data_options
+
+    able = [kind for kind in kinds() if options <= {each.name for each in data_options(kind).get("", ())}]
+    return able or list(kinds())
 
 
 def _of_folder(folder: FolderSample) -> str | None:
@@ -93,9 +107,9 @@ def _damage(path: Path) -> str | None:
     return None
 
 
-def _unknown(spec: str, path: Path) -> str:
-    """What to say of a path that no kind recognises, with the options that may read it."""
-    hint = f"say it with --kind, one of {', '.join(kinds())}"
+def _unknown(spec: str, path: Path, able: Iterable[str]) -> str:
+    """What to say of a path that no kind recognises, with the options that may read it; ``able``: the kinds that it may be."""
+    hint = f"say it with --kind, one of {', '.join(able)}"
     if path.is_dir():
         endings = Counter(file.suffix or "no ending" for file in walk(path, limit=MOST_FILES).files)
         there = ", ".join(f"{count} {end}" for end, count in endings.most_common(4))
