@@ -38,6 +38,7 @@ ALLOWED = {
     "RepositoryNotFoundError": "huggingface_hub's",
     "RevisionNotFoundError": "huggingface_hub's",
     "LocalEntryNotFoundError": "huggingface_hub's",
+    "LocalTokenNotFoundError": "huggingface_hub's",
     "kept_mb": "a field of bundled/catalog.toml: the size of what is kept of a download",
     "voice": "a column of the bundled recordings: whose voice is heard",
     "voices": "the name of a bundled data set, which its converter bears",

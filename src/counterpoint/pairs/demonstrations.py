@@ -52,7 +52,7 @@ def require_references(problems: Sequence[Problem], method: str) -> None:
     missing = np.flatnonzero(facts["size"] == facts["prompt"])
     if len(missing):
         raise CounterpointError(
-            f"{method} shows the teacher a reference, and {len(missing)} of {len(problems)} training problems have none, "
+            f"{method} learns from a solution or an answer, and {len(missing)} of {len(problems)} training problems have none, "
             f"first {origin_of(problems, int(missing[0]))}; give the data a 'completion' or an 'answer' column, or drop those rows"
         )
 

@@ -89,7 +89,7 @@ def _csv(path: Path) -> Iterator[Write]:
     """Columns of the first answers; probabilities are ``probability.CLASS``, an embedding ``embedding.0`` and on, other lists JSON."""
     columns: dict[str, None] = {}
     with path.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file)
+        rows = csv.writer(file, lineterminator="\n")
 
         def write(answers: Answers) -> None:
             flat = [flattened(answer) for answer in answers]
