@@ -83,6 +83,12 @@ def test_a_part_that_has_nothing_to_work_on_is_refused(key: str, settings: dict[
         load(key).settings(**{**settings, name: 0}).check(nothing)
 
 
+@pytest.mark.parametrize(("key", "name"), [("contrastive-primer", "hidden"), ("tfidf", "iterations")])
+def test_a_width_of_nothing_and_a_solver_without_a_step_are_refused(key: str, name: str) -> None:
+    with pytest.raises(CounterpointError, match=f"{key}: {name}=0; expected a number above 0"):
+        load(key).settings(**{name: 0})
+
+
 def test_an_amount_that_nothing_reads_may_be_nothing() -> None:
     nothing: Any = None
     load("dcl").settings(queue_size=0).check(nothing)

@@ -104,6 +104,11 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
     learning_rate: float = 2e-3
     tuning_rate: float = 2e-3
 
+    def __post_init__(self) -> None:
+        """Refuse a matcher of no width."""
+        super().__post_init__()
+        self.demand(above_zero=["hidden"])
+
     def fit(self, model: nn.Module, data: Texts, run: Run) -> nn.Module:
         """Pretrain, then fine-tune where there are labels; return a classifier by label names (an encoder if it saw none)."""
         labelled = bool(data.train.labelled.any())

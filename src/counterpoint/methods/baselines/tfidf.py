@@ -40,6 +40,11 @@ class TfidfLinear(Method[nn.Module, Texts]):
     least: int = 1
     iterations: int = 200
 
+    def __post_init__(self) -> None:
+        """Refuse a solver that does nothing."""
+        super().__post_init__()
+        self.demand(above_zero=["iterations"])
+
     def fit(self, model: nn.Module, data: Texts, run: Run) -> nn.Module:
         """Words are counted in all training texts, the linear model is fitted on the labelled ones."""
         check_classes(data.classes)
