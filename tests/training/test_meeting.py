@@ -160,10 +160,10 @@ def test_the_other_one_ends_with_a_line(tmp_path: Path, gone: int, how: str) -> 
     assert "start the same command again" in line
 
 
-def a_run(out: Path, rows: int = 40) -> None:
+def a_run(out: Path, rows: int = 40, steps: int = 1) -> None:
     recipe = recipe_of(
         load("simclr").settings(), "images", seed=1, data="digits", data_options={"limit": rows}, model="conv-small:group",
-        budget={"steps": 1},
+        budget={"steps": steps},
     )  # fmt: skip
     execute(recipe, out, progress=False)
 
@@ -180,6 +180,14 @@ def test_a_folder_that_the_first_one_cannot_claim_is_refused_by_all(tmp_path: Pa
         assert line.endswith(
             "out cannot be made: a file stands where a folder should be; choose another place"
         )
+
+
+def test_another_command_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    for line in pair(tmp_path, lambda rank: a_run(tmp_path / "out", steps=1 + rank)):
+        assert line.startswith(
+            "process 1 was asked for another run than the first process (budget.steps: 1 there, 2 asked for)"
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_data_is_refused(tmp_path: Path) -> None:

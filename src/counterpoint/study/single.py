@@ -18,7 +18,14 @@ from counterpoint.models.lending import lent
 from counterpoint.study import card
 from counterpoint.study.cost import Memory, Meter, environment
 from counterpoint.study.during import in_shards
-from counterpoint.study.during.checks import check_benchmarks, check_form, check_rows, check_same_data, opened
+from counterpoint.study.during.checks import (
+    check_benchmarks,
+    check_form,
+    check_rows,
+    check_same_command,
+    check_same_data,
+    opened,
+)
 from counterpoint.study.during.figures import BEFORE, comparable, figures_before, measure, shared_primary
 from counterpoint.study.during.saved import save_model, saved_as
 from counterpoint.study.files import write_text
@@ -82,6 +89,7 @@ def execute(
 
     first = meeting.meet()[0] == 0
     launch.agree(out)
+    check_same_command(meeting.exchange(recipe.as_dict()))
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     task, method = recipe.build_task(), recipe.build_method()

@@ -1,16 +1,16 @@
-"""What is refused of a run before anything is trained: the form of its folder, its rows, its benchmarks; data that
-processes do not share.
+"""What is refused of a run before anything is trained: the form of its folder, its rows, its benchmarks; data
+or a command that processes do not share.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import CounterpointError, MissingExtra
 from counterpoint.methods import groups
-from counterpoint.study.recipe import Recipe
+from counterpoint.study.recipe import Recipe, differences
 from counterpoint.tasks import recognise
 from counterpoint.tasks.task import Task, open_data
 
@@ -103,6 +103,22 @@ def check_benchmarks(recipe: Recipe, start: nn.Module) -> None:
             f"{', '.join(recipe.benchmarks)} is measured beside test, and nothing is measured; leave --no-evaluate or --benchmark out"
         )
     require(recipe.benchmarks, start)
+
+
+def check_same_command(recipes: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse processes that were started with different settings; what they have read is ``check_same_data``'s.
+
+    Raises:
+        CounterpointError: on every process of a launch, when one was asked for another run than the first.
+    """
+    own = ("data", "data_options", "cwd", "threads")
+    settings = [{name: value for name, value in each.items() if name not in own} for each in recipes]
+    for other, each in enumerate(settings):
+        if changes := differences(each, settings[0]):
+            raise CounterpointError(
+                f"process {other} was asked for another run than the first process ({'; '.join(changes[:3])}); start all with the "
+                "same command"
+            )
 
 
 def check_same_data(recipe: Recipe, fingerprints: Sequence[str]) -> None:
