@@ -10,6 +10,7 @@ import torch
 from counterpoint.data.images.load import Images, ImageSet
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.catalog import load, rows
+from counterpoint.study import recommend as recommending
 from counterpoint.study.recommend import RULES, Facts, cautions, facts_of, recommend, suggestions
 from counterpoint.tasks.recognise import kind_of
 from counterpoint.tasks.task import task
@@ -152,6 +153,9 @@ def test_what_data_are_refused_by_is_not_in_the_command_and_says_why(tmp_path, m
     assert not [key for key in compared if by_key[key].refused]
     refused = [bool(each.refused) for each in found.suggestions]
     assert refused == sorted(refused)
+    with monkeypatch.context() as alone:
+        alone.setattr(recommending, "_refusal", lambda each, data: "" if each.key == "sft" else "not these")
+        assert shlex.split(recommend("sums.jsonl").command)[2:4] == ["sft", "--data"]
     solved = [row | {"solution": f"{n} twice is {2 * n}"} for n, row in enumerate(rows)]
     (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in solved))
     assert "worked solutions at hand" in recommend("sums.jsonl").suggestions[0].why
