@@ -204,7 +204,10 @@ def reading_of(chosen: Task, data: Any, options: Mapping[str, Any]) -> dict[str,
     """
     read = getattr(chosen, "reading", None)
     result = {} if read is None else dict(read(data))
-    given = [str(options[name]) for name in described(chosen.kind).inputs if options.get(name)]
+    inputs = (
+        described(chosen.kind).inputs if chosen.kind in kinds() else ()
+    )  # a worker knows no kind of a person's own
+    given = [str(options[name]) for name in inputs if options.get(name)]
     columns = [name.strip() for names in given for name in names.split(",")]
     return {**result, "columns": columns} if columns else result
 
