@@ -49,7 +49,7 @@ def test_every_arm_is_what_its_method_takes(scene: Scene) -> None:
             {"two views": "infonce-2", "four at once": "infonce-4"},
             {"examples": 10500},
         ),
-        ("letters", "pi-distill", {"grpo": "rl", "opsd": "opsd"}, {"steps": 40}),
+        ("letters", "pi-distill", {"grpo": "rl", "pi-distill": "alpha-0"}, {"steps": 40}),
     ],
 )  # fmt: skip
 def test_what_is_compared_was_measured_before(
@@ -69,4 +69,4 @@ def test_what_is_compared_was_measured_before(
 
 def test_the_language_methods_are_shown_to_differ_in_their_evidence() -> None:
     verdicts = {tuple(claim["contrast"]): claim["verdict"] for claim in evidence("pi-distill")["claims"]}
-    assert verdicts["opsd", "rl"] == "shown"
+    assert verdicts["alpha-0", "rl"] == "shown"

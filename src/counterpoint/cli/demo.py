@@ -80,7 +80,7 @@ SCENES = (
     Scene(
         "letters",
         "A small language model learns to sort seven letters: from reward alone, or also from what it does when it is shown five of them in order",
-        {"grpo": "grpo", "opsd": "pi-distill"},
+        {"grpo": "grpo", "pi-distill": "pi-distill"},
         {
             "data": "hinted-sorting?digits=7&size=1000&validation=100&test=200",
             "model": "shuffler",
@@ -96,7 +96,7 @@ SCENES = (
                 "minibatches": 3,
                 "penalty.weight": 0.0,
             },
-            "opsd": {**HINTED, "objective": "opsd", "kl.beta": 0.05},
+            "pi-distill": {**HINTED, "objective": "pi-distill", "alpha": 0.0},
         },
     ),
 )
