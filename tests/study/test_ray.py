@@ -83,7 +83,7 @@ def test_twelve_runs_and_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
         if 4 <= len(list(out.glob("runs/*/*/result.json"))) <= 8:
             victim = killed_at_work(out)
     assert driver.wait(timeout=1200) == 0
-    assert victim is not None
+    assert victim is not None, "no run was killed: nothing would be seen"
     began = [line for line in (victim / "sessions.jsonl").read_text().splitlines() if '"start"' in line]
     assert len(began) == 2  # this run alone was begun again
     once = [folder for folder in out.glob("runs/*/*") if folder != victim]
@@ -91,7 +91,9 @@ def test_twelve_runs_and_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
     assert all((folder / "sessions.jsonl").read_text().count('"start"') == 1 for folder in once)
     one, other = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("local", "ray"))
     assert json.dumps(figures(other)) == json.dumps(figures(one))
-    for model in (tmp_path / "local").glob("runs/*/*/model/*.safetensors"):
+    models = list((tmp_path / "local").glob("runs/*/*/model/**/*.safetensors"))
+    assert len(models) == 6  # of each method the first seed's encoder, and its heads
+    for model in models:
         assert (out / model.relative_to(tmp_path / "local")).read_bytes() == model.read_bytes()
 
 

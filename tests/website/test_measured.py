@@ -45,3 +45,16 @@ def test_disco_on_passages() -> None:
     index, ranking = (found["search"][name] / 1e6 for name in ("index_bytes", "run_bytes"))
     assert f"{index:.1f} MB (" in text
     assert f"the run {ranking:.1f} MB" in text
+
+
+def test_the_arms_of_pi_distill_from_several_teachings() -> None:
+    found, text = measured("pi-distill-kernels"), page("pi-distill")
+    for arm, words in {
+        "opsd": "OPSD reached an accuracy of",
+        "alpha-0": "The student's term alone reached",
+        "rl": "reward alone",
+    }.items():
+        first, second, third = (f"{run['arms'][arm]['accuracy']:.3f}" for run in found["runs"])
+        assert f"{words} {first}, {second} and {third}" in text
+    failed, alone = (found["runs"][0]["arms"][arm]["perplexity"] for arm in ("opsd", "rl"))
+    assert f"perplexity of {failed:.1f}, under reward alone {alone:.1f}" in text

@@ -49,14 +49,14 @@ def result_json(result: Result) -> dict[str, Any]:
     return {name: getattr(result, name) for name in result.__dataclass_fields__}
 
 
-def hanging(screen: Console, text: Text | str, indent: int = 2, style: str = "") -> None:
+def hanging(screen: Console, text: Text | str, indent: int = 2) -> None:
     """Print a line behind ``indent`` blanks; where it is wider than the screen it goes on two columns further right.
 
     ``text``: markup, or a ``Text``.
     """
     from rich.text import Text
 
-    whole = Text.from_markup(text, style=style) if isinstance(text, str) else text
+    whole = Text.from_markup(text) if isinstance(text, str) else text
     for number, line in enumerate(whole.wrap(screen, max(screen.width - indent - 2, 20))):
         line.rstrip()
         screen.print(Text(" " * (indent + 2 * (number > 0))), line, sep="", soft_wrap=True)
