@@ -447,6 +447,8 @@ CHANGES = [
     Change("phases/reference.py", "if idle and \"lora_\" in name:", "if \"lora_\" in name:", IDENTITY),
     Change("phases/reference.py", "[weights(), how, code(),", "[weights(), code(),", KEPT),
     # Rows that stay on disk, objectives in others' trainers.
+    Change("data/tables/stored.py", "pre_buffer=False, buffer_size=2**20", "", "tests/data/tables/test_stream.py::test_of_a_parquet_file_a_part_is_in_memory"),
+    Change("data/row_numbers.py", "result[start : start + len(part)] = values_N[part]", "result[: len(part)] = values_N[part]", ON_DISK + "::test_problems"),
     Change("data/language/stored_rows.py", "row_numbers.update(whole, self._numbers(start, min(start + row_numbers.PART, len(self))))", "pass", ON_DISK + "::test_which_rows_are_meant_is_in_the_fingerprint"),
     Change("data/language/stored_rows.py", "chosen if facts.at is None else facts.at[chosen]", "chosen", ON_DISK + "::test_preferences"),
     Change("data/language/stored_rows.py", "return at if self._rows is None else self._rows[at]", "return at", ON_DISK + "::test_a_change_is_counted_anew_of_the_rows_that_are_left"),

@@ -38,6 +38,40 @@ def positions(mask_N: np.ndarray) -> np.ndarray:
     return result
 
 
+def gathered(values_N: np.ndarray, at_M: np.ndarray) -> np.ndarray:
+    """[M] values at these rows, as ``values_N[at_M]`` gives them, without a copy of all numbers as int64.
+
+    >>> gathered(np.array([7, 8, 9]), np.array([2, 0], np.int32)).tolist()
+    [9, 7]
+    """
+    result = np.empty(len(at_M), values_N.dtype)
+    for start, part in parts(at_M):
+        result[start : start + len(part)] = values_N[part]
+    return result
+
+
+def own_sorted(values_N: np.ndarray) -> np.ndarray:
+    """[N] sorted values: sorted in place where the array owns its memory, a sorted copy of a view of another's.
+
+    >>> own_sorted(np.array([3, 1, 2])).tolist()
+    [1, 2, 3]
+    """
+    result = np.require(values_N, requirements=["OWNDATA", "WRITEABLE"])
+    result.sort()
+    return result
+
+
+def counts(codes_N: np.ndarray, length: int) -> np.ndarray:
+    """[length] how often each code from 0 occurs, as ``np.bincount`` gives them, without a copy of all codes as int64.
+
+    >>> counts(np.array([1, 1, 3], np.uint8), 5).tolist()
+    [0, 2, 0, 1, 0]
+    """
+    return sum(
+        (np.bincount(part, minlength=length) for _, part in parts(codes_N)), start=np.zeros(length, np.int64)
+    )
+
+
 def parts(values_N: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """(Where it begins, the values there) of one part after the other."""
     for start in range(0, len(values_N), PART):

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import counterpoint
+from counterpoint.data import row_numbers
 from counterpoint.data.language import preferences, problems
 from counterpoint.data.language.stored_rows import StoredRows, counted_again
 from counterpoint.errors import CounterpointError
@@ -99,6 +100,7 @@ FORMATS: list[Callable[[Path, list[dict[str, Any]]], Path]] = [
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(row_numbers, "PART", 13)
 
 
 def equal(memory: Any, disk: Any) -> None:

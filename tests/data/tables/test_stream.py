@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoint.data.tables import read_table
+from counterpoint.data.tables.stored import parquet_batches
 from counterpoint.data.tables.stream import stream_table
 from counterpoint.errors import CounterpointError
 
@@ -98,3 +99,19 @@ def test_any_cells(tmp_path_factory: pytest.TempPathFactory, cells: list[str]) -
     rows = [row for part in stream_table(path, size=2).parts() for row in part.rows()]
     assert rows == list(read_table(path).rows())
     assert np.isin([row["other"] for row in rows], ["1"]).all()
+
+
+def test_of_a_parquet_file_a_part_is_in_memory(tmp_path: Path) -> None:
+    path, draws = tmp_path / "wide.parquet", np.random.default_rng(0)
+    column = pa.array([draws.bytes(4096) for _ in range(4096)])  # 16 MB that do not compress
+    pyarrow.parquet.write_table(pa.table({"x": column}), path, row_group_size=64)
+    whole = column.nbytes
+    del column
+    before = pa.total_allocated_bytes()
+    count, batches = parquet_batches(path, 64)
+    peak = rows = 0
+    for batch in batches:
+        rows += len(batch)
+        peak = max(peak, pa.total_allocated_bytes() - before)
+    assert rows == count == 4096
+    assert peak < whole / 4

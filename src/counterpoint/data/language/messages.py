@@ -37,6 +37,8 @@ def plain(value: Any, where: str, what: str) -> str:
     >>> plain(3.0, "row 1", "answer"), plain("x", "row 1", "answer")
     ('3', 'x')
     """
+    if type(value) is str:
+        return value
     if value is None or value != value:
         return ""
     if isinstance(value, dict | list | tuple | bytes):
@@ -77,13 +79,17 @@ def pictures(row: Mapping[str, Any], where: str, folder: Path) -> list[dict[str,
     return parts
 
 
-def with_pictures(prompt: Prompt, row: Mapping[str, Any], where: str, folder: Path) -> Prompt:
+def with_pictures(prompt: Prompt, row: Mapping[str, Any], where: str, file: Path) -> Prompt:
     """A prompt with the row's pictures at its picture parts, or before the first words of the user where it has none.
+
+    Paths of pictures may be beside the row's ``file``.
 
     Raises:
         CounterpointError: another number of picture parts than of pictures.
     """
-    images = pictures(row, where, folder)
+    images = pictures(row, where, file.parent) if _has_pictures(row) else []
+    if not images and isinstance(prompt, str):
+        return prompt
     talk = turns(prompt)
     marked = sum(
         isinstance(part, dict) and part.get("type") == "image"

@@ -77,7 +77,7 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
     if tie is None:
         raise CounterpointError(f"{where}: tie={row['tie']!r}; expected true or false (1 or 0)")
     return Preference(
-        prompt_of(prompt, row, where, path.parent),
+        prompt_of(prompt, row, where, path),
         answer_of(better, where),
         answer_of(worse, where),
         _margin(row, where),
@@ -92,7 +92,7 @@ def _unpaired(row: dict[str, Any], prompt: Any, where: str, path: Path) -> Prefe
         raise CounterpointError(
             f"{where}: label={label!r}; expected true or false (1 or 0) beside 'completion'"
         )
-    parsed = prompt_of(prompt, row, where, path.parent)
+    parsed = prompt_of(prompt, row, where, path)
     return Preference(parsed, chosen=answer) if truth else Preference(parsed, rejected=answer)
 
 
@@ -116,12 +116,12 @@ def _margin(row: dict[str, Any], where: str) -> float | None:
     return margin
 
 
-def prompt_of(prompt: Any, row: dict[str, Any], where: str, folder: Path) -> Prompt:
-    """A row's prompt, text or messages with the row's tools and pictures, whose paths may be beside the file in ``folder``."""
+def prompt_of(prompt: Any, row: dict[str, Any], where: str, file: Path) -> Prompt:
+    """A row's prompt, text or messages with the row's tools and pictures, whose paths may be beside the ``file``."""
     if isinstance(prompt, str) and prompt.strip():
-        return with_pictures(prompt, row, where, folder)
+        return with_pictures(prompt, row, where, file)
     if isinstance(prompt, list) and prompt:
-        return with_pictures(conversation(prompt, row, where), row, where, folder)
+        return with_pictures(conversation(prompt, row, where), row, where, file)
     raise CounterpointError(
         f"{where}: the prompt is {prompt!r}; expected text or a list of {{'role': ..., 'content': ...}}"
     )

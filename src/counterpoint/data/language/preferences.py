@@ -75,7 +75,9 @@ class PreferenceData:
             if not rows:
                 continue
             facts = LOOK.of(rows)
-            better, worse = (np.sort(side[side > 0]) for side in (facts["chosen"], facts["rejected"]))
+            better, worse = (
+                row_numbers.own_sorted(side[side > 0]) for side in (facts["chosen"], facts["rejected"])
+            )
             talk, margins, ties = (int(facts[what].sum()) for what in ("talk", "margin", "tie"))
             middle = lambda lengths: lengths[len(lengths) // 2] if len(lengths) else 0  # noqa: E731
             lines.append(
@@ -275,14 +277,17 @@ def _finish(
     facts = {split: LOOK.of(rows) for split, rows in left.items()}
     paired = facts["train"]["paired"]
     against = (
-        row_numbers.contained(facts["train"]["one"][paired], np.sort(facts["train"]["other"][paired])) // 2
+        row_numbers.contained(
+            facts["train"]["one"][paired], row_numbers.own_sorted(facts["train"]["other"][paired])
+        )
+        // 2
     )
     if against:
         notes.append(
             f"train: {against} pairs occur in both directions, so their labels contradict one another (see cdpo, robust)"
         )
-    keys = {split: np.array(each["key"]) for split, each in facts.items()}
-    keys["train"].sort()
+    keys = {split: each["key"] for split, each in facts.items()}
+    keys["train"] = row_numbers.own_sorted(keys["train"])
     notes += prompted.overlaps(keys)
     splits = {split: Preferences(left.get(split, [])) for split in ("train", "validation", "test")}
     if len(np.unique(np.concatenate([each["paired"] for each in facts.values()]))) > 1:

@@ -74,13 +74,13 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
             raise CounterpointError(
                 f"{path}, row {number}: no column '{given}' for {part}; {nearest(given, row)}"
             )
-        name = given or next((name for name in ALIASES[part] if row.get(name) not in (None, "")), None)
+        name = given or _filled(row, ALIASES[part])
         fields[part] = row[name] if name else ""
     where = f"{path}, row {number}"
     talk = None if fields["prompt"] else whole_conversation(row, where)
     if talk is not None:
         led = _led(conversation(talk, row, where), row, where)
-        made = _whole(turns(with_pictures(led, row, where, path.parent)))
+        made = _whole(turns(with_pictures(led, row, where, path)))
         return replace(made, **_texts(fields, where))
     if not fields["prompt"] and has_text(row):
         return Problem(Text(""), solution=row["text"])
@@ -105,12 +105,10 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
             f"{where}: a prompt must be text or a list of {{'role': ..., 'content': ...}}, got {type(given).__name__}"
         )
     prompt: Prompt = given if isinstance(given, str) else conversation(given, row, where)
-    prompt = with_pictures(_led(prompt, row, where), row, where, path.parent)
+    prompt = with_pictures(_led(prompt, row, where), row, where, path)
     reply = completion(fields["solution"], where, "the completion")
     texts = _texts(fields, where)
-    if any(
-        mark in texts["answer"] for mark in ("####", "\\boxed")
-    ):  # worked solution and answer in one column
+    if "####" in texts["answer"] or "\\boxed" in texts["answer"]:  # worked solution and answer in one column
         reply, texts["answer"] = reply or texts["answer"], final_answer(texts["answer"])
     if isinstance(row.get("instruction_id_list"), list) and not texts["answer"]:
         ids = list(row["instruction_id_list"])
@@ -125,13 +123,22 @@ def parse(row: dict[str, Any], columns: dict[str, str | None], path: Path, numbe
     )
 
 
+def _filled(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    """The first of these columns that has something in this row."""
+    for name in names:  # a loop: rows are understood by the million
+        if row.get(name) not in (None, ""):
+            return name
+    return None
+
+
 def _led(prompt: Prompt, row: Mapping[str, Any], where: str) -> Prompt:
     """A prompt after what the row's system says and after earlier turns, pairs of a question and its answer in ``history``.
 
     Raises:
         CounterpointError: a system that is no text, or a history of something else.
     """
-    system = next((row[name] for name in SYSTEM if row.get(name) not in (None, "")), "")
+    named = _filled(row, SYSTEM)
+    system = row[named] if named else ""
     past = row.get("history")
     past = [] if past is None or past == "" else past
     if not system and past == []:

@@ -66,7 +66,7 @@ class ProblemData:
             rows = getattr(self, name).rows
             if rows:
                 facts = LOOK.of(rows)
-                lengths = np.sort(facts["prompt"])
+                lengths = row_numbers.own_sorted(facts["prompt"])
                 lines.append(
                     f"{name}: {len(rows)} problems, prompts of {lengths[0]} to {lengths[-1]} characters (median "
                     f"{lengths[len(lengths) // 2]}), {facts['solution'].sum()} with a solution, "
@@ -164,7 +164,7 @@ def load(
         prompted.Held(rows, LOOK, f"problems {columns}", lambda names: read_from(names, columns)),
     )
     if scorer == "auto":
-        scorer = _scorer(np.concatenate([LOOK.of(part)["answer"] for part in parts.values()]), notes)
+        scorer = _scorer([LOOK.of(part)["answer"] for part in parts.values()], notes)
     if scorer not in SCORERS:
         raise CounterpointError(f"there is no scorer '{scorer}'; {nearest(scorer, SCORERS)}")
     return _finish(
@@ -178,9 +178,10 @@ def load(
     )
 
 
-def _scorer(codes: np.ndarray, notes: list[str]) -> str:
-    """The scorer of answers of one kind, by the [N] codes of ``LOOK``; "answer", by the kind of each, where they are of several."""
-    counts = np.bincount(codes, minlength=2 * INSTRUCTIONS)
+def _scorer(codes: Sequence[np.ndarray], notes: list[str]) -> str:
+    """The scorer of answers of one kind, by the [N] codes of ``LOOK`` of each split; "answer", by the kind of each, where they are of
+    several."""
+    counts = np.sum([row_numbers.counts(part, 2 * INSTRUCTIONS) for part in codes], axis=0)
     if counts[INSTRUCTIONS:].sum() and not counts[1:INSTRUCTIONS].sum():
         return instructions.SCORER
     kinds: Counter[str] = Counter(
@@ -248,12 +249,12 @@ def _finish(
 
             rows = prompted.changed(rows, f"format={reading.format}", read, LOOK)
         left[split] = prompted.short_ones(rows, LOOK.of(rows)["size"], max_characters, split, notes)
-        keys[split] = np.array(LOOK.of(left[split])["key"])
+        keys[split] = LOOK.of(left[split])["key"]
     if not left["train"]:
         raise CounterpointError(
             f"{name}: no training problem is left; raise max_characters or check the file"
         )
-    keys["train"].sort()
+    keys["train"] = row_numbers.own_sorted(keys["train"])
     repeated = row_numbers.repeats(keys["train"])
     if repeated:
         notes.append(f"train: {repeated} prompts occur more than once")

@@ -85,9 +85,7 @@ def parse_ranking(row: dict[str, Any], columns: dict[str, str | None], path: Pat
                 f"{where}: scores={scores!r} beside {len(answers)} completions; expected as many numbers"
             )
         scores = [float(each) for each in scores]
-    return Ranking(
-        prompt_of(row.get(columns["prompt"] or "prompt"), row, where, path.parent), answers, scores
-    )
+    return Ranking(prompt_of(row.get(columns["prompt"] or "prompt"), row, where, path), answers, scores)
 
 
 def _is_number(value: Any) -> bool:

@@ -45,7 +45,7 @@ class Facts:
 
     def __getitem__(self, name: str) -> np.ndarray:
         values = self.every[name]
-        return values if self.at is None else values[self.at]
+        return values if self.at is None else row_numbers.gathered(values, self.at)
 
 
 class StoredRows(Sequence[T], Generic[T]):
@@ -153,7 +153,7 @@ class Look(Generic[T]):
 
 def hashed(text: str) -> int:
     """The first 64 bits of a text's sha256."""
-    return int(hashlib.sha256(text.encode()).hexdigest()[:16], 16)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def stored_rows(tables: Sequence[Table], parse: Parse[T], look: Look[T], name: str) -> StoredRows[T]:
@@ -169,7 +169,7 @@ def stored_rows(tables: Sequence[Table], parse: Parse[T], look: Look[T], name: s
     def rows() -> Iterator[T]:
         for table in tables:
             for index, row in enumerate(table.rows()):
-                yield understood(parse, table, index, row)
+                yield parse(row, table.path, table.number(index))  # without its origin: that is not counted
 
     count = sum(map(len, tables))
     digests = [table.data.digest for table in tables if isinstance(table.data, RowsOnDisk)]

@@ -54,7 +54,8 @@ def parquet_batches(path: Path, size: int) -> tuple[int, Iterator[pa.Table]]:
 
     def batches() -> Iterator[pa.Table]:
         try:
-            with pyarrow.parquet.ParquetFile(path) as file:
+            # Read ahead, the bytes of all row groups would stay in memory until the last.
+            with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
                 named = _class_names((file.schema_arrow.metadata or {}).get(b"huggingface"))
                 for batch in file.iter_batches(batch_size=size):
                     yield prepared(pa.Table.from_batches([batch]), named, path)

@@ -61,7 +61,7 @@ class StoredTexts(Sequence[str]):
     def fact(self, name: str) -> np.ndarray:
         """[N] one of the numbers of each text."""
         values = self._facts[name]
-        return values if self._at is None else values[self._at]
+        return values if self._at is None else row_numbers.gathered(values, self._at)
 
     def select(self, numbers: Sequence[int] | np.ndarray) -> StoredTexts:
         """The texts with these numbers."""
