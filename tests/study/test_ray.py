@@ -9,8 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,9 +28,9 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-def study(out: Path, jobs: int | Ray, steps: int = 4) -> dict:
+def study(out: Path, jobs: int | Ray, steps: int = 4, seeds: int = 3) -> dict:
     return counterpoint.compare(
-        ["simclr", "dcl"], data="digits", out=out, seeds=3, steps=steps, jobs=jobs, trials=0
+        ["simclr", "dcl"], data="digits", out=out, seeds=seeds, steps=steps, jobs=jobs, trials=0
     )
 
 
@@ -81,7 +82,7 @@ def test_twelve_runs_and_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
     while victim is None and driver.poll() is None:
         time.sleep(0.02)
         if 4 <= len(list(out.glob("runs/*/*/result.json"))) <= 8:
-            victim = killed_at_work(out)
+            victim = killed_at_work(out, lambda folder: len(events(folder)) >= 10)
     assert driver.wait(timeout=1200) == 0
     assert victim is not None, "no run was killed: nothing would be seen"
     began = [line for line in (victim / "sessions.jsonl").read_text().splitlines() if '"start"' in line]
@@ -97,20 +98,61 @@ def test_twelve_runs_and_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
         assert (out / model.relative_to(tmp_path / "local")).read_bytes() == model.read_bytes()
 
 
-def killed_at_work(out: Path) -> Path | None:
-    """Kill a worker in the middle of a run's steps; return the run's folder, or None where no run is there yet."""
+@pytest.mark.slow
+def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    expected = figures(study(tmp_path / "local", 1, steps=200, seeds=2))
+    out = tmp_path / "ray"
+    killed: dict[str, Any] = {}
+
+    def saved(folder: Path) -> bool:
+        """Of a run whose model stays: it has saved, and has done some steps since."""
+        steps = sorted(folder.glob("checkpoints/step-*"))
+        return folder.name == "seed-0" and bool(steps) and len(events(folder)) > number(steps[-1]) + 5
+
+    def kill() -> None:
+        while not killed:
+            time.sleep(0.01)
+            folder = killed_at_work(out, saved)
+            if folder is not None:
+                steps = [number(step) for step in folder.glob("checkpoints/step-*")]
+                killed.update(folder=folder, saved=max(steps), events=events(folder))
+
+    ray.shutdown()  # the cluster of another test may have other settings
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    summary = study(out, Ray(at_once=2, checkpoint_seconds=0.5), steps=200, seeds=2)
+    assert killed, "no run was killed after it had saved: nothing would be seen"
+    before, after = killed["events"], events(killed["folder"])
+    # Lines, with the time of each, are of the killed session up to what it had saved, and of the next one from there on.
+    kept = next(at for at, (one, other) in enumerate(zip(before, after, strict=False)) if one != other)
+    assert 0 < killed["saved"] <= kept < len(before) < len(after) == 200
+    assert json.dumps(figures(summary), sort_keys=True) == json.dumps(expected, sort_keys=True)
+    models = [file.relative_to(out) for file in killed["folder"].glob("model/**/*.safetensors")]
+    assert models
+    for model in models:
+        assert (out / model).read_bytes() == (tmp_path / "local" / model).read_bytes()
+
+
+def events(folder: Path) -> list[bytes]:
+    """The whole lines of a run's events so far."""
+    file = folder / "events.jsonl"
+    return file.read_bytes().split(b"\n")[:-1] if file.exists() else []
+
+
+def number(step: Path) -> int:
+    """Of a checkpoint's folder."""
+    return int(step.name.removeprefix("step-"))
+
+
+def killed_at_work(out: Path, ready: Callable[[Path], bool]) -> Path | None:
+    """Kill a worker in the middle of a run's steps; return the run's folder, or None where no run is ready for it yet."""
     for process in workers():
         for file in Path(f"/proc/{process}/fd").glob("*"):
             try:
                 folder = Path(os.readlink(file)).parent
             except OSError:
                 continue
-            events = folder / "events.jsonl"
-            if (
-                not folder.is_relative_to(out)
-                or not events.exists()
-                or len(events.read_bytes().splitlines()) < 10
-            ):
+            if not folder.is_relative_to(out) or not ready(folder):
                 continue
             os.kill(process, signal.SIGKILL)
             time.sleep(0.2)  # what it was writing is written

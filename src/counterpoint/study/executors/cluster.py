@@ -31,12 +31,14 @@ class Ray:
     Attributes:
         address: of a cluster, "auto" for the one this machine belongs to; None starts one on this machine alone.
         cpus, gpus: of each run. at_once: runs of a local cluster at once; None lets Ray fit as many as there are cores.
+        checkpoint_seconds: how often a run saves, so how much of it a worker that dies may lose.
     """
 
     address: str | None = None
     cpus: float = 1.0
     gpus: float = 0.0
     at_once: int | None = None
+    checkpoint_seconds: float = 120.0
 
     def __post_init__(self) -> None:
         if self.cpus <= 0 or self.gpus < 0:
@@ -67,7 +69,8 @@ def run_ray(
     pending: dict[Any, Job] = {}
     try:
         for job in jobs:
-            pending[work.remote(order(job, threads, absolute=True))] = job
+            given = order(job, threads, absolute=True, checkpoint_seconds=cluster.checkpoint_seconds)
+            pending[work.remote(given)] = job
         results: dict[Path, Result | None] = {}
         while pending:
             (ready, *_), _ = ray.wait(list(pending), num_returns=1)

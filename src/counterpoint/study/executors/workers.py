@@ -167,13 +167,15 @@ class _Worker:
         self.log.close()
 
 
-def order(job: Job, threads: int, absolute: bool = False) -> dict[str, Any]:
+def order(
+    job: Job, threads: int, absolute: bool = False, checkpoint_seconds: float = 120.0
+) -> dict[str, Any]:
     """A job as plain data, for another process; ``absolute`` for one whose working directory is another."""
     recipe = replace(job.recipe, threads=job.recipe.threads or threads)
     out = job.out.absolute() if absolute else job.out
     return {
         "recipe": recipe.as_dict(), "out": str(out), "keep_model": job.keep_model, "imports": recipe.foreign_modules(),
-        "cwd": os.getcwd() if absolute else None,
+        "cwd": os.getcwd() if absolute else None, "checkpoint_seconds": checkpoint_seconds,
     }  # fmt: skip
 
 
@@ -198,7 +200,10 @@ def answer(order: dict[str, Any]) -> dict[str, str]:
         for module in order["imports"]:  # named by the process that started this one, not by a file
             importlib.import_module(module)
         recipe, out = Recipe.from_dict(order["recipe"]), Path(order["out"])
-        execute(recipe, out, progress=False, keep_model=order["keep_model"])
+        execute(
+            recipe, out, progress=False, keep_model=order["keep_model"],
+            checkpoint_seconds=order["checkpoint_seconds"],
+        )  # fmt: skip
     except CounterpointError as error:
         return {"error": str(error)}
     except (Interrupted, KeyboardInterrupt):
