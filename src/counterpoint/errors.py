@@ -18,6 +18,10 @@ class FolderInUse(CounterpointError):
     """Another process is running in a folder, which is to be left as it is."""
 
 
+class UnusableRow(CounterpointError):
+    """A row of data that cannot be used, whatever the others are: where rows may be left out, it may."""
+
+
 class MissingExtra(CounterpointError):
     """A dependency that only some methods need is not installed."""
 
@@ -36,6 +40,15 @@ def nearest(given: str, choices: Iterable[str]) -> str:
     names = sorted(choices)
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(names)
+
+
+def counted(count: int, one: str, many: str | None = None, form: str = "") -> str:
+    """A count with the words that go with one or with several; several are ``one`` and an s unless ``many`` says otherwise.
+
+    >>> counted(1, "row"), counted(2, "row"), counted(1, "row has", "rows have"), counted(2000, "user", form=",")
+    ('1 row', '2 rows', '1 row has', '2,000 users')
+    """
+    return f"{count:{form}} {one if count == 1 else many or one + 's'}"
 
 
 def require_utf8(value: object, what: str) -> None:

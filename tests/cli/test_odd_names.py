@@ -65,7 +65,7 @@ def test_names_of_classes_and_pictures(tmp_path):
             pixels = random.integers(0, 255, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / folder / f"{n}.png")
     with pytest.raises(
-        CounterpointError, match=r"the names of 12 files are no UTF-8 \(caf\\xe9/0.png, .*convmv"
+        CounterpointError, match=r"12 files have names that are no UTF-8 \(caf\\xe9/0.png, .*convmv"
     ):
         api.run("simclr", data=tmp_path / "photos", out=tmp_path / "out", steps=1)
     assert not (tmp_path / "out").exists()

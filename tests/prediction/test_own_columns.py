@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import counterpoint
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, UnusableRow
 
 
 def trained(method: str, rows: list[dict[str, Any]], out: Path, **options: Any) -> Any:
@@ -31,7 +31,7 @@ def test_a_text(tmp_path: Path) -> None:
         one["label"] for one in predict(data, column="Nachricht")
     ]
     assert len(predict([{"text": "tea"}])) == 1  # where the column is not there, the usual names
-    with pytest.raises(CounterpointError, match=r"row 1: an empty text.*--skip-unreadable"):
+    with pytest.raises(UnusableRow, match=r"row 1: an empty text.*--skip-unreadable"):
         predict(data, column="text")
     with pytest.raises(CounterpointError, match="no setting 'learnt'"):
         predict(data, learnt=("text",))

@@ -41,7 +41,7 @@ def test_longer_rows_are_left_out_or_cut_and_counted(tmp_path: Path) -> None:
     )
     data = problem.fitted(model, load(path, max_length=20, too_long="truncate"))
     assert len(data.train) == 10
-    assert "2 are cut at their end; 1 are left out, whose prompt alone is as long" in data.describe()[-1]
+    assert "2 are cut at their end; 1 is left out, whose prompt alone is as long" in data.describe()[-1]
     prompts, completions = model.rows(
         [row.prompt for row in data.train], [row.completion for row in data.train]
     )
@@ -66,7 +66,7 @@ def test_the_flag_cuts_as_the_data_option_does_before_the_first_step(tmp_path: P
     shown = CliRunner().invoke(
         app, ["check", "--data", str(path), "--model", "characters", "--max-length", "20"]
     )
-    assert "rows are longer than 20 tokens" in shown.output
+    assert "rows is longer than 20 tokens" in shown.output
     assert "left out" in shown.output
 
 

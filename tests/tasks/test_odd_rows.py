@@ -55,7 +55,7 @@ def test_a_missing_answer_is_named_by_its_row_in_the_file(tmp_path: Path) -> Non
         split for split in (data.train, data.validation, data.test) if any(not r.reference for r in split)
     ]
     with pytest.raises(
-        CounterpointError, match=r"1 of \d+ training problems have none, first .*a\.jsonl, row 31;"
+        CounterpointError, match=r"1 of \d+ training problems has none, first .*a\.jsonl, row 31;"
     ):
         require_references(missing[0].rows, "sft")
     with pytest.raises(CounterpointError, match="first row 2;"):
@@ -140,7 +140,7 @@ def test_rows_with_characters_that_the_tokenizer_does_not_know_are_counted(
     path = save(tmp_path / "a.jsonl", {"prompt": "東?", "completion": "京"}, 5)
     data = problems.load(path, validation=0, test=0)
     logging.getLogger("counterpoint").propagate = True
-    line = "train: 1 of 41 rows hold characters that the model's tokenizer does not know"
+    line = "train: 1 of 41 rows holds characters that the model's tokenizer does not know"
     assert any(line in shown for shown in task("problems").preview(tiny(), data).lines)
     task("problems").fitted(tiny(), data)
     assert line in caplog.text
@@ -155,7 +155,7 @@ def test_what_the_template_alone_writes_is_no_unknown_character_of_a_row(
     assert model.tokenizer.unk_token_id in model.prompt_ids(["b"])[0]  # the tilde that begins an answer
     logging.getLogger("counterpoint").propagate = True
     task("problems").fitted(model, data)
-    assert "train: 1 of 41 rows hold characters" in caplog.text
+    assert "train: 1 of 41 rows holds characters" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.cli.output import hanging, show_table
+from counterpoint.errors import counted
 from counterpoint.evaluation.benchmarks.names import of_a_benchmark
 from counterpoint.study.wording import duration, interval, number, only_before, sentence, signed, won
 
@@ -99,7 +100,7 @@ def _metric_table(summary: Mapping[str, Any], metric: str) -> Table:
     )
     lower = metric in summary["lower_is_better"]
     seeds = len(summary["seeds"])
-    title = f"{summary['what']}: {metric} on test, {seeds} seed{'s' if seeds > 1 else ''}, data {summary['data']['spec']}"
+    title = f"{summary['what']}: {metric} on test, {counted(seeds, 'seed')}, data {summary['data']['spec']}"
     table = Table(
         title=title if first else f"\n{metric}",
         title_justify="left",

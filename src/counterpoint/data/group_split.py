@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, counted
 
 
 def split_groups(
@@ -42,7 +42,7 @@ def split_groups(
         own = members[label]
         if len(own) <= len(shares):
             raise CounterpointError(
-                f"class '{label}' has {len(own)} group{'s' * (len(own) != 1)} by {what} ({', '.join(sorted(own)[:3])}); a split by {what} "
+                f"class '{label}' has {counted(len(own), 'group')} by {what} ({', '.join(sorted(own)[:3])}); a split by {what} "
                 f"into train, {' and '.join(shares)} needs at least {len(shares) + 1}: leave the class out with --data-option classes=..., "
                 "split by something else, or name the splits yourself"
             )

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
-from counterpoint.errors import CounterpointError, other_locale
+from counterpoint.errors import CounterpointError, counted, other_locale
 
 SYSTEM = frozenset(
     {
@@ -91,7 +91,7 @@ class Walk:
             if locale := other_locale(str(odd[0])):
                 raise CounterpointError(f"{shown(self.folder)}: {locale}")
             raise CounterpointError(
-                f"{shown(self.folder)}: the names of {len(odd)} files are no UTF-8 ({_few(odd)}); rename them, for example with "
+                f"{shown(self.folder)}: {counted(len(odd), 'file has a name that is', 'files have names that are')} no UTF-8 ({_few(odd)}); rename them, for example with "
                 f"convmv -f latin1 -t utf8 -r --notest {shown(self.folder)}"
             )
         return files
@@ -108,7 +108,7 @@ class Walk:
         ]
         if self.written:
             lines.append(
-                f"followed: {len(self.written)} links that were saved as text ({_few(self.written)})"
+                f"followed: {counted(len(self.written), 'link that was', 'links that were')} saved as text ({_few(self.written)})"
             )
         return lines
 

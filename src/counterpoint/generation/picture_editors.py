@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from counterpoint import library_bars
 from counterpoint.errors import CounterpointError, MissingExtra
 from counterpoint.imported import imported, in_a_line
 
@@ -157,6 +158,7 @@ def _pipeline(prior: Prior) -> Edit:
         from diffusers import AutoPipelineForImage2Image
     except ImportError:
         raise MissingExtra("diffusers", "diffusion") from None
+    library_bars.hide("diffusers", "transformers")
     pipeline = AutoPipelineForImage2Image.from_pretrained(prior.editor)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to("cuda" if torch.cuda.is_available() else "cpu")

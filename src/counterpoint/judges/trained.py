@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from counterpoint import library_bars
 from counterpoint.data.language.answer import Answers
 from counterpoint.data.language.problem import Problem
 from counterpoint.errors import CounterpointError
@@ -66,9 +67,8 @@ def load(folder: str | Path, device: torch.device | str = "cpu") -> Trained:
         CounterpointError: none there.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    library_bars.hide("transformers")
 
     if not Path(folder).is_dir():
         raise CounterpointError(

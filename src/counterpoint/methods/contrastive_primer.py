@@ -61,7 +61,8 @@ class ContrastivePrimer(Method[nn.Module, Texts]):
         objective: "bce"; or a loss of scores, "infonce" to "ebm_square_square" (``objectives.noise_contrast``); or of
             two views of each text, "ntxent" to "triplet_cos" (``objectives.view_contrast``), then fine-tuned with "bce".
         pretraining_epochs: passes over all training texts; 0 leaves pretraining out.
-        epochs: passes over the labelled texts; 0, or data without labels, leaves fine-tuning out.
+        epochs: passes over the labelled texts; 0, or data without labels, leaves fine-tuning out: classes are then ranked by
+            their names with the matcher as pretraining left it (untrained, where it contrasted views).
         positives, negatives: g and b, words drawn from the text itself and from the others of the batch.
         common: share of the words that are no labels, the commonest first; for vocabularies with words that say nothing
             about a text ("words" has none, a transformer's has: about 0.01).

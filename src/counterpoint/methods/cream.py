@@ -46,7 +46,7 @@ class CREAM(Method[Language, ProblemData]):
     """Learn from one's own ranking, as far as one's earlier self agrees.
 
     Attributes:
-        rounds: T, each on its own part of the unlabelled prompts.
+        rounds: T, each on its own part of the unlabelled prompts; 0 learns the solved seed and ends, without ranking anything.
         answers: N sampled per prompt; rankings are over the distinct ones.
         weight: "average" weighs every label by the round's mean agreement (the paper's method), "sample" each by its own.
         measure: rank agreement: "kendall" (the paper's), "spearman" or "top_order".

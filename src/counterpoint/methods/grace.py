@@ -17,7 +17,7 @@ from torch import Tensor
 
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.retrieval.load import Retrieval
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, counted
 from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Own
 from counterpoint.judges.judge import Verdicts
@@ -115,7 +115,8 @@ class GRACE(Method[Embedder, Retrieval]):
         encoder = Embedder(policy, Shown(self.template, written, model.shown.longest))
         cut = sum(len(text.split()) > encoder.shown.longest for text in (*data.documents, *data.queries))
         if cut:
-            run.say(f"{cut} texts are longer than {encoder.shown.longest} words, and are read up to there")
+            longer = counted(cut, "text is", "texts are")
+            run.say(f"{longer} longer than {encoder.shown.longest} words, and read up to there")
         run.optimize(policy, self.optimizer.at(self.learning_rate))
         items = self._pairs(data)
         if self.objective == "contrastive":

@@ -20,7 +20,7 @@ from counterpoint.conversation import pictures_of, stored, turns
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.data.language.prompted import Each
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, counted
 from counterpoint.generation.authors import Author, Writer
 from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Source
@@ -175,7 +175,7 @@ class VCSTaR(Method[Language, ProblemData]):
             count = len(pictures_of(turns(row.prompt)))
             if count != 1:
                 raise CounterpointError(
-                    f"{self.key}: training row {at} has {count or 'no'} picture{'s' * (count > 1)}; it contrasts questions about one image "
+                    f"{self.key}: training row {at} has {counted(count, 'picture') if count else 'no picture'}; it contrasts questions about one image "
                     "each: give every row a column 'images' with one path"
                 )
             if not row.answer:

@@ -17,6 +17,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import nn
 
+from counterpoint import library_bars
 from counterpoint.errors import CounterpointError, MissingExtra
 from counterpoint.models import deferred, deferred_folder
 
@@ -139,7 +140,7 @@ def read(
         import transformers
     except ImportError:
         raise MissingExtra("transformers", "language") from None
-    transformers.utils.logging.disable_progress_bar()
+    library_bars.hide("transformers")
     folder = find(spec)
     where, adapter = folder, folder / "adapter_config.json"
     if adapter.exists():
@@ -302,9 +303,8 @@ def write(
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    import transformers
 
-    transformers.utils.logging.disable_progress_bar()
+    library_bars.hide("transformers")
     there = deferred.sources(causal)
     if hasattr(causal, "peft_config"):  # adapters are few, and what they stand on is not written
         deferred.fill(causal, {n for n, p in causal.named_parameters() if "lora_" in n or p.requires_grad})

@@ -19,7 +19,7 @@ from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problems import LOOK, ProblemData, Problems
 from counterpoint.data.language.prompted import origin_of
 from counterpoint.data.language.stored_rows import StoredRows
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, counted
 
 SHOWN = (
     "{prompt}\n\nFor orientation, this is how one good reply to it reads:\n{demonstration}\n\n"
@@ -51,8 +51,9 @@ def require_references(problems: Sequence[Problem], method: str) -> None:
     facts = LOOK.of(problems)
     missing = np.flatnonzero(facts["size"] == facts["prompt"])
     if len(missing):
+        of = f"of {len(problems)} training problems "
         raise CounterpointError(
-            f"{method} learns from a solution or an answer, and {len(missing)} of {len(problems)} training problems have none, "
+            f"{method} learns from a solution or an answer, and {counted(len(missing), of + 'has', of + 'have')} none, "
             f"first {origin_of(problems, int(missing[0]))}; give the data a 'completion' or an 'answer' column, or drop those rows"
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from counterpoint import library_bars
 from counterpoint.errors import CounterpointError, MissingExtra
 from counterpoint.models import passes
 from counterpoint.models.model_folders import find
@@ -97,7 +98,7 @@ def _opened(spec: str | Path, kind: str) -> tuple[Any, Any]:
         import transformers
     except ImportError:
         raise MissingExtra("transformers", "language") from None
-    transformers.utils.logging.disable_progress_bar()
+    library_bars.hide("transformers")
     folder = find(spec)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)

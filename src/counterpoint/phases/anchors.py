@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.prompted import Each, origin_of
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, counted
 from counterpoint.generation.answers import several_answers
 from counterpoint.generation.sampler import Sampler
 from counterpoint.generation.samplers import Own, Source
@@ -88,7 +88,7 @@ def anchored(
     if not len(rows):
         raise CounterpointError(f"{key}: the teacher gave no answer to any of {len(problems)} prompts")
     if len(rows) < len(problems):
-        run.say(
-            f"{len(problems) - len(rows)} of {len(problems)} prompts are left out: the teacher gave no answer"
-        )
+        of = f"of {len(problems)} prompts "
+        left_out = counted(len(problems) - len(rows), of + "is left out", of + "are left out")
+        run.say(f"{left_out}: the teacher gave no answer")
     return rows

@@ -17,7 +17,7 @@ from counterpoint.data.audio.clips import Clips
 from counterpoint.data.audio.files import FILE_COLUMNS, Listed, read, resample
 from counterpoint.data.endings import SOUNDS
 from counterpoint.data.walk import follow
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, UnusableRow
 from counterpoint.evaluation.speech import vectors
 from counterpoint.evaluation.understanding import understand
 from counterpoint.models.audio.classifier import SpeechClassifier
@@ -105,7 +105,7 @@ def _wave(value: Any, row: Row, rate: int, seconds: float) -> tuple[np.ndarray, 
     name = str(value.get("path") if isinstance(value, dict) else value)
     path = follow(row.folder, name)
     if not path.is_file():
-        raise CounterpointError(f"{row.where}: there is no file '{name}'; mend or remove the row")
+        raise UnusableRow(f"{row.where}: there is no file '{name}'; mend or remove the row")
     return _of_file(path, row, rate, seconds)
 
 
@@ -113,7 +113,7 @@ def _of_file(path: Path, row: Row, rate: int, seconds: float) -> tuple[np.ndarra
     clips = read([Listed(path, {}, None)], rate, seconds)
     if clips.unreadable:
         reason = clips.unreadable[0].removeprefix(str(path)).strip()
-        raise CounterpointError(f"{row.where}: not a readable recording {reason}; mend or remove it")
+        raise UnusableRow(f"{row.where}: not a readable recording {reason}; mend or remove it")
     return clips.waves[0], bool(clips.cut)
 
 

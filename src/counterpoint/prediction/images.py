@@ -18,7 +18,7 @@ from counterpoint.data.endings import PICTURES
 from counterpoint.data.images.files import PATH_COLUMNS
 from counterpoint.data.images.pixels import colour, decode_frame, header_shape, stack
 from counterpoint.data.walk import follow
-from counterpoint.errors import CounterpointError, MissingExtra
+from counterpoint.errors import CounterpointError, MissingExtra, UnusableRow
 from counterpoint.evaluation.classification import class_logits
 from counterpoint.evaluation.features import features
 from counterpoint.models.images.classifier import Classified
@@ -68,9 +68,7 @@ def reader(folder: Path, settings: Settings) -> Callable[[Row], np.ndarray]:
             raise
         except Exception as error:  # whatever a decoder says of a damaged file
             reason = " ".join(str(error).split())[:120] or type(error).__name__
-            raise CounterpointError(
-                f"{row.where}: not a readable picture ({reason}); mend or remove it"
-            ) from None
+            raise UnusableRow(f"{row.where}: not a readable picture ({reason}); mend or remove it") from None
 
     return read
 
@@ -123,7 +121,7 @@ def file_of(value: Any, row: Row) -> Path | io.BytesIO | None:
     if isinstance(value, str | Path):
         path = follow(row.folder, str(value))
         if not path.is_file():
-            raise CounterpointError(f"{row.where}: there is no file '{value}'; mend or remove the row")
+            raise UnusableRow(f"{row.where}: there is no file '{value}'; mend or remove the row")
         return path
     return None
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError, UnusableRow, nearest
 from counterpoint.generation import contrasted
 from counterpoint.models import folders, model_folders, passes
 from counterpoint.models.language.language import Language
@@ -85,8 +85,6 @@ def open_model(folder: Path, kind: str | None = None) -> nn.Module:
     return model
 
 
-MEND = "mend or remove"
-"""In a message on a row that may as well be left out."""
 SKIP = "--skip-unreadable, in Python skip=True"
 
 BESIDE = ("contrast.json", "instruction.json")
@@ -168,8 +166,8 @@ def _read(
             value = predictor.read(row)
         except CounterpointError as error:
             if not skip:
-                if MEND in str(error):
-                    raise CounterpointError(f"{error}, or leave out what cannot be read: {SKIP}") from None
+                if isinstance(error, UnusableRow):
+                    raise UnusableRow(f"{error}, or leave out what cannot be read: {SKIP}") from None
                 raise
             if not count["left_out"]:
                 logger.warning(f"left out: {error}")

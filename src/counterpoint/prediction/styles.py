@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from counterpoint.data.endings import PICTURES
 from counterpoint.data.images.files import PATH_COLUMNS
 from counterpoint.data.images.pixels import decode_frame, stack
-from counterpoint.errors import CounterpointError, MissingExtra, nearest
+from counterpoint.errors import CounterpointError, MissingExtra, UnusableRow, nearest
 from counterpoint.generation.restyling import DOMAINS, restyled
 from counterpoint.models.styles.generator import Generator
 from counterpoint.prediction.images import file_of, in_channels
@@ -46,9 +46,7 @@ def predictor(model: nn.Module, folder: Path, settings: Settings) -> Predictor:
             raise
         except Exception as error:  # whatever a decoder says of a damaged file
             reason = " ".join(str(error).split())[:120] or type(error).__name__
-            raise CounterpointError(
-                f"{row.where}: not a readable picture ({reason}); mend or remove it"
-            ) from None
+            raise UnusableRow(f"{row.where}: not a readable picture ({reason}); mend or remove it") from None
 
     def answer(pictures: list[np.ndarray]) -> list[dict[str, Any]]:
         return [

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from counterpoint.data.text.rows import TEXT_COLUMNS
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import UnusableRow
 from counterpoint.evaluation.text import outputs
 from counterpoint.models.text.encoder import TextClassifier
 from counterpoint.prediction.predictor import Predictor, Row, Settings, embeddings, labels, names
@@ -47,5 +47,5 @@ def text_of(row: Row, columns: tuple[str, ...]) -> str:
     text = row.cell(columns, "text")
     if not isinstance(text, str) or not text.strip():
         what = "an empty text" if isinstance(text, str) else f"{type(text).__name__}, no text"
-        raise CounterpointError(f"{row.where}: {what}; mend or remove the row")
+        raise UnusableRow(f"{row.where}: {what}; mend or remove the row")
     return text.strip()

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from counterpoint.data.language.reading import Reading
 from counterpoint.data.language.stored_rows import StoredRows
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, counted
 from counterpoint.models.language import templates
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.rows_fit import Row, check_rows, lengths, typed_tokens
@@ -93,12 +93,13 @@ class Fates:
             return odd
         done = []
         if self.cut:
-            done.append(f"{len(self.cut)} are cut at their end")
+            done.append(counted(len(self.cut), "is cut at its end", "are cut at their end"))
         if len(self.left) < len(self.sizes):
             alone = ", whose prompt alone is as long" if reading.too_long == "truncate" else ""
-            done.append(f"{len(self.sizes) - len(self.left)} are left out{alone}")
+            done.append(counted(len(self.sizes) - len(self.left), "is", "are") + f" left out{alone}")
+        of = f"of {len(self.sizes)} rows "
         return [
-            f"{over} of {len(self.sizes)} rows are longer than {reading.max_length} tokens (longest {max(self.sizes)}): "
+            f"{counted(over, of + 'is', of + 'are')} longer than {reading.max_length} tokens (longest {max(self.sizes)}): "
             + "; ".join(done),
             *odd,
         ]
@@ -129,8 +130,9 @@ def _checked(split: str, rows: Any) -> Sequence[Any]:
 
 
 def _unknown(split: str, odd: int, count: int) -> str:
+    rows = counted(odd, f"of {count} rows holds", f"of {count} rows hold")
     return (
-        f"{split + ': ' if split else ''}{odd} of {count} rows hold characters that the model's tokenizer does not know: it reads, and "
+        f"{split + ': ' if split else ''}{rows} characters that the model's tokenizer does not know: it reads, and "
         "learns to write, its unknown token for them"
     )
 
@@ -177,8 +179,9 @@ def preview(
         typed = typed_tokens(model, split, map(row_of, some), Origins(some))
         if typed is not None:
             count, where, token = typed
+            rows = counted(count, f"of {len(some)} rows has", f"of {len(some)} rows have")
             lines.append(
-                f"{split}: {count} of {len(some)} rows have special tokens of the model in what was written (first {where}: {token}); they are read "
+                f"{split}: {rows} special tokens of the model in what was written (first {where}: {token}); they are read "
                 "as if the template had written them, so a turn may seem to end there: mend the text if it is not meant"
             )
         over = (
@@ -188,8 +191,8 @@ def preview(
         )
         if over:
             lines.append(
-                f"{split}: {over} rows pass the model's {model.limit} positions, and a run would refuse them; "
-                f"--max-length {model.limit} leaves them out, with --too-long truncate it cuts them"
+                f"{split}: {counted(over, 'row passes', 'rows pass')} the model's {model.limit} positions, and a run would refuse that; "
+                f"--max-length {model.limit} leaves out what is longer, with --too-long truncate it cuts it"
             )
     prompt, answers = example(data.train[0])
     answer = next((each for each in answers if each), None)

@@ -233,7 +233,7 @@ def test_a_class_of_too_few_groups_is_named(tmp_path):
         ("label\nlow\n", "none is called file"),
         ("file,label\nx.wav,low\n", r"row 1: there is no file 'x\.wav'"),
         ("file,tone\nclips/low/anna_0.wav,low\n", "name the column of labels: --data-option label=tone"),
-        ("file,label\nclips/low/anna_0.wav,\n", "have no label"),
+        ("file,label\nclips/low/anna_0.wav,\n", "has no label"),
         ("file,label,split\nclips/low/anna_0.wav,low,trian\n", "did you mean 'train'"),
     ],
 )

@@ -95,4 +95,4 @@ def test_channels_that_cancel_one_another_leave_silence_and_it_is_said(tmp_path:
     wave = tone(0.3)
     soundfile.write(tmp_path / "a" / "x.wav", np.stack([wave, 1e-6 - wave], 1), RATE, subtype="FLOAT")
     said = load_audio(tmp_path, sample_rate=RATE).describe()
-    assert any("1 clips hold only silence" in line and "x.wav" in line for line in said)
+    assert any("1 clip holds only silence" in line and "x.wav" in line for line in said)

@@ -221,7 +221,7 @@ def lesson(tmp_path, kind):
         ("one class", "every labelled image is of the class 'cat'"),
         ("NaN", r"NaN or infinite values \(rows \[7\]\)"),
         ("normalised", "undo the normalisation"),
-        ("unreadable", r"1 files are not readable.*broken.png.*unreadable=skip"),
+        ("unreadable", r"1 file is no readable.*broken.png.*unreadable=skip"),
         ("column", "columns.*photo.*image=COLUMN"),
         ("labels", "60 images but 50 labels"),
         ("pickled", "save plain arrays"),
@@ -236,7 +236,7 @@ def test_lessons(tmp_path, kind, says):
 def test_unreadable_files_can_be_left_out_and_are_counted(tmp_path):
     lesson(tmp_path, "unreadable")
     found = load_images(tmp_path, unreadable="skip")
-    assert any("1 files are not readable" in line for line in found.describe())
+    assert any("1 file is no readable" in line for line in found.describe())
 
 
 def test_nothing_there(tmp_path):

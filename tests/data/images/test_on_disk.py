@@ -159,7 +159,7 @@ def test_what_is_no_image_is_named(tmp_path: Path, workers: int) -> None:
     path = shards(tmp_path, gone=5)
     messages = []
     for held in ("memory", "disk"):
-        with pytest.raises(CounterpointError, match="1 files are not readable") as error:
+        with pytest.raises(CounterpointError, match="1 file is no readable") as error:
             load_images(path, rows=held, workers=workers)
         messages.append(str(error.value))
     assert messages[0] == messages[1]

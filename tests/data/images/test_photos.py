@@ -121,7 +121,7 @@ def test_unreadable_pictures_say_why_and_damaged_archives_end_in_a_line(tmp_path
     for n in range(12):
         Image.fromarray(np.full((8, 8), n / 12 - (n == 3), np.float32)).save(tmp_path / f"{n}.tif")
     with pytest.raises(
-        CounterpointError, match=r"1 files are not readable images: 3\.tif \(.*values from -0\.75"
+        CounterpointError, match=r"1 file is no readable image: 3\.tif \(.*values from -0\.75"
     ):
         load_images(tmp_path)
     for name, content in (

@@ -85,7 +85,7 @@ def test_animations_are_said_and_every_unreadable_file_is_named(tmp_path: Path) 
     photos(tmp_path)
     frames = [Image.new("RGB", (50, 50), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "cat" / "moves.gif", save_all=True, append_images=frames[1:])
-    assert any("1 files hold several frames" in line for line in load_images(tmp_path).describe())
+    assert any("1 file holds several frames" in line for line in load_images(tmp_path).describe())
     for k in range(9):
         (tmp_path / "dog" / f"broken{k}.jpg").write_bytes(b"no picture")
     with pytest.raises(CounterpointError) as error:

@@ -139,9 +139,9 @@ def test_what_is_noticed(tmp_path: Path) -> None:
     write(folder / "test.jsonl", [row, *FORMS["standard"][:1]])
     write(folder / "validation.jsonl", [{"prompt": "sea?", "chosen": "blue", "rejected": "red"}])
     lines = "\n".join(load(folder).describe())
-    assert "1 rows whose two answers are the same" in lines
-    assert "occur in both directions" in lines
-    assert "also in train" in lines
+    assert "1 row whose two answers are the same" in lines
+    assert "1 pair occurs in both directions" in lines
+    assert "prompts are also in train" in lines
 
 
 def test_a_split_that_gets_no_row_is_said(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_long_rows_are_left_out_only_when_asked_and_then_told(tmp_path: Path) ->
     assert len(load(path, validation=0, test=0).train) == 2
     data = load(path, validation=0, test=0, max_characters=100)
     assert len(data.train) == 1
-    assert "train: left out 1 rows longer than 100 characters" in data.describe()
+    assert "train: left out 1 row longer than 100 characters" in data.describe()
 
 
 @pytest.mark.parametrize(

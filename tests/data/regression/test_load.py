@@ -97,7 +97,7 @@ def test_gaps(tmp_path):
         load_regression(spec, leave_out="id")
     data = load_regression(spec, leave_out="id", missing="mean")
     assert all(torch.isfinite(part.inputs).all() for part in data.splits().values())
-    assert any("1 gaps" in note for note in data.notes)
+    assert any("1 gap filled" in note for note in data.notes)
 
 
 @pytest.mark.parametrize(

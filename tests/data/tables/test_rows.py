@@ -142,7 +142,7 @@ def test_pictures_and_sounds_by_a_table(tmp_path: Path) -> None:
         assert (len(data.train), len(data.validation), len(data.test)) == (12, 6, 6), name
         assert any("byte-order mark" in line for line in data.describe())
         assert any(
-            f"1 {'images' if suffix == 'png' else 'sound files'} stand in no row of the metadata" in line
+            f"1 {'image' if suffix == 'png' else 'sound file'} stands in no row of the metadata" in line
             for line in data.describe()
         )
         (table / "metadata.csv").write_text(text.replace("VALID", "holdout", 1))

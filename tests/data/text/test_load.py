@@ -138,7 +138,7 @@ def change(name, value, where=3):
         (lambda t: t, {"text": "txt"}, "did you mean 'text'"),
         (lambda t: t, {"label": "lable"}, "did you mean 'label'"),
         (lambda t: [{"phrase": r["text"], "label": r["label"]} for r in t], {}, "text=phrase"),
-        (change("text", ""), {}, "1 rows have no text, the first is row 4.*empty=skip"),
+        (change("text", ""), {}, "1 row has no text, the first is row 4.*empty=skip"),
         (change("text", 7), {}, "row 4: the text in column 'text' is 7"),
         (change("label", 0.5), {}, "row 4: the label is 0.5"),
         (lambda t: [{**r, "label": "tea"} for r in t], {}, "every labelled text is of the class 'tea'"),
@@ -184,7 +184,7 @@ def test_wrong_files_teach(tmp_path):
 def test_empty_texts_are_left_out_on_request(tmp_path):
     data = load_texts(write(tmp_path / "a.jsonl", change("text", "  ")(rows())), empty="skip")
     assert sum(len(part) for part in data.splits().values()) == 159
-    assert "1 rows without text left out" in data.notes
+    assert "1 row without text left out" in data.notes
 
 
 def test_the_task_takes_text_options_and_suggests(tmp_path):

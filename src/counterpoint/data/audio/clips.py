@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from counterpoint.errors import counted
+
 
 @dataclass(frozen=True)
 class ClipBatch:
@@ -120,7 +122,7 @@ class Audio:
         ]
         texts = sum(bool(text) for part in self.splits().values() for text in part.texts)
         if texts:
-            lines.append(f"{texts} clips have a text")
+            lines.append(f"{counted(texts, 'clip has', 'clips have')} a text")
         seen = set(hashes(self.train))
         copies = {
             name: sum(code in seen for code in hashes(part))

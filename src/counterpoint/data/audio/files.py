@@ -18,7 +18,7 @@ import numpy as np
 from counterpoint.data import tables
 from counterpoint.data.endings import SOUNDS
 from counterpoint.data.walk import follow, shown, walk
-from counterpoint.errors import CounterpointError, MissingExtra
+from counterpoint.errors import CounterpointError, MissingExtra, counted
 
 BLOCK = 2**18
 RATES = (1000, 768_000)
@@ -99,7 +99,7 @@ def listing(path: Path, notes: list[str]) -> list[Listed]:
         bare = [file for file in walk(path).of(SOUNDS) if file.path.name not in named]
         if bare:
             notes.append(
-                f"{len(bare)} sound files stand in no row of the metadata, such as {shown(bare[0].name)}: left out"
+                f"{counted(len(bare), 'sound file stands', 'sound files stand')} in no row of the metadata, such as {shown(bare[0].name)}: left out"
             )
         return listed
     return _of_folder(path)

@@ -21,7 +21,7 @@ from counterpoint.data.audio.files import (
 )
 from counterpoint.data.group_split import split_groups
 from counterpoint.data.tables.cells import class_order, near_twins
-from counterpoint.errors import CounterpointError, data_option, nearest
+from counterpoint.errors import CounterpointError, counted, data_option, nearest
 
 __all__ = ["Audio", "ClipBatch", "Clips", "load_audio"]
 
@@ -152,7 +152,7 @@ def _columns(
     bare = [str(one.path) for one in listed if not one.row.get(names["label"])]
     if bare:
         raise CounterpointError(
-            f"{spec}: {len(bare)} clips have no {names['label']}, the first {bare[0]}; label or remove them"
+            f"{spec}: {counted(len(bare), 'clip has', 'clips have')} no {names['label']}, the first {bare[0]}; label or remove them"
         )
     unused = [name for name in SPEAKER_COLUMNS if name in columns and name != names["label"]]
     if not names["group"] and unused:
@@ -177,7 +177,7 @@ def _require_usable(
     clips: ReadClips, spec: str, unreadable: str, rate: int, seconds: float, part: Part, notes: list[str]
 ) -> None:
     if clips.unreadable:
-        message = f"{len(clips.unreadable)} files cannot be used: {'; '.join(clips.unreadable)}"
+        message = f"{counted(len(clips.unreadable), 'file')} cannot be used: {'; '.join(clips.unreadable)}"
         if unreadable != "skip":
             raise CounterpointError(
                 f"{spec}: {message}; mend or remove them, or leave them out with --data-option unreadable=skip"
@@ -188,21 +188,26 @@ def _require_usable(
             f"{spec}: {len(clips.waves)} usable clips; expected at least 6 (hundreds to learn anything)"
         )
     if set(clips.rates) != {rate}:
-        rates = ", ".join(f"{hertz} Hz ({count} files)" for hertz, count in sorted(clips.rates.items()))
+        rates = ", ".join(
+            f"{hertz} Hz ({counted(count, 'file')})" for hertz, count in sorted(clips.rates.items())
+        )
         notes.append(f"recorded at {rates}; brought to {rate} Hz")
     mixed = {count: files for count, files in sorted(clips.channels.items()) if count > 1}
     if mixed:
-        counts = ", ".join(f"{count} channels ({files} files)" for count, files in mixed.items())
+        counts = ", ".join(f"{count} channels ({counted(files, 'file')})" for count, files in mixed.items())
         notes.append(f"recorded in {counts}; their mean is the one channel that is used")
     if clips.cut:
         what = "the start" if part == "start" else "the quietest stretch"
-        notes.append(f"{clips.cut} clips were longer than {seconds:g} seconds; {what} was kept")
-    if clips.loud:
         notes.append(
-            f"{len(clips.loud)} clips hold floats beyond 1, such as {clips.loud[0]}; divided by their peak"
+            f"{counted(clips.cut, 'clip was', 'clips were')} longer than {seconds:g} seconds; {what} was kept"
         )
+    if clips.loud:
+        loud = counted(len(clips.loud), "clip holds", "clips hold")
+        notes.append(f"{loud} floats beyond 1, such as {clips.loud[0]}; divided by the peak")
     if clips.silent:
-        notes.append(f"warning: {len(clips.silent)} clips hold only silence, such as {clips.silent[0]}")
+        notes.append(
+            f"warning: {counted(len(clips.silent), 'clip holds', 'clips hold')} only silence, such as {clips.silent[0]}"
+        )
 
 
 def _classes(labels: list[str], spec: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from counterpoint.data.images.captions import Captions, same
 from counterpoint.data.images.decoding import taken
+from counterpoint.errors import counted
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Captioned:
         """What was understood, one finding per line."""
         channels, height, width = self.shape
         counts = ", ".join(f"{len(part)} {name}" for name, part in self.splits().items())
-        lines = [f"{self.name}: {counts}; {height}x{width} pixels, {channels} channel{'s' * (channels > 1)}"]
+        lines = [f"{self.name}: {counts}; {height}x{width} pixels, {counted(channels, 'channel')}"]
         lines.append(f"captions such as '{self.train.captions[0][0]}'")
         wrong = {name: sum(map(bool, part.negatives)) for name, part in self.splits().items()}
         if any(wrong.values()):

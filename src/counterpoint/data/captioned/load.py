@@ -23,7 +23,7 @@ from counterpoint.data.images.tar_shards import records, split_of_shard
 from counterpoint.data.nested import split_seeds
 from counterpoint.data.tables import SPLITS, Rows, RowsOnDisk, read_splits
 from counterpoint.data.walk import walk
-from counterpoint.errors import CounterpointError, data_option
+from counterpoint.errors import CounterpointError, counted, data_option
 
 IMAGE_COLUMNS = ("image", "image_path", *FILE_COLUMNS)
 TEXT_COLUMNS = ("caption", "true_caption", "text", "sentence", *CAPTION_COLUMNS)
@@ -112,7 +112,7 @@ def load_captioned(
     sources = [Source(one.file, None, one.split, name) for name, one in items.items()]
     open_files(table, sources, Opening(size, workers, rows))
     if table.unreadable:
-        message = f"{len(table.unreadable)} files are not readable images: {', '.join(table.unreadable[:5])}"
+        message = f"{counted(len(table.unreadable), 'file is no readable image', 'files are not readable images')}: {', '.join(table.unreadable[:5])}"
         if unreadable != "skip":
             raise CounterpointError(
                 f"{spec}: {message}; mend or remove them, or leave them out with {data_option('unreadable', 'skip')}"

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from counterpoint.data.tables import read_table
-from counterpoint.errors import CounterpointError, data_option, nearest
+from counterpoint.errors import CounterpointError, counted, data_option, nearest
 
 Captions = tuple[str, ...]
 """What is said of one image: one caption or several."""
@@ -87,8 +87,9 @@ def read_captions(
         captions.setdefault(rank, []).extend(checked(text, f"{table.where(index)} ({name})"))
     bare = [name for rank, name in enumerate(names) if rank not in captions]
     if bare:
+        without = counted(len(bare), f"of {len(names)} images has", f"of {len(names)} images have")
         raise CounterpointError(
-            f"{path.name}: {len(bare)} of {len(names)} images have no caption: {', '.join(bare[:3])}; add rows for them, move them "
+            f"{path.name}: {without} no caption: {', '.join(bare[:3])}; add rows for them, move them "
             f"away, or leave captions out: --data-option captions={LEAVE_OUT}"
         )
     return [tuple(captions[rank]) for rank in range(len(names))]

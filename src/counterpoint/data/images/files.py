@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from counterpoint import library_bars
 from counterpoint.data.endings import PICTURES, UNREAD_PICTURES
 from counterpoint.data.images.captions import CAPTION_COLUMNS, checked
 from counterpoint.data.images.opening import Opening, StoredFile
@@ -26,7 +27,7 @@ from counterpoint.data.tables.converted import state_of
 from counterpoint.data.tables.read import stay_on_disk
 from counterpoint.data.tables.stored import is_saved
 from counterpoint.data.walk import follow, shown, walk
-from counterpoint.errors import CounterpointError, MissingExtra
+from counterpoint.errors import CounterpointError, MissingExtra, counted
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 SPLIT_NAMES = {
@@ -98,7 +99,7 @@ def read(
         bare = [file for file in walk(path).of(PICTURES) if file.name.name not in listed]
         if bare:
             table.notes.append(
-                f"{len(bare)} images stand in no row of the metadata, such as {shown(bare[0].name)}: left out"
+                f"{counted(len(bare), 'image stands', 'images stand')} in no row of the metadata, such as {shown(bare[0].name)}: left out"
             )
         return table
     return _folder(path, opening)
@@ -300,6 +301,7 @@ def _datasets(
         from datasets import DatasetDict, Image, load_from_disk
     except ImportError:
         raise MissingExtra("datasets", "language") from None
+    library_bars.hide("datasets")
     try:
         loaded = load_from_disk(str(path))
     except Exception as error:  # whatever a damaged folder makes the library raise becomes one line

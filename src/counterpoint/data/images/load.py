@@ -27,7 +27,7 @@ from counterpoint.data.images.table import Table, chosen_side
 from counterpoint.data.nested import split_seeds
 from counterpoint.data.tables import Rows
 from counterpoint.data.tables.cells import class_order, near_twins
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, counted
 
 __all__ = [
     "BUNDLED",
@@ -119,14 +119,16 @@ def load_images(
     )
     notes = list(table.notes)
     if table.unreadable:
-        message = f"{len(table.unreadable)} files are not readable images: {', '.join(table.unreadable)}"
+        message = f"{counted(len(table.unreadable), 'file is no readable image', 'files are not readable images')}: {', '.join(table.unreadable)}"
         if unreadable != "skip":
             raise CounterpointError(
                 f"{spec}: {message}; mend or remove them, or leave them out with --data-option unreadable=skip"
             )
         notes.append(message + "; left out")
     if table.animated:
-        notes.append(f"{table.animated} files hold several frames (animations, pages); the first was taken")
+        notes.append(
+            f"{counted(table.animated, 'file holds', 'files hold')} several frames (animations, pages); the first was taken"
+        )
     if len(table) < 10:
         raise CounterpointError(
             f"{spec}: {len(table)} readable images; expected at least 10 (hundreds to learn anything)"
@@ -189,8 +191,9 @@ def _captions(
             f"{spec}: no column '{caption}' of captions beside the images; expected one, or a file captions.csv"
         )
     if given and len(given) < len(table.captions):
+        without = counted(len(table.captions) - len(given), "image has", "images have")
         raise CounterpointError(
-            f"{spec}: {len(table.captions) - len(given)} images have no column of captions and the others have; mend that, or leave "
+            f"{spec}: {without} no column of captions and the others have; mend that, or leave "
             "captions out: --data-option captions=none"
         )
     return tuple(given) or None

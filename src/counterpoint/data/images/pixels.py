@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from counterpoint.errors import CounterpointError, MissingExtra
+from counterpoint.errors import CounterpointError, MissingExtra, counted
 
 
 def decode(file: Path | io.BytesIO) -> np.ndarray:
@@ -142,7 +142,7 @@ def unit_to_bytes(values: np.ndarray, name: str) -> np.ndarray:
             sorted({int(row) for row in np.argwhere(~np.isfinite(values))[:, 0]}) if values.ndim > 3 else [0]
         )
         raise CounterpointError(
-            f"{name}: {len(bad)} images hold NaN or infinite values (rows {bad[:5]}); remove those rows: x[np.isfinite(x).all((1, 2))]"
+            f"{name}: {counted(len(bad), 'image holds', 'images hold')} NaN or infinite values (rows {bad[:5]}); remove those rows: x[np.isfinite(x).all((1, 2))]"
         )
     low, high = float(values.min(initial=0)), float(values.max(initial=0))
     if low < 0 or high > 65535:

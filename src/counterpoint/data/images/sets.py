@@ -17,6 +17,7 @@ from torch import Tensor
 from counterpoint.data.images.captions import Captions, same
 from counterpoint.data.images.decoding import taken
 from counterpoint.data.images.split import UNLABELLED, hashes
+from counterpoint.errors import counted
 
 TEXT_ENCODER = "minilm-l6"
 
@@ -123,7 +124,7 @@ class Images:
         """Say what was understood, one finding per line."""
         channels, height, width = self.shape
         counts = ", ".join(f"{len(part)} {name}" for name, part in self.splits().items())
-        lines = [f"{self.name}: {counts}; {height}x{width} pixels, {channels} channel{'s' * (channels > 1)}"]
+        lines = [f"{self.name}: {counts}; {height}x{width} pixels, {counted(channels, 'channel')}"]
         if self.classes:
             sizes = torch.bincount(self.train.labels[self.train.labels >= 0], minlength=len(self.classes))
             shown = ", ".join(self.classes[:12]) + (", ..." if len(self.classes) > 12 else "")

@@ -18,7 +18,7 @@ from counterpoint.data.tables.delimited import SEPARATORS, RaggedRow, read_delim
 from counterpoint.data.tables.encodings import Text, read_text
 from counterpoint.data.tables.read import is_row_numbers, refuse_repeated_names
 from counterpoint.data.tables.written import written
-from counterpoint.errors import CounterpointError, data_option, nearest
+from counterpoint.errors import CounterpointError, counted, data_option, nearest
 
 ROLES = ("user", "item", "rating", "time")
 NAMES = {
@@ -315,7 +315,7 @@ def _ids(path: Path, table: pa.Table, column: str, role: str) -> pa.ChunkedArray
     if empty.any():
         missing = empty[coded.indices.to_numpy()]
         raise CounterpointError(
-            f"{path}: {int(missing.sum()):,} rows have an empty or NaN {role} (the first is data row {int(missing.argmax()) + 1}); "
+            f"{path}: {counted(int(missing.sum()), 'row has', 'rows have', ',')} an empty or NaN {role} (the first is data row {int(missing.argmax()) + 1}); "
             "drop them or fill in the id, then load the file again"
         )
     clean = cells.whole(distinct)[0].combine_chunks()
@@ -346,7 +346,7 @@ def _values(
     bad = missing | ~np.isfinite(values)
     if bad.any():
         raise CounterpointError(
-            f"{path}: {int(bad.sum()):,} rows have an empty, NaN or infinite {role} (the first is data row {int(bad.argmax()) + 1}); "
+            f"{path}: {counted(int(bad.sum()), 'row has', 'rows have', ',')} an empty, NaN or infinite {role} (the first is data row {int(bad.argmax()) + 1}); "
             f"drop those rows, or leave the {role} column out of the file"
         )
     return values

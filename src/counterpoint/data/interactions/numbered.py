@@ -13,7 +13,7 @@ from counterpoint.data import row_numbers
 from counterpoint.data.interactions.arrays import Arrays
 from counterpoint.data.interactions.pairs import Interactions, Pairs
 from counterpoint.data.interactions.rows import CodedPairs, dense_core, distinct, positives, split_rows
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, counted
 
 NAMES = ("train", "validation", "test")
 
@@ -119,7 +119,7 @@ def _numbered(
     full = int((torch.bincount(parts[0].users) == items).sum())
     if full:
         raise CounterpointError(
-            f"{full} users have met every one of the {items} items: nothing is left to rank below; drop them, or use a threshold"
+            f"{counted(full, 'user has', 'users have')} met every one of the {items} items: nothing is left to rank below; drop them, or use a threshold"
         )
     return Interactions(ids[0], ids[1], parts[0], parts[1], parts[2], notes)
 

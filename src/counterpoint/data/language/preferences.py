@@ -30,7 +30,7 @@ from counterpoint.data.language.rankings import Pairs, Ranking, parse_ranking
 from counterpoint.data.language.reading import AS_IT_COMES, Format, Reading, TooLong
 from counterpoint.data.language.stored_rows import Look, StoredRows, hashed
 from counterpoint.data.tables import Rows
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, counted
 
 __all__ = ["Preference", "PreferenceData", "Preferences", "load"]
 
@@ -212,7 +212,9 @@ def _paired(
         made = [pair for row in rows for pair in (row.pairs(pairs) if isinstance(row, Ranking) else [row])]
         rankings = sum(isinstance(row, Ranking) for row in rows)
         if rankings:
-            notes.append(f"{split}: {len(made)} pairs were made of {rankings} rankings (pairs={pairs})")
+            notes.append(
+                f"{split}: {counted(len(made), 'pair was', 'pairs were')} made of {counted(rankings, 'ranking')} (pairs={pairs})"
+            )
     if ties == "keep" and split == "train":
         return made
     left = prompted.picked(made, row_numbers.positions(~LOOK.of(made)["tie"]))
@@ -222,7 +224,7 @@ def _paired(
             if split != "train"
             else "; --data-option ties=keep keeps them for a method that learns from them"
         )
-        notes.append(f"{split}: left out {len(made) - len(left)} ties{use}")
+        notes.append(f"{split}: left out {counted(len(made) - len(left), 'tie')}{use}")
     return left
 
 
@@ -265,7 +267,7 @@ def _finish(
         different = prompted.picked(rows, row_numbers.positions(~LOOK.of(rows)["same"]))
         if len(different) < len(rows):
             notes.append(
-                f"{split}: left out {len(rows) - len(different)} rows whose two answers are the same"
+                f"{split}: left out {counted(len(rows) - len(different), 'row')} whose two answers are the same"
             )
         sizes = LOOK.of(different)
         size = sizes["prompt"] + np.maximum(sizes["chosen"], sizes["rejected"])
@@ -284,7 +286,7 @@ def _finish(
     )
     if against:
         notes.append(
-            f"train: {against} pairs occur in both directions, so their labels contradict one another (see cdpo, robust)"
+            f"train: {counted(against, 'pair occurs', 'pairs occur')} in both directions, so their labels contradict one another (see cdpo, robust)"
         )
     keys = {split: each["key"] for split, each in facts.items()}
     keys["train"] = row_numbers.own_sorted(keys["train"])

@@ -21,7 +21,7 @@ from counterpoint.data.language.problem_rows import parse, read_from
 from counterpoint.data.language.reading import AS_IT_COMES, Format, Reading, TooLong
 from counterpoint.data.language.stored_rows import Look, StoredRows, hashed
 from counterpoint.data.tables import Rows
-from counterpoint.errors import CounterpointError, nearest
+from counterpoint.errors import CounterpointError, counted, nearest
 
 
 class Problems(prompted.PromptedRows[Problem]):
@@ -189,7 +189,7 @@ def _scorer(codes: Sequence[np.ndarray], notes: list[str]) -> str:
     )
     if kinds["math"] and importlib.util.find_spec("math_verify") is None:
         notes.append(
-            f"{kinds['math']} answers are formulas, compared as text: as formulas with pip install 'counterpoint[math]'"
+            f"{counted(kinds['math'], 'answer is a formula', 'answers are formulas')}, compared as text: as formulas with pip install 'counterpoint[math]'"
         )
         kinds["exact"] += kinds.pop("math")
     present = [kind for kind, count in kinds.items() if count]
@@ -257,7 +257,7 @@ def _finish(
     keys["train"] = row_numbers.own_sorted(keys["train"])
     repeated = row_numbers.repeats(keys["train"])
     if repeated:
-        notes.append(f"train: {repeated} prompts occur more than once")
+        notes.append(f"train: {counted(repeated, 'prompt occurs', 'prompts occur')} more than once")
     notes += prompted.overlaps(keys)
     splits = {split: Problems(left.get(split, []), scorer) for split in ("train", "validation", "test")}
     return ProblemData(name=name, notes=tuple(notes), reading=reading, judge=judge, **splits)

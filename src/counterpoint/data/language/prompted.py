@@ -21,7 +21,7 @@ from counterpoint.data.language.stored_rows import (
     stored_rows,
     understood,
 )
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, counted
 
 
 def prompt_key(prompt: Prompt) -> str:
@@ -212,7 +212,9 @@ def short_ones(
         return rows
     short = picked(rows, row_numbers.positions(size <= limit))
     if len(short) < len(rows):
-        notes.append(f"{split}: left out {len(rows) - len(short)} rows longer than {limit} characters")
+        notes.append(
+            f"{split}: left out {counted(len(rows) - len(short), 'row')} longer than {limit} characters"
+        )
     return short
 
 
@@ -223,7 +225,7 @@ def overlaps(keys: Mapping[str, np.ndarray]) -> list[str]:
         split: row_numbers.contained(keys.get(split, none), keys["train"]) for split in ("validation", "test")
     }
     return [
-        f"{split}: {count} prompts are also in train, so its figures flatter the model; remove them"
+        f"{split}: {counted(count, 'prompt is', 'prompts are')} also in train, so its figures flatter the model; remove them"
         for split, count in shared.items()
         if count
     ]

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from counterpoint.data.regression.doubts import distinct_numbers, sentinel
 from counterpoint.data.tables import Table, cells, row_name
 from counterpoint.data.tables.written import alike, written
-from counterpoint.errors import CounterpointError, data_option
+from counterpoint.errors import CounterpointError, counted, data_option
 
 MOST_VALUES = 50
 """A column of text with more values than this is a name or a sentence, not a category."""
@@ -268,7 +268,7 @@ def _number(
     infinite = ~np.isfinite(values) & ~gap
     if infinite.any():
         raise CounterpointError(
-            f"{spec}: column '{name}' holds {int(infinite.sum())} infinite numbers, the first in {row_name(tables, int(np.argmax(infinite)))}; "
+            f"{spec}: column '{name}' holds {counted(int(infinite.sum()), 'infinite number')}, the first in {row_name(tables, int(np.argmax(infinite)))}; "
             "mend or remove the rows"
         )
     given = train & ~gap
@@ -298,7 +298,7 @@ def _number(
     else:
         whose = f"model's own mean, {column.fill:g}"
     if gap.any():
-        notes.append(f"column '{name}': {int(gap.sum())} gaps filled with the {whose}")
+        notes.append(f"column '{name}': {counted(int(gap.sum()), 'gap')} filled with the {whose}")
         values = np.where(gap, column.fill, values)
     if column.offset or column.scale != 1.0:
         values = (values - column.offset) / column.scale
@@ -338,7 +338,9 @@ def _categories(
         if odd is not None:
             notes.append(f"{beginning} {odd!r} is no number; its cells are read as {len(values)} names")
     if gap.any():
-        notes.append(f"column '{name}': {int(gap.sum())} gaps; there, none of its {len(values)} columns is 1")
+        notes.append(
+            f"column '{name}': {counted(int(gap.sum()), 'gap')}; there, none of its {len(values)} columns is 1"
+        )
     if stored is None:
         notes += cells.near_twins(values, f"column '{name}': names")
     unseen = [value for value in present if value not in values]

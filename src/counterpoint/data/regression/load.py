@@ -21,7 +21,7 @@ from counterpoint.data.regression.doubts import distinct_numbers, sentinel
 from counterpoint.data.regression.splits import Regression, RegressionSplit
 from counterpoint.data.tables.columns import several_columns
 from counterpoint.data.tables.read import INDEX_NAMES, is_count
-from counterpoint.errors import CounterpointError, data_option, nearest
+from counterpoint.errors import CounterpointError, counted, data_option, nearest
 
 TARGETS = ("target", "y", "value", "label", "score", "age")
 
@@ -174,7 +174,7 @@ def _pictures(
     images = image_files.read(Path(spec), None, target, opening=Opening(size))
     if images.unreadable:
         raise CounterpointError(
-            f"{spec}: {len(images.unreadable)} files are not readable images: {', '.join(images.unreadable)}; mend or remove them"
+            f"{spec}: {counted(len(images.unreadable), 'file is no readable image', 'files are not readable images')}: {', '.join(images.unreadable)}; mend or remove them"
         )
     notes = list(images.notes)
     pixels = same_size(images, size, spec, notes).transpose(0, 3, 1, 2)

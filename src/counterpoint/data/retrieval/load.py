@@ -28,7 +28,7 @@ from counterpoint.data.retrieval.rows import (
 from counterpoint.data.retrieval.trec import JUDGEMENTS
 from counterpoint.data.tables.read import SUFFIXES, read_table, split_of
 from counterpoint.data.walk import walk
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, counted
 
 NAMES = ("train", "validation", "test")
 REWRITES = "rewrites"
@@ -273,7 +273,7 @@ def _divided(
     left = sum(map(len, splits.values())) - sum(map(len, parts.values()))
     if left:
         notes.append(
-            f"{left} judgements say that a document is not relevant; what is not judged counts as that as well"
+            f"{counted(left, 'judgement says', 'judgements say')} that a document is not relevant; what is not judged counts as that as well"
         )
     (only, *several) = [split for split in NAMES if splits.get(split)]
     wanted = {"validation": 0.0 if parts["validation"] else validation, "test": 0.0}

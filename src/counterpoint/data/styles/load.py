@@ -27,7 +27,7 @@ from counterpoint.data.nested import split_seeds
 from counterpoint.data.styles.layout import EXPECTED, Layout, layout_of
 from counterpoint.data.styles.sets import NONE, Styles, StyleSet
 from counterpoint.data.tables import Rows
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, counted
 
 FEW = 10
 """Pictures of a domain, at least, that are split."""
@@ -135,9 +135,7 @@ def _read(folders: Layout.Side, opening: Opening, unreadable: str, notes: list[s
     for folder, split in folders:
         table = read(folder, opening=opening)
         if table.unreadable:
-            message = (
-                f"{len(table.unreadable)} files are not readable pictures: {', '.join(table.unreadable)}"
-            )
+            message = f"{counted(len(table.unreadable), 'file is no readable picture', 'files are not readable pictures')}: {', '.join(table.unreadable)}"
             if unreadable != "skip":
                 raise CounterpointError(
                     f"{folder}: {message}; mend or remove them, or leave them out with --data-option unreadable=skip"
@@ -167,7 +165,9 @@ def _stacks(sides: Sequence[_Pictures], side: int | None, given: int | None, not
     channels = max(part.shape[1] for part in parts)
     gray = sum(len(part) for part in parts if part.shape[1] < channels)
     if gray:
-        notes.append(f"{gray} gray pictures were turned to colour like the rest")
+        notes.append(
+            f"{counted(gray, 'gray picture was', 'gray pictures were')} turned to colour like the rest"
+        )
     return [Stack(tuple(each.parts) or (parts[0][:0],), channels) for each in sides]
 
 

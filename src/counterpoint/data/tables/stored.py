@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from counterpoint import library_bars
 from counterpoint.errors import CounterpointError, MissingExtra
 
 ROW_NUMBERS = re.compile(r"__index_level_\d+__")
@@ -107,6 +108,7 @@ def saved_columns(path: Path) -> dict[str, tuple[pa.Table, dict[str, list[str]]]
         import datasets
     except ImportError:
         raise MissingExtra("datasets", "language") from None
+    library_bars.hide("datasets")
     try:
         saved = datasets.load_from_disk(str(path))
         parts = {"": saved} if isinstance(saved, datasets.Dataset) else dict(saved)

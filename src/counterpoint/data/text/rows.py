@@ -19,7 +19,7 @@ from counterpoint.data.text.cells import Labels, as_text, labels_of
 from counterpoint.data.text.split import numbered
 from counterpoint.data.text.stored_texts import StoredTexts
 from counterpoint.data.walk import shown, walk
-from counterpoint.errors import CounterpointError, data_option, nearest
+from counterpoint.errors import CounterpointError, counted, data_option, nearest
 
 TEXT_COLUMNS = ("text", "sentence", "content", "document", "body")
 LABEL_COLUMNS = ("label", "labels", "class", "category", "topic")
@@ -117,10 +117,10 @@ def read(
     if len(bare):
         if empty != "skip":
             raise CounterpointError(
-                f"{path}: {len(bare)} rows have no text, the first is {where(int(bare[0]))}; fill or remove them, or leave them out with "
+                f"{path}: {counted(len(bare), 'row has', 'rows have')} no text, the first is {where(int(bare[0]))}; fill or remove them, or leave them out with "
                 "--data-option empty=skip"
             )
-        notes.append(f"{len(bare)} rows without text left out")
+        notes.append(f"{counted(len(bare), 'row')} without text left out")
         rows = rows.select(np.delete(np.arange(len(rows)), bare))
     return TextRows(rows, notes)
 

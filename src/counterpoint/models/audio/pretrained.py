@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from counterpoint import library_bars
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
 from counterpoint.models.audio.encoder import SmallSpeech, SpeechEncoder, frame_mask
 
@@ -194,10 +195,9 @@ def check_rate(encoder: Any, sample_rate: int, spec: str) -> None:
 def _of_transformers(folder: Path, described: dict[str, Any], seconds: float | None) -> SpeechEncoder:
     try:
         from transformers import AutoModel
-        from transformers.utils import logging
     except ImportError:
         raise MissingExtra("transformers", "audio") from None
-    logging.disable_progress_bar()
+    library_bars.hide("transformers")
     if described["model_type"] == "whisper":
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from counterpoint import library_bars
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
 from counterpoint.models.captioned.words import require_length, vocabulary, word_tokenizer
 from counterpoint.models.images import preprocessing
@@ -182,5 +183,5 @@ def _library() -> Any:
         import transformers
     except ImportError:
         raise MissingExtra("transformers", "images") from None
-    transformers.utils.logging.disable_progress_bar()
+    library_bars.hide("transformers")
     return transformers

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from counterpoint import library_bars
 from counterpoint.errors import CounterpointError, MissingExtra
 from counterpoint.models.captioned.denoiser import Denoiser, as_pictures
 from counterpoint.models.pictures.diffusion import noise_of_velocity
@@ -68,6 +69,7 @@ def open_pipeline(folder: str | Path) -> Any:
         from diffusers import DiffusionPipeline
     except ImportError:
         raise MissingExtra("diffusers", "diffusion") from None
+    library_bars.hide("diffusers", "transformers")
     pipe: Any = DiffusionPipeline.from_pretrained(str(folder), local_files_only=True)
     lacking = [name for name in PARTS if getattr(pipe, name, None) is None]
     if lacking or getattr(pipe, "text_encoder_2", None) is not None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from counterpoint import library_bars
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
 from counterpoint.models.images import preprocessing
 from counterpoint.models.images.kernel_pixels import KernelPixels
@@ -182,10 +183,9 @@ class TransformersVision(nn.Module):
         super().__init__()
         try:
             from transformers import AutoModel
-            from transformers.utils import logging
         except ImportError:
             raise MissingExtra("transformers", "images") from None
-        logging.disable_progress_bar()
+        library_bars.hide("transformers")
         self.net, loaded = AutoModel.from_pretrained(folder, output_loading_info=True)
         # A folder without a pooler would get a random one, and features that differ from one opening to the next.
         self.pooled = not any("pooler" in name for name in loaded["missing_keys"])

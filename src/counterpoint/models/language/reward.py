@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from counterpoint import library_bars
 from counterpoint.conversation import Completion, Prompt
 from counterpoint.errors import CounterpointError
 from counterpoint.models import model_folders, passes, tokens
@@ -145,7 +146,7 @@ class RewardModel(nn.Module):
         """
         import transformers
 
-        transformers.utils.logging.disable_progress_bar()
+        library_bars.hide("transformers")
         content = model_folders.configuration(Path(folder))
         names = content.get("architectures") or []
         if not any(name.endswith(ENDING) for name in names):

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
+from counterpoint import library_bars
 from counterpoint.errors import CounterpointError, MissingExtra
 from counterpoint.models.model_folders import configuration
 from counterpoint.models.pictures.denoiser import Conditioning, Denoiser, Trace
@@ -40,6 +41,7 @@ def library() -> Any:
         import diffusers
     except ImportError:
         raise MissingExtra("diffusers", "diffusion") from None
+    library_bars.hide("diffusers")
     return diffusers
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from counterpoint import library_bars
 from counterpoint.errors import CounterpointError, MissingExtra, nearest
 from counterpoint.kernels.scores import Head
 from counterpoint.kernels.vocabulary.peaks import saturated_peak
@@ -274,7 +275,7 @@ def _open(folder: Path) -> SparseEncoder:
         import transformers
     except ImportError:
         raise MissingExtra("transformers", "language") from None
-    transformers.utils.logging.disable_progress_bar()
+    library_bars.hide("transformers")
     try:
         if not any((folder / name).exists() for name in TOKENIZERS):
             raise ValueError("it holds no tokenizer, and one without words of its own would be made up")
@@ -289,9 +290,8 @@ def _open(folder: Path) -> SparseEncoder:
 
 
 def _write(encoder: SparseEncoder, folder: Path) -> None:
-    import transformers
 
-    transformers.utils.logging.disable_progress_bar()
+    library_bars.hide("transformers")
     encoder.net.save_pretrained(folder, safe_serialization=True)
     save_tokenizer(encoder.tokenizer, folder)
     kinds = {"MLMTransformer": "", "SpladePooling": "1_SpladePooling"}

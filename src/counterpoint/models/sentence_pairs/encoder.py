@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from counterpoint import bundled
+from counterpoint import bundled, library_bars
 from counterpoint.errors import CounterpointError, nearest
 from counterpoint.models.model_folders import state
 from counterpoint.models.text.transformer import LIMIT, TransformerText, open_transformer
@@ -90,9 +90,8 @@ class SentenceEncoder(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the encoder's folder, and what sentence-transformers reads."""
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()
+        library_bars.hide("transformers")
         path = Path(folder)
         self.text.save_pretrained(path)
         state(path, self)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from counterpoint import library_bars
 from counterpoint.errors import CounterpointError, MissingExtra
 from counterpoint.models.folders import configuration
 
@@ -35,7 +36,7 @@ def open_encoder(folder: Path) -> tuple[Any, Any]:
         raise MissingExtra("transformers", "language") from None
     AutoConfig.register(NarrowBertConfig.model_type, NarrowBertConfig, exist_ok=True)
     AutoModel.register(NarrowBertConfig, NarrowBertModel, exist_ok=True)
-    transformers.utils.logging.disable_progress_bar()
+    library_bars.hide("transformers")
     level = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()  # it would report the pooler and heads that are not wanted
     try:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from counterpoint import bundled
+from counterpoint import bundled, library_bars
 from counterpoint.errors import CounterpointError, MissingExtra
 from counterpoint.models.model_folders import save_tokenizer
 from counterpoint.models.text.encoder import Out, pooled
@@ -121,6 +121,7 @@ class TransformerText(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write an ordinary transformers folder: weights as safetensors, configuration, tokenizer."""
+        library_bars.hide("transformers")
         self.net.save_pretrained(folder, safe_serialization=True)
         save_tokenizer(self.tokenizer, folder)
 

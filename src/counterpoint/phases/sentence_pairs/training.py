@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.data.sentence_pairs.items import PairRows, SentencePairs
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, counted
 from counterpoint.models.sentence_pairs.encoder import PROMPTS, SentenceEncoder
 from counterpoint.pairs.repeats import text_repeats
 from counterpoint.training import Optimizer, Run
@@ -105,9 +105,8 @@ def embedded_batches(
     numbers = _numbers(train) if mask_repeats else None
     lengthy = _cut(model, train)
     if lengthy:
-        run.say(
-            f"{lengthy} sentences are longer than {model.form.max_length} tokens, and are read up to there"
-        )
+        sentences = counted(lengthy, "sentence is", "sentences are")
+        run.say(f"{sentences} longer than {model.form.max_length} tokens, and read up to there")
     for batch in run.batches(train, batch_size, epochs=epochs, drop_last=drop_last):
         rows: PairRows = batch.items
         first = _vectors(run, net, rows.anchors, QUERY)

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from counterpoint.errors import counted
 from counterpoint.study.report import front_plot, html
 from counterpoint.study.report.plots import Series, curve
 from counterpoint.study.samples import prompt_text, requests_of, samples_of
@@ -156,7 +157,7 @@ def _named(folder: str) -> str:
     steps = re.fullmatch(r"samples_0*(\d+)_steps(.*)", folder)
     if steps is None:
         return f"{folder.replace('_', ' ').capitalize()} images"
-    return f"Samples of {steps[1]} step{'s' * (steps[1] != '1')}{steps[2].replace('_', ' ')}"
+    return f"Samples of {counted(int(steps[1]), 'step')}{steps[2].replace('_', ' ')}"
 
 
 def _sampled(folder: Path) -> list[str]:

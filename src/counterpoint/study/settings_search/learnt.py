@@ -17,7 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, counted
 from counterpoint.study.files import read_json, write_json
 from counterpoint.study.settings_search.auto_distiller import AutoDistiller
 from counterpoint.study.settings_search.record import Record
@@ -55,7 +55,7 @@ class Learnt:
 
     def sentence(self) -> str:
         """Who has the word, and why."""
-        behind = f"{self.records} comparison{'s' * (self.records != 1)} on {self.sets} data set{'s' * (self.sets != 1)} of this kind"
+        behind = f"{counted(self.records, 'comparison')} on {counted(self.sets, 'data set')} of this kind"
         if self.gain is None:
             return f"records: {behind}, too few to learn from, so the rules have the word"
         measured = f"on data left out, their choice reached {self.gain:+.3f} of the best figure against the rules' (error {self.error:.3f})"
