@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.language.problem import Problem
+from counterpoint.models import passes
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.likelihood import completion_log_probs
 from counterpoint.models.tokens import Replies, Tokens
@@ -49,9 +50,11 @@ def pair_reference(
 
     @torch.no_grad()
     def before(shard: Sequence[int]) -> list[list[float]]:
-        prompts, answers = pair_tokens(model, problems, [pairs[at] for at in shard])
-        sums = sequence_sum(completion_log_probs(model, prompts, answers), answers.authored)
-        rows: list[list[float]] = torch.stack(sums.chunk(2), 1).tolist()
+        rows: list[list[float]] = []
+        for part in passes.over(shard, len(shard)):
+            prompts, answers = pair_tokens(model, problems, [pairs[at] for at in part])
+            sums = sequence_sum(completion_log_probs(model, prompts, answers), answers.authored)
+            rows += torch.stack(sums.chunk(2), 1).tolist()
         return rows
 
     return torch.tensor(run.stage("reference", before, over=range(len(pairs)), size=SHARD))
