@@ -6,7 +6,7 @@ Prints a table and writes its lines into shard_memory.json beside this file. Wri
 folder and trains all of it for two steps, from loading to the saved folder: sft on rows of about 25 tokens, then sft and dpo on rows of 500,
 of which dpo has a chosen and a rejected one. "held" is the peak of memory that the system cannot take back (RssAnon, read every 10 ms),
 "resident" that of all (VmHWM); both above what a process holds that has imported everything and trained a model of a few thousand
-weights. "counted" is what ``counterpoint plan`` says of a process. Freed memory goes back to the system at once (MALLOC_MMAP_THRESHOLD_),
+weights. "counted" is what ``counterpoint plan`` says of a process; where a stage scores pairs, of the 8 that the two steps use. Freed memory goes back to the system at once (MALLOC_MMAP_THRESHOLD_),
 so that what is used is seen, and not what malloc keeps.
 """
 
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ SHORT = "worked-sums?size=16&validation=2&test=2&digits=1"
 WORKLOADS = (("sft", "problems", 25), ("sft", "problems", 500), ("dpo", "preferences", 500))
 """Methods, the kind of data they learn from, and about how many tokens a sequence has."""
 BATCH = 4
+STEPS = 2
 
 
 def write(folder: Path) -> None:
@@ -67,15 +69,15 @@ def rows(folder: Path, kind: str, length: int) -> str:
 def counted(model: Path, key: str, length: int, processes: int) -> int:
     """What ``counterpoint plan`` says of a process, in MB."""
     from counterpoint.methods.catalog import load
+    from counterpoint.models.activations import activations_of
     from counterpoint.models.sizes import sizes_of
-    from counterpoint.study.memory import Setup, needed
+    from counterpoint.study.memory import Demand, Setup, needed
 
-    method = load(key)
+    demand = Demand.of(load(key).settings(batch_size=BATCH))
+    if demand.staged:  # the rows of the two steps are all that is scored
+        demand = replace(demand, staged=min(demand.staged, STEPS * BATCH * demand.sequences))
     setup = Setup(processes=processes, shard=processes > 1, lora_rank=0, rows=BATCH, length=length)
-    needs = needed(
-        sizes_of(model), setup, copies=method.copies, sequences=method.settings(batch_size=BATCH).sequences()
-    )
-    return round(sum(needs.values()) / 1e6)
+    return round(sum(needed(sizes_of(model), setup, demand, activations_of(model)).values()) / 1e6)
 
 
 def status(name: str) -> float:
@@ -110,7 +112,7 @@ def one(key: str, kind: str, data: str, model: Path, out: Path) -> None:
     settings = {"batch_size": BATCH, "lora_rank": 0, "learning_rate": 1e-4}
     recipe = recipe_of(
         load(key).settings(**settings), kind, seed=1, shard="fsdp", data=data, model=str(model),
-        budget={"steps": 2}, splits=(),
+        budget={"steps": STEPS}, splits=(),
     )  # fmt: skip
     execute(recipe, out, progress=False, checkpoint_seconds=1e9)
     held, resident = peak[0] - before["RssAnon"], status("VmHWM") - before["VmRSS"]

@@ -9,9 +9,14 @@ import typer
 
 from counterpoint.cli import options
 from counterpoint.cli.output import emit, show_table
-from counterpoint.cli.shell import command, console
+from counterpoint.cli.shell import command, console, tell
 
 GIB = 2**30
+WHEN = {
+    "forward": "learns", "backward begins": "learns", "backward ends": "learns", "step": "steps",
+    "sampling": "samples", "scoring": "scores",
+}  # fmt: skip
+"""What a process does when it needs most, in a word."""
 
 
 @command
@@ -29,8 +34,9 @@ def plan(
     """Say what a run needs of each GPU's memory, which ways fit, and the line that starts the first that does."""
     from counterpoint.errors import CounterpointError
     from counterpoint.methods.catalog import load
+    from counterpoint.models.activations import activations_of
     from counterpoint.models.sizes import sizes_of
-    from counterpoint.study.memory import Setup, fits, launch, needed
+    from counterpoint.study.memory import TYPES, Demand, Setup, fits, launch, peaks
 
     method = load(key)
     if not hasattr(method.settings(), "lora_rank"):
@@ -42,12 +48,19 @@ def plan(
         processes=gpus, dtype=kind, lora_rank=lora_rank, rows=batch_size, length=length
     )  # what is wrong in them is said first
     sizes = sizes_of(model)
-    samples = hasattr(method.settings(), "max_new_tokens")
-    rows, each = [], method.settings(batch_size=batch_size).sequences()
+    activations, demand, rows = (
+        activations_of(model, TYPES[kind]),
+        Demand.of(method.settings(batch_size=batch_size)),
+        [],
+    )
+    if activations is None:
+        tell(f"{model} cannot be run without its weights; what it keeps of a batch is estimated")
     for setup in _ways(given, shards=method.shards):
-        needs = needed(sizes, setup, copies=method.copies, samples=samples, sequences=each)
+        times = peaks(sizes, setup, demand, activations)
+        when = max(times, key=lambda name: sum(times[name].values()))
+        needs = times[when]
         rows.append({
-            "setup": asdict(setup), "bytes": needs, "total": sum(needs.values()), "fits": fits(needs, memory * GIB),
+            "setup": asdict(setup), "when": when, "bytes": needs, "total": sum(needs.values()), "fits": fits(needs, memory * GIB),
             "launch": launch(key, model, setup),
         })  # fmt: skip
     if as_json:
@@ -56,15 +69,18 @@ def plan(
                 "key": key,
                 "model": model,
                 "weights": sizes.total,
-                "copies": method.copies,
-                "sequences": each,
+                "copies": demand.copies,
+                "sequences": demand.sequences,
+                "staged": demand.staged,
+                "activations": None if activations is None else asdict(activations),
                 "ways": rows,
             }
         )
         return
     _table(
         rows,
-        f"GiB of each GPU, of {memory:g}" + (f"; a row of {key} is {each:g} sequences" if each != 1 else ""),
+        f"GiB of each GPU, of {memory:g}"
+        + (f"; a row of {key} is {demand.sequences:g} sequences" if demand.sequences != 1 else ""),
     )
     first = next((row for row in rows if row["fits"]), None)
     screen = console()
@@ -89,16 +105,23 @@ def _ways(given: Any, shards: bool) -> list[Any]:
 def _table(rows: list[dict[str, Any]], title: str) -> None:
     from rich.table import Table
 
-    names = list(dict.fromkeys(name for row in rows for name in row["bytes"]))
+    names = list(dict.fromkeys(name for row in rows for name, size in row["bytes"].items() if size))
     table = Table(title=title, title_justify="left")
     table.add_column("way")
+    table.add_column("when")
     for name in [*names, "in all", "fits"]:
         table.add_column(name, justify="right")
     for row in rows:
         setup = row["setup"]
         way = ["sharded" if setup["shard"] else "whole"]
-        way += [f"rows at once: {setup['micro']}"] if setup["micro"] else []
+        way += [f"{setup['micro']} at once"] if setup["micro"] else []
         way += ["recompute"] if setup["recompute"] else []
         figures = [f"{row['bytes'].get(name, 0.0) / GIB:.2f}" for name in names]
-        table.add_row(", ".join(way), *figures, f"{row['total'] / GIB:.2f}", "yes" if row["fits"] else "no")
+        table.add_row(
+            ", ".join(way),
+            WHEN[row["when"]],
+            *figures,
+            f"{row['total'] / GIB:.2f}",
+            "yes" if row["fits"] else "no",
+        )
     show_table(console(), table)

@@ -37,7 +37,7 @@ from counterpoint.objectives.preference.likelihood import nll
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import aggregate
 from counterpoint.phases.preference.teacher_pair import Rows, StoredPair, TeacherPair
-from counterpoint.phases.preference.terms import PreferenceTerms
+from counterpoint.phases.preference.terms import PreferenceTerms, scored_at_once
 from counterpoint.tasks.preferences import TASK
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.training import Run
@@ -111,6 +111,10 @@ class ADPA(Method[Language, PreferenceData]):
     def sequences(self) -> float:
         """The chosen and the rejected answer."""
         return 2.0
+
+    def staged(self) -> float:
+        """Where a teacher is made here, the answers that the one before scores for it; else those that are sampled."""
+        return 16.0 if self.teachers.after else scored_at_once(DPO())
 
     def fit(self, model: Language, data: PreferenceData, run: Run) -> Language:
         """Make or open the teachers, then learn from them: on the data's answers, and on the student's own."""

@@ -101,6 +101,12 @@ class Method(ABC, Generic[Model, Data]):
         """How many sequences a row of a batch becomes that pass the language model with gradient before a step."""
         return 1.0
 
+    def staged(self) -> float:
+        """How many sequences pass the model at once, without gradient, in a durable stage that samples or scores, where no micro-batch
+        size is set; 0 where there is no such stage. With weights in shards the model and its ``copies`` are whole meanwhile.
+        """
+        return 0.0
+
     @classmethod
     def settings(cls, **given: Any) -> Self:
         """Build the method from loosely typed settings (strings from a command line or a file), strictly.

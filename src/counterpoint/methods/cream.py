@@ -27,6 +27,7 @@ from counterpoint.models.language.language import Language, adapt
 from counterpoint.objectives.preference.preference import pairwise, reward_statistics
 from counterpoint.objectives.reduction import Loss
 from counterpoint.phases.self_training import (
+    SHARD,
     answers_log_probs,
     label_precision,
     learn_seed,
@@ -91,6 +92,10 @@ class CREAM(Method[Language, ProblemData]):
     def sequences(self) -> float:
         """The chosen and the rejected answer."""
         return 2.0
+
+    def staged(self) -> float:
+        """The answers of a shard's prompts."""
+        return SHARD * float(self.answers)
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Learn the solved seed, then ``rounds`` times: sample, judge, measure agreement, train."""

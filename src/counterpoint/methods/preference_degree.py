@@ -30,7 +30,7 @@ from counterpoint.objectives.preference.graded import Graded
 from counterpoint.objectives.reduction import Loss
 from counterpoint.pairs.key_content import Variant, decoys, variants
 from counterpoint.pairs.key_extractors import Extractor, extractor, stop_words
-from counterpoint.phases.preference.terms import PreferenceTerms, check_rows
+from counterpoint.phases.preference.terms import PreferenceTerms, check_rows, scored_at_once
 from counterpoint.training import Run
 
 Written = tuple[Prompt, Completion, int]
@@ -137,6 +137,10 @@ class PreferenceDegree(Method[Language, PreferenceData]):
         chosen, pair = self.degree, 4.0 if self.loss == "kto" else 2.0
         each = chosen.sampled or chosen.degrees + (chosen.degrees - 1 if chosen.decoys else 0)
         return pair + (each * (2 if chosen.answers == "both" else 1) if chosen.weight else 0)
+
+    def staged(self) -> float:
+        """The answers whose log-probabilities are those of the reference."""
+        return scored_at_once(self)
 
     def fit(self, model: Language, data: PreferenceData, run: Run) -> Language:
         """Train on ``data.train``; the degrees are made once, of the answers as they are."""

@@ -36,6 +36,7 @@ from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import sequence_sum
 from counterpoint.phases.answer_groups import given_answers
 from counterpoint.phases.self_training import (
+    SHARD,
     answers_log_probs,
     judge_answers,
     record_answers,
@@ -108,6 +109,10 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
     def sequences(self) -> float:
         """The best and the worst answer, and the sampled one that optimism pushes down."""
         return 3.0
+
+    def staged(self) -> float:
+        """The answers of a shard's prompts, and the three of each that the reference scores."""
+        return SHARD * max(float(self.answers), 3.0)
 
     def fit(self, model: Language, data: PreferenceData | ProblemData, run: Run) -> Language:
         """``rounds`` times: answer, rank, train on the best, the worst and the reference's answer."""

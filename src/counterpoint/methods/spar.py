@@ -123,6 +123,10 @@ class SPaR(Method[Language, ProblemData]):
         """The chosen and the rejected answer."""
         return 2.0
 
+    def staged(self) -> float:
+        """The answers of a shard's prompts, or its pairs where these are more."""
+        return SHARD * max(float(self.answers), 2.0)
+
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """``rounds`` times: answer, judge, refine what was rejected; then the actor learns from pairs, the refiner from the searches."""
         rows = data.train.rows

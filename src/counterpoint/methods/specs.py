@@ -127,6 +127,10 @@ class SPECS(Method[Language, ProblemData]):
         """The chosen and the rejected answer."""
         return 2.0
 
+    def staged(self) -> float:
+        """The answers of a shard's prompts, or its pairs where these are more."""
+        return SHARD * max(float(self.answers), 2.0)
+
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Write right answers, put them into the form, spoil it for the rejected ones, and learn which is which."""
         tags, rows = Tags.of(self.tags), data.train.rows

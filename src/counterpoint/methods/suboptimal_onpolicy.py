@@ -46,6 +46,7 @@ from counterpoint.phases.answer_groups import Group, offline_groups, report_mass
 from counterpoint.phases.policy_gradient import Clip, Entropy, Update, policy_log_probs, rows_of
 from counterpoint.phases.reward_baseline import RewardBaseline, RunningScore
 from counterpoint.phases.rollouts import judge_group, record_rollouts, sample_group
+from counterpoint.phases.self_training import SHARD
 from counterpoint.teachers.frozen import Frozen
 from counterpoint.training import Run
 from counterpoint.training.batches import Batch
@@ -105,6 +106,10 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
     def sequences(self) -> float:
         """The answers to a prompt, divided over the steps of a batch."""
         return self.answers / self.minibatches
+
+    def staged(self) -> float:
+        """Offline, the answers of a shard's prompts."""
+        return SHARD * float(self.answers) if self.sampling == "offline" else 0.0
 
     def fit(self, model: Language, data: ProblemData | PreferenceData, run: Run) -> Language:
         """Sample, judge, take passes; the completions of an offline run are sampled and judged once, in durable stages."""

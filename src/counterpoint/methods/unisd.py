@@ -193,6 +193,10 @@ class UniSD(Method[Language, ProblemData]):
         if on.contrast_weight and self.contrast.negatives != "other":
             self.demand(above_zero=["contrast.num_negatives"])
 
+    def staged(self) -> float:
+        """The wrong demonstrations of a shard's problems, where they are sampled."""
+        return 16.0 * self.contrast.num_negatives if self._prepares(self._mechanisms()) else 0.0
+
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Distil the model, shown the references, into the model that is not."""
         self.check(data)

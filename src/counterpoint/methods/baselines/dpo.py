@@ -19,7 +19,7 @@ from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.language.length_batches import LengthBatches
 from counterpoint.objectives.preference.choice import check_choice
 from counterpoint.objectives.preference.graded import Graded
-from counterpoint.phases.preference.terms import PreferenceTerms, check_rows
+from counterpoint.phases.preference.terms import PreferenceTerms, check_rows, scored_at_once
 from counterpoint.training import Run
 
 
@@ -72,6 +72,10 @@ class DPO(Method[Language, PreferenceData]):
     def sequences(self) -> float:
         """Both answers; under kto the same two behind another prompt, too."""
         return 4.0 if self.loss == "kto" else 2.0
+
+    def staged(self) -> float:
+        """The answers whose log-probabilities are those of the reference."""
+        return scored_at_once(self)
 
     def check(self, data: PreferenceData) -> None:
         """Refuse rows that the loss cannot learn from."""

@@ -30,7 +30,7 @@ from counterpoint.objectives.preference.preference import (
 )
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import desensitised_sum, sequence_sum
-from counterpoint.phases.reference import reference_sums
+from counterpoint.phases.reference import SHARD, reference_sums
 from counterpoint.phases.reward_baseline import RewardBaseline
 from counterpoint.training import Run
 from counterpoint.training.batches import Order
@@ -187,6 +187,17 @@ class PreferenceTerms:
         )
         present = has.to(values.dtype)  # an unpaired row has one answer; the empty one counts for nothing
         return {"kto": Loss(values * present, counts=present)}
+
+
+def scored_at_once(chosen: Choice) -> float:
+    """How many answers the reference scores at once where no micro-batch size is set; 0 without a reference.
+
+    >>> from counterpoint.methods.baselines.dpo import DPO
+    >>> scored_at_once(DPO()), scored_at_once(DPO(loss="kto")), scored_at_once(DPO(loss="simpo"))
+    (128.0, 256.0, 0.0)
+    """
+    name, _ = WITH_LIKELIHOOD.get(chosen.loss, (chosen.loss, 0.0))
+    return 0.0 if name in REFERENCE_FREE else SHARD * (4.0 if name == "kto" else 2.0)
 
 
 def check_rows(chosen: Settings, rows: Preferences, key: str) -> None:
