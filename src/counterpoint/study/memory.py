@@ -22,9 +22,8 @@ from counterpoint.models.sizes import Sizes
 ACTIVATIONS = 34 / 2
 """Of a token, layer and unit of width, in elements, where a model cannot say it."""
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-SENT = 3
-"""Blocks' gradients that are whole at once in a sharded backward: a block's own, the buffer that it is sent from, and that of the block
-before, which torch holds until the next one is sent."""
+SENT = 2
+"""Blocks' gradients that are whole at once in a sharded backward: a block's own, and the buffer that they are sent from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +164,7 @@ def needed(
     (4400.0, 4400.0, 8800.0, 4400.0)
     >>> spread = needed(sizes, Setup(lora_rank=0, rows=4, length=1, processes=4, shard=True))
     >>> spread["weights"], spread["gathered"]
-    (1100.0, 2800.0)
+    (1100.0, 2400.0)
     """
     return max(peaks(sizes, setup, demand, activations).values(), key=lambda each: sum(each.values()))
 
