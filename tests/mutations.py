@@ -508,6 +508,7 @@ CHANGES = [
     Change("models/activations.py", "if storage._cdata not in own:", "if True:", "tests/models/test_activations.py"),
     Change("phases/pair_learning.py", "for part in passes.over(shard, len(shard)):", "for part in (shard,):", "tests/phases/test_pair_learning.py"),
     Change("methods/baselines/dpo.py", "else 2.0", "else 1.0", "tests/study/test_memory.py"),
+    Change("methods/grace.py", "return self.answers / self.minibatches if", "return self.answers if", "tests/study/test_memory.py"),
     Change("study/memory.py", '"copies": demand.copies * trained', '"copies": trained', "tests/study/test_memory.py"),
     Change("prediction/predict.py", "learnt=tuple(map(str, learnt))", "learnt=()", "tests/prediction/test_own_columns.py"),
     Change("cli/shell.py", "if line in self.lines:", "if False:", "tests/cli/test_output.py"),

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
+from beir_folder import write
 from counterpoint.cli.main import app
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.catalog import load, row
@@ -20,6 +21,7 @@ from counterpoint.models.activations import Activations, activations_of
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import adapt
 from counterpoint.models.language.running import Running
+from counterpoint.models.retrieval.embedder import Embedder, Shown
 from counterpoint.models.sizes import count, sizes_of
 from counterpoint.study.memory import Demand, Setup, fits, launch, needed, peaks
 from counterpoint.tasks.task import task
@@ -29,6 +31,7 @@ from counterpoint.training import Budget, Run
 PLAIN = {"batch_size": 4, "lora_rank": 0}
 SAMPLED = {**PLAIN, "max_new_tokens": 2}
 GROUPS = {**SAMPLED, "judge": "majority", "answers": 3}
+GROUPS_OF_TEXTS = {**SAMPLED, "answers": 3, "template": "{text}", "reward.cut_penalty": None}
 ROUNDS = {
     **PLAIN,
     "max_new_tokens": 4,
@@ -64,6 +67,8 @@ RUNS: dict[str, tuple[str, dict[str, Any], int | None]] = {
     "pi-distill": ("pi-distill", {
         **GROUPS, "answers": 3, "steps": 2, "anneal": 0, "information.source": "solution", "information.template": "{information}#{prompt}",
     }, 1),
+    "grace": ("grace", {**GROUPS_OF_TEXTS, "minibatches": 2}, 0),
+    "grace, contrast alone": ("grace", {**GROUPS_OF_TEXTS, "objective": "contrastive"}, 0),
     "candidates": ("pu-distill", {**SAMPLED, "answers": 3, "imitation.epochs": 0.0, "rating.template": "{anchor}:{candidate}?"}, None),
     "pairs of candidates": ("pu-distill", {
         **SAMPLED, "answers": 3, "form": "dpo", "imitation.epochs": 0.0, "rating.template": "{anchor}:{candidate}?",
@@ -106,13 +111,17 @@ def test_copies_and_sequences_are_those_of_a_run(
         "COUNTERPOINT_CACHE", str(tmp_path / "cache")
     )  # what was scored before is not scored again
     size, steps = (90, 16) if name in LARGE else (24, 4)
-    data = task(row(key).kind).load_data(
-        DATA.get(name, DATA[row(key).kind]) + f"?size={size}&validation=2&test=2"
+    kind = row(key).kind
+    spec = (
+        str(write(tmp_path / "food", ("train",)))
+        if kind == "retrieval"
+        else DATA.get(name, DATA[kind]) + f"?size={size}&validation=2&test=2"
     )
-    model, method = tiny(seed=0), load(key).settings(**settings)
+    data, model, method = task(kind).load_data(spec), tiny(seed=0), load(key).settings(**settings)
     model.causal.get_decoder().register_forward_pre_hook(count, with_kwargs=True)
+    trained = Embedder(model, Shown("{text}", 2)) if kind == "retrieval" else model
     with Run(tmp_path / "run", budget=Budget(steps=steps), progress=False) as run:
-        method.fit(model, data, run)
+        method.fit(trained, data, run)
     assert max(before_steps) == 4 * method.sequences()
     if copied is not None:
         assert len(made) == copied == method.copies
