@@ -269,9 +269,11 @@ def _finish(
             notes.append(
                 f"{split}: left out {counted(len(rows) - len(different), 'row')} whose two answers are the same"
             )
-        sizes = LOOK.of(different)
-        size = sizes["prompt"] + np.maximum(sizes["chosen"], sizes["rejected"])
-        left[split] = prompted.short_ones(different, size, max_characters, split, notes)
+        if max_characters is not None:
+            sizes = LOOK.of(different)
+            size = sizes["prompt"] + np.maximum(sizes["chosen"], sizes["rejected"])
+            different = prompted.short_ones(different, size, max_characters, split, notes)
+        left[split] = different
     if not left["train"]:
         raise CounterpointError(
             f"{name}: no training row with two different answers is left; check the columns, or raise max_characters"

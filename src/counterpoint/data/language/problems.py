@@ -248,8 +248,9 @@ def _finish(
                 return replace(row, prompt=reading.prompt(row.prompt, where))
 
             rows = prompted.changed(rows, f"format={reading.format}", read, LOOK)
-        left[split] = prompted.short_ones(rows, LOOK.of(rows)["size"], max_characters, split, notes)
-        keys[split] = LOOK.of(left[split])["key"]
+        if max_characters is not None:
+            rows = prompted.short_ones(rows, LOOK.of(rows)["size"], max_characters, split, notes)
+        left[split], keys[split] = rows, LOOK.of(rows)["key"]
     if not left["train"]:
         raise CounterpointError(
             f"{name}: no training problem is left; raise max_characters or check the file"

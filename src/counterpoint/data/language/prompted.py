@@ -204,12 +204,8 @@ def changed(rows: Sequence[T], name: str, change: Callable[[T, int], T], look: L
     return [change(row, number) for number, row in enumerate(rows, 1)]
 
 
-def short_ones(
-    rows: Sequence[T], size: np.ndarray, limit: int | None, split: str, notes: list[str]
-) -> Sequence[T]:
+def short_ones(rows: Sequence[T], size: np.ndarray, limit: int, split: str, notes: list[str]) -> Sequence[T]:
     """Rows of at most ``limit`` characters, by their [N] sizes; how many were left out goes into the notes."""
-    if limit is None:
-        return rows
     short = picked(rows, row_numbers.positions(size <= limit))
     if len(short) < len(rows):
         notes.append(
