@@ -256,15 +256,15 @@ def build(
     index_of = {label: number for number, label in enumerate(classes)}
     codes = rows.labels.codes
     # Of each set of labels that occurs: its first class, and which classes are in it.
-    first_of = np.full(len(rows.labels.sets), -1)
+    first_of = np.full(len(rows.labels.sets), -1, np.int32)
     has = torch.zeros(len(rows.labels.sets), len(classes), dtype=torch.bool)
     for number, labels in enumerate(rows.labels.sets):
         there = [index_of[label] for label in labels if label in index_of]
         if there:
             first_of[number] = there[0]
             has[number, there] = True
-    first = first_of[codes]
-    counts = torch.from_numpy(np.bincount(codes, minlength=len(has)))
+    first = row_numbers.gathered(first_of, codes)
+    counts = torch.from_numpy(row_numbers.counts(codes, len(has)))
     stored = isinstance(rows.texts, StoredTexts)
     keys = rows.texts.fact("key") if stored else text_keys(rows.texts, len(rows))  # type: ignore[attr-defined]
     parts = split_rows(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from counterpoint.data import row_numbers
 from counterpoint.data.nested import cut
 from counterpoint.errors import CounterpointError
 
@@ -46,8 +47,8 @@ def split_rows(
             f"{name}: a split called '{min(strange)}'; expected train, validation and test"
         )
     table = np.array([codes.get(split or "train", 0) for split in split_names], np.int8)
-    named = table[splits]
-    parts = {part: np.flatnonzero(named == code) for code, part in enumerate(SPLITS)}
+    named = row_numbers.gathered(table, splits)
+    parts = {part: row_numbers.positions(named == code) for code, part in enumerate(SPLITS)}
     if not len(parts["train"]):
         raise CounterpointError(
             f"{name}: no training texts, only {', '.join(sorted(split or 'train' for split in present))}; add a train file"
@@ -59,7 +60,8 @@ def split_rows(
         return parts
     notes.append(f"{' and '.join(shares)} cut from the training texts (stratified, seed {seed})")
     pool = parts["train"]
-    owner = pool[_first_copies(keys[pool])]
+    own_keys = keys if len(pool) == len(keys) else row_numbers.gathered(keys, pool)
+    owner = row_numbers.gathered(pool, _first_copies(own_keys))
     leaders = pool[owner == pool]
     side = np.zeros(len(keys), np.int8)
     reserved = {
@@ -75,9 +77,10 @@ def split_rows(
         # Texts without a label are of no use to the evaluation, unless nothing has one.
         useful = label >= 0 or (first < 0).all()
         counts = {part: round(share * len(own)) if useful else 0 for part, share in shares.items()}
-        for row, part in cut(own.tolist(), counts, reserved).items():
+        meant = own if reserved else own[: sum(counts.values())]
+        for row, part in cut(meant.tolist(), counts, reserved).items():
             side[row] = codes[part]
-    where = side[owner]
+    where = row_numbers.gathered(side, owner)
     parts |= {part: pool[where == codes[part]] for part in ("train", *shares)}
     for part, index in parts.items():
         if not len(index):
@@ -105,10 +108,13 @@ def text_keys(texts: Iterable[str], count: int) -> np.ndarray:
 def _first_copies(keys_N: np.ndarray) -> np.ndarray:
     """[N] for each text the number of the first one that is its copy."""
     order = np.argsort(keys_N, kind="stable")  # of copies, the first comes first
-    ordered = keys_N[order]
-    new = np.concatenate([[True], ordered[1:] != ordered[:-1]])
-    first = np.empty(len(keys_N), np.int64)
-    first[order] = order[new][np.cumsum(new) - 1]
+    first = np.empty(len(keys_N), row_numbers.smallest(len(keys_N)))
+    before, leader = None, -1  # the last key of the part before, and the first text that has it
+    for _, part in row_numbers.parts(order):
+        ordered = keys_N[part]
+        new = np.concatenate([[before is None or ordered[0] != before], ordered[1:] != ordered[:-1]])
+        first[part] = np.concatenate([[leader], part[new]])[np.cumsum(new)]
+        before, leader = ordered[-1], first[part[-1]]
     return first
 
 
