@@ -500,6 +500,7 @@ CHANGES = [
     Change("study/single.py", "if fresh and not isinstance(error, FolderInUse):", "if fresh:", "tests/study/test_single.py::test_a_folder_that_another_process_holds_is_left_as_it_is"),
     Change("generation/engine.py", "[float(each) for each in choice", "[float(each or 0) for each in choice", "tests/generation/test_engine.py::test_a_server_without_token_ids_or_log_probabilities_is_one_line"),
     Change("training/state.py", "sharding.like(value, p) if fits else value", "value", IN_SHARDS),
+    Change("cli/predict.py", "launched.require_alone(", "str(", "tests/cli/test_ends.py"),
     Change("study/memory.py", "sequences=method.sequences(),", "", "tests/study/test_memory.py"),
     Change("study/memory.py", "staged=method.staged(),", "", "tests/study/test_memory.py"),
     Change("study/memory.py", "without_gradient(staged, 1 + demand.copies)", "without_gradient(staged, 1)", "tests/study/test_memory.py"),

@@ -48,6 +48,23 @@ def first() -> bool:
     return world()[0] == 0
 
 
+def require_alone(line: str) -> None:
+    """Refuse a command that runs in one process where a launcher started several: each would do, and write, all of it.
+
+    Args:
+        line: the command as it is to be given.
+
+    Raises:
+        CounterpointError: this is one of several processes.
+    """
+    rank, size = world()
+    if size > 1:
+        raise CounterpointError(
+            f"{' '.join(line.split()[:2])} runs in one process, and this is process {rank} of {size}: start it without torchrun, "
+            f"mpirun or accelerate launch, as {line}"
+        )
+
+
 def clear_leftovers() -> str | None:
     """Remove variables of a launcher that did not start this process; return a line about them or about ``by_itself``, or None.
 

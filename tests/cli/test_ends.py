@@ -150,6 +150,24 @@ def test_what_a_launcher_left_is_seen_through(
         )
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_predict_is_refused_in_several_processes(tmp_path: Path, rank: str) -> None:
+    data, out = tmp_path / "rows.jsonl", tmp_path / "answers.jsonl"
+    data.write_text('{"prompt": "1+1="}\n', encoding="utf-8")
+    given = f"predict {tmp_path / 'nowhere'} --data {data} --out {out}"
+    several = {"RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29519"}
+    done = run(given, **several)
+    assert done.returncode == 2
+    assert f"predict runs in one process, and this is process {rank} of 2" in done.stderr
+    assert f"as counterpoint {given}" in " ".join(done.stderr.split())
+    assert "nowhere holds" not in done.stderr
+    assert not out.exists()
+    left_over = run(given, WORLD_SIZE="2")  # of an earlier launch: it runs, up to the model that is not there
+    assert left_over.returncode == 2
+    assert "one process" not in left_over.stderr
+    assert "nowhere" in left_over.stderr
+
+
 ONE = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
 TWO = {**ONE, "WORLD_SIZE": "2"}
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from counterpoint import launched
 from counterpoint.cli import options
 from counterpoint.cli.output import emit
 from counterpoint.cli.shell import command, progress, tell
@@ -81,6 +82,7 @@ def predict(
 
     example = f"counterpoint predict {model} --data FILE --out answers.jsonl"
     given = options.required(data, "--data", example)
+    launched.require_alone(f"counterpoint predict {model} --data {given} --out {out}")
     # A bar would fold what is printed on the same terminal.
     with nullcontext(False) if out == "-" and sys.stdout.isatty() else progress() as shown:
         done = api.predict(
