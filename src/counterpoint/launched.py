@@ -48,6 +48,14 @@ def first() -> bool:
     return world()[0] == 0
 
 
+def one_of_several() -> bool:
+    """Whether a launcher started this process with others; not where its variables contradict each other."""
+    try:
+        return world()[1] > 1
+    except CounterpointError:
+        return False
+
+
 def require_alone(line: str) -> None:
     """Refuse a command that runs in one process where a launcher started several: each would do, and write, all of it.
 

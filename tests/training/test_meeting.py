@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch.distributed as dist
 
+from counterpoint.cli.main import main
 from counterpoint.errors import CounterpointError
 from counterpoint.methods.catalog import load
 from counterpoint.study.recipe import recipe_of
@@ -118,9 +120,9 @@ def environment(rank: int, port: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def pair(folder: Path, do: Callable[[int], object]) -> list[str]:
+def pair(folder: Path, do: Callable[[int], object], port: int | None = None) -> list[str]:
     """Two processes of a launch that do something; returns what each was refused with."""
-    port = free_port()
+    port = port or free_port()
     children = []
     for rank in range(2):
         child = os.fork()
@@ -158,6 +160,34 @@ def test_the_other_one_ends_with_a_line(tmp_path: Path, gone: int, how: str) -> 
         line.startswith(f"process {1 - gone} of 2 lost {each}, which was") for each in which.split("|")
     )
     assert "start the same command again" in line
+
+
+@pytest.mark.parametrize(("gone", "held"), [(1, False), (1, True), (0, True)])
+@pytest.mark.parametrize(
+    "wrong", [["run", "simclr", "--steps", "many"], ["run", "simcrl"], ["run", "simclr", "--nothing", "1"]]
+)
+def test_one_whose_command_is_wrong_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: int, held: bool, wrong: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["counterpoint", *wrong])
+    monkeypatch.setattr(meeting, "_came", [])  # what other tests have done in this process
+    port = free_port()
+    if held:  # as torchrun does
+        monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+        launcher = dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+        assert launcher.port == port
+
+    def do(rank: int) -> None:
+        os.environ[meeting.PATIENCE] = "60"  # without a word from the other one it says that nobody came
+        if rank == gone:
+            main()
+        meeting.meet()
+
+    lines = pair(tmp_path, do, port)
+    assert lines[gone] == "SystemExit(2)"
+    assert lines[1 - gone].startswith(
+        f"process {1 - gone} of 2 lost process {gone}, which was killed or failed"
+    )
 
 
 def a_run(out: Path, rows: int = 40, steps: int = 1) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from counterpoint import __version__
+from counterpoint import __version__, launched
 from counterpoint.cli import (
     data,
     demo,
@@ -92,8 +92,25 @@ def _options(
     pass
 
 
+MEET = ("run", "resume")
+"""Commands in which the processes of a launch meet: one that ends before, with an error, tells the others that it will not come."""
+
+
 def main() -> None:
     """Run the command line."""
+    try:
+        _run()
+    except BaseException as error:
+        status = error.code if isinstance(error, SystemExit) else None
+        failed = isinstance(error, Exception) or status in (1, 2)
+        if failed and sys.argv[1:2] and sys.argv[1] in MEET and launched.one_of_several():
+            from counterpoint.training import meeting
+
+            meeting.leave()
+        raise
+
+
+def _run() -> None:
     for name in ("stdout", "stderr"):  # closed by the shell: what is printed goes nowhere
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (for the life of the process)

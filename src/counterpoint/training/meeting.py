@@ -27,10 +27,13 @@ PATIENCE = "COUNTERPOINT_MEET_SECONDS"
 """How long the first processes wait for the last one to start, and how long one may give no sign; two minutes where it is not set."""
 BEAT = 1.0
 """Seconds between two signs of a process."""
+LEAVING = 20.0
+"""Seconds that a process that ends before it has met the others waits for a store to say so in."""
 
 logger = logging.getLogger("counterpoint")
 _warned: set[str] = set()  # a study has many runs in one process, and a line is for all of them
 _meetings: list[Meeting] = []  # one, from meeting to parting
+_came: list[int] = []  # ranks under which this process has set out to meet others
 
 
 class Meeting:
@@ -153,15 +156,13 @@ def meet() -> tuple[int, int]:
     rank, size = launched.world()
     if size == 1 or _meetings:
         return rank, size
+    _came.append(rank)
     patience = float(os.environ.get(PATIENCE, "120"))
     where = f"{os.environ['MASTER_ADDR']}:{os.environ.setdefault('MASTER_PORT', '29500')}"
     try:
-        wait = datetime.timedelta(seconds=patience)
-        if rank > 0:
-            _knock(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), patience)
-        store, _, _ = next(iter(dist.rendezvous(f"env://?rank={rank}&world_size={size}", timeout=wait)))
+        store = _store(rank, size, patience)
         store.set(f"counterpoint/{rank}", "here")
-        store.wait([f"counterpoint/{other}" for other in range(size)], wait)
+        _wait_for_all(store, rank, size, patience)
     except (RuntimeError, ValueError, OSError) as error:
         raise CounterpointError(
             f"the environment says that this is process {rank} of {size} meeting at {where}, but they did not all come "
@@ -171,6 +172,49 @@ def meet() -> tuple[int, int]:
     _meetings.append(Meeting(store, rank, size, patience))
     _meetings[-1].give_signs()
     return rank, size
+
+
+def leave() -> None:
+    """Tell the processes that wait to meet this one that it ends without: where it could not be asked what it was to do, for example.
+
+    Nobody is told where this process is the one that would hold the store, and no launcher does.
+    """
+    if _came or not launched.one_of_several():
+        return
+    rank, size = launched.world()
+    if rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return
+    os.environ.setdefault("MASTER_PORT", "29500")
+    with contextlib.suppress(RuntimeError, ValueError, OSError):
+        store = _store(rank, size, min(LEAVING, float(os.environ.get(PATIENCE, "120"))))
+        store.set(f"counterpoint/left/{rank}", "left")
+        store.add("counterpoint/left", 1)
+
+
+def _store(rank: int, size: int, seconds: float) -> Any:
+    """The store that the launcher names, of which the first process is the holder where the launcher is none."""
+    if rank > 0:
+        _knock(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), seconds)
+    wait = datetime.timedelta(seconds=seconds)
+    return next(iter(dist.rendezvous(f"env://?rank={rank}&world_size={size}", timeout=wait)))[0]
+
+
+def _wait_for_all(store: Any, rank: int, size: int, seconds: float) -> None:
+    """Return when every process is there.
+
+    Raises:
+        TimeoutError: some process never came. CounterpointError: it said that it ends.
+    """
+    until, pause = time.monotonic() + seconds, 0.001
+    while not store.check([f"counterpoint/{other}" for other in range(size)]):
+        if store.add("counterpoint/left", 0):
+            left = [other for other in range(size) if store.check([f"counterpoint/left/{other}"])]
+            if left:
+                raise CounterpointError(_lost(f"process {left[0]}", rank, size))
+        if time.monotonic() > until:
+            raise TimeoutError("some gave no sign")
+        time.sleep(pause)
+        pause = min(2 * pause, BEAT / 10)
 
 
 def _knock(host: str, port: int, patience: float) -> None:
