@@ -35,42 +35,81 @@ def folder(tmp_path: Path) -> Path:
     return tiny(seed=0).save(tmp_path / "base")
 
 
+LEARNT = {"batch_size": 4, "max_new_tokens": 6}
+ROUNDS = {
+    "rounds": 2, "answers": 3, "max_new_tokens": 4, "seed_examples": 4, "sft_epochs": 1.0, "sft_learning_rate": 0.05, "batch_size": 2,
+}  # fmt: skip
+POLICIES: dict[str, dict[str, Any]] = {
+    "grpo": {**LEARNT, "answers": 3, "judge": "majority"},
+    "sdft": LEARNT,
+    "gkd": {**LEARNT, "on_policy": 1.0},
+    "unisd": {**LEARNT, "agreement.retriever": "tfidf", "contrast.negatives": "sampled"},
+}
+"""Methods whose own tokens are learnt from, so that how the server rounds is weighed out."""
+CANDIDATES: dict[str, dict[str, Any]] = {
+    "cream": ROUNDS,
+    "self-rewarding": ROUNDS,
+    "selm": {"rounds": 3, "answers": 4, "temperature": 1.0, "max_new_tokens": 4, "judge": "majority", "batch_size": 2},
+}  # fmt: skip
+
+
 def trained(
-    folder: Path, url: str, out: Path, rank: int, steps: int = 4, **settings: Any
+    key: str, folder: Path, url: str, out: Path, rank: int, steps: int = 4, **settings: Any
 ) -> list[dict[str, Any]]:
     data = task("problems").load_data("worked-sums?size=16&validation=2&test=2")
-    grpo = method("grpo").settings(**{
-        "lora_rank": rank, "learning_rate": 0.05, "batch_size": 4, "answers": 3, "max_new_tokens": 6, "judge": "majority",
-        "sampler.kind": "vllm", "sampler.url": url, "sampler.model": "base", **settings,
+    chosen = method(key).settings(**{
+        "lora_rank": rank, "learning_rate": 0.05, "sampler.kind": "vllm", "sampler.url": url, "sampler.model": "base",
+        **({"adapter.dropout": 0.0} if rank else {}), **settings,
     })  # fmt: skip
     with Run(out, budget=Budget(steps=steps), progress=False) as run:
-        grpo.fit(load(folder), data, run)
+        chosen.fit(load(folder), data, run)
     return [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines() if '"loss"' in line]
 
 
+def logged(event: dict[str, Any], name: str) -> float:
+    """A figure of the step, whichever term it belongs to."""
+    return float(next(value for key, value in event.items() if key.rpartition("/")[2] == name))
+
+
+@pytest.mark.parametrize("key", POLICIES)
 @pytest.mark.parametrize("rank", [0, 4])
-def test_it_samples_from_the_weights_of_every_step(folder: Path, tmp_path: Path, rank: int) -> None:
+def test_it_samples_from_the_weights_of_every_step(folder: Path, tmp_path: Path, key: str, rank: int) -> None:
     with serving(folder) as (url, state):
-        events = trained(folder, url, tmp_path / "out", rank)
+        events = trained(key, folder, url, tmp_path / "out", rank, **POLICIES[key])
         deaf = State(load(folder))
         state.models, state.deaf = deaf.models, True
-        stale = trained(folder, url, tmp_path / "stale", rank)
-    assert [event["engine_gap"] < 1e-4 for event in events] == [True] * 4
-    assert stale[0]["engine_gap"] < 1e-4
-    assert stale[-1]["engine_gap"] > 0.05
+        stale = trained(key, folder, url, tmp_path / "stale", rank, **POLICIES[key])
+    assert [logged(event, "engine_gap") < 1e-4 for event in events] == [True] * 4
+    assert logged(stale[0], "engine_gap") < 1e-4
+    assert logged(stale[-1], "engine_gap") > 0.03
+    assert logged(stale[-1], "engine_weight") != 1.0
     kinds = (
         {"/v1/load_lora_adapter", "/v1/unload_lora_adapter"}
         if rank
         else {"/pause", "/collective_rpc", "/resume"}
     )
     assert kinds <= set(state.paths)
-    assert len(list((tmp_path / "out" / "engine").iterdir())) == 1
+    assert len(list((tmp_path / "out" / "engine").iterdir())) == (2 if key == "unisd" else 1)
+
+
+@pytest.mark.parametrize("key", CANDIDATES)
+@pytest.mark.parametrize("rank", [0, 4])
+def test_candidates_come_from_the_weights_of_their_round(
+    folder: Path, tmp_path: Path, key: str, rank: int
+) -> None:
+    with serving(folder) as (url, state):
+        trained(key, folder, url, tmp_path / "out", rank, steps=99, **CANDIDATES[key])
+    given = "/v1/load_lora_adapter" if rank else "/collective_rpc"
+    order = [path for path in state.paths if path in (given, "/v1/completions")]
+    changes = [at for at, path in enumerate(order) if path == given]
+    assert 2 <= len(changes) <= 3  # a round that learns nothing leaves them as they are
+    assert all(order[at + 1] == "/v1/completions" for at in changes)
 
 
 def test_a_server_that_was_started_again_is_given_the_adapter_again(folder: Path, tmp_path: Path) -> None:
     with serving(folder) as (url, state):
         model = load(folder, lora=LoRA(4))
-        sampler = PolicySource("vllm", url, "base").follow("grpo", model, HOW, on_policy="", folder=tmp_path)
+        sampler = PolicySource("vllm", url, "base").build("grpo", model, HOW, on_policy="", folder=tmp_path)
         draws = row_draws(0, range(4), 6)
         first = sampler(["1+1=", "2+2="], 2, draws)
         state.models = {"base": state.base}
@@ -82,16 +121,83 @@ def test_a_server_that_was_started_again_is_given_the_adapter_again(folder: Path
 def test_its_log_probabilities_are_the_models(folder: Path, tmp_path: Path) -> None:
     with serving(folder) as (url, _):
         model = load(folder)
-        sampler = PolicySource("vllm", url, "base").follow("grpo", model, HOW, on_policy="", folder=tmp_path)
+        sampler = PolicySource("vllm", url, "base").build("grpo", model, HOW, on_policy="", folder=tmp_path)
         sampled = sampler(["1+1=", "20+2="], 2, row_draws(0, range(4), 6))
     own = completion_log_probs(model, model.prompts(["1+1=", "1+1=", "20+2=", "20+2="]), sampled)
     torch.testing.assert_close(sampled.log_probs, own.detach(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("lora", "model"), [(None, "base"), (LoRA(4), "adapter")], ids=["whole", "adapters"])
+@pytest.mark.parametrize("broken", [1, 3])
+def test_a_server_that_hangs_up_and_comes_back_is_given_its_weights(
+    folder: Path, tmp_path: Path, lora: LoRA | None, model: str, broken: int
+) -> None:
+    draws = row_draws(0, range(4), 6)
+    with serving(folder) as (url, state):
+        policy = load(folder, lora=lora)
+        with torch.no_grad():  # other weights than the server begins with
+            next(p for p in policy.parameters() if p.requires_grad).add_(0.3)
+            if lora is not None:
+                for name, p in policy.named_parameters():
+                    if "lora_B" in name:
+                        p.add_(0.1)
+        sampler = PolicySource("vllm", url, "base", at_once=1).build(
+            "grpo", policy, HOW, on_policy="", folder=tmp_path
+        )
+        first = sampler(["1+1=", "2+2="], 2, draws)
+        state.hung_up = broken
+        again = sampler(["1+1=", "2+2="], 2, draws)
+    assert again.rows() == first.rows()
+    assert state.paths.count("/v1/load_lora_adapter" if model == "adapter" else "/collective_rpc") >= 2
+
+
+@pytest.mark.parametrize("lora", [None, LoRA(4)], ids=["whole", "adapters"])
+def test_a_server_of_another_model_is_one_line(folder: Path, tmp_path: Path, lora: LoRA | None) -> None:
+    with serving(tiny(seed=5).save(tmp_path / "other")) as (url, state):
+        policy = load(folder, lora=lora)
+        with torch.no_grad():
+            policy.base.model.embed_tokens.weight.mul_(30)
+        state.deaf = lora is None  # it takes the weights and goes on with its own
+        sampler = PolicySource("vllm", url, "base").build("grpo", policy, HOW, on_policy="", folder=tmp_path)
+        with pytest.raises(CounterpointError, match="serves another model than"):
+            sampler(["1+1="], 1, row_draws(0, range(1), 6))
+
+
+def test_a_folder_that_the_server_cannot_see_is_one_line(folder: Path, tmp_path: Path) -> None:
+    with serving(folder) as (url, state):
+        load_there, state.load = state.load, lambda name, _: load_there(name, tmp_path / "elsewhere")  # type: ignore[method-assign]
+        policy = load(folder, lora=LoRA(4))
+        sampler = PolicySource("vllm", url, "base").build("grpo", policy, HOW, on_policy="", folder=tmp_path)
+        with pytest.raises(CounterpointError, match="finds nothing at .*policy-.*sees this folder"):
+            sampler(["1+1="], 1, row_draws(0, range(1), 6))
+
+
+def test_a_tied_head_is_not_reloaded_on_a_cpu(folder: Path, tmp_path: Path) -> None:
+    with serving(folder) as (url, state):
+        state.processor = "cpu"
+        sampler = PolicySource("vllm", url, "base").build(
+            "grpo", load(folder), HOW, on_policy="", folder=tmp_path
+        )
+        with pytest.raises(CounterpointError, match="vLLM keeps the old head"):
+            sampler(["1+1="], 1, row_draws(0, range(1), 6))
+    assert "/collective_rpc" not in state.paths
+
+
+def test_files_for_a_server_are_not_for_their_owner_alone(folder: Path, tmp_path: Path) -> None:
+    with serving(folder) as (url, _):
+        policy = load(folder, lora=LoRA(4))
+        sampler = PolicySource("vllm", url, "base").build("grpo", policy, HOW, on_policy="", folder=tmp_path)
+        sampler(["1+1="], 1, row_draws(0, range(1), 6))
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    modes = {file.stat().st_mode for file in (tmp_path / "engine").rglob("*") if file.is_file()}
+    assert modes == {plain.stat().st_mode}
+
+
 @pytest.mark.parametrize(
     ("key", "settings", "message"),
     [
-        ("sdft", {}, "sampler.kind"),
+        ("rltf", {}, "sampler.kind"),
         ("grpo", {"sampler.url": "http://93.184.216.34:8000"}, "a loopback or private address"),
         ("grpo", {"sampler.model": ""}, "needs the server's address and the base model"),
         ("grpo", {"sampler.cap": 0.5}, "the largest weight is 1 or more"),
@@ -124,7 +230,7 @@ def test_a_server_without_token_ids_or_log_probabilities_is_one_line(
 ) -> None:
     with serving(folder) as (url, state):
         state.bare = bare
-        sampler = PolicySource("vllm", url, "base").follow(
+        sampler = PolicySource("vllm", url, "base").build(
             "grpo", load(folder), HOW, on_policy="", folder=tmp_path
         )
         with pytest.raises(CounterpointError, match="gave no token ids with their log-probabilities"):
@@ -134,10 +240,14 @@ def test_a_server_without_token_ids_or_log_probabilities_is_one_line(
 @pytest.mark.parametrize(
     ("lora", "message"),
     [
-        (None, "takes no new weights (it has no /pause); start it by VLLM_SERVER_DEV_MODE=1"),
+        (
+            None,
+            "takes no new weights (it has no /pause); start it by counterpoint serve MODEL, or by VLLM_SERVER_DEV_MODE=1",
+        ),
         (
             LoRA(4),
-            "takes no new weights (it has no /v1/load_lora_adapter); start it by VLLM_ALLOW_RUNTIME_LORA",
+            "takes no new weights (it has no /v1/load_lora_adapter); start it by counterpoint serve MODEL --lora-rank RANK, or by "
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1",
         ),
     ],
 )
@@ -147,7 +257,7 @@ def test_a_server_that_takes_no_weights_is_one_line(
     with serving(folder) as (url, state):
         state.fixed = True
         model = load(folder, lora=lora)
-        sampler = PolicySource("vllm", url, "base").follow("grpo", model, HOW, on_policy="", folder=tmp_path)
+        sampler = PolicySource("vllm", url, "base").build("grpo", model, HOW, on_policy="", folder=tmp_path)
         with pytest.raises(CounterpointError, match=re.escape(message)):
             sampler(["1+1="], 1, row_draws(0, range(1), 6))
 

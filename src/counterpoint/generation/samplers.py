@@ -35,6 +35,9 @@ class Samples(Protocol):
     def how(self) -> Sampler:
         """Length, temperature and truncation."""
 
+    def follow(self) -> None:
+        """Be ready for a stage, in which no process waits for another: a server is given the weights of this step."""
+
     def __call__(self, prompts: Sequence[Prompt], n: int = 1, draws: Tensor | None = None) -> Sampled:
         """Answer every prompt ``n`` times.
 
@@ -63,6 +66,9 @@ class Own:
     model: Language
     how: Sampler
 
+    def follow(self) -> None:
+        """Nothing: its weights are what they are."""
+
     def __call__(self, prompts: Sequence[Prompt], n: int = 1, draws: Tensor | None = None) -> Sampled:
         """Answer every prompt ``n`` times; see ``Samples``."""
         repeated = [prompt for prompt in prompts for _ in range(n)]
@@ -80,6 +86,9 @@ class Served:
     server: Server
     model: Language
     how: Sampler
+
+    def follow(self) -> None:
+        """Nothing: its weights are what they are."""
 
     def __call__(self, prompts: Sequence[Prompt], n: int = 1, draws: Tensor | None = None) -> Sampled:
         """Answer every prompt ``n`` times; each row's seed follows from its first draw."""
@@ -117,6 +126,7 @@ class Source:
         key_variable: the environment variable that holds the server's key, if it wants one.
         at_once: requests under way at a time.
         per_minute: requests that may begin in a minute; 0 sets no limit.
+        timeout: seconds that one request may take.
         prompt_price, completion_price: of a million tokens, for the cost that is counted.
     """
 
@@ -126,6 +136,7 @@ class Source:
     key_variable: str = "OPENAI_API_KEY"
     at_once: int = 8
     per_minute: float = 0.0
+    timeout: float = 600.0
     prompt_price: float = 0.0
     completion_price: float = 0.0
 
@@ -145,6 +156,8 @@ class Source:
             CounterpointError: a server without an address or a model's name, an address without a server, a server where the
                 model's own answers are needed.
         """
+        if self.timeout <= 0:
+            raise CounterpointError(f"{method}: sampler.timeout={self.timeout:g}; expected seconds above 0")
         if self.kind == "model":
             if self.url or self.model:
                 raise CounterpointError(
@@ -173,6 +186,7 @@ class Source:
             top_p=how.top_p,
             at_once=self.at_once,
             per_minute=self.per_minute,
+            timeout=self.timeout,
             prices=(self.prompt_price, self.completion_price),
             journal=None if folder is None else folder / FILE,
             key=os.environ.get(self.key_variable, ""),
@@ -181,43 +195,71 @@ class Source:
 
 
 @dataclass
-class PolicySource(Source):
-    """Where the answers of a policy in training are sampled: as ``Source``, or from a vLLM server that follows it.
-
-    For methods that weigh out how the server rounds (``Update.cap``).
+class CandidateSource(Source):
+    """Where a policy in training is sampled for answers that are judged, and learnt from by their own likelihoods, whoever wrote them.
 
     Attributes:
-        kind: "vllm" is a server that is given the weights of every step.
-        cap: of vllm, the largest weight of a token: what the policy gives it over what the server gave it.
+        kind: as of ``Source``; "vllm" is a server that is given the weights of the policy whenever they have changed.
         anywhere: of vllm, whether it may stand at an address that is neither loopback nor private.
+        patience: of vllm, seconds that a server which answered before is waited for when it is gone.
     """
 
     kind: Literal["model", "server", "vllm"] = "model"  # type: ignore[assignment]
-    cap: float = 3.0
     anywhere: bool = False
+    patience: float = 600.0
 
-    def follow(
-        self, method: str, model: Language, how: Sampler, *, on_policy: str, folder: Path
+    def build(  # type: ignore[override]
+        self, method: str, model: Language, how: Sampler, *, on_policy: str = "", folder: Path | None = None
     ) -> Own | Served | Engine:
-        """The sampler, see ``Source.build``; ``folder`` is the run's, where weights are written for the server.
+        """The sampler, see ``Source.build``; ``folder`` is the run's, where weights are written for vllm.
 
         Raises:
-            CounterpointError: as there; a server of weights at a public address, or a cap below 1.
+            CounterpointError: as there; a server of weights at a public address.
         """
-        if self.kind != "vllm":
-            return self.build(method, model, how, on_policy=on_policy)
+        if self.kind != "vllm" or self.timeout <= 0:
+            return super().build(method, model, how, on_policy=on_policy, folder=folder)
         if not self.url or not self.model:
             raise CounterpointError(
                 f"{method}: sampler.kind=vllm needs the server's address and the base model it serves: --sampler vllm "
                 "--sampler.url http://127.0.0.1:8000 --sampler.model NAME"
             )
-        if self.cap < 1:
-            raise CounterpointError(f"{method}: sampler.cap={self.cap:g}; the largest weight is 1 or more")
+        assert folder is not None
         server = Server(
             root_of(self.url, self.anywhere),
             self.model,
             at_once=self.at_once,
             per_minute=self.per_minute,
+            timeout=self.timeout,
+            tries=1,
             key=os.environ.get(self.key_variable, ""),
         )
-        return Engine(server, model, how, folder / "engine")
+        return Engine(server, model, how, folder / "engine", patience=self.patience)
+
+
+@dataclass
+class PolicySource(CandidateSource):
+    """Where a policy in training is sampled for answers whose tokens are learnt from as its own of this very step.
+
+    Attributes:
+        cap: of vllm, the largest weight of a token: what the policy gives it over what the server gave it
+            (``objectives.preference.mismatch.engine_weights``).
+    """
+
+    cap: float = 3.0
+
+    @property
+    def largest_weight(self) -> float | None:
+        """``cap`` where an engine samples; None where the policy itself does."""
+        return self.cap if self.kind == "vllm" else None
+
+    def build(  # type: ignore[override]
+        self, method: str, model: Language, how: Sampler, *, on_policy: str = "", folder: Path | None = None
+    ) -> Own | Served | Engine:
+        """The sampler, see ``CandidateSource.build``.
+
+        Raises:
+            CounterpointError: as there, or a cap below 1.
+        """
+        if self.kind == "vllm" and self.cap < 1:
+            raise CounterpointError(f"{method}: sampler.cap={self.cap:g}; the largest weight is 1 or more")
+        return super().build(method, model, how, on_policy=on_policy, folder=folder)

@@ -7,6 +7,7 @@ order of the results is that of the prompts, and each carries a seed of its own 
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import threading
@@ -31,6 +32,18 @@ RETRIED = (408, 409, 429, 500, 502, 503, 504)
 
 SIGNATURES = {"png": b"\x89PNG", "jpeg": b"\xff\xd8", "gif": b"GIF8", "webp": b"RIFF"}
 """How files of pictures begin."""
+
+
+class ServerError(CounterpointError):
+    """A request that a server did not do.
+
+    Attributes:
+        status: of HTTP; None where nobody answered. said: what it answered, up to 500 bytes.
+    """
+
+    def __init__(self, message: str, status: int | None = None, said: str = "") -> None:
+        super().__init__(message)
+        self.status, self.said = status, said
 
 
 @dataclass(frozen=True)
@@ -183,34 +196,59 @@ class Server:
         return body
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Send one request and return the response's JSON; passing failures are tried again, waiting longer each time."""
+        """Send one request and return the response's JSON; see ``send``."""
+        said = self.send(path, body)
+        try:
+            return json.loads(said)
+        except ValueError:
+            raise self._failed(
+                path, "the answer is not JSON", None, said.decode(errors="replace")[:500]
+            ) from None
+
+    def send(self, path: str, body: dict[str, Any] | None) -> bytes:
+        """Send one request and return what was answered; passing failures are tried again, waiting longer each time.
+
+        Args:
+            body: sent as JSON by POST; None asks by GET.
+
+        Raises:
+            ServerError: nobody answered, or the server refuses.
+        """
         headers = {"Content-Type": "application/json"} | (
             {"Authorization": f"Bearer {self.key}"} if self.key else {}
         )
         request = urllib.request.Request(
-            f"{self.url.rstrip('/')}/{path}", data=json.dumps(body).encode(), headers=headers, method="POST"
+            f"{self.url.rstrip('/')}/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers=headers,
+            method="GET" if body is None else "POST",
         )
         problem, wait = "", 0.0
+        status: int | None = None
+        said = ""
         for number in range(self.tries):
             if number:
                 time.sleep(max(wait, min(0.1 * 4**number, 30.0)))
             PACE.wait(self.url, self.per_minute)
             try:
                 with urllib.request.urlopen(request, timeout=self.timeout) as answer:
-                    return json.loads(answer.read())
+                    return answer.read()  # type: ignore[no-any-return]
             except urllib.error.HTTPError as error:
-                problem = f"status {error.code}: {error.read(500).decode(errors='replace').strip()}"
+                status, said = error.code, error.read(500).decode(errors="replace").strip()
+                problem = f"status {status}: {said}"
                 wait = _retry_after(error.headers.get("Retry-After"))
                 if error.code not in RETRIED:
                     break
-            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-                problem = str(getattr(error, "reason", error))
-            except json.JSONDecodeError:
-                problem = "the answer is not JSON"
-                break
-        raise CounterpointError(
+            except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+                problem, status, said = str(getattr(error, "reason", error)), None, ""
+        raise self._failed(path, problem, status, said)
+
+    def _failed(self, path: str, problem: str, status: int | None, said: str) -> ServerError:
+        return ServerError(
             f"{self.url} did not answer {path} for model '{self.model}' ({problem}); "
-            "check that the server runs there and serves a model of that name"
+            "check that the server runs there and serves a model of that name",
+            status,
+            said,
         )
 
     def _read(self, answer: dict[str, Any]) -> Reply:

@@ -18,7 +18,7 @@ from counterpoint.data.language.preferences import PreferenceData, Preferences
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.answers import several_answers
 from counterpoint.generation.sampler import Sampler
-from counterpoint.generation.samplers import Source
+from counterpoint.generation.samplers import CandidateSource
 from counterpoint.kernels.vocabulary import divergence, log_probs
 from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.baselines.dpo import DPO
@@ -106,7 +106,7 @@ class ADPA(Method[Language, PreferenceData]):
     optimizer: Cosine = field(default_factory=Cosine)
     batch_size: int = 32
     epochs: float = 1.0
-    sampler: Source = field(default_factory=Source)
+    sampler: CandidateSource = field(default_factory=CandidateSource)
 
     def sequences(self) -> float:
         """The chosen and the rejected answer."""
@@ -192,6 +192,7 @@ class ADPA(Method[Language, PreferenceData]):
             drawn = several_answers(sampler, prompts, 1, seed=run.seed, numbers=shard)
             return [answer[0]["ids"] for answer in drawn]
 
+        sampler.follow()
         own = run.stage("answers", answered, over=range(len(rows)), size=16)
 
         def tokens(index: Sequence[int]) -> tuple[Tokens, Tokens]:

@@ -17,7 +17,7 @@ import torch
 
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.generation.sampler import Sampler
-from counterpoint.generation.samplers import Source
+from counterpoint.generation.samplers import CandidateSource
 from counterpoint.judges.agreement import agreement_rates, best_and_worst, first_of_each
 from counterpoint.judges.likelihood import implicit_rewards, mean_rewards
 from counterpoint.methods.base import Ablations, Method, Search
@@ -54,7 +54,7 @@ class CREAM(Method[Language, ProblemData]):
         ties: which of equal rewards ranks better: "last" (the paper's) or "first".
         seed_examples: how many solved problems the model first learns from; None takes all that have a solution.
         lora_rank: train adapters of this rank; 0 trains all weights.
-        sampler: where answers are sampled: the model itself, or a server.
+        sampler: where answers are sampled: the model itself, a vLLM server that follows it, or another server.
     """
 
     key: ClassVar[str] = "cream"
@@ -87,7 +87,7 @@ class CREAM(Method[Language, ProblemData]):
     lora_rank: int = 0
     adapter: Adapter = field(default_factory=Adapter)
     optimizer: CosineDecayed = field(default_factory=CosineDecayed)
-    sampler: Source = field(default_factory=Source)
+    sampler: CandidateSource = field(default_factory=CandidateSource)
 
     def sequences(self) -> float:
         """The chosen and the rejected answer."""

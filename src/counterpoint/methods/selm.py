@@ -22,7 +22,7 @@ from counterpoint.data.language.problems import ProblemData
 from counterpoint.data.language.prompted import Each, picked
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler
-from counterpoint.generation.samplers import Source
+from counterpoint.generation.samplers import CandidateSource
 from counterpoint.judges.choose import judge
 from counterpoint.judges.judge import Judge
 from counterpoint.methods.base import Ablations, Method, Search
@@ -104,7 +104,7 @@ class SELM(Method[Language, PreferenceData | ProblemData]):
     lora_rank: int = 0
     adapter: Adapter = field(default_factory=Adapter)
     optimizer: Cosine = field(default_factory=Cosine)
-    sampler: Source = field(default_factory=Source)
+    sampler: CandidateSource = field(default_factory=CandidateSource)
 
     def sequences(self) -> float:
         """The best and the worst answer, and the sampled one that optimism pushes down."""

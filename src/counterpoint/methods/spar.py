@@ -27,7 +27,7 @@ from counterpoint.errors import CounterpointError
 from counterpoint.generation.authors import Author, Writer
 from counterpoint.generation.refinement_tree import Tree
 from counterpoint.generation.sampler import Sampler
-from counterpoint.generation.samplers import Source
+from counterpoint.generation.samplers import CandidateSource
 from counterpoint.judges.choose import judge as choose_judge
 from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Linear
@@ -77,7 +77,7 @@ class SPaR(Method[Language, ProblemData]):
         tree: how to search.
         refiner: who judges and refines, and how it learns.
         shares: how many examples of each kind the refiner learns from in a round.
-        sampler: where answers are sampled: the actor itself, or a server.
+        sampler: where answers are sampled: the actor itself, a vLLM server that follows it, or another server.
     """
 
     key: ClassVar[str] = "spar"
@@ -110,7 +110,7 @@ class SPaR(Method[Language, ProblemData]):
     tree: Tree = field(default_factory=Tree)
     refiner: Refiner = field(default_factory=Refiner)
     shares: Shares = field(default_factory=Shares)
-    sampler: Source = field(default_factory=Source)
+    sampler: CandidateSource = field(default_factory=CandidateSource)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,7 +16,7 @@ from torch import Tensor
 from counterpoint.data.language.problems import Problem, ProblemData, Problems
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler, row_draws
-from counterpoint.generation.samplers import Own, Samples, Source
+from counterpoint.generation.samplers import Own, PolicySource, Samples
 from counterpoint.judges.verifier import Verifier
 from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, Kind, jsd
 from counterpoint.kernels.scores import Head, Sparse
@@ -30,6 +30,7 @@ from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.distillation.self_distillation import Mechanisms, self_distillation
 from counterpoint.pairs import demonstrations as shown
 from counterpoint.pairs.contexts import Examples, Instructions, Misleading
+from counterpoint.phases.engine_weighing import engine_weighing
 from counterpoint.phases.rollouts import record_completions
 from counterpoint.teachers.answering import Answering, Teacher
 from counterpoint.teachers.ema import Ema
@@ -139,7 +140,7 @@ class UniSD(Method[Language, ProblemData]):
         lora_rank: rank of the adapters that are trained; 0 trains every weight.
         adapter: of those adapters. optimizer: how the weights move.
         sampler: who writes wrong demonstrations and instructions before the training, the model itself or a server; the
-            completions that it learns from are always the student's own.
+            completions that it learns from are always the student's own, or a vLLM server's that follows it (kind vllm).
     """
 
     key: ClassVar[str] = "unisd"
@@ -180,7 +181,7 @@ class UniSD(Method[Language, ProblemData]):
     optimizer: Cosine = field(default_factory=Cosine)
     batch_size: int = 16
     epochs: float = 1.0
-    sampler: Source = field(default_factory=Source)
+    sampler: PolicySource = field(default_factory=PolicySource)
 
     def check(self, data: ProblemData) -> None:
         """Refuse agreement of fewer than two contexts, and contrast with no wrong demonstration."""
@@ -208,13 +209,10 @@ class UniSD(Method[Language, ProblemData]):
         decay, model = self._own("ema.decay"), adapt(model, self.lora_rank, run.seed, self.adapter)
         frozen = run.constant(Frozen(model))
         model = run.state(model=model)
-        sampler = Own(model, Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature))
+        sampler = self._sampler(model, on, run)
         ema = None if decay is None else run.state(teacher=Ema(model, decay, every=self.ema.sync_steps))
         teacher = Answering(ema or frozen, at_once=run.micro_batch_size)
         run.optimize(model, self.optimizer.at(self.learning_rate))
-        if not self._prepares(on):
-            why = f"mode={self.mode} samples nothing but what the student itself would say at this step"
-            self.sampler.build(self.key, model, sampler.how, on_policy=why)
         contexts = self._contexts(frozen.model, problems, run)
         wrong = None
         if on.contrast_weight:
@@ -242,8 +240,12 @@ class UniSD(Method[Language, ProblemData]):
                     batch.items, batch.index, batch.random.uniform(self.agreement.num_contexts)
                 )
                 context_logp = _log_probs_after(prompted, teacher, completions)
+            scores = model.scores(hidden)
+            weight, figures = engine_weighing(
+                self.sampler.largest_weight, scores, completions, self.temperature
+            )
             terms = self_distillation(
-                model.scores(hidden),
+                scores,
                 answer,
                 completions.ids,
                 completions.authored,
@@ -252,12 +254,22 @@ class UniSD(Method[Language, ProblemData]):
                 negative=negative,
                 student_hidden_BTd=hidden,
                 teacher_hidden_BTd=None if isinstance(answer, Sparse) else answer.hidden,
+                weight_BT=weight,
                 gather=run.gather_constant,
             )
+            next(iter(terms.values())).stats.update(figures)
             run.step(terms, tokens=int(completions.mask.sum()))
             if ema is not None:
                 ema.follow(model)
         return model
+
+    def _sampler(self, model: Language, on: Mechanisms, run: Run) -> Samples:
+        """What samples the student at every step; another server than one that follows it writes for the preparation alone."""
+        how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
+        if self.sampler.kind == "server" and self._prepares(on):
+            return Own(model, how)
+        why = f"mode={self.mode} samples nothing but what the student itself would say at this step"
+        return self.sampler.build(self.key, model, how, on_policy=why, folder=run.out)
 
     def _shown(self, answering: Answering) -> Teacher[Head]:
         """The teacher that is shown each problem's reference."""
@@ -321,7 +333,8 @@ class UniSD(Method[Language, ProblemData]):
         """The auxiliary contexts of the mode; those that cost something are made once, before training."""
         ending = self.mode.rsplit("_", 1)[-1]
         if ending == "induction":
-            return Instructions(run.stage("instructions", lambda: self._induced(model, problems.rows, run)))
+            writer = self._writer(model, min(256, self.max_new_tokens), run)
+            return Instructions(run.stage("instructions", lambda: self._induced(writer, problems.rows, run)))
         near = None
         if ending in ("retrieval", "star"):
             near = run.stage(
@@ -334,7 +347,7 @@ class UniSD(Method[Language, ProblemData]):
         texts = [row.question for row in rows]
         return shown.tfidf(texts) if self.agreement.retriever == "tfidf" else embedding.sentences(texts)
 
-    def _induced(self, model: Language, rows: Sequence[Problem], run: Run) -> list[str]:
+    def _induced(self, writer: Samples, rows: Sequence[Problem], run: Run) -> list[str]:
         """K instructions that the model writes after looking at five solved problems each."""
         many = self.agreement.num_contexts
         draws = row_draws(run.seed, range(many), len(rows))
@@ -342,10 +355,8 @@ class UniSD(Method[Language, ProblemData]):
         for order in draws.argsort(1)[:, :5].tolist():
             pairs = "\n\n".join(shown.as_example(rows[row], self.agreement.example) for row in order)
             prompts.append(f"{pairs}\n\nWrite one instruction that would lead somebody to such replies.")
-        sampler = self._writer(model, min(256, self.max_new_tokens), run)
-        return model.texts(
-            sampler(prompts, 1, row_draws(run.seed + 1, range(many), sampler.how.max_new_tokens))
-        )
+        draws = row_draws(run.seed + 1, range(many), writer.how.max_new_tokens)
+        return writer.model.texts(writer(prompts, 1, draws))
 
     def _negatives(self, model: Language, problems: Problems, run: Run) -> list[list[str]]:
         """Wrong demonstrations of every problem, made before training and stored; an empty list where none came."""
@@ -368,9 +379,11 @@ class UniSD(Method[Language, ProblemData]):
         return run.stage("negatives", make, over=list(range(len(problems))), size=16)
 
     def _writer(self, model: Language, longest: int, run: Run) -> Samples:
-        """What writes demonstrations and instructions."""
+        """What writes demonstrations and instructions in a stage, made ready for it."""
         how = Sampler(max_new_tokens=longest, temperature=0.7)
-        return self.sampler.build(self.key, model, how, folder=run.out)
+        writer = self.sampler.build(self.key, model, how, folder=run.out)
+        writer.follow()
+        return writer
 
 
 def _log_probs_after(contexts: list[Any], teacher: Answering, completions: Tokens) -> Tensor:

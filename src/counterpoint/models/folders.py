@@ -20,6 +20,7 @@ from typing import Any
 from torch import nn
 
 from counterpoint.errors import CounterpointError
+from counterpoint.models.file_modes import give_ordinary_modes
 from counterpoint.models.model_folders import STATEMENT, configuration, reading, state
 
 CAUSAL = ("ForCausalLM", "ForConditionalGeneration", "ForImageTextToText", "LMHeadModel")
@@ -55,6 +56,7 @@ class Folders:
                     f"{type(part).__name__} has no save_pretrained; derive it from huggingface_hub.PyTorchModelHubMixin"
                 )
         model.save_pretrained(folder)  # type: ignore[operator]
+        give_ordinary_modes(Path(folder))
         if type(model).__name__ in self.foreign:
             state(folder, None)  # a transformers model remembers what it was opened from
 

@@ -20,6 +20,7 @@ from torch import nn
 from counterpoint import library_bars
 from counterpoint.errors import CounterpointError, MissingExtra
 from counterpoint.models import deferred, deferred_folder
+from counterpoint.models.file_modes import give_ordinary_modes
 
 SOURCE = "_source_dtype"
 """Attribute of an opened model: the type of the numbers in its folder."""
@@ -323,6 +324,7 @@ def write(
     save_tokenizer(tokenizer, partial)
     if beside is not None:
         beside(partial)
+    give_ordinary_modes(partial)
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(partial, folder)

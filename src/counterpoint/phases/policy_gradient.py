@@ -19,7 +19,7 @@ from counterpoint.models.language.prompt_groups import answer_states
 from counterpoint.models.tokens import Tokens
 from counterpoint.objectives.preference.advantage import Kind, advantages
 from counterpoint.objectives.preference.kl_estimate import kl_estimate
-from counterpoint.objectives.preference.mismatch import engine_weights
+from counterpoint.objectives.preference.mismatch import weighed
 from counterpoint.objectives.preference.policy import high_entropy, on_policy, policy_gradient
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import aggregate, sequence_mean
@@ -213,13 +213,8 @@ class Update:
         if self.kl and reference is not None:
             fixed = policy_log_probs(reference, prompts, completions, self.temperature, at_once=pieces)
         if self.cap is not None and old is not None:
-            weight = engine_weights(old, completions.log_probs, mask, self.cap)
-            gap = (old - completions.log_probs).abs().nan_to_num(0.0)
-            stats = {
-                **(stats or {}),
-                "engine_gap": sequence_mean(gap, mask),
-                "engine_weight": sequence_mean(weight, mask),
-            }
+            weight, figures = weighed(old, completions.log_probs, mask, self.cap)
+            stats = {**(stats or {}), **figures}
         for _ in range(self.iterations):
             for number in range(min(self.minibatches, total)):
                 inside: Tensor | slice = slice(None)

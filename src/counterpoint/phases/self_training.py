@@ -83,6 +83,7 @@ def sample_answers(
         prompts = [problems[i].prompt for i in shard]
         return several_answers(sampler, prompts, count, seed=1000 * run.seed + part, numbers=shard)
 
+    sampler.follow()
     return run.stage(name, sampled, over=range(len(problems)), size=SHARD)
 
 

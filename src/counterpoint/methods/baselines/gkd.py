@@ -14,7 +14,7 @@ import torch
 from counterpoint.data.language.problems import ProblemData, Problems
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler
-from counterpoint.generation.samplers import Source
+from counterpoint.generation.samplers import PolicySource
 from counterpoint.kernels.divergence_rows import FORWARD, REVERSE, jsd
 from counterpoint.kernels.scores import Head, Sparse
 from counterpoint.kernels.vocabulary import divergence
@@ -25,6 +25,7 @@ from counterpoint.models.language.language import Language, adapt, load, same_vo
 from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs import demonstrations as shown
+from counterpoint.phases.engine_weighing import engine_weighing, scaled
 from counterpoint.phases.rollouts import record_completions
 from counterpoint.teachers.answering import Answering, Teacher
 from counterpoint.teachers.frozen import Frozen
@@ -52,7 +53,8 @@ class GKD(Method[Language, ProblemData]):
         template: wording of the prompt of a teacher that is shown the reference.
         lora_rank: rank of the adapters that are trained; 0 trains every weight.
         adapter: of those adapters. optimizer: how the weights move.
-        sampler: where that share is sampled: the student itself, or a server, which then gives its own model's completions.
+        sampler: where that share is sampled: the student itself, a vLLM server that follows it, or another server, which then gives its own
+            model's completions.
     """
 
     key: ClassVar[str] = "gkd"
@@ -76,7 +78,7 @@ class GKD(Method[Language, ProblemData]):
     optimizer: Cosine = field(default_factory=Cosine)
     batch_size: int = 16
     epochs: float = 1.0
-    sampler: Source = field(default_factory=Source)
+    sampler: PolicySource = field(default_factory=PolicySource)
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Distil the teacher into the model."""
@@ -106,11 +108,13 @@ class GKD(Method[Language, ProblemData]):
             both, mask = join(prompts, completions), completions.authored
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
             answer = teacher.answer(batch.items, completions, batch.index)
-            per_token = divergence(
-                model.scores(hidden), answer, kind, temperature=self.loss_temperature, mask=mask
+            scores = model.scores(hidden)
+            per_token = divergence(scores, answer, kind, temperature=self.loss_temperature, mask=mask)
+            factors, figures = engine_weighing(
+                self.sampler.largest_weight, scores, completions, self.temperature
             )
-            loss = replace(aggregate(per_token, mask, "token_mean"), weight=weight)
-            run.step(loss, tokens=int(mask.sum()))
+            loss = aggregate(scaled(per_token, factors), mask, "token_mean")
+            run.step(replace(loss, weight=weight, stats=figures), tokens=int(mask.sum()))
         return model
 
     def _teacher(self, model: Language, run: Run) -> Teacher[Head]:

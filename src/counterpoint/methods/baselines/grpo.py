@@ -92,7 +92,8 @@ class GRPO(Method[Language, ProblemData]):
         skip_cut: completions that reached ``max_new_tokens`` are not learnt from.
         max_new_tokens: longest completion; dr_grpo divides by it.
         batch_size: prompts per step, each with ``answers`` completions.
-        sampler: the policy itself; a server is refused, for its completions are not the policy's of this step.
+        sampler: the policy itself, or a vLLM server that is given its weights at every step; another server is refused, for its
+            completions are not the policy's of this step.
     """
 
     key: ClassVar[str] = "grpo"
@@ -147,7 +148,7 @@ class GRPO(Method[Language, ProblemData]):
         names, judging = [each.name for each in judges], [each.judge for each in judges]
         why = "it learns from what the policy itself says at this step"
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
-        sampler = self.sampler.follow(self.key, policy, how, on_policy=why, folder=run.out)
+        sampler = self.sampler.build(self.key, policy, how, on_policy=why, folder=run.out)
         memory = {"moving_mean": 0.9, "running_mean": None}
         baseline = run.state(baseline=RewardBaseline(memory[kind])) if kind in memory else None
         update = self._update(weight if target == "loss" else 0.0)
@@ -239,7 +240,7 @@ class GRPO(Method[Language, ProblemData]):
             entropy=self.entropy,
             iterations=self.iterations,
             minibatches=self.minibatches,
-            cap=self.sampler.cap if self.sampler.kind == "vllm" else None,
+            cap=self.sampler.largest_weight,
         )
 
     def _penalised(

@@ -6,13 +6,13 @@ its weights the moving average of the student's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from counterpoint.data.language.problems import ProblemData, Problems
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler
-from counterpoint.generation.samplers import Source
+from counterpoint.generation.samplers import PolicySource
 from counterpoint.kernels.scores import Head, Sparse
 from counterpoint.kernels.vocabulary import divergence
 from counterpoint.methods.base import Method, Search
@@ -22,6 +22,7 @@ from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs import demonstrations as shown
+from counterpoint.phases.engine_weighing import engine_weighing, scaled
 from counterpoint.phases.rollouts import record_completions
 from counterpoint.teachers.answering import Answering, Teacher
 from counterpoint.teachers.ema import Ema
@@ -47,7 +48,8 @@ class SDFT(Method[Language, ProblemData]):
         template: wording of the teacher's prompt.
         lora_rank: rank of the adapters that are trained; 0 trains every weight.
         adapter: of those adapters. optimizer: how the weights move.
-        sampler: the student itself; a server is refused, for its completions are not the student's of this step.
+        sampler: the student itself, or a vLLM server that is given its weights at every step; another server is refused, for its
+            completions are not the student's of this step.
     """
 
     key: ClassVar[str] = "sdft"
@@ -69,7 +71,7 @@ class SDFT(Method[Language, ProblemData]):
     optimizer: Cosine = field(default_factory=Cosine)
     batch_size: int = 16
     epochs: float = 1.0
-    sampler: Source = field(default_factory=Source)
+    sampler: PolicySource = field(default_factory=PolicySource)
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """Distil the model, shown the references, into the model that is not."""
@@ -81,7 +83,7 @@ class SDFT(Method[Language, ProblemData]):
         frozen = run.constant(Frozen(model)) if self.teacher == "frozen" and stored is None else None
         model = run.state(model=model)
         why = "it learns from what the student itself would say at this step"
-        sampler = self.sampler.build(self.key, model, how, on_policy=why)
+        sampler = self.sampler.build(self.key, model, how, on_policy=why, folder=run.out)
         decay = 0.0 if self.teacher == "student" else self.ema_decay
         ema: Any = run.state(teacher=Ema(model, decay)) if self.teacher != "frozen" else None
         teacher: Teacher[Head | Sparse] = stored or self._hinted(frozen or ema, run)
@@ -97,10 +99,13 @@ class SDFT(Method[Language, ProblemData]):
             both, mask = join(prompts, completions), completions.authored
             hidden = run.forward(model, both.ids, both.mask, last=completions.width)
             answer = teacher.answer(batch.items, completions, batch.index)
-            per_token = divergence(
-                model.scores(hidden), answer, self.divergence, temperature=self.temperature, mask=mask
+            scores = model.scores(hidden)
+            per_token = divergence(scores, answer, self.divergence, temperature=self.temperature, mask=mask)
+            weight, figures = engine_weighing(
+                self.sampler.largest_weight, scores, completions, self.temperature
             )
-            run.step(aggregate(per_token, mask, "sequence_mean"), tokens=int(mask.sum()))
+            loss = aggregate(scaled(per_token, weight), mask, "sequence_mean")
+            run.step(replace(loss, stats=figures), tokens=int(mask.sum()))
             if ema is not None:
                 ema.follow(model)
         return model

@@ -13,7 +13,7 @@ import torch
 
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.generation.sampler import Sampler
-from counterpoint.generation.samplers import Source
+from counterpoint.generation.samplers import CandidateSource
 from counterpoint.judges.agreement import best_and_worst, first_of_each
 from counterpoint.judges.choose import judge
 from counterpoint.judges.likelihood import implicit_rewards
@@ -51,7 +51,7 @@ class SelfRewarding(Method[Language, ProblemData]):
             "FILE.py:FUNCTION".
         smoothing: believed share of wrong labels, a constant; CREAM estimates it instead.
         seed_examples: how many solved problems the model first learns from; None takes all that have a solution.
-        sampler: where answers are sampled: the model itself, or a server.
+        sampler: where answers are sampled: the model itself, a vLLM server that follows it, or another server.
     """
 
     key: ClassVar[str] = "self-rewarding"
@@ -79,7 +79,7 @@ class SelfRewarding(Method[Language, ProblemData]):
     lora_rank: int = 0
     adapter: Adapter = field(default_factory=Adapter)
     optimizer: CosineDecayed = field(default_factory=CosineDecayed)
-    sampler: Source = field(default_factory=Source)
+    sampler: CandidateSource = field(default_factory=CandidateSource)
 
     def sequences(self) -> float:
         """The chosen and the rejected answer."""

@@ -72,6 +72,7 @@ def self_distillation(
     negative: Scores | None = None,
     student_hidden_BTd: Tensor | None = None,
     teacher_hidden_BTd: Tensor | None = None,
+    weight_BT: Tensor | None = None,
     gather: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, Loss]:
     """Return the terms ``distil``, ``contrast``, ``match`` that are on; what is optimised is their weighted sum.
@@ -84,6 +85,7 @@ def self_distillation(
         on: the mechanisms.
         context_logp_KBT: log-probabilities of the tokens under K contexts at temperature 1, for agreement.
         student_hidden_BTd, teacher_hidden_BTd: last hidden states at the predicting positions, for matching.
+        weight_BT: factors on all losses of tokens, such as ``preference.mismatch.engine_weights``; what divides them stays.
         gather: [n] -> [N] over ranks, for the quantiles of the batch; ``run.gather_constant``.
 
     Raises:
@@ -92,7 +94,7 @@ def self_distillation(
     mask = mask_BT.bool()
     terms: dict[str, Loss] = {}
     if not on.match_only:
-        terms["distil"] = _distil(student, teacher, mask, on, context_logp_KBT, gather)
+        terms["distil"] = _distil(student, teacher, mask, on, context_logp_KBT, weight_BT, gather)
     if on.contrast_weight:
         if negative is None:
             raise CounterpointError(
@@ -107,16 +109,22 @@ def self_distillation(
             log_probs(scores, ids, temperature=on.temperature, mask=mask)
             for scores in (student, teacher, negative)
         )
-        hinge = aggregate(token_contrast(logp, right, wrong, on.contrast_margin), mask, "sequence_mean")
+        hinge_BT = _scaled(token_contrast(logp, right, wrong, on.contrast_margin), weight_BT)
+        hinge = aggregate(hinge_BT, mask, "sequence_mean")
         terms["contrast"] = Loss(hinge.values, weight=on.contrast_weight)
     if on.match_weight or on.match_only:
         if student_hidden_BTd is None or teacher_hidden_BTd is None:
             raise CounterpointError(
                 "feature matching is on and needs student_hidden_BTd and teacher_hidden_BTd; or set match_weight=0"
             )
-        distance = aggregate(feature_distance(student_hidden_BTd, teacher_hidden_BTd), mask, "sequence_mean")
+        distance_BT = _scaled(feature_distance(student_hidden_BTd, teacher_hidden_BTd), weight_BT)
+        distance = aggregate(distance_BT, mask, "sequence_mean")
         terms["match"] = Loss(distance.values, weight=1.0 if on.match_only else on.match_weight)
     return terms
+
+
+def _scaled(values_BT: Tensor, weight_BT: Tensor | None) -> Tensor:
+    return values_BT if weight_BT is None else values_BT * weight_BT.to(values_BT)
 
 
 def _distil(
@@ -125,6 +133,7 @@ def _distil(
     mask: Tensor,
     on: Mechanisms,
     context_logp_KBT: Tensor | None,
+    weight_BT: Tensor | None,
     gather: Callable[[Tensor], Tensor] | None,
 ) -> Loss:
     values_BT = divergence(student, teacher, on.kind, temperature=on.temperature, mask=mask)
@@ -162,6 +171,7 @@ def _distil(
         values_BT = torch.where(selected_BT, values_BT, 0.0)
         if weights_BT is not None:  # the denominator still counts every token
             weights_BT = torch.where(selected_BT | ~mask, weights_BT, 1.0)
+    values_BT = _scaled(values_BT, weight_BT)
     pooled = on.normalise == "batch"
     loss = aggregate(values_BT, mask, "token_mean" if pooled else "sequence_mean", weights_BT=weights_BT)
     return Loss(loss.values, loss.counts, stats=stats)

@@ -1,0 +1,39 @@
+"""What another engine sampled, weighed for losses over the tokens of a policy. B sequences, T tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from counterpoint.generation.sampler import Sampled
+from counterpoint.kernels.vocabulary import log_probs
+from counterpoint.objectives.preference.mismatch import weighed
+
+if TYPE_CHECKING:
+    from counterpoint.kernels.scores import Scores
+    from counterpoint.models.tokens import Tokens
+
+
+def engine_weighing(
+    cap: float | None, scores: Scores, completions: Tokens, temperature: float
+) -> tuple[Tensor | None, dict[str, Tensor]]:
+    """Factors [B, T] on the tokens' losses and figures to log (``mismatch.weighed``); None and none where the policy sampled itself.
+
+    Args:
+        cap: the largest weight, ``PolicySource.largest_weight``.
+        scores: of the policy that learns, [B, T] over the vocabulary.
+        completions: that were sampled. temperature: of sampling.
+    """
+    if cap is None or not isinstance(completions, Sampled):
+        return None, {}
+    with torch.no_grad():
+        mask = completions.authored
+        own = log_probs(scores, completions.ids, temperature=temperature, mask=mask)
+    return weighed(own, completions.log_probs.to(own), mask, cap)
+
+
+def scaled(per_token_BT: Tensor, weight_BT: Tensor | None) -> Tensor:
+    """Losses of tokens times their factors; as they are without any."""
+    return per_token_BT if weight_BT is None else per_token_BT * weight_BT.to(per_token_BT)

@@ -1,0 +1,56 @@
+"""Train methods whose answers a server samples, for a few steps; torchrun may start several processes, with weights in shards or not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from counterpoint.methods.catalog import load
+from counterpoint.models.language.language import load as load_language
+from counterpoint.study.store import events
+from counterpoint.tasks.task import task
+from ranks_harness import Weights, report, short_run
+
+# Without a moment's normalisation, which turns the rounding of a gradient near 0 into a whole step.
+LEARNT: dict[str, Any] = {
+    "optimizer": {"name": "sgd"},
+    "learning_rate": 0.1,
+    "batch_size": 7,
+    "max_new_tokens": 5,
+}
+ROUNDS: dict[str, Any] = {
+    "rounds": 2, "answers": 3, "max_new_tokens": 3, "optimizer": {"name": "sgd"}, "learning_rate": 0.1, "sft_epochs": 0.0, "batch_size": 5, "seed_examples": 0,
+}  # fmt: skip
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "grpo": ("grpo", {**LEARNT, "lora_rank": 2, "judge": "majority", "answers": 3}),
+    "sdft": ("sdft", {**LEARNT, "lora_rank": 0}),
+    "cream": ("cream", {**ROUNDS, "lora_rank": 0}),
+    "self-rewarding": ("self-rewarding", {**ROUNDS, "lora_rank": 2}),
+}
+
+
+def train(out: Path) -> dict[str, Weights]:
+    folder, url = Path(sys.argv[2]), sys.argv[3]
+    data = task("problems").load_data("worked-sums?size=15&validation=2&test=2")
+    result: dict[str, Weights] = {}
+    for name, (key, settings) in METHODS.items():
+        settings = {**settings, "sampler.kind": "vllm", "sampler.url": url, "sampler.model": "base"}
+        settings |= {"adapter.dropout": 0.0} if settings["lora_rank"] else {}
+        model = load_language(folder, dtype=torch.float64)
+        with short_run(out / name, steps=9) as run:
+            assert (run.mesh is not None) == ("COUNTERPOINT_SHARD" in os.environ)
+            trained = run.gathered(load(key).settings(**settings).fit(model, data, run))
+        steps = events(run.out)
+        result[name] = {
+            **{n: v for n, v in trained.state_dict().items() if isinstance(v, torch.Tensor)},
+            "engine_gap": torch.tensor([event["engine_gap"] for event in steps if "engine_gap" in event]),
+        }
+    return result
+
+
+if __name__ == "__main__":
+    report(train)
