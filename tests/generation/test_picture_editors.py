@@ -125,11 +125,15 @@ def test_a_pipeline_is_called_as_diffusers_says_fake_library(
 
     module = types.ModuleType("diffusers")
     module.AutoPipelineForImage2Image = Fake
+    bars = types.ModuleType("diffusers.utils.logging")
+    bars.disable_progress_bar = lambda: seen.update(bars="hidden")
     monkeypatch.setitem(sys.modules, "diffusers", module)
+    monkeypatch.setitem(sys.modules, "diffusers.utils.logging", bars)
     (tmp_path / "model_index.json").write_text("{}")
     edit = editor(Prior(editor=str(tmp_path), strength=0.4, steps=7, guidance=2.0))
     assert torch.equal(edited(edit, PICTURE, "a painting", 5), 255 - PICTURE)
     assert (seen["folder"], seen["prompt"], seen["strength"]) == (str(tmp_path), "a painting", 0.4)
+    assert seen["bars"] == "hidden"
     assert (seen["num_inference_steps"], seen["guidance_scale"], seen["generator"].initial_seed()) == (
         7,
         2.0,

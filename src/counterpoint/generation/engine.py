@@ -121,16 +121,16 @@ class Engine:
             CounterpointError: its log-probabilities are not the model's.
         """
         prompt = self.model.prompts(["Hello"])
-        found: list[Any] = [None]
+        reply: list[Any] = [None]
         if not dist.is_initialized() or dist.get_rank() == 0:
-            found = [
+            reply = [
                 self._ask(
                     {**self._body(prompt.rows()[0], 0), "max_tokens": PROBED, "top_p": 1.0, "top_k": -1}
                 )
             ]
         if dist.is_initialized():
-            dist.broadcast_object_list(found, src=0)
-        ids, theirs, _ = found[0]
+            dist.broadcast_object_list(reply, src=0)
+        ids, theirs, _ = reply[0]
         completion = tokens.pad([ids], side="right", fill=self.model.pad_id)
         with torch.no_grad(), evaluating(self.model):
             own = completion_log_probs(
@@ -173,7 +173,7 @@ class Engine:
             self._order("v1/load_lora_adapter", {"lora_name": folder.name, "lora_path": str(folder)})
         except ServerError as error:
             if (
-                "already been loaded" not in error.said
+                "already been loaded" not in error.content
             ):  # by another process, or by a request whose answer was lost
                 raise
 
@@ -207,7 +207,7 @@ class Engine:
         except ServerError as error:
             if error.status != 404:
                 raise
-            if "No adapter found" in error.said:
+            if "No adapter found" in error.content:
                 raise CounterpointError(
                     f"{self.server.url} finds nothing at {body['lora_path']}, where the adapters of this step were written; start the "
                     "server where it sees this folder, and may read it"

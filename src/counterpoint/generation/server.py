@@ -38,12 +38,12 @@ class ServerError(CounterpointError):
     """A request that a server did not do.
 
     Attributes:
-        status: of HTTP; None where nobody answered. said: what it answered, up to 500 bytes.
+        status: of HTTP; None where nobody answered. content: what it answered, up to 500 bytes.
     """
 
-    def __init__(self, message: str, status: int | None = None, said: str = "") -> None:
+    def __init__(self, message: str, status: int | None = None, content: str = "") -> None:
         super().__init__(message)
-        self.status, self.said = status, said
+        self.status, self.content = status, content
 
 
 @dataclass(frozen=True)
@@ -197,12 +197,12 @@ class Server:
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send one request and return the response's JSON; see ``send``."""
-        said = self.send(path, body)
+        content = self.send(path, body)
         try:
-            return json.loads(said)
+            return json.loads(content)
         except ValueError:
             raise self._failed(
-                path, "the answer is not JSON", None, said.decode(errors="replace")[:500]
+                path, "the answer is not JSON", None, content.decode(errors="replace")[:500]
             ) from None
 
     def send(self, path: str, body: dict[str, Any] | None) -> bytes:
@@ -225,7 +225,7 @@ class Server:
         )
         problem, wait = "", 0.0
         status: int | None = None
-        said = ""
+        content = ""
         for number in range(self.tries):
             if number:
                 time.sleep(max(wait, min(0.1 * 4**number, 30.0)))
@@ -234,21 +234,21 @@ class Server:
                 with urllib.request.urlopen(request, timeout=self.timeout) as answer:
                     return answer.read()  # type: ignore[no-any-return]
             except urllib.error.HTTPError as error:
-                status, said = error.code, error.read(500).decode(errors="replace").strip()
-                problem = f"status {status}: {said}"
+                status, content = error.code, error.read(500).decode(errors="replace").strip()
+                problem = f"status {status}: {content}"
                 wait = _retry_after(error.headers.get("Retry-After"))
                 if error.code not in RETRIED:
                     break
             except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-                problem, status, said = str(getattr(error, "reason", error)), None, ""
-        raise self._failed(path, problem, status, said)
+                problem, status, content = str(getattr(error, "reason", error)), None, ""
+        raise self._failed(path, problem, status, content)
 
-    def _failed(self, path: str, problem: str, status: int | None, said: str) -> ServerError:
+    def _failed(self, path: str, problem: str, status: int | None, content: str) -> ServerError:
         return ServerError(
             f"{self.url} did not answer {path} for model '{self.model}' ({problem}); "
             "check that the server runs there and serves a model of that name",
             status,
-            said,
+            content,
         )
 
     def _read(self, answer: dict[str, Any]) -> Reply:

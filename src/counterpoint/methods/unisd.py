@@ -30,7 +30,7 @@ from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.distillation.self_distillation import Mechanisms, self_distillation
 from counterpoint.pairs import demonstrations as shown
 from counterpoint.pairs.contexts import Examples, Instructions, Misleading
-from counterpoint.phases.engine_weighing import engine_weighing
+from counterpoint.phases.distillation.engine_weighing import engine_weighing
 from counterpoint.phases.rollouts import record_completions
 from counterpoint.teachers.answering import Answering, Teacher
 from counterpoint.teachers.ema import Ema

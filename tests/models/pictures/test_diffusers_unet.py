@@ -82,6 +82,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for each in (UNet2DModel, DDPMPipeline, FlowMatchEulerDiscreteScheduler):
         setattr(module, each.__name__, each)
     monkeypatch.setitem(sys.modules, "diffusers", module)
+    bars = types.ModuleType("diffusers.utils.logging")
+    bars.disable_progress_bar = lambda: None
+    monkeypatch.setitem(sys.modules, "diffusers.utils.logging", bars)
     torch.manual_seed(0)
     UNet2DModel(**CONFIG).save_pretrained(tmp_path / "given")
     return tmp_path / "given"

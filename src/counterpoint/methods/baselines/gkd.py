@@ -25,7 +25,7 @@ from counterpoint.models.language.language import Language, adapt, load, same_vo
 from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs import demonstrations as shown
-from counterpoint.phases.engine_weighing import engine_weighing, scaled
+from counterpoint.phases.distillation.engine_weighing import engine_weighing, scaled
 from counterpoint.phases.rollouts import record_completions
 from counterpoint.teachers.answering import Answering, Teacher
 from counterpoint.teachers.frozen import Frozen

@@ -22,7 +22,7 @@ from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.tokens import Tokens, join
 from counterpoint.objectives.tokens import aggregate
 from counterpoint.pairs import demonstrations as shown
-from counterpoint.phases.engine_weighing import engine_weighing, scaled
+from counterpoint.phases.distillation.engine_weighing import engine_weighing, scaled
 from counterpoint.phases.rollouts import record_completions
 from counterpoint.teachers.answering import Answering, Teacher
 from counterpoint.teachers.ema import Ema
