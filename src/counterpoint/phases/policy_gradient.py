@@ -19,10 +19,10 @@ from counterpoint.models.language.prompt_groups import answer_states
 from counterpoint.models.tokens import Tokens
 from counterpoint.objectives.preference.advantage import Kind, advantages
 from counterpoint.objectives.preference.kl_estimate import kl_estimate
-from counterpoint.objectives.preference.mismatch import weighed
 from counterpoint.objectives.preference.policy import high_entropy, on_policy, policy_gradient
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import aggregate, sequence_mean
+from counterpoint.phases.distillation.engine_weighing import weighed
 from counterpoint.phases.rollouts import Rollouts
 from counterpoint.teachers.answering import completion_scores
 from counterpoint.training import Run

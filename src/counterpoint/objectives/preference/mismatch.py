@@ -12,8 +12,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from counterpoint.objectives.tokens import sequence_mean
-
 
 def engine_weights(
     own_BT: Tensor,
@@ -37,18 +35,3 @@ def engine_weights(
     if level == "sequence":
         gap_BT = torch.where(mask_BT.bool(), gap_BT.sum(-1, keepdim=True), 0.0)
     return gap_BT.exp().clamp(max=cap).masked_fill(~mask_BT.bool(), 1.0)
-
-
-def weighed(
-    own_BT: Tensor, engine_BT: Tensor, mask_BT: Tensor, cap: float = 3.0
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return (``engine_weights`` [B, T], figures [B] to log: the mean difference of log-probabilities, ``engine_gap``, which grows
-    where an engine has stale weights, and the mean weight, ``engine_weight``).
-    """
-    weight_BT = engine_weights(own_BT, engine_BT, mask_BT, cap)
-    gap_BT = (own_BT.detach() - engine_BT.detach()).abs().nan_to_num(0.0)
-    means = {
-        name: sequence_mean(each, mask_BT)
-        for name, each in (("engine_gap", gap_BT), ("engine_weight", weight_BT))
-    }
-    return weight_BT, means
