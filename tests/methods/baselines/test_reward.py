@@ -148,7 +148,7 @@ def test_rows_that_say_how_much_and_ties(tmp_path: Path) -> None:
     file.write_text("\n".join(map(json.dumps, rows)))
     dropped = preferences.load(file, validation=0, test=0)
     assert [row.margin for row in dropped.train] == [1.5, None]
-    assert any("left out 1 ties" in note for note in dropped.notes)
+    assert any("left out 1 tie" in note for note in dropped.notes)
     kept = preferences.load(file, validation=0, test=0, ties="keep")
     assert [row.tie for row in kept.train] == [False, True, False]
     assert kept.fingerprint() != dropped.fingerprint()
