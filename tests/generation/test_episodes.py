@@ -14,6 +14,7 @@ from counterpoint.conversation import Conversation
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.episodes import play
 from counterpoint.generation.sampler import Sampled, Sampler, row_draws
+from counterpoint.generation.samplers import Own
 from counterpoint.generation.tools import Tools, calls, load, toolbox
 from counterpoint.models.language import rendering
 from counterpoint.models.language.characters import tiny, tokenizer
@@ -61,7 +62,7 @@ def test_an_episodes_ids_and_authors_are_those_of_the_whole_conversation(templat
         said = [talk[-1]["content"] for talk in talks]
         return [[{"role": "tool", "content": f"saw {text}"}] if "call" in text else [] for text in said]
 
-    played = play(model, script, ["episode 0", "episode 1"], respond, draws(2, 4))
+    played = play(Own(model, script), ["episode 0", "episode 1"], respond, draws(2, 4))
     rows, own = played.completions.rows(), played.completions.authored
     assert [len(lengths) for lengths in played.lengths] == [3, 1]
     assert [played.last_texts(), played.own_texts()[1]] == [["done", "at once"], "at once"]
@@ -89,16 +90,19 @@ def test_a_turn_that_is_cut_and_a_full_context_end_an_episode() -> None:
     model = tiny(seed=0, length=48)
     said = [{"role": "user", "content": "on"}]
     played = play(
-        model, Sampler(max_new_tokens=3), ["1+1="], lambda talks, _: [said for _ in talks], draws(1, 9, 3)
+        Own(model, Sampler(max_new_tokens=3)),
+        ["1+1="],
+        lambda talks, _: [said for _ in talks],
+        draws(1, 9, 3),
     )
     assert played.lengths == [[3]]
     assert not played.completions.ended[0]
     script = Scripted([["a"] * 9], max_new_tokens=10)
-    full = play(model, script, ["episode 0"], lambda talks, _: [said for _ in talks], draws(1, 9, 10))
+    full = play(Own(model, script), ["episode 0"], lambda talks, _: [said for _ in talks], draws(1, 9, 10))
     assert 1 < len(full.lengths[0]) < 9
     assert not full.completions.ended[0]
     with pytest.raises(CounterpointError, match="random numbers for 2 episodes"):
-        play(model, script, ["episode 0"], lambda talks, _: [said], draws(2, 1))
+        play(Own(model, script), ["episode 0"], lambda talks, _: [said], draws(2, 1))
 
 
 def test_an_episode_does_not_depend_on_its_neighbours() -> None:
@@ -106,8 +110,8 @@ def test_an_episode_does_not_depend_on_its_neighbours() -> None:
     said = [{"role": "user", "content": "on"}]
     respond = lambda talks, _: [said for _ in talks]  # noqa: E731
     how, uniform = Sampler(max_new_tokens=6), draws(3, 3, 6)
-    together = play(model, how, ["1+1=", "20+20=", "3"], respond, uniform)
-    alone = play(model, how, ["3"], respond, uniform[2:])
+    together = play(Own(model, how), ["1+1=", "20+20=", "3"], respond, uniform)
+    alone = play(Own(model, how), ["3"], respond, uniform[2:])
     assert together.completions.rows()[2] == alone.completions.rows()[0]
 
 

@@ -35,6 +35,7 @@ from counterpoint.models import sharding, tokens
 from counterpoint.models.language.language import Language, Prompt
 from counterpoint.models.language.likelihood import completion_log_probs
 from counterpoint.models.lending import lent
+from counterpoint.models.tokens import Tokens
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -76,7 +77,11 @@ class Engine:
             CounterpointError: the server cannot be reached, or gives no token ids or no log-probabilities.
         """
         self.follow()
-        rows = [row for row in self.model.prompts(prompts).rows() for _ in range(n)]
+        return self.complete(self.model.prompts([prompt for prompt in prompts for _ in range(n)]), draws)
+
+    def complete(self, contexts: Tokens, draws: Tensor | None = None) -> Sampled:
+        """Go on from rows of tokens with the weights that the server has; see ``samplers.Completes``."""
+        rows = contexts.rows()
         seeds = [None] * len(rows) if draws is None else [int(2**31 * float(row[0])) for row in draws]
         bodies = [self._body(row, seed) for row, seed in zip(rows, seeds, strict=True)]
         with ThreadPoolExecutor(max_workers=max(1, min(self.server.at_once, len(bodies)))) as pool:

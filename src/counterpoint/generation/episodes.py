@@ -14,6 +14,7 @@ from torch import Tensor
 from counterpoint.conversation import Conversation, Message, Prompt, following, turns
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampled, Sampler
+from counterpoint.generation.samplers import Completes
 from counterpoint.models import tokens
 from counterpoint.models.language.language import Language
 from counterpoint.models.language.next_turn import ids_between
@@ -67,27 +68,29 @@ class Played:
 
 
 def play(
-    model: Language,
-    how: Sampler,
+    sampler: Completes,
     prompts: Sequence[Prompt],
     respond: Respond,
     draws_NUT: Tensor,
 ) -> Played:
-    """Sample turn after turn until nobody answers, a turn is cut, or U turns are over.
+    """Sample turn after turn until nobody answers, a turn is cut, or U turns are over; ``sampler.follow`` comes first.
 
     Args:
-        model: who writes. how: length of a turn and temperature.
+        sampler: who writes: the model itself, or a server that follows it; it is given the tokens of the episode so far.
         prompts: N of them.
         respond: called once a turn with the conversations that go on, whose last message is the model's.
         draws_NUT: uniform numbers [N, U, max_new_tokens].
 
+    >>> from counterpoint.generation.samplers import Own
     >>> from counterpoint.models.language.characters import tiny
     >>> model, draws = tiny(seed=0), torch.rand(1, 2, 4, generator=torch.Generator().manual_seed(0))
     >>> said = [{"role": "user", "content": "go on"}]
-    >>> played = play(model, Sampler(max_new_tokens=4), ["1+1="], lambda talks, _: [said for _ in talks], draws)
+    >>> sampler = Own(model, Sampler(max_new_tokens=4))
+    >>> played = play(sampler, ["1+1="], lambda talks, _: [said for _ in talks], draws)
     >>> played.completions.author.shape == played.completions.ids.shape
     True
     """
+    model, how = sampler.model, sampler.how
     count, most = draws_NUT.shape[:2]
     if len(prompts) != count:
         raise CounterpointError(
@@ -106,7 +109,7 @@ def play(
         if not alive:
             break
         contexts = tokens.pad([heads[at] + ids[at] for at in alive], side="left", fill=model.pad_id)
-        sampled = how(model, contexts.to(model.device), draws_NUT[alive, turn])
+        sampled = sampler.complete(contexts.to(model.device), draws_NUT[alive, turn])
         for at, row, text, values, end in zip(
             alive, sampled.rows(), model.texts(sampled), sampled.log_probs.tolist(), sampled.ended.tolist()
         ):

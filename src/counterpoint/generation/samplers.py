@@ -22,6 +22,7 @@ from counterpoint.generation.sampler import Sampled, Sampler
 from counterpoint.generation.server import Server
 from counterpoint.models import tokens
 from counterpoint.models.language.language import Language, Prompt
+from counterpoint.models.tokens import Tokens
 
 
 class Samples(Protocol):
@@ -52,6 +53,22 @@ class Samples(Protocol):
         ...
 
 
+class Completes(Samples, Protocol):
+    """A sampler that goes on from token ids as they are, which a text that is tokenised again need not give."""
+
+    def complete(self, contexts: Tokens, draws: Tensor | None = None) -> Sampled:
+        """Go on from rows of tokens. No process waits for another: ``follow`` comes first.
+
+        Args:
+            contexts: [B, P] left-padded.
+            draws: [B, T] uniform numbers; None for greedy sampling.
+
+        Returns:
+            [B] completions with their log-probabilities.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Own:
     """Answers from a model at hand, with the log-probabilities that it gave them.
@@ -72,7 +89,11 @@ class Own:
     def __call__(self, prompts: Sequence[Prompt], n: int = 1, draws: Tensor | None = None) -> Sampled:
         """Answer every prompt ``n`` times; see ``Samples``."""
         repeated = [prompt for prompt in prompts for _ in range(n)]
-        return self.how(self.model, self.model.prompts(repeated), draws)
+        return self.complete(self.model.prompts(repeated), draws)
+
+    def complete(self, contexts: Tokens, draws: Tensor | None = None) -> Sampled:
+        """Go on from rows of tokens; see ``Completes``."""
+        return self.how(self.model, contexts, draws)
 
 
 @dataclass(frozen=True)

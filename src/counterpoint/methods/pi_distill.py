@@ -20,7 +20,7 @@ from counterpoint.data.language.problems import Problem, ProblemData
 from counterpoint.errors import CounterpointError
 from counterpoint.generation import tools
 from counterpoint.generation.sampler import Sampler, row_draws
-from counterpoint.generation.samplers import Source
+from counterpoint.generation.samplers import Own, Source
 from counterpoint.judges import penalties
 from counterpoint.judges.choose import judge
 from counterpoint.judges.environment import Environment
@@ -174,8 +174,7 @@ class PiDistill(Method[Language, ProblemData]):
                 for prompt, at in zip(student, batch.index.tolist())
             ]
             attempts = attempt(
-                policy,
-                how,
+                Own(policy, how),
                 batch.items,
                 student if self.objective == "opsd" else teacher,
                 self.answers,

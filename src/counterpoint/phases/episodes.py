@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -10,10 +11,9 @@ from torch import Tensor
 from counterpoint.conversation import Conversation, Message, Prompt, last_text, reworded, turns
 from counterpoint.data.language.problem import Problem
 from counterpoint.generation.episodes import play
-from counterpoint.generation.sampler import Sampler
-from counterpoint.generation.samplers import Own
+from counterpoint.generation.samplers import Completes, Own
 from counterpoint.generation.tools import Toolbox
-from counterpoint.models.language.language import Language
+from counterpoint.models import sharding
 from counterpoint.phases.rollouts import Rollouts, sample_group
 
 
@@ -56,8 +56,7 @@ class Attempts:
 
 
 def attempt(
-    policy: Language,
-    how: Sampler,
+    sampler: Completes,
     problems: Sequence[Problem],
     view: Sequence[Prompt],
     count: int,
@@ -67,13 +66,13 @@ def attempt(
     """Attempt every problem ``count`` times.
 
     Args:
-        policy, how: who writes, and how.
+        sampler: who writes: the policy itself, or a server that follows it. Every process calls this, those without problems too.
         problems: P of them. view: [P] the prompts that are answered.
         draws: [P, G T] uniform numbers, or [P, G U T] where tools allow U turns.
         toolbox: of episodes of several turns; None is one turn.
     """
     if toolbox is None:
-        rollouts = sample_group(Own(policy, how), problems, count, draws, view)
+        rollouts = sample_group(sampler, problems, count, draws, view)
         lengths = [[length] for length in rollouts.completions.lengths.tolist()]
         return Attempts(rollouts, rollouts.texts, lengths, [""] * len(rollouts.prompts))
     rows = [problem for problem in problems for _ in range(count)]
@@ -87,8 +86,13 @@ def attempt(
     def respond(talks: Sequence[Conversation], numbers: Sequence[int]) -> list[list[Message]]:
         return [opened[row][0].replies(str(talk[-1]["content"])) for talk, row in zip(talks, numbers)]
 
-    uniform = draws.reshape(len(rows), -1, how.max_new_tokens)
-    played = play(policy, how, prompts, respond, uniform)
+    width = sampler.how.max_new_tokens
+    most = draws.shape[1:].numel() // (count * width)  # not -1: a process may have no row
+    sampler.follow()
+    # Processes play different numbers of turns: none may need the others in one.
+    there = sharding.whole(sampler.model) if isinstance(sampler, Own) else nullcontext()
+    with there:
+        played = play(sampler, prompts, respond, draws.reshape(len(rows), most, width))
     rollouts = Rollouts(problems, prompts, played.completions, count, played.last_texts())
     worth = [tools.reward for tools, _ in opened] if toolbox.factory is not None else []
     return Attempts(rollouts, played.own_texts(), played.lengths, seen, worth)

@@ -91,9 +91,9 @@ def resample(
         others, draws = batch.random.integers(len(source)), batch.random.uniform(width)
         rows = judged.equal.nonzero().flatten().tolist()
         problems = [source[int(others[row])] for row in rows]
-        new = roll(problems, draws[rows]) if rows else None
-        rewards, verdicts = judge(problems, [] if new is None else new.answers(), f"verdicts-again-{number}")
-        if new is not None:
+        new = roll(problems, draws[rows])  # also of no problem: weights and servers may need every process
+        rewards, verdicts = judge(problems, new.answers(), f"verdicts-again-{number}")
+        if rows:
             judged = replaced(judged, rows, Judged.of(new, rewards.to(judged.rewards), verdicts, weights))
     return judged
 

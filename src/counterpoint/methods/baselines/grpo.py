@@ -18,7 +18,7 @@ from counterpoint.data.language.problems import ProblemData
 from counterpoint.errors import CounterpointError
 from counterpoint.generation import tools
 from counterpoint.generation.sampler import Sampler
-from counterpoint.generation.samplers import PolicySource, Samples
+from counterpoint.generation.samplers import Completes, PolicySource, Served
 from counterpoint.judges.choose import judge
 from counterpoint.judges.environment import Environment
 from counterpoint.judges.weighted import weighted
@@ -92,8 +92,8 @@ class GRPO(Method[Language, ProblemData]):
         skip_cut: completions that reached ``max_new_tokens`` are not learnt from.
         max_new_tokens: longest completion; dr_grpo divides by it.
         batch_size: prompts per step, each with ``answers`` completions.
-        sampler: the policy itself, or a vLLM server that is given its weights at every step; another server is refused, for its
-            completions are not the policy's of this step.
+        sampler: the policy itself, or a vLLM server that is given its weights at every step, and writes the turns of episodes too;
+            another server is refused, for its completions are not the policy's of this step.
     """
 
     key: ClassVar[str] = "grpo"
@@ -149,10 +149,11 @@ class GRPO(Method[Language, ProblemData]):
         why = "it learns from what the policy itself says at this step"
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         sampler = self.sampler.build(self.key, policy, how, on_policy=why, folder=run.out)
+        assert not isinstance(sampler, Served)
         memory = {"moving_mean": 0.9, "running_mean": None}
         baseline = run.state(baseline=RewardBaseline(memory[kind])) if kind in memory else None
         update = self._update(weight if target == "loss" else 0.0)
-        roll = partial(self._roll, policy, sampler, environment, toolbox)
+        roll = partial(self._roll, sampler, environment, toolbox)
         judge_all = partial(judge_answers, run, judging)
         width = self.answers * self.max_new_tokens * (1 if toolbox is None else self.episode.turns)
         run.optimize(policy, self.optimizer.at(self.learning_rate))
@@ -202,8 +203,7 @@ class GRPO(Method[Language, ProblemData]):
 
     def _roll(
         self,
-        policy: Language,
-        sampler: Samples,
+        sampler: Completes,
         environment: Environment,
         toolbox: tools.Toolbox | None,
         problems: Sequence[Problem],
@@ -214,7 +214,7 @@ class GRPO(Method[Language, ProblemData]):
             return sample_group(sampler, problems, self.answers, draws)
         # An episode begins where the assistant first wrote.
         begin = with_tools([row.example("all")[0] for row in problems], toolbox)
-        attempts = attempt(policy, sampler.how, problems, begin, self.answers, draws, toolbox)
+        attempts = attempt(sampler, problems, begin, self.answers, draws, toolbox)
         environment.rewards = attempts.worth
         return attempts.rollouts
 
