@@ -259,7 +259,7 @@ CHANGES = [
     Change("phases/resampling.py", "source[row] = size + number", "source[row] = size", RESAMPLING),
     Change("methods/baselines/grpo.py", "skip = judged.equal.repeat_interleave(self.answers)", "pass", RESAMPLING),
     Change("phases/policy_gradient.py", "mask, old, fixed, weight = completions.authored, None, None, None", "mask, old, fixed, weight = completions.mask.bool(), None, None, None", "tests/methods/baselines/test_grpo.py::test_episodes_with_tools_from_the_command_line"),
-    Change("methods/rltf.py", "turn_loss(y0, advantage_N2[:, 0].to(y0), answer_mask)", "turn_loss(y0, advantage_N2[:, 1].to(y0), answer_mask)", RLTF),
+    Change("methods/rltf.py", "turn_loss(y0, advantage_N2[:, 0].to(y0), answer_mask,", "turn_loss(y0, advantage_N2[:, 1].to(y0), answer_mask,", RLTF),
     Change("methods/rltf.py", "distillation_advantages(rewards_PG2, chosen.baseline)", 'distillation_advantages(rewards_PG2, "none")', RLTF),
     Change("methods/rltf.py", "wide(loss, weight)", "wide(loss)", RLTF),
     Change("generation/contrast.py", "(1 + self.beta) * strong", "strong", "tests/generation/test_contrast.py"),

@@ -39,17 +39,25 @@ LEARNT = {"batch_size": 4, "max_new_tokens": 6}
 ROUNDS = {
     "rounds": 2, "answers": 3, "max_new_tokens": 4, "seed_examples": 4, "sft_epochs": 1.0, "sft_learning_rate": 0.05, "batch_size": 2,
 }  # fmt: skip
+CRITICISED: dict[str, Any] = {
+    "answers": 3, "judge": "majority", "feedback": "counterpoint.tasks.stock.guesser:only_wrong", "template": "{attempt}:{feedback}#{prompt}",
+}  # fmt: skip
 POLICIES: dict[str, dict[str, Any]] = {
     "grpo": {**LEARNT, "answers": 3, "judge": "majority"},
     "sdft": LEARNT,
     "gkd": {**LEARNT, "on_policy": 1.0},
     "unisd": {**LEARNT, "agreement.retriever": "tfidf", "contrast.negatives": "sampled"},
+    "rltf": {**LEARNT, **CRITICISED},
+    "rltf by ratios": {**LEARNT, **CRITICISED, "distillation.ratio": "ppo", "distillation.unlikely": None},
+    "suboptimal-onpolicy": {**LEARNT, "loss": "ppo", "judge": "majority", "passes": 1},
+    "suboptimal-onpolicy reinforce": {**LEARNT, "loss": "reinforce", "judge": "majority", "passes": 1},
 }
 """Methods whose own tokens are learnt from, so that how the server rounds is weighed out."""
 CANDIDATES: dict[str, dict[str, Any]] = {
     "cream": ROUNDS,
     "self-rewarding": ROUNDS,
     "selm": {"rounds": 3, "answers": 4, "temperature": 1.0, "max_new_tokens": 4, "judge": "majority", "batch_size": 2},
+    "suboptimal-onpolicy": {"batch_size": 4, "max_new_tokens": 40, "judge": "majority", "passes": 1, "steps": 3},
 }  # fmt: skip
 
 
@@ -57,7 +65,7 @@ def trained(
     key: str, folder: Path, url: str, out: Path, rank: int, steps: int = 4, **settings: Any
 ) -> list[dict[str, Any]]:
     data = task("problems").load_data("worked-sums?size=16&validation=2&test=2")
-    chosen = method(key).settings(**{
+    chosen = method(key.partition(" ")[0]).settings(**{
         "lora_rank": rank, "learning_rate": 0.05, "sampler.kind": "vllm", "sampler.url": url, "sampler.model": "base",
         **({"adapter.dropout": 0.0} if rank else {}), **settings,
     })  # fmt: skip
@@ -98,7 +106,7 @@ def test_candidates_come_from_the_weights_of_their_round(
     folder: Path, tmp_path: Path, key: str, rank: int
 ) -> None:
     with serving(folder) as (url, state):
-        trained(key, folder, url, tmp_path / "out", rank, steps=99, **CANDIDATES[key])
+        trained(key, folder, url, tmp_path / "out", rank, **{"steps": 99, **CANDIDATES[key]})
     given = "/v1/load_lora_adapter" if rank else "/collective_rpc"
     order = [path for path in state.paths if path in (given, "/v1/completions")]
     changes = [at for at, path in enumerate(order) if path == given]
@@ -197,7 +205,7 @@ def test_files_for_a_server_are_not_for_their_owner_alone(folder: Path, tmp_path
 @pytest.mark.parametrize(
     ("key", "settings", "message"),
     [
-        ("rltf", {}, "sampler.kind"),
+        ("user-interactions", {}, "sampler.kind"),
         ("grpo", {"sampler.url": "http://93.184.216.34:8000"}, "a loopback or private address"),
         ("grpo", {"sampler.model": ""}, "needs the server's address and the base model"),
         ("grpo", {"sampler.cap": 0.5}, "the largest weight is 1 or more"),

@@ -19,7 +19,7 @@ from counterpoint.data.language.problems import ProblemData
 from counterpoint.data.language.turns import CRITICISE, RETRY, check_templates, to_criticise
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler
-from counterpoint.generation.samplers import Source
+from counterpoint.generation.samplers import PolicySource
 from counterpoint.judges.choose import judge
 from counterpoint.judges.feedback import feedback
 from counterpoint.judges.weighted import weighted
@@ -41,6 +41,7 @@ from counterpoint.objectives.preference.text_feedback import (
     turn_loss,
 )
 from counterpoint.objectives.reduction import Loss
+from counterpoint.phases.distillation.engine_weighing import weighed
 from counterpoint.phases.rollouts import (
     Rollouts,
     group_statistics,
@@ -95,7 +96,8 @@ class RLTF(Method[Language, ProblemData]):
         template: prompt of the second turn. critique_template: prompt that a critique answers.
         max_new_tokens: longest completion.
         batch_size: prompts per step, each with ``answers`` rollouts.
-        sampler: the policy itself; a server is refused, for its completions are not the policy's of this step.
+        sampler: the policy itself, or a vLLM server that is given its weights at every step and writes both turns; another server is
+            refused, for its completions are not the policy's of this step.
     """
 
     key: ClassVar[str] = "rltf"
@@ -126,7 +128,7 @@ class RLTF(Method[Language, ProblemData]):
     optimizer: Descent = field(default_factory=Descent)
     batch_size: int = 32
     epochs: float = 1.0
-    sampler: Source = field(default_factory=Source)
+    sampler: PolicySource = field(default_factory=PolicySource)
 
     def sequences(self) -> float:
         """The answers to a prompt, the second ones, and what is learnt from these without their feedback or of it."""
@@ -143,7 +145,7 @@ class RLTF(Method[Language, ProblemData]):
         critic = feedback(self.feedback, scorer=scorer, model=policy)
         why = "it learns from what the policy itself says at this step"
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
-        sampler = self.sampler.build(self.key, policy, how, on_policy=why)
+        sampler = self.sampler.build(self.key, policy, how, on_policy=why, folder=run.out)
         run.optimize(policy, self.optimizer.at(self.learning_rate))
         for batch in run.batches(data.train, self.batch_size, epochs=self.epochs):
             draws = batch.random.uniform(2, self.answers * self.max_new_tokens)
@@ -191,7 +193,10 @@ class RLTF(Method[Language, ProblemData]):
 
         answer_mask = first.completions.mask.bool()
         y0 = logp(first.prompts, first.completions)
-        terms = {"first": turn_loss(y0, advantage_N2[:, 0].to(y0), answer_mask)}
+        y1 = logp(again.prompts, again.completions) if len(rows) else y0[:0]
+        factor0, factor1, figures = self._weighed(first, again, y0, y1)
+        terms = {"first": turn_loss(y0, advantage_N2[:, 0].to(y0), answer_mask, weight_BT=factor0)}
+        terms["first"].stats.update(figures)
         weights = {"sd": self.distillation.weight * (run.progress if self.distillation.ramp else 1.0)}
         weight = (weights | {"fm": self.critique_weight}).get(self.mode, 0.0)
         nothing, other = y0.new_zeros(size), {"sd": "distillation", "fm": "critique"}.get(self.mode)
@@ -200,8 +205,7 @@ class RLTF(Method[Language, ProblemData]):
                 terms | {"second": Loss(nothing)} | ({other: Loss(nothing, weight=weight)} if other else {})
             )
         completions, mask = again.completions, again.completions.mask.bool()
-        y1 = logp(again.prompts, completions)
-        terms["second"] = wide(turn_loss(y1, advantage_N2[rows, 1].to(y1), mask))
+        terms["second"] = wide(turn_loss(y1, advantage_N2[rows, 1].to(y1), mask, weight_BT=factor1))
         questions = [first.prompts[row] for row in rows.tolist()]
         if self.mode == "sd":
             chosen = self.distillation
@@ -212,7 +216,7 @@ class RLTF(Method[Language, ProblemData]):
             keep = mask if chosen.unlikely is None else possible(alone, mask, -chosen.unlikely)
             loss = distillation_loss(
                 alone, a_sd, keep, chosen.ratio, low=chosen.clip, high=chosen.clip,
-                denominator_BT=None if chosen.ratio == "own" else y1.detach(),
+                denominator_BT=None if chosen.ratio == "own" else y1.detach(), weight_BT=factor1,
             )  # fmt: skip
             terms["distillation"] = wide(loss, weight)
         elif self.mode == "fm":
@@ -222,6 +226,22 @@ class RLTF(Method[Language, ProblemData]):
             loss = critique_loss(logp(prompts, critiques), critiques.mask)
             terms["critique"] = wide(loss, weight)
         return terms
+
+    def _weighed(
+        self, first: Rollouts, again: SecondTurn, y0: Tensor, y1: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, dict[str, Tensor]]:
+        """Factors on the tokens of both turns and figures [N] over both; none where the policy sampled itself."""
+        cap, one, two = self.sampler.largest_weight, first.completions, again.completions
+        if cap is None:
+            return None, None, {}
+
+        def both(of_first: Tensor, of_second: Tensor) -> Tensor:
+            behind = of_first.new_zeros(len(of_first), two.width)
+            return torch.cat([of_first, behind.index_copy(0, again.rows, of_second.to(behind))], 1)
+
+        own, given = both(y0.detach(), y1.detach()[:, : two.width]), both(one.log_probs, two.log_probs)
+        factors, figures = weighed(own, given, both(one.mask, two.mask), cap)
+        return factors[:, : one.width], factors[again.rows, one.width :], figures
 
     def check(self, data: ProblemData) -> None:
         """Refuse settings that contradict each other or the data."""

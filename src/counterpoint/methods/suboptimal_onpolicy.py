@@ -19,8 +19,8 @@ from counterpoint.data.language.preferences import PreferenceData
 from counterpoint.data.language.problem import Problem
 from counterpoint.data.language.problems import ProblemData
 from counterpoint.errors import CounterpointError
-from counterpoint.generation.sampler import Sampler
-from counterpoint.generation.samplers import Source
+from counterpoint.generation.sampler import Sampled, Sampler
+from counterpoint.generation.samplers import PolicySource
 from counterpoint.judges.choose import judge
 from counterpoint.judges.weighted import Weighted, weighted
 from counterpoint.methods.base import Ablations, Method, Search
@@ -43,6 +43,7 @@ from counterpoint.objectives.preference.unified import (
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import masked
 from counterpoint.phases.answer_groups import Group, offline_groups, report_mass
+from counterpoint.phases.distillation.engine_weighing import weighed
 from counterpoint.phases.policy_gradient import Clip, Entropy, Update, policy_log_probs, rows_of
 from counterpoint.phases.reward_baseline import RewardBaseline, RunningScore
 from counterpoint.phases.rollouts import judge_group, record_rollouts, sample_group
@@ -68,6 +69,9 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
         passes: T, over each batch of completions. minibatches: steps that each pass is made of.
         watched: every how many batches it is reported where the mass went; 0 does not.
         batch_size: prompts of a batch, each with ``answers`` completions: the smaller, the nearer to the policy.
+        sampler: online the policy itself, or a vLLM server that is given its weights at every batch. ppo and reinforce, which are means
+            over the policy's own completions, weigh what it samples; the others learn from ranked answers by the policy's own
+            likelihoods, whoever wrote them. Offline any server may answer.
     """
 
     key: ClassVar[str] = "suboptimal-onpolicy"
@@ -101,7 +105,7 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
     optimizer: Constant = field(default_factory=Constant)
     batch_size: int = 64
     epochs: float = 1.0
-    sampler: Source = field(default_factory=Source)
+    sampler: PolicySource = field(default_factory=PolicySource)
 
     def sequences(self) -> float:
         """The answers to a prompt, divided over the steps of a batch."""
@@ -129,12 +133,15 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
             advantage = None
             if self.loss in GRADIENTS:
                 advantage = self._advantages(group.rewards_PN, baseline, run)
-            old, fixed = self._constants(policy, initial, group, batch.step, run)
+            old, fixed, factors, figures = self._constants(policy, initial, group, batch.step, run)
             for part in self._parts(batch, run):
                 inside = rows_of(part, group.count)
                 prompts, completions = group.prompts[inside], group.completions[inside]
-                constants = [None if each is None else each[inside] for each in (advantage, old, fixed)]
+                given = (advantage, old, fixed, factors)
+                constants = [None if each is None else each[inside] for each in given]
                 terms = self._terms(run, policy, prompts, completions, group.rewards_PN[part], *constants)
+                for term in list(terms.values())[:1]:
+                    term.stats.update({name: each[inside] for name, each in figures.items()})
                 run.step(terms, tokens=int(completions.authored.sum()))
         return policy
 
@@ -159,9 +166,7 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         why = "online it learns from what the policy itself says at this step; with --sampling offline a server may answer"
         source = policy if online or initial is None else initial
-        sampler = self.sampler.build(
-            self.key, source, how, on_policy=why if online else "", folder=None if online else run.out
-        )
+        sampler = self.sampler.build(self.key, source, how, on_policy=why if online else "", folder=run.out)
         if not online:
             return problems, offline_groups(policy, problems, run, sampler, judges, self.answers)
         names, weights = [each.name for each in judges], torch.tensor([each.weight for each in judges])
@@ -198,24 +203,39 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
 
     def _constants(
         self, policy: Language, initial: Language | None, group: Group, step: int, run: Run
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Token log-probabilities [P N, T] before the batch's first step and under the initial model, where they are needed."""
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, dict[str, Tensor]]:
+        """Token log-probabilities [P N, T] before the batch's first step and under the initial model, where they are needed; factors
+        on the tokens of an engine, with their figures [P N].
+        """
         watched = bool(self.watched) and step % self.watched == 0
         several = self.loss == "ppo" and self.passes * self.minibatches > 1
         offline = self.loss == "ppo" and self.sampling == "offline"
+        cap = self.sampler.largest_weight if self.loss in GRADIENTS else None
+        engine = group.completions if cap is not None and isinstance(group.completions, Sampled) else None
         log_probs: list[Tensor | None] = [
             policy_log_probs(
                 model, group.prompts, group.completions, self.temperature, at_once=run.micro_batch_size
             )
             if needed and model is not None
             else None
-            for model, needed in ((policy, several or watched), (initial, self._tied or watched or offline))
+            for model, needed in (
+                (policy, several or watched or engine is not None),
+                (initial, self._tied or watched or offline),
+            )
         ]
         if watched and log_probs[0] is not None and log_probs[1] is not None:
             report_mass(run, step, group, log_probs[0], log_probs[1])
         # What was sampled offline was sampled by the initial model: it is the ratio's denominator.
         old = log_probs[1] if offline else log_probs[0]
-        return (old if several or offline else None), (log_probs[1] if self._tied else None)
+        factors, figures = None, dict[str, Tensor]()
+        if cap is not None and engine is not None and log_probs[0] is not None:
+            factors, figures = weighed(log_probs[0], engine.log_probs, engine.authored, cap)
+        return (
+            old if several or offline else None,
+            log_probs[1] if self._tied else None,
+            factors,
+            figures,
+        )
 
     def _parts(self, batch: Batch, run: Run) -> Iterator[Tensor]:
         """Numbers of the prompts of every step on a batch: ``passes`` times all of them, in ``minibatches`` parts; none is empty."""
@@ -236,6 +256,7 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
         advantage: Tensor | None,
         old: Tensor | None,
         fixed: Tensor | None,
+        factors: Tensor | None,
     ) -> dict[str, Loss]:
         """The named losses of one step on some groups."""
         own = self.policy
@@ -258,6 +279,7 @@ class SuboptimalOnPolicy(Method[Language, ProblemData | PreferenceData]):
                 mask_NT=own_tokens,
                 old_NT=old,
                 reference_NT=fixed,
+                weight_NT=factors,
             )
         token_logp = completion_log_probs(
             policy, prompts, completions, temperature=self.temperature, forward=run.forward

@@ -71,7 +71,9 @@ def try_again(
         with_feedback(first.prompts[n], first.texts[n], critiques[n].strip(), template) for n in numbers
     ]
     rows = torch.tensor(numbers, dtype=torch.long, device=first.completions.ids.device)
-    completions = sampler(prompts, 1, draws_NT[rows]) if numbers else first.completions[rows]
+    completions = sampler(
+        prompts, 1, draws_NT[rows]
+    )  # also of none: weights and servers may need every process
     return SecondTurn(
         rows, prompts, [critiques[n].strip() for n in numbers], completions, sampler.model.texts(completions)
     )

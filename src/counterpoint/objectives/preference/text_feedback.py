@@ -72,19 +72,26 @@ def possible(logp_BT: Tensor, mask_BT: Tensor, threshold: float = -5.0) -> Tenso
     return mask_BT.bool() & (logp_BT.detach() >= threshold)
 
 
-def turn_loss(logp_BT: Tensor, advantage_B: Tensor, mask_BT: Tensor, old_BT: Tensor | None = None) -> Loss:
+def turn_loss(
+    logp_BT: Tensor,
+    advantage_B: Tensor,
+    mask_BT: Tensor,
+    old_BT: Tensor | None = None,
+    weight_BT: Tensor | None = None,
+) -> Loss:
     """Return per sequence -sum_t exp(lp - old) A: the policy gradient of a turn, sums over tokens.
 
     Args:
         logp_BT: log pi of the sampled tokens; carries the gradient.
         old_BT: when they were sampled; None for one update per sample, where the ratio is 1 and its gradient grad lp.
+        weight_BT: factor on every token's loss, without gradient (``mismatch.engine_weights``).
 
     >>> lp = torch.zeros(1, 2, requires_grad=True)
     >>> turn_loss(lp, torch.tensor([3.0]), torch.ones(1, 2)).mean().backward()
     >>> lp.grad.tolist()
     [[-3.0, -3.0]]
     """
-    return Loss(sequence_sum(-advantage_B.detach()[:, None] * ratio(logp_BT, old_BT, mask_BT), mask_BT))
+    return _summed(-advantage_B.detach()[:, None] * ratio(logp_BT, old_BT, mask_BT), mask_BT, weight_BT)
 
 
 def distillation_loss(
@@ -96,6 +103,7 @@ def distillation_loss(
     denominator_BT: Tensor | None = None,
     low: float = 0.2,
     high: float = 0.2,
+    weight_BT: Tensor | None = None,
 ) -> Loss:
     """Return per sequence the loss that makes second answers likelier under the question alone, sums over tokens.
 
@@ -106,23 +114,28 @@ def distillation_loss(
             regression, the paper's choice. ``ppo``, the clipped ratio to the denominator. ``cispo``, -sg[clip(ratio)] A lp.
         denominator_BT: the policy's own for ``own`` (None: this update's), log pi(y1 | x1) for the others.
         low, high: the ratio is clipped to [1 - low, 1 + high].
+        weight_BT: as of ``turn_loss``.
 
     Raises:
         CounterpointError: a ratio to another distribution without its log-probabilities.
     """
     if kind == "own":
-        return turn_loss(logp_BT, advantage_B, mask_BT, denominator_BT)
+        return turn_loss(logp_BT, advantage_B, mask_BT, denominator_BT, weight_BT)
     if denominator_BT is None:
         raise CounterpointError(
             f"ratio={kind!r} is to the answer's log-probability after the critique; give denominator_BT"
         )
     ratio_BT = ratio(logp_BT, denominator_BT, mask_BT, flat_B=advantage_B >= 0)
     if kind == "ppo":
-        return Loss(sequence_sum(clipped(ratio_BT, advantage_B, low, high), mask_BT))
+        return _summed(clipped(ratio_BT, advantage_B, low, high), mask_BT, weight_BT)
     if kind == "cispo":
-        weight_BT = ratio_BT.detach().clamp(1 - low, 1 + high) * advantage_B.detach()[:, None]
-        return Loss(sequence_sum(-weight_BT * logp_BT, mask_BT))
+        factor_BT = ratio_BT.detach().clamp(1 - low, 1 + high) * advantage_B.detach()[:, None]
+        return _summed(-factor_BT * logp_BT, mask_BT, weight_BT)
     raise CounterpointError(f"ratio={kind!r}; expected 'own', 'ppo' or 'cispo'")
+
+
+def _summed(loss_BT: Tensor, mask_BT: Tensor, weight_BT: Tensor | None) -> Loss:
+    return Loss(sequence_sum(loss_BT if weight_BT is None else loss_BT * weight_BT.detach(), mask_BT))
 
 
 def critique_loss(logp_BT: Tensor, mask_BT: Tensor) -> Loss:
