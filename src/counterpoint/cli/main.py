@@ -24,6 +24,7 @@ from counterpoint.cli import (
     results,
     search,
     searches,
+    serve,
     shell,
     studies,
     teachers,
@@ -55,6 +56,7 @@ app.command("check", cls=data.Check, short_help="Describe data and a model, and 
 app.add_typer(data.app, name="data")
 app.command("query", short_help="Ask a person which two are alike.")(data.query)
 app.command("plan", short_help="Say what a run needs of memory, and how to launch it.")(plan.plan)
+app.command("serve", short_help="Start a vLLM server that a run samples from.")(serve.serve)
 app.command("new", short_help="Write a configuration file for a method and data.")(new.new)
 app.command("run", short_help="Train a model with one method.", context_settings=FREE)(train.run)
 app.command("resume", short_help="Go on with a run or a study.")(train.resume)
