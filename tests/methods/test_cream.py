@@ -169,7 +169,9 @@ def test_seed_and_prompts() -> None:
 def test_prompts_without_different_answers_are_said(tmp_path: Path) -> None:
     _, seen = fit(tmp_path / "run", CREAM(**SMALL | {"temperature": 0.0, "rounds": 1}))
     assert [event["pairs"] for event in seen if "round" in event] == [0]
-    assert "no prompt has two different answers" in (tmp_path / "run" / "messages.log").read_text()
+    assert (
+        "no prompt has two different answers, one better" in (tmp_path / "run" / "messages.log").read_text()
+    )
 
 
 def test_settings_teach() -> None:

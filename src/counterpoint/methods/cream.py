@@ -139,7 +139,9 @@ class CREAM(Method[Language, ProblemData]):
             )
             run.once("past", lambda: past.refresh(policy))
             if not pairs:
-                run.say(f"round {r}: no prompt has two different answers; raise temperature or answers")
+                run.say(
+                    f"round {r}: no prompt has two different answers, one better than the other; raise temperature or answers"
+                )
                 continue
             trust = rates if self.weight == "sample" else rates.nanmean().expand_as(rates)
             run.optimize(policy, self.optimizer.at(self.learning_rate))

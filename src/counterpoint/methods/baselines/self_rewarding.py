@@ -125,7 +125,9 @@ class SelfRewarding(Method[Language, ProblemData]):
             pairs = pairs_from(drawn, current, rewards, unique, *best_and_worst(rewards, unique))
             run.log(round=r, pairs=len(pairs), label_precision=label_precision(pairs, problems, data.train))
             if not pairs:
-                run.say(f"round {r}: no prompt has two different answers; raise temperature or answers")
+                run.say(
+                    f"round {r}: no prompt has two different answers, one better than the other; raise temperature or answers"
+                )
                 continue
             run.optimize(policy, self.optimizer.at(self.learning_rate))
             for batch in run.batches(pairs, self.batch_size, epochs=self.epochs):
