@@ -68,7 +68,8 @@ class State:
             return 404, error(f"The model `{body['model']}` does not exist.", "NotFoundError", 404)
         how = Sampler(max_new_tokens=body["max_tokens"], temperature=body["temperature"])
         prompt = pad([body["prompt"]], side="left", fill=model.pad_id)
-        sampled = how(model.eval(), prompt, row_draws(body["seed"], [0], how.max_new_tokens))
+        draws = None if how.greedy else row_draws(body["seed"], [0], how.max_new_tokens)
+        sampled = how(model.eval(), prompt, draws)
         (ids,) = sampled.rows()
         choice = {
             "token_ids": ids, "finish_reason": "stop" if bool(sampled.ended[0]) else "length",

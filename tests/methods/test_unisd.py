@@ -261,7 +261,7 @@ def test_lessons(tmp_path: Path, key: str) -> None:
     made = method(key).settings(**SETTINGS[key])
     with (
         Run(tmp_path, progress=False) as run,
-        pytest.raises(CounterpointError, match="have none, first row 2"),
+        pytest.raises(CounterpointError, match="has none, first row 2"),
     ):
         made.fit(tiny(), ProblemData("x", rows, rows, rows), run)
     with pytest.raises(CounterpointError, match="did you mean 'batch_size'"):

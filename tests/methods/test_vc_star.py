@@ -98,6 +98,9 @@ class Scripted:
     def __init__(self, model: Language) -> None:
         self.model, self.how, self.prompts = model, Sampler(max_new_tokens=8, temperature=0), list[Prompt]()
 
+    def follow(self) -> None:
+        pass
+
     def __call__(self, prompts: Sequence[Prompt], n: int = 1, draws: Tensor | None = None) -> Sampled:
         self.prompts += prompts
         texts = []
