@@ -42,6 +42,9 @@ ROUNDS = {
 CRITICISED: dict[str, Any] = {
     "answers": 3, "judge": "majority", "feedback": "counterpoint.tasks.stock.guesser:only_wrong", "template": "{attempt}:{feedback}#{prompt}",
 }  # fmt: skip
+HINTED: dict[str, Any] = {
+    "answers": 3, "judge": "majority", "steps": 1, "information.source": "solution", "information.template": "{information}#{prompt}",
+}  # fmt: skip
 POLICIES: dict[str, dict[str, Any]] = {
     "grpo": {**LEARNT, "answers": 3, "judge": "majority"},
     "sdft": LEARNT,
@@ -50,6 +53,8 @@ POLICIES: dict[str, dict[str, Any]] = {
     "rltf": {**LEARNT, **CRITICISED},
     "rltf by ratios": {**LEARNT, **CRITICISED, "distillation.ratio": "ppo", "distillation.unlikely": None},
     "suboptimal-onpolicy": {**LEARNT, "loss": "ppo", "judge": "majority", "passes": 1},
+    "pi-distill": {**LEARNT, **HINTED},
+    "pi-distill opsd": {**LEARNT, **HINTED, "objective": "opsd", "information.source": "written"},
     "suboptimal-onpolicy reinforce": {**LEARNT, "loss": "reinforce", "judge": "majority", "passes": 1},
 }
 """Methods whose own tokens are learnt from, so that how the server rounds is weighed out."""
@@ -57,7 +62,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "cream": ROUNDS,
     "self-rewarding": ROUNDS,
     "selm": {"rounds": 3, "answers": 4, "temperature": 1.0, "max_new_tokens": 4, "judge": "majority", "batch_size": 2},
-    "suboptimal-onpolicy": {"batch_size": 4, "max_new_tokens": 40, "judge": "majority", "passes": 1, "steps": 3},
+    "suboptimal-onpolicy": {"batch_size": 4, "max_new_tokens": 40, "judge": "majority", "passes": 1, "budget": 3},
     "spar": {
         "rounds": 2, "max_new_tokens": 4, "answers": 2, "batch_size": 2, "tree.tries": 1, "refiner.max_new_tokens": 8,
     },
@@ -65,14 +70,14 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 
 
 def trained(
-    key: str, folder: Path, url: str, out: Path, rank: int, steps: int = 4, **settings: Any
+    key: str, folder: Path, url: str, out: Path, rank: int, budget: int = 4, **settings: Any
 ) -> list[dict[str, Any]]:
     data = task("problems").load_data("worked-sums?size=16&validation=2&test=2")
     chosen = method(key.partition(" ")[0]).settings(**{
         "lora_rank": rank, "learning_rate": 0.05, "sampler.kind": "vllm", "sampler.url": url, "sampler.model": "base",
         **({"adapter.dropout": 0.0} if rank else {}), **settings,
     })  # fmt: skip
-    with Run(out, budget=Budget(steps=steps), progress=False) as run:
+    with Run(out, budget=Budget(steps=budget), progress=False) as run:
         chosen.fit(load(folder), data, run)
     return [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines() if '"loss"' in line]
 
@@ -100,7 +105,9 @@ def test_it_samples_from_the_weights_of_every_step(folder: Path, tmp_path: Path,
         else {"/pause", "/collective_rpc", "/resume"}
     )
     assert kinds <= set(state.paths)
-    assert len(list((tmp_path / "out" / "engine").iterdir())) == (2 if key == "unisd" else 1)
+    assert len(list((tmp_path / "out" / "engine").iterdir())) == (
+        2 if key in ("unisd", "pi-distill opsd") else 1
+    )
 
 
 @pytest.mark.parametrize("key", CANDIDATES)
@@ -109,7 +116,7 @@ def test_candidates_come_from_the_weights_of_their_round(
     folder: Path, tmp_path: Path, key: str, rank: int
 ) -> None:
     with serving(folder) as (url, state):
-        trained(key, folder, url, tmp_path / "out", rank, **{"steps": 99, **CANDIDATES[key]})
+        trained(key, folder, url, tmp_path / "out", rank, **{"budget": 99, **CANDIDATES[key]})
     given = "/v1/load_lora_adapter" if rank else "/collective_rpc"
     order = [path for path in state.paths if path in (given, "/v1/completions")]
     changes = [at for at, path in enumerate(order) if path == given]

@@ -12,7 +12,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_vllm import State, serving
-from test_engine import logged, trained
+from test_engine import POLICIES, logged, trained
 
 from counterpoint.generation.episodes import play
 from counterpoint.generation.sampler import Sampled, Sampler, row_draws
@@ -92,23 +92,23 @@ def test_an_episode_of_a_server_is_the_models_own(tmp_path: Path) -> None:
     torch.testing.assert_close(theirs.completions.log_probs, own.completions.log_probs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("rank", [0, 4])
+@pytest.mark.parametrize(("key", "rank"), [("grpo", 0), ("grpo", 4), ("pi-distill", 4)])
 def test_tools_answer_what_the_server_wrote(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, rank: int
 ) -> None:
     (tmp_path / "tool.py").write_text(TOOL)
     monkeypatch.setattr(Tools, "replies", lambda self, text: [{"role": "tool", "content": "on"}])
     folder = tiny(seed=0, alphabet=ALPHABET).save(tmp_path / "base")
     settings = {
-        "batch_size": 4, "max_new_tokens": 12, "answers": 3, "judge": "majority", "episode.turns": 3, "resample": 1,
-        "episode.tools": f"{tmp_path}/tool.py:more",
+        **POLICIES[key], "max_new_tokens": 12, "episode.turns": 3, "episode.tools": f"{tmp_path}/tool.py:more",
+        **({"resample": 1} if key == "grpo" else {}),
     }  # fmt: skip
     with serving(folder) as (url, state):
         calls = recorded(state)
-        events = trained("grpo", folder, url, tmp_path / "out", rank, **settings)
+        events = trained(key, folder, url, tmp_path / "out", rank, **settings)
         assert continued(calls)
         state.models, state.deaf = State(load(folder)).models, True
-        stale = trained("grpo", folder, url, tmp_path / "stale", rank, **settings)
+        stale = trained(key, folder, url, tmp_path / "stale", rank, **settings)
     assert [logged(event, "engine_gap") < 1e-4 for event in events] == [True] * 4
     assert logged(stale[0], "engine_gap") < 1e-4
     assert logged(stale[-1], "engine_gap") > 0.03

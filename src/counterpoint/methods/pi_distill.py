@@ -20,7 +20,7 @@ from counterpoint.data.language.problems import Problem, ProblemData
 from counterpoint.errors import CounterpointError
 from counterpoint.generation import tools
 from counterpoint.generation.sampler import Sampler, row_draws
-from counterpoint.generation.samplers import Own, Source
+from counterpoint.generation.samplers import Completes, Own, PolicySource, Served
 from counterpoint.judges import penalties
 from counterpoint.judges.choose import judge
 from counterpoint.judges.environment import Environment
@@ -91,7 +91,7 @@ class PiDistill(Method[Language, ProblemData]):
         adapter: of those adapters. optimizer: how the weights move.
         batch_size: prompts of a round.
         sampler: who writes hints before the training, the model itself or a server; completions that are learnt from are
-            always the model's own.
+            always the model's own, or those of a vLLM server that is given its weights at every round.
     """
 
     key: ClassVar[str] = "pi-distill"
@@ -128,7 +128,7 @@ class PiDistill(Method[Language, ProblemData]):
     learning_rate: float = 5e-6
     batch_size: int = 64
     epochs: float = 1.0
-    sampler: Source = field(default_factory=Source)
+    sampler: PolicySource = field(default_factory=PolicySource)
 
     def sequences(self) -> float:
         """The completions of a prompt, divided over the steps of a batch; twice where both views learn from them."""
@@ -145,10 +145,7 @@ class PiDistill(Method[Language, ProblemData]):
         given = run.constant(Frozen(model)).model
         policy = run.state(model=model)
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
-        why = "it learns from what the model itself says at this step"
-        self.sampler.build(
-            self.key, policy, how, on_policy="" if self.information.source == "written" else why
-        )
+        sampler = self._sampler(policy, how, run)
         environment = Environment()
         judges = weighted(
             self.judge,
@@ -161,7 +158,13 @@ class PiDistill(Method[Language, ProblemData]):
         )
         texts = self._information(given, rows, run)
         update = TwoViewUpdate(
-            self.objective, self.answers, self.steps, self.kl, self.ratio, self.max_new_tokens
+            self.objective,
+            self.answers,
+            self.steps,
+            self.kl,
+            self.ratio,
+            self.max_new_tokens,
+            self.sampler.largest_weight,
         )
         run.optimize(policy, self.optimizer.at(self.learning_rate))
         length = self.max_new_tokens * (1 if toolbox is None else self.episode.turns)
@@ -174,7 +177,7 @@ class PiDistill(Method[Language, ProblemData]):
                 for prompt, at in zip(student, batch.index.tolist())
             ]
             attempts = attempt(
-                Own(policy, how),
+                sampler,
                 batch.items,
                 student if self.objective == "opsd" else teacher,
                 self.answers,
@@ -198,6 +201,15 @@ class PiDistill(Method[Language, ProblemData]):
             record_rollouts(run, attempts.rollouts, names, verdicts, advantage, **whole)
         return policy
 
+    def _sampler(self, policy: Language, how: Sampler, run: Run) -> Completes:
+        """What writes completions; another server than one that follows the policy writes hints alone."""
+        if self.sampler.kind == "server" and self.information.source == "written":
+            return Own(policy, how)
+        why = "it learns from what the model itself says at this step"
+        sampler = self.sampler.build(self.key, policy, how, on_policy=why, folder=run.out)
+        assert not isinstance(sampler, Served)
+        return sampler
+
     def _penalised(self, rewards: Tensor, attempts: Attempts) -> tuple[Tensor, dict[str, Tensor]]:
         """Rewards [N] less what leaks and length cost, and what is logged of them."""
         on, keywords = self.penalty, penalties.keywords_of(self.penalty.keywords)
@@ -220,6 +232,7 @@ class PiDistill(Method[Language, ProblemData]):
             return [shown.information(row, source) for row in rows]
         how = Sampler(max_new_tokens=min(256, self.max_new_tokens), temperature=self.temperature)
         writer = self.sampler.build(self.key, model, how, folder=run.out)
+        writer.follow()
 
         def write(index: Sequence[int]) -> list[str]:
             requests = [

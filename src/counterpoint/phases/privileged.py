@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from counterpoint.generation.sampler import Sampled
 from counterpoint.models.language.language import Language
 from counterpoint.objectives.distillation.privileged import (
     joint,
@@ -22,6 +23,7 @@ from counterpoint.objectives.distillation.privileged import (
 )
 from counterpoint.objectives.reduction import Loss
 from counterpoint.objectives.tokens import Aggregation, aggregate, sequence_sum
+from counterpoint.phases.distillation.engine_weighing import scaled, weighed
 from counterpoint.phases.policy_gradient import group_advantages, rows_of
 from counterpoint.phases.two_views import Views
 from counterpoint.training import Run
@@ -73,6 +75,8 @@ class TwoViewUpdate:
         objective: "imitation" raises the student's likelihood of the completions with a reward above 0.
         group: G. steps: gradient steps on a round of completions, each on its own part of the prompts.
         kl, ratio: see there. max_length: what the aggregation "constant" divides by.
+        cap: of the weights of tokens that another engine sampled (``mismatch.engine_weights``); None where the policy did. What is imitated
+            is a text, whoever wrote it, and is not weighed.
     """
 
     objective: Objective
@@ -81,6 +85,7 @@ class TwoViewUpdate:
     kl: Pull = field(default_factory=Pull)
     ratio: Ratio = field(default_factory=Ratio)
     max_length: int = 1
+    cap: float | None = None
 
     @property
     def beta(self) -> float:
@@ -121,6 +126,10 @@ class TwoViewUpdate:
         acting, beside = (student, teacher) if student_acts else (teacher, student)
         kl_NT = teacher_to_student(acting, beside, views.mask, temperature=views.temperature)
         stats = {**stats, "kl": sequence_sum(kl_NT, views.mask)}
+        factors: Tensor | None = None
+        if self.cap is not None and isinstance(views.completions, Sampled):
+            factors, figures = weighed(old, views.completions.log_probs, views.mask, self.cap)
+            stats.update(figures)
         if self.where == "reward":
             rewards = shaped_rewards(rewards, kl_NT, views.mask, self.beta, self.kl.reduction)
         if self.objective == "imitation":
@@ -135,13 +144,13 @@ class TwoViewUpdate:
         part = (torch.arange(len(views) // self.group, device=run.device) + run.row_offset) % parts
         for number in range(parts):
             rows = rows_of((part == number).nonzero().squeeze(1), self.group)
-            mine = views[rows]
+            mine, factor = views[rows], None if factors is None else factors[rows]
             # Not beside a KL in the loss, whose weight is against the mean reward of all completions (eq. 5).
             mask = mine.mask if self.where == "loss" else mine.mask & telling[rows][:, None]
             if self.objective == "pi-distill":
-                terms = self._joint(mine, old[rows], advantage[rows], mask, run, policy, alpha)
+                terms = self._joint(mine, old[rows], advantage[rows], mask, factor, run, policy, alpha)
             elif student_acts:
-                terms = self._on_policy(mine, old[rows], advantage[rows], mask, run, policy, other)
+                terms = self._on_policy(mine, old[rows], advantage[rows], mask, factor, run, policy, other)
             else:
                 logp = mine.log_probs(mine.scores(policy, "student", run))
                 good = mine.mask & (advantage[rows] > 0)[:, None]
@@ -157,6 +166,7 @@ class TwoViewUpdate:
         old: Tensor,
         advantage: Tensor,
         mask: Tensor,
+        factor: Tensor | None,
         run: Run,
         policy: Language,
         alpha: float,
@@ -165,10 +175,10 @@ class TwoViewUpdate:
         scores = (views.scores if alpha > 0 else views.constant)(policy, "teacher", run)
         teacher_logp, teacher, student = views.log_probs(scores), None, None
         if alpha > 0:
-            teacher = self._surrogate(teacher_logp, old, advantage, mask)
+            teacher = self._surrogate(teacher_logp, old, advantage, mask, factor)
         if alpha < 1:
             student_logp = views.log_probs(views.scores(policy, "student", run))
-            student = self._surrogate(student_logp, teacher_logp, advantage, mask)
+            student = self._surrogate(student_logp, teacher_logp, advantage, mask, factor)
         return joint(teacher, student, alpha)
 
     def _on_policy(
@@ -177,13 +187,14 @@ class TwoViewUpdate:
         old: Tensor,
         advantage: Tensor,
         mask: Tensor,
+        factor: Tensor | None,
         run: Run,
         policy: Language,
         other: Language,
     ) -> dict[str, Loss]:
         """Eq. 5: the student's completions, pulled towards what the teacher makes of them."""
         scores = views.scores(policy, "student", run)
-        terms = {"policy": self._surrogate(views.log_probs(scores), old, advantage, mask)}
+        terms = {"policy": self._surrogate(views.log_probs(scores), old, advantage, mask, factor)}
         if self.where == "loss" and self.beta:
             pull = towards_teacher(
                 scores,
@@ -192,10 +203,14 @@ class TwoViewUpdate:
                 entropy_coefficient=self.kl.entropy,
                 temperature=views.temperature,
             )
-            terms["pull"] = replace(aggregate(pull, views.mask, "token_mean"), weight=self.beta)
+            terms["pull"] = replace(
+                aggregate(scaled(pull, factor), views.mask, "token_mean"), weight=self.beta
+            )
         return terms
 
-    def _surrogate(self, logp: Tensor, against: Tensor, advantage: Tensor, mask: Tensor) -> Loss:
+    def _surrogate(
+        self, logp: Tensor, against: Tensor, advantage: Tensor, mask: Tensor, factor: Tensor | None
+    ) -> Loss:
         return surrogate(
             logp,
             against,
@@ -206,4 +221,5 @@ class TwoViewUpdate:
             dual_clip=self.ratio.dual,
             aggregation=self.ratio.aggregation,
             max_length=self.max_length,
+            weight_BT=factor,
         )

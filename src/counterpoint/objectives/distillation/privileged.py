@@ -65,6 +65,7 @@ def surrogate(
     dual_clip: float | None = None,
     aggregation: Aggregation = "token_mean",
     max_length: int | None = None,
+    weight_BT: Tensor | None = None,
 ) -> Loss:
     """Return the clipped policy-gradient loss of token ratios exp(logp - sg[against]), one value a completion.
 
@@ -76,6 +77,7 @@ def surrogate(
         low, high: the ratio is clipped to [1 - low, 1 + high].
         dual_clip: a token whose advantage is negative costs at most this many times its size; above 1 + high.
         aggregation, max_length: as in ``tokens.aggregate``.
+        weight_BT: factor on every token's loss, without gradient (``preference.mismatch.engine_weights``).
 
     >>> logp = torch.tensor([[-1.0]], requires_grad=True)
     >>> surrogate(logp, torch.tensor([[-1.0]]), torch.tensor([2.0]), torch.ones(1, 1)).mean().backward()
@@ -88,6 +90,8 @@ def surrogate(
         )
     drift_BT = masked(logp_BT - against_BT.detach(), mask_BT).clamp(-DRIFT, DRIFT)
     loss_BT = clipped(drift_BT.exp(), advantage_B, low, high, dual_clip)
+    if weight_BT is not None:
+        loss_BT = loss_BT * weight_BT.detach()
     reduced = aggregate(loss_BT, mask_BT, aggregation, max_length=max_length)
     if reduced.counts is not None or aggregation == "constant":
         return reduced
