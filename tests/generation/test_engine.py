@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_vllm import State, serving
 
+from counterpoint.cli.main import app
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.generation.samplers import PolicySource
@@ -135,6 +137,35 @@ def test_a_server_that_was_started_again_is_given_the_adapter_again(folder: Path
         again = sampler(["1+1=", "2+2="], 2, draws)
     assert again.rows() == first.rows()
     assert state.paths.count("/v1/load_lora_adapter") >= 2
+
+
+def test_a_finished_run_keeps_no_weights_that_were_a_servers(folder: Path, tmp_path: Path) -> None:
+    words = [
+        "run",
+        "sdft",
+        "--data",
+        "worked-sums?size=16&validation=2&test=2",
+        "--model",
+        str(folder),
+        "--lora-rank",
+        "4",
+    ]
+    with serving(folder) as (url, state):
+        words += [
+            "--sampler",
+            "vllm",
+            "--sampler.url",
+            url,
+            "--sampler.model",
+            "base",
+            "--max-new-tokens",
+            "4",
+        ]
+        done = CliRunner().invoke(app, [*words, "--steps", "2", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert state.paths.count("/v1/load_lora_adapter") > 0
+    assert (tmp_path / "out" / "model").is_dir()
+    assert not (tmp_path / "out" / "engine").exists()
 
 
 def test_its_log_probabilities_are_the_models(folder: Path, tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ from counterpoint.models import tokens
 from counterpoint.models.language.language import Language, Prompt
 from counterpoint.models.tokens import Tokens
 
+ENGINE = "engine"
+"""The folder of a run in which a server finds the policy's weights; nothing of it is needed when the run is finished."""
+
 
 class Samples(Protocol):
     """A noun with one verb: what answers prompts."""
@@ -254,7 +257,7 @@ class CandidateSource(Source):
             tries=1,
             key=os.environ.get(self.key_variable, ""),
         )
-        return Engine(server, model, how, folder / "engine", patience=self.patience)
+        return Engine(server, model, how, folder / ENGINE, patience=self.patience)
 
 
 @dataclass

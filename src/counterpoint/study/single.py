@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import CounterpointError, FolderInUse
+from counterpoint.generation.samplers import ENGINE
 from counterpoint.models import deferred, sharding
 from counterpoint.models.lending import lent
 from counterpoint.study import card
@@ -291,6 +292,7 @@ def _fit(
                     save_model(task, plain, run.reported, out, form, reading, written)
         if first:
             run.reported.write(out / REPORTED)
+            shutil.rmtree(out / ENGINE, ignore_errors=True)
         if keep_checkpoints:
             run.save_to_grow()
         run.pause()  # a signal that came after the last step
