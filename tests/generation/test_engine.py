@@ -64,7 +64,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "cream": ROUNDS,
     "self-rewarding": ROUNDS,
     "selm": {"rounds": 3, "answers": 4, "temperature": 1.0, "max_new_tokens": 4, "judge": "majority", "batch_size": 2},
-    "suboptimal-onpolicy": {"batch_size": 4, "max_new_tokens": 40, "judge": "majority", "passes": 1, "budget": 3},
+    "suboptimal-onpolicy pairs": {"batch_size": 4, "max_new_tokens": 40, "judge": "majority", "passes": 1, "budget": 3},
     "spar": {
         "rounds": 2, "max_new_tokens": 4, "answers": 2, "batch_size": 2, "tree.tries": 1, "refiner.max_new_tokens": 8,
     },

@@ -144,7 +144,7 @@ def test_its_log_probabilities_are_the_policys_after_every_change(
 def test_methods_learn_from_it(served: tuple[Path, str, int], tmp_path: Path, key: str) -> None:
     folder, url, rank = served
     settings = {**POLICIES, **CANDIDATES}[key]
-    events = trained(key, folder, url, tmp_path / "out", rank, budget=8, **settings)
+    events = trained(key, folder, url, tmp_path / "out", rank, **{"budget": 8, **settings})
     assert events
     if key in POLICIES:
         assert max(logged(event, "engine_gap") for event in events) < 2e-4

@@ -257,7 +257,7 @@ def test_what_is_learnt_from_is_solved_sometimes_and_weighted(
 ) -> None:
     seen: dict[str, list[Row]] = {"solver": [], "conjecturer": []}
 
-    def watch(run: Run, model: Language, rows: list[Row], rule: Any, size: int, name: str) -> None:
+    def watch(run: Run, model: Language, rows: list[Row], rule: Any, size: int, name: str, *_: Any) -> None:
         seen[name] += rows
 
     monkeypatch.setattr("counterpoint.methods.sgs.learn_rows", watch)

@@ -21,7 +21,7 @@ from counterpoint.data.language.problems import ProblemData
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.authors import Writer
 from counterpoint.generation.sampler import Sampler
-from counterpoint.generation.samplers import Own, Source
+from counterpoint.generation.samplers import Own, PolicySource
 from counterpoint.judges.provers.proved import Proved, prover
 from counterpoint.judges.provers.prover import Prover, proof_of
 from counterpoint.judges.provers.reviews import ModelReviewer, Reviewer, Rubric
@@ -35,7 +35,14 @@ from counterpoint.objectives.preference.self_play import (
     learnable,
     overlong,
 )
-from counterpoint.phases.posing.learning import Group, Row, learn_groups, learn_rows
+from counterpoint.phases.posing.learning import (
+    Row,
+    Weighing,
+    learn_groups,
+    learn_rows,
+    rollout_group,
+    rollout_row,
+)
 from counterpoint.phases.posing.rounds import (
     SHARD,
     Archive,
@@ -122,7 +129,9 @@ class SGS(Method[Language, ProblemData]):
         temperature, max_new_tokens: of proofs; conjectures have the temperature, too.
         learning_rate, batch_size: of the solver's training, in rollouts.
         lora_rank: train adapters of this rank; 0 trains all weights.
-        sampler: the solver itself; a server is refused, for its proofs are not the solver's of this round.
+        sampler: of proofs, the solver itself, or a vLLM server that is given its weights in every round (expert iteration learns from
+            proofs whoever wrote them, the others weigh its tokens); another server is refused, for its proofs are not the solver's
+            of this round. Conjectures are the conjecturer's own.
     """
 
     key: ClassVar[str] = "sgs"
@@ -148,7 +157,7 @@ class SGS(Method[Language, ProblemData]):
     solver: Solver = field(default_factory=Solver)
     conjecturer: Conjecturer = field(default_factory=Conjecturer)
     guide: Guide = field(default_factory=Guide)
-    sampler: Source = field(default_factory=Source)
+    sampler: PolicySource = field(default_factory=PolicySource)
 
     def fit(self, model: Language, data: ProblemData, run: Run) -> Language:
         """``rounds`` times: pose, prove, check; then the solver learns from what it just manages, the conjecturer from what led to it."""
@@ -163,7 +172,11 @@ class SGS(Method[Language, ProblemData]):
         archive: Archive = run.state(archive=Archive(self.solver.remembered))
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         why = "it learns from what the solver itself proves in this round"
-        sampler = self.sampler.build(self.key, solver, how, on_policy=why)
+        sampler = self.sampler.build(self.key, solver, how, on_policy=why, folder=run.out)
+        cap = self.sampler.largest_weight
+        weighing = (
+            None if cap is None or self.solver.objective == "expert" else Weighing(cap, self.temperature)
+        )
         for r in run.rounds(self.rounds):
             posed = self._posed(run, twin, proves, targets, archive.solved(r), r)
             tried = self._tried(archive, len(targets), r)
@@ -193,16 +206,23 @@ class SGS(Method[Language, ProblemData]):
             rule = self.optimizer.at(self.learning_rate)
             if self.solver.objective == "cispo":
                 groups = [
-                    Group(prompt=prompts[at], ids=[each["ids"] for each in drawn[at]], rewards=rewards[at])
+                    rollout_group(prompts[at], drawn[at], rewards[at])
                     for at in proved.any(1).nonzero().flatten().tolist()
                 ]
                 clip = self.solver.low, self.solver.high
                 learn_groups(
-                    run, solver, groups, rule, max(self.batch_size // self.answers, 1), clip, "solver"
+                    run,
+                    solver,
+                    groups,
+                    rule,
+                    max(self.batch_size // self.answers, 1),
+                    clip,
+                    "solver",
+                    weighing,
                 )
             else:
                 rows = self._solver_rows(archive, targets, prompts, drawn, rewards, rate, r)
-                learn_rows(run, solver, rows, rule, self.batch_size, "solver")
+                learn_rows(run, solver, rows, rule, self.batch_size, "solver", weighing)
             if twin is not None and self.conjecturer.kind == "trained":
                 rows = self._conjecturer_rows(run, reviews, targets, posed, rate[len(tried) :], r)
                 rule = self.optimizer.at(self.conjecturer.learning_rate)
@@ -260,7 +280,7 @@ class SGS(Method[Language, ProblemData]):
             recent = archive.recent(r + 1, self.solver.recent)
             return [Row(prompt=filled(self.template, targets[at]), ids=ids, weight=1.0) for at, ids in recent]
         return [
-            Row(prompt=prompts[at], ids=each["ids"], weight=weight)
+            rollout_row(prompts[at], each, weight)
             for at in learnable(rate, self.solver.most).nonzero().flatten().tolist()
             for each, weight in zip(drawn[at], rewards[at])
             if weight

@@ -23,18 +23,22 @@ LONG = 0.8
 """Share of the longest length from which a text is too long."""
 
 
-def weighted_likelihood(logp_BT: Tensor, weight_B: Tensor, mask_BT: Tensor) -> Loss:
+def weighted_likelihood(
+    logp_BT: Tensor, weight_B: Tensor, mask_BT: Tensor, factor_BT: Tensor | None = None
+) -> Loss:
     """Return -w_y sum_t log pi(y_t), to be divided by the tokens of the whole batch: longer rollouts weigh more.
 
     Args:
         logp_BT: of the sampled tokens; carries the gradient.
         weight_B: of each rollout; negative ones push down.
         mask_BT: tokens that the model wrote.
+        factor_BT: on every token's loss, without gradient (``mismatch.engine_weights``).
 
     >>> float(weighted_likelihood(torch.tensor([[-1.0, -2.0], [-4.0, 9.0]]), torch.tensor([1.0, 0.5]), torch.tensor([[1, 1], [1, 0]])).mean())
     1.6666666269302368
     """
-    return aggregate(reinforce(masked(logp_BT, mask_BT), weight_B), mask_BT, "token_mean")
+    loss_BT = reinforce(masked(logp_BT, mask_BT), weight_B)
+    return aggregate(loss_BT if factor_BT is None else loss_BT * factor_BT.detach(), mask_BT, "token_mean")
 
 
 def group_cispo(
@@ -47,6 +51,7 @@ def group_cispo(
     *,
     low: float = 1.0,
     high: float = 3.0,
+    factor_BT: Tensor | None = None,
 ) -> Loss:
     """Return CISPO with the mean over a group's tokens and then over groups.
 
@@ -57,6 +62,7 @@ def group_cispo(
         tokens_B: generated tokens of each rollout's whole group, also where some of it is not in this batch.
         group: k, rollouts of a group.
         low, high: the ratio is clipped to [1 - low, 1 + high].
+        factor_BT: as of ``weighted_likelihood``.
 
     >>> logp = torch.zeros(2, 1, requires_grad=True)
     >>> group_cispo(logp, torch.zeros(2, 1), torch.tensor([1.0, -1.0]), torch.ones(2, 1), torch.tensor([2.0, 2.0]), 2).mean().backward()
@@ -69,7 +75,8 @@ def group_cispo(
         )
     logp_BT, old_BT = masked(logp_BT, mask_BT), masked(old_BT, mask_BT)
     clipped_BT = ratio(logp_BT, old_BT, mask_BT).clamp(min=1.0 - low)
-    sums_B = sequence_sum(cispo(logp_BT, clipped_BT, advantage_B, 1.0 + high), mask_BT)
+    loss_BT = cispo(logp_BT, clipped_BT, advantage_B, 1.0 + high)
+    sums_B = sequence_sum(loss_BT if factor_BT is None else loss_BT * factor_BT.detach(), mask_BT)
     values_B = sums_B / tokens_B.clamp(min=1).to(sums_B)
     return Loss(values_B, counts=torch.full_like(values_B.detach(), 1.0 / group))
 

@@ -10,13 +10,14 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
 
 from counterpoint.data.language.answer import Answer
 from counterpoint.evaluation.scaling_curve import fit_curve
+from counterpoint.generation.engine import Engine
 from counterpoint.generation.sampler import row_draws
 from counterpoint.generation.samplers import Samples
 from counterpoint.judges.provers.prover import proof_of
@@ -32,9 +33,10 @@ COMMENTS = re.compile(r"/-.*?-/|\(\*.*?\*\)|--[^\n]*", re.DOTALL)
 
 
 class Rollout(Answer):
-    """A sampled text with the sum of its tokens' log-probabilities."""
+    """A sampled text with the sum of its tokens' log-probabilities, and each of these where an engine gave them."""
 
     logp: float
+    log_probs: NotRequired[list[float]]
 
 
 class Conjecture(TypedDict):
@@ -118,8 +120,12 @@ def sample_rollouts(
         sums = out.log_probs.double().sum(1).tolist()
         texts = zip(out.rows(), sampler.model.texts(out), out.ended.tolist(), sums, strict=True)
         flat = [Rollout(ids=ids, text=text, ended=ended, logp=logp) for ids, text, ended, logp in texts]
+        if isinstance(sampler, Engine):
+            for each, values in zip(flat, out.log_probs.tolist(), strict=True):
+                each["log_probs"] = values[: len(each["ids"])]
         return [flat[at : at + count] for at in range(0, len(flat), count)]
 
+    sampler.follow()
     return run.stage(name, drawn, over=range(len(prompts)), size=SHARD)
 
 
