@@ -25,6 +25,7 @@ from counterpoint.judges.feedback import feedback
 from counterpoint.judges.weighted import weighted
 from counterpoint.methods.base import Ablations, Method, Search
 from counterpoint.methods.optimization import Constant
+from counterpoint.models import sharding
 from counterpoint.models.language.adapters import Adapter
 from counterpoint.models.language.language import Language, adapt
 from counterpoint.models.language.likelihood import completion_log_probs
@@ -153,7 +154,7 @@ class RLTF(Method[Language, ProblemData]):
             rewards, verdicts = judge_group(run, [each.judge for each in judges], first)
             reward = combine(rewards, rewards.new_tensor([each.weight for each in judges]))
             critiques = criticise(run, critic, first, reward < self.solved)
-            second_draws = draws[:, 1].reshape(len(first.prompts), -1)
+            second_draws = draws[:, 1].reshape(len(first.prompts), self.max_new_tokens)
             again = try_again(sampler, first, critiques, second_draws, self.template)
             second = second_rewards(run, judges, first, again)
             both = torch.stack([reward, second], -1).reshape(len(batch.items), self.answers, 2)
@@ -193,14 +194,15 @@ class RLTF(Method[Language, ProblemData]):
 
         answer_mask = first.completions.mask.bool()
         y0 = logp(first.prompts, first.completions)
-        y1 = logp(again.prompts, again.completions) if len(rows) else y0[:0]
+        several = sharding.most(len(rows), policy)  # in shards, a forward needs every process
+        y1 = logp(again.prompts, again.completions) if several else y0[:0]
         factor0, factor1, figures = self._weighed(first, again, y0, y1)
         terms = {"first": turn_loss(y0, advantage_N2[:, 0].to(y0), answer_mask, weight_BT=factor0)}
         terms["first"].stats.update(figures)
         weights = {"sd": self.distillation.weight * (run.progress if self.distillation.ramp else 1.0)}
         weight = (weights | {"fm": self.critique_weight}).get(self.mode, 0.0)
         nothing, other = y0.new_zeros(size), {"sd": "distillation", "fm": "critique"}.get(self.mode)
-        if not len(rows):  # other processes may have second turns, and every one has the same terms
+        if not several:  # other processes may have second turns, and every one has the same terms
             return (
                 terms | {"second": Loss(nothing)} | ({other: Loss(nothing, weight=weight)} if other else {})
             )
