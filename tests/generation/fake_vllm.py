@@ -66,7 +66,8 @@ class State:
         model = self.models.get(body["model"])
         if model is None:
             return 404, error(f"The model `{body['model']}` does not exist.", "NotFoundError", 404)
-        how = Sampler(max_new_tokens=body["max_tokens"], temperature=body["temperature"])
+        stop = tuple(body.get("stop", ()))
+        how = Sampler(max_new_tokens=body["max_tokens"], temperature=body["temperature"], stop=stop)
         prompt = pad([body["prompt"]], side="left", fill=model.pad_id)
         draws = None if how.greedy else row_draws(body["seed"], [0], how.max_new_tokens)
         sampled = how(model.eval(), prompt, draws)

@@ -112,6 +112,20 @@ def test_it_samples_from_the_weights_of_every_step(folder: Path, tmp_path: Path,
     )
 
 
+@pytest.mark.parametrize("key", POLICIES)
+def test_weights_of_tokens_are_in_the_loss(folder: Path, tmp_path: Path, key: str) -> None:
+    losses = []
+    for cap in (1.0, 1e9):
+        with serving(folder) as (url, state):
+            state.deaf = True
+            out = tmp_path / f"{cap}"
+            events = trained(key, folder, url, out, 0, **{**POLICIES[key], "sampler.cap": cap})
+        losses.append([event["loss"] for event in events])
+    one, other = losses
+    assert one[0] == pytest.approx(other[0], rel=1e-4)
+    assert one[-1] != pytest.approx(other[-1], rel=1e-3)
+
+
 @pytest.mark.parametrize("key", CANDIDATES)
 @pytest.mark.parametrize("rank", [0, 4])
 def test_candidates_come_from_the_weights_of_their_round(
@@ -175,6 +189,20 @@ def test_its_log_probabilities_are_the_models(folder: Path, tmp_path: Path) -> N
         sampled = sampler(["1+1=", "20+2="], 2, row_draws(0, range(4), 6))
     own = completion_log_probs(model, model.prompts(["1+1=", "1+1=", "20+2=", "20+2="]), sampled)
     torch.testing.assert_close(sampled.log_probs, own.detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_stop_text_ends_the_servers_answers_and_the_models_own(folder: Path, tmp_path: Path) -> None:
+    model, prompts = load(folder), ["1+1=", "20+2="] * 4
+    with serving(folder) as (url, _):
+        for kind, address in (("model", {}), ("vllm", {"url": url, "model": "base"})):
+            source = PolicySource(kind, stop=("a", "7", "W"), **address)  # type: ignore[arg-type]
+            sampler = source.build("grpo", model, Sampler(max_new_tokens=40), on_policy="", folder=tmp_path)
+            sampled = sampler(prompts, 2, row_draws(0, range(16), 40))
+            texts = model.texts(sampled)
+            assert sum(text[-1:] in ("a", "7", "W") for text in texts) > 4
+            for text, ended in zip(texts, sampled.ended.tolist()):
+                assert not set(text[:-1]) & {"a", "7", "W"}
+                assert ended or len(text) >= 30
 
 
 def test_adpas_greedy_answers_are_those_of_the_model_itself(folder: Path, tmp_path: Path) -> None:

@@ -108,3 +108,26 @@ def test_lessons() -> None:
         Sampler(max_new_tokens=64)(model, model.prompts(["1"]), torch.zeros(1, 64))
     with pytest.raises(CounterpointError, match="0 is greedy"):
         Sampler(temperature=-1)
+
+
+@pytest.mark.parametrize("stop", [("a",), ("ab", "7"), ("é",)])
+def test_a_stop_text_ends_a_completion_where_it_first_appears(stop: tuple[str, ...]) -> None:
+    model, prompts = tiny(seed=0), ["1+1=", "2+2=", "15+15=", "9"] * 8
+    draws = row_draws(0, range(32), 60)
+    whole = Sampler(60)(model, model.prompts(prompts), draws)
+    cut = Sampler(60, stop=stop)(model, model.prompts(prompts), draws)
+    seen = 0
+    for row, ended, own, own_ended in zip(
+        cut.rows(), cut.ended.tolist(), whole.rows(), whole.ended.tolist(), strict=True
+    ):
+        texts = [model.tokenizer.decode(own[:at], skip_special_tokens=True) for at in range(1, len(own) + 1)]
+        first = next((at for at, text in enumerate(texts, 1) if any(each in text for each in stop)), None)
+        assert row == own[:first]
+        assert ended == (own_ended or first is not None)
+        seen += first is not None
+    assert (seen > 0) == (stop != ("é",))
+
+
+def test_an_empty_stop_text_is_one_line() -> None:
+    with pytest.raises(CounterpointError, match="stop holds an empty text"):
+        Sampler(stop=("",))

@@ -230,6 +230,8 @@ class Engine:
             "top_p": self.how.top_p, "top_k": self.how.top_k or -1, **PLAIN, "logprobs": 1, "return_token_ids": True,
             "stop_token_ids": list(self.model.stops), "add_special_tokens": False,
         }  # fmt: skip
+        if self.how.stop:
+            body |= {"stop": list(self.how.stop), "include_stop_str_in_output": True}
         return body if seed is None else {**body, "seed": seed}
 
     def _patiently(self, work: Callable[[], T], mend: Callable[[], None] | None = None) -> T:

@@ -50,6 +50,7 @@ class Sampler:
         temperature: divides the logits; 0 is greedy.
         top_p: keep the smallest set of tokens that holds this much probability; 1 keeps all.
         top_k: keep this many tokens; 0 keeps all.
+        stop: texts that end a completion, which keeps them, as the model's end tokens do.
 
     >>> from counterpoint.models.language.characters import tiny
     >>> model = tiny(seed=0)
@@ -65,8 +66,13 @@ class Sampler:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if "" in self.stop:
+            raise CounterpointError(
+                "stop holds an empty text, which would end every completion; leave it out"
+            )
         if self.max_new_tokens < 1 or self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0:
             raise CounterpointError(
                 f"{self}: needs max_new_tokens >= 1, temperature >= 0 (0 is greedy), 0 < top_p <= 1, top_k >= 0"
@@ -142,6 +148,8 @@ class Sampler:
                 ids_BT[where, step], mask_BT[where, step] = token[going], 1
                 log_probs_BT[where, step] = log_prob[going]
                 ended_B[where] = torch.isin(token[going], stops)
+                if self.stop:
+                    ended_B[where] |= self._stopped(model, ids_BT[where, : step + 1])
                 longest = step + 1
                 going = ~ended_B[alive]
                 left = int(going.sum())
@@ -167,6 +175,13 @@ class Sampler:
                 "pass draws=batch.random.uniform(max_new_tokens), or a torch.Generator"
             )
         return draws
+
+    def _stopped(self, model: Language, ids_BT: Tensor) -> Tensor:
+        """[B] whether a stop text is in the last tokens; each is a byte or more, but for those that say nothing."""
+        window = max(len(each.encode()) for each in self.stop) + 8
+        texts = model.tokenizer.batch_decode(ids_BT[:, -window:].tolist(), skip_special_tokens=True)
+        found = [any(each in text for each in self.stop) for text in texts]
+        return torch.tensor(found, dtype=torch.bool, device=ids_BT.device)
 
     def _pick(self, logits_BV: Tensor, draws_B: Tensor) -> tuple[Tensor, Tensor]:
         log_probs_BV = (logits_BV if self.greedy else logits_BV / self.temperature).log_softmax(-1)

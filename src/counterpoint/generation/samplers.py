@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -151,6 +151,7 @@ class Source:
         at_once: requests under way at a time.
         per_minute: requests that may begin in a minute; 0 sets no limit.
         timeout: seconds that one request may take.
+        stop: texts that end an answer, besides the model's end tokens; the answer keeps them, but for that of a "server".
         prompt_price, completion_price: of a million tokens, for the cost that is counted.
     """
 
@@ -161,8 +162,13 @@ class Source:
     at_once: int = 8
     per_minute: float = 0.0
     timeout: float = 600.0
+    stop: tuple[str, ...] = ()
     prompt_price: float = 0.0
     completion_price: float = 0.0
+
+    def ended_by(self, how: Sampler) -> Sampler:
+        """The sampling of a method with these settings' stop texts."""
+        return replace(how, stop=tuple(self.stop)) if self.stop else how
 
     def build(
         self, method: str, model: Language, how: Sampler, *, on_policy: str = "", folder: Path | None = None
@@ -180,6 +186,7 @@ class Source:
             CounterpointError: a server without an address or a model's name, an address without a server, a server where the
                 model's own answers are needed.
         """
+        how = self.ended_by(how)
         if self.timeout <= 0:
             raise CounterpointError(f"{method}: sampler.timeout={self.timeout:g}; expected seconds above 0")
         if self.kind == "model":
@@ -208,6 +215,7 @@ class Source:
             max_new_tokens=how.max_new_tokens,
             temperature=how.temperature,
             top_p=how.top_p,
+            stop=how.stop,
             at_once=self.at_once,
             per_minute=self.per_minute,
             timeout=self.timeout,
@@ -248,6 +256,7 @@ class CandidateSource(Source):
                 "--sampler.url http://127.0.0.1:8000 --sampler.model NAME"
             )
         assert folder is not None
+        how = self.ended_by(how)
         server = Server(
             root_of(self.url, self.anywhere),
             self.model,

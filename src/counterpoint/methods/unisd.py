@@ -267,7 +267,7 @@ class UniSD(Method[Language, ProblemData]):
         """What samples the student at every step; another server than one that follows it writes for the preparation alone."""
         how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
         if self.sampler.kind == "server" and self._prepares(on):
-            return Own(model, how)
+            return Own(model, self.sampler.ended_by(how))
         why = f"mode={self.mode} samples nothing but what the student itself would say at this step"
         return self.sampler.build(self.key, model, how, on_policy=why, folder=run.out)
 
@@ -296,7 +296,9 @@ class UniSD(Method[Language, ProblemData]):
             problems.rows,
             method=self.key,
             temperature=self.temperature,
-            sampler=Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature),
+            sampler=self.sampler.ended_by(
+                Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
+            ),
         )
 
     def _own(self, setting: str) -> Any:

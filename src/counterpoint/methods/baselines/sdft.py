@@ -77,7 +77,7 @@ class SDFT(Method[Language, ProblemData]):
         """Distil the model, shown the references, into the model that is not."""
         shown.require_references(data.train.rows, self.key)
         shown.check_template(self.template, "prompt", "demonstration")
-        how = Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
+        how = self.sampler.ended_by(Sampler(max_new_tokens=self.max_new_tokens, temperature=self.temperature))
         stored = self._stored(model, data.train, run, how) if self.store else None
         model = adapt(model, self.lora_rank, run.seed, self.adapter)
         frozen = run.constant(Frozen(model)) if self.teacher == "frozen" and stored is None else None
