@@ -37,7 +37,7 @@ def environment(tmp_path: Path) -> Path:
 
 
 def serve(*words: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    own = {"PATH": "/usr/bin:/bin", "HOME": os.environ.get("HOME", "/"), "COUNTERPOINT_VLLM": "", **variables}
+    own = {**os.environ, "PATH": "/usr/bin:/bin", "COUNTERPOINT_VLLM": "", **variables}
     command = [sys.executable, "-m", "counterpoint", "serve", *map(str, words)]
     return subprocess.run(command, env=own, capture_output=True, text=True, timeout=120, check=False)
 
