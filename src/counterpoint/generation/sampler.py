@@ -180,8 +180,8 @@ class Sampler:
         """[B] whether a stop text is in the last tokens; each is a byte or more, but for those that say nothing."""
         window = max(len(each.encode()) for each in self.stop) + 8
         texts = model.tokenizer.batch_decode(ids_BT[:, -window:].tolist(), skip_special_tokens=True)
-        found = [any(each in text for each in self.stop) for text in texts]
-        return torch.tensor(found, dtype=torch.bool, device=ids_BT.device)
+        ended = [any(each in text for each in self.stop) for text in texts]
+        return torch.tensor(ended, dtype=torch.bool, device=ids_BT.device)
 
     def _pick(self, logits_BV: Tensor, draws_B: Tensor) -> tuple[Tensor, Tensor]:
         log_probs_BV = (logits_BV if self.greedy else logits_BV / self.temperature).log_softmax(-1)
