@@ -72,7 +72,7 @@ def test_a_file_stands_where_no_flag_is_given(tmp_path: Path) -> None:
         ({"steps": 0}, r"steps=0; expected a number above 0, or leave it out"),
         ({"steps": 2.5}, r"steps=2.5; expected"),
         ({"seconds": float("nan")}, r"seconds=nan; expected a number above 0"),
-        ({"precision": "fp8"}, r"precision='fp8'; expected no \(fp32\), bf16 or fp16"),
+        ({"precision": "fp8"}, r"precision='fp8'; expected auto, no \(fp32\), bf16 or fp16"),
         ({"micro_batch_size": 0}, r"micro_batch_size=0; expected a whole number above 0"),
         ({"data_options": 3}, r"data_options=3; expected names with values"),
         ({"max_length": 1}, r"max_length=1; expected a whole number of 2 or more"),

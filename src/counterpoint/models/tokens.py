@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
+from counterpoint.kernels.transfer import sent
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Tokens:
 
     def to(self, device: torch.device | str) -> Tokens:
         """Move every tensor to a device."""
-        return Tokens(self.ids.to(device), self.mask.to(device))
+        return Tokens(sent(self.ids, device), sent(self.mask, device))
 
     def rows(self) -> list[list[int]]:
         """The rows as lists of ids without padding."""
@@ -88,7 +89,7 @@ class Replies(Tokens):
 
     def to(self, device: torch.device | str) -> Replies:
         """Move every tensor to a device."""
-        return Replies(self.ids.to(device), self.mask.to(device), self.author.to(device))
+        return Replies(sent(self.ids, device), sent(self.mask, device), sent(self.author, device))
 
 
 def pad(rows: Sequence[Sequence[int]], *, side: str, fill: int = 0, width: int | None = None) -> Tokens:

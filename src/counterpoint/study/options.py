@@ -81,8 +81,11 @@ class Recorded:
         valid=lambda value: 0 <= value < 1000,
         identity="always",
     )
-    precision: Literal["no", "bf16", "fp16"] = option(
-        "no", help="no (fp32), bf16 or fp16", expected="no (fp32), bf16 or fp16", identity="always"
+    precision: Literal["auto", "no", "bf16", "fp16"] = option(
+        "auto",
+        help="no (fp32), bf16 or fp16; auto: bf16 for language models on a GPU that computes in it, else fp32",
+        expected="auto, no (fp32), bf16 or fp16",
+        identity="always",
     )
     eval_every: int | None = option(
         help="measure the model on validation every so many steps; the best one is what is saved",

@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from counterpoint.errors import CounterpointError, require_utf8
 from counterpoint.methods import catalog, groups
 from counterpoint.methods.base import Method
 from counterpoint.study import sources
 from counterpoint.study.options import Recorded, identifying
+from counterpoint.study.precision import Precision, of_device
 from counterpoint.tasks.task import Task, bundled, kinds, module_of, task
 
 GIVEN = "given"
@@ -38,6 +39,8 @@ class Recipe(Recorded):
         measure: import path "module:function" of a case's extra metrics.
         threads: how it is computed; no part of what is computed.
         cwd: the working directory that relative paths were written for.
+
+    A precision of "auto" becomes what it is on this machine.
     """
 
     key: str
@@ -56,7 +59,14 @@ class Recipe(Recorded):
     task: str | None = None
 
     def __post_init__(self) -> None:
+        if self.precision == "auto":
+            object.__setattr__(self, "precision", of_device(self.kind))
         require_utf8(dataclasses.asdict(self), f"run of {self.key}")
+
+    @property
+    def computed_in(self) -> Precision:
+        """The precision, which is no longer "auto"."""
+        return cast(Precision, self.precision)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON keeps it: tuples become lists, paths and dtypes text; no module is named for what is this package's."""

@@ -130,7 +130,7 @@ def execute(
                 budget=budget,
                 micro_batch_size=recipe.micro_batch_size,
                 micro_batch_tokens=recipe.micro_batch_tokens,
-                precision=recipe.precision,
+                precision=recipe.computed_in,
                 progress=progress,
                 trackers=trackers,
                 configuration={

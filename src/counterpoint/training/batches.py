@@ -12,10 +12,11 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
-from accelerate.utils import send_to_device
+from accelerate.utils import recursively_apply, send_to_device
 from torch import Tensor
 
 from counterpoint.errors import CounterpointError
+from counterpoint.kernels.transfer import sent
 from counterpoint.training.seeds import derive, generator
 
 Order = Callable[[int, torch.Generator], Tensor]
@@ -152,4 +153,6 @@ def send(items: Any, device: torch.device) -> Any:
                 moved, field.name, send(getattr(items, field.name), device)
             )  # frozen ones, too
         return moved
+    if device.type == "cuda":
+        items = recursively_apply(lambda each: sent(each, device), items)
     return send_to_device(items, device)
