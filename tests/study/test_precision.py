@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from counterpoint.kernels.transfer import sent
-from counterpoint.study.precision import of_device
 from counterpoint.study.recipe import Recipe
+from counterpoint.tasks.precision import of_device
 
 
 def recipe(**given: Any) -> Recipe:

@@ -17,7 +17,7 @@ from counterpoint.methods import catalog, groups
 from counterpoint.methods.base import Method
 from counterpoint.study import sources
 from counterpoint.study.options import Recorded, identifying
-from counterpoint.study.precision import Precision, of_device
+from counterpoint.tasks.precision import Precision, of_device
 from counterpoint.tasks.task import Task, bundled, kinds, module_of, task
 
 GIVEN = "given"
