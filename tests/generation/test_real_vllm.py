@@ -25,10 +25,12 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_engine import CANDIDATES, POLICIES, logged, trained
+from test_engine_episodes import ALPHABET, TOOL
 
 from counterpoint.errors import CounterpointError
 from counterpoint.generation.sampler import Sampler, row_draws
 from counterpoint.generation.samplers import PolicySource
+from counterpoint.generation.tools import Tools
 from counterpoint.models.language.characters import tiny
 from counterpoint.models.language.language import Language, LoRA, load
 from counterpoint.models.language.likelihood import completion_log_probs
@@ -174,6 +176,27 @@ def test_a_server_that_is_killed_and_started_again_is_given_the_weights_again(
         assert found[0] < 2e-4
     finally:
         stop(server)
+
+
+def test_turns_of_episodes_go_on_from_their_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tool.py").write_text(TOOL)
+    monkeypatch.setattr(Tools, "replies", lambda self, text: [{"role": "tool", "content": "on"}])
+    folder, port = tiny(seed=0, width=64, length=2048, alphabet=ALPHABET).save(tmp_path / "model"), free()
+    server = start(folder, 4, port)
+    try:
+        settings = {
+            **POLICIES["grpo"],
+            "max_new_tokens": 12,
+            "episode.turns": 3,
+            "episode.tools": f"{tmp_path}/tool.py:more",
+        }
+        events = trained("grpo", folder, f"http://127.0.0.1:{port}", tmp_path / "out", 4, **settings)
+    finally:
+        stop(server)
+    assert len(events) == 4
+    assert max(logged(event, "engine_gap") for event in events) < 2e-4
+    samples = (tmp_path / "out" / "samples.jsonl").read_text()
+    assert '"episode"' in samples
 
 
 def test_weights_with_a_tied_head_are_refused_where_vllm_keeps_the_old_one(tmp_path: Path) -> None:
