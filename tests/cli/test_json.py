@@ -35,7 +35,7 @@ def test_no_command_is_without_it_but_those_that_print_no_table() -> None:
     every = dict(command.commands)  # type: ignore[attr-defined]
     every |= {f"data {name}": one for name, one in every.pop("data").commands.items()}
     without = {name for name, one in every.items() if not any("--json" in p.opts for p in one.params)}
-    assert without == {"query", "demo"}  # a dialogue, and a tour
+    assert without == {"query", "demo", "serve"}  # a dialogue, a tour, and another program
 
 
 def test_check_recommend_and_settings(tmp_path: Path) -> None:
