@@ -58,3 +58,10 @@ def test_the_arms_of_pi_distill_from_several_teachings() -> None:
         assert f"{words} {first}, {second} and {third}" in text
     failed, alone = (found["runs"][0]["arms"][arm]["perplexity"] for arm in ("opsd", "rl"))
     assert f"perplexity of {failed:.1f}, under reward alone {alone:.1f}" in text
+
+
+def test_how_a_server_in_16_bits_rounds() -> None:
+    gaps = [step["engine_gap"] for step in measured("vllm-gap")["steps"]]
+    text = " ".join((DOCS / "scale.md").read_text(encoding="utf-8").split())
+    assert len(gaps) == 4
+    assert f"`engine_gap` was {min(gaps):.3f} to {max(gaps):.2f} over four steps" in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import shlex
 import shutil
@@ -16,6 +15,8 @@ from counterpoint.cli.shell import command, tell
 from counterpoint.errors import CounterpointError
 
 VARIABLE = "COUNTERPOINT_VLLM"
+EVERY = ("0.0.0.0", "::")
+"""Addresses that are every one that the machine has; to Python they are private."""
 INSTALL = "python3 -m venv vllm; vllm/bin/pip install vllm"
 
 
@@ -48,13 +49,14 @@ def serve(
     ] = False,
 ) -> None:
     """Start a vLLM server for --sampler vllm; it stays in the foreground until Ctrl-C."""
+    from counterpoint.generation.engine import near
     from counterpoint.models.model_folders import find
 
     for option, value, least in (("--gpus", gpus, 1), ("--lora-rank", lora_rank, 0), ("--port", port, 1)):
         if value < least:
             raise CounterpointError(f"{option} {value}: expected {least} or more")
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    if not anywhere and not _near(host):
+    if not anywhere and (host in EVERY or not near(host)):
         raise CounterpointError(
             f"--host {host}: whoever reaches a server whose weights can be replaced can replace them; give a loopback or private address, "
             "or --anywhere"
@@ -83,15 +85,6 @@ def serve(
         f"for a run on it: --model {folder} --sampler vllm --sampler.url {url} --sampler.model {name}{rank}{away}"
     )
     os.execve(program, [program, *line], {**os.environ, **environment})
-
-
-def _near(host: str) -> bool:
-    """Whether an address is reached from this machine or its private network alone; 0.0.0.0 is every address that there is."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    return address.is_private and not address.is_unspecified
 
 
 def _environment(lora_rank: int) -> dict[str, str]:

@@ -285,6 +285,18 @@ class Engine:
         return ids, log_probs, choice["finish_reason"] == "stop"
 
 
+def near(host: str) -> bool:
+    """Whether a host is this machine or in its private network.
+
+    >>> near("localhost"), near("10.0.0.7"), near("93.184.216.34")
+    (True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return host == "localhost"
+
+
 def root_of(url: str, anywhere: bool) -> str:
     """The server's address without the version; sampling and weights go to loopback and private addresses only, unless told.
 
@@ -294,12 +306,7 @@ def root_of(url: str, anywhere: bool) -> str:
     >>> root_of("http://127.0.0.1:8000/v1", anywhere=False)
     'http://127.0.0.1:8000'
     """
-    host = urlsplit(url).hostname or ""
-    try:
-        near = ipaddress.ip_address(host).is_private
-    except ValueError:
-        near = host == "localhost"
-    if not near and not anywhere:
+    if not near(urlsplit(url).hostname or "") and not anywhere:
         raise CounterpointError(
             f"sampler.url={url}: a server whose weights can be replaced is to stand at a loopback or private address, such as "
             "http://127.0.0.1:8000; if it is meant to be elsewhere, sampler.anywhere=true"
