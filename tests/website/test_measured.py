@@ -65,3 +65,15 @@ def test_how_a_server_in_16_bits_rounds() -> None:
     text = " ".join((DOCS / "scale.md").read_text(encoding="utf-8").split())
     assert len(gaps) == 4
     assert f"`engine_gap` was {min(gaps):.3f} to {max(gaps):.2f} over four steps" in text
+
+
+def test_what_compiled_blocks_take() -> None:
+    file = DOCS.parent / "benchmarks" / "compiled_blocks.json"
+    found = json.loads(file.read_text(encoding="utf-8"))
+    seconds = {name: statistics.median(turns) for name, turns in found["processor_seconds_a_step"].items()}
+    text = " ".join((DOCS / "scale.md").read_text(encoding="utf-8").split())
+    assert f"four rows of {found['tokens']} tokens" in text
+    assert (
+        f"took {seconds['compiled']:.2f} seconds of processor time, and {seconds['plain']:.2f} without"
+        in text
+    )
