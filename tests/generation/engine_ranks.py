@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
 from test_engine import CRITICISED, HINTED
 
 from counterpoint.methods.catalog import load
